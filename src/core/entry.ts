@@ -1,0 +1,172 @@
+/**
+ * Writing and reading entries, the part of a record that holds events (format: record.ts, docs/data-files.md).
+ *
+ * Writing trusts its caller, who has validated and measured; reading trusts bytes that an AEAD tag has verified, and
+ * still refuses an entry whose lengths do not add up (CORRUPT).
+ */
+import { decode } from "@msgpack/msgpack";
+import { WarpError } from "./errors.ts";
+import type { StoredEvent } from "./event.ts";
+import { entryFlag, entryHeaderBytes, entryOffset } from "./record.ts";
+
+/** Bytes with both views of them; a Buffer writes text, a DataView numbers. */
+export interface Bytes {
+  readonly buffer: Buffer;
+  readonly view: DataView;
+}
+
+export function bytesOf(memory: ArrayBufferLike, offset = 0, length = memory.byteLength - offset): Bytes {
+  return { buffer: Buffer.from(memory as ArrayBuffer, offset, length), view: new DataView(memory, offset, length) };
+}
+
+/** What an entry holds, ready to be written. */
+export interface EntryDraft {
+  readonly count: number;
+  /** Distinct types in order of first use, with the UTF-8 length of each name. */
+  readonly types: readonly TypeRef[];
+  /** Index into `types` for each event; undefined when all have the first. */
+  readonly typeIndexes: Uint8Array | undefined;
+  /** ms or NaN for each event; undefined when none has one. */
+  readonly occurred: Float64Array | undefined;
+  /** JSON text of the array of data, or its msgpack. */
+  readonly data: string | Uint8Array;
+}
+
+/** An event type with the version its events are stored under. */
+export interface TypeRef {
+  readonly name: string;
+  readonly nameBytes: number;
+  readonly version: number;
+}
+
+/** The most bytes that {@link writeEntry} will need. */
+export function entryBytesBound(draft: EntryDraft): number {
+  let bytes = entryHeaderBytes + (typeof draft.data === "string" ? draft.data.length * 3 : draft.data.length);
+  for (const type of draft.types) bytes += 3 + type.nameBytes;
+  if (draft.typeIndexes !== undefined) bytes += draft.count;
+  if (draft.occurred !== undefined) bytes += draft.count * 8;
+  return bytes;
+}
+
+/** Writes an entry at `at` and returns the offset behind it. */
+export function writeEntry(
+  out: Bytes,
+  at: number,
+  draft: EntryDraft,
+  recordedAt: number,
+  position: number,
+): number {
+  const { buffer, view } = out;
+  let flags = 0;
+  let end = at + entryHeaderBytes;
+  for (const type of draft.types) {
+    view.setUint16(end, type.version, true);
+    buffer[end + 2] = type.nameBytes;
+    buffer.write(type.name, end + 3, "utf8");
+    end += 3 + type.nameBytes;
+  }
+  if (draft.typeIndexes !== undefined) {
+    buffer.set(draft.typeIndexes, end);
+    end += draft.count;
+  }
+  if (draft.occurred !== undefined) {
+    flags |= entryFlag.occurred;
+    for (const time of draft.occurred) {
+      view.setFloat64(end, time, true);
+      end += 8;
+    }
+  }
+  view.setUint32(at + entryOffset.data, end - at, true);
+  if (typeof draft.data === "string") {
+    end += buffer.write(draft.data, end, "utf8");
+  } else {
+    flags |= entryFlag.msgpack;
+    buffer.set(draft.data, end);
+    end += draft.data.length;
+  }
+  view.setUint32(at + entryOffset.length, end - at, true);
+  view.setUint32(at + entryOffset.count, draft.count, true);
+  buffer[at + entryOffset.flags] = flags;
+  buffer[at + entryOffset.types] = draft.types.length;
+  view.setUint16(at + entryOffset.types + 1, 0, true);
+  view.setFloat64(at + entryOffset.recordedAt, recordedAt, true);
+  view.setFloat64(at + entryOffset.position, position, true);
+  return end;
+}
+
+export function entryLength(bytes: Bytes, at: number): number {
+  return bytes.view.getUint32(at + entryOffset.length, true);
+}
+
+export function entryCount(bytes: Bytes, at: number): number {
+  return bytes.view.getUint32(at + entryOffset.count, true);
+}
+
+export function entryPosition(bytes: Bytes, at: number): number {
+  return bytes.view.getFloat64(at + entryOffset.position, true);
+}
+
+export function entryRecordedAt(bytes: Bytes, at: number): number {
+  return bytes.view.getFloat64(at + entryOffset.recordedAt, true);
+}
+
+/** Decodes the events of the entry at `at`, the first of which has seq `firstSeq`. */
+export function readEntry(bytes: Bytes, at: number, entity: string, firstSeq: number): StoredEvent[] {
+  const { buffer, view } = bytes;
+  const length = entryLength(bytes, at);
+  const count = entryCount(bytes, at);
+  const dataAt = at + view.getUint32(at + entryOffset.data, true);
+  const flags = buffer[at + entryOffset.flags] ?? 0;
+  const typeCount = buffer[at + entryOffset.types] ?? 0;
+  const recordedAt = entryRecordedAt(bytes, at);
+  const position = entryPosition(bytes, at);
+  const end = at + length;
+  if (end > buffer.length || dataAt > end) throw damaged(entity, firstSeq, "its lengths do not add up");
+
+  const types: TypeRef[] = [];
+  let next = at + entryHeaderBytes;
+  for (let i = 0; i < typeCount; i++) {
+    const nameBytes = buffer[next + 2] ?? 0;
+    const name = buffer.toString("utf8", next + 3, next + 3 + nameBytes);
+    types.push({ name, nameBytes, version: view.getUint16(next, true) });
+    next += 3 + nameBytes;
+  }
+  const indexesAt = next;
+  if (typeCount > 1) next += count;
+  const occurredAt = next;
+  const hasOccurred = (flags & entryFlag.occurred) !== 0;
+  if (hasOccurred) next += count * 8;
+  if (next !== dataAt) throw damaged(entity, firstSeq, "its sections do not add up");
+
+  const data = readData(buffer, dataAt, end, (flags & entryFlag.msgpack) !== 0);
+  if (!Array.isArray(data) || data.length !== count) throw damaged(entity, firstSeq, "its events do not add up");
+  const events: StoredEvent[] = [];
+  for (let i = 0; i < count; i++) {
+    const type = types[typeCount > 1 ? (buffer[indexesAt + i] ?? 0) : 0];
+    if (type === undefined) throw damaged(entity, firstSeq + i, "an event names a type that is not there");
+    const event = {
+      entity,
+      seq: firstSeq + i,
+      type: type.name,
+      version: type.version,
+      data: data[i],
+      recordedAt,
+      position,
+    };
+    const occurred = hasOccurred ? view.getFloat64(occurredAt + i * 8, true) : Number.NaN;
+    events.push(Number.isNaN(occurred) ? event : { ...event, occurredAt: occurred });
+  }
+  return events;
+}
+
+function readData(buffer: Buffer, from: number, to: number, isMsgpack: boolean): unknown {
+  if (isMsgpack) return decode(buffer.subarray(from, to), { useBigInt64: false });
+  return JSON.parse(buffer.toString("utf8", from, to));
+}
+
+function damaged(entity: string, seq: number, why: string): WarpError {
+  return new WarpError("CORRUPT", `the entry of entity ${JSON.stringify(entity)} at seq ${seq} is damaged: ${why}`, {
+    entity,
+    seq,
+  });
+}

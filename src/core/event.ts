@@ -1,0 +1,29 @@
+/**
+ * The shapes of an event on its way in and on its way out. They belong to the core because the journal, the shards,
+ * the actors and the network all speak of them.
+ */
+
+/** An event as the caller gives it. */
+export interface NewEvent<Type extends string = string, Data = unknown> {
+  readonly type: Type;
+  readonly data: Data;
+  /** When it happened, in ms since 1970 or as a Date, if that is not now (imports). */
+  readonly occurredAt?: number | Date;
+}
+
+/** An event as it is stored. `data` has the form of the `version` it was stored under. */
+export interface StoredEvent<Type extends string = string, Data = unknown> {
+  readonly entity: string;
+  /** 1, 2, 3 … within the entity, without gaps. */
+  readonly seq: number;
+  readonly type: Type;
+  /** Version of the event type when it was stored; 1 if no aggregate names another. */
+  readonly version: number;
+  readonly data: Data;
+  /** ms since 1970, set by the engine; never decreases within a shard. */
+  readonly recordedAt: number;
+  /** ms since 1970 as the caller gave it. */
+  readonly occurredAt?: number;
+  /** Order of its record within the shard. */
+  readonly position: number;
+}

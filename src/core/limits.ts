@@ -1,0 +1,75 @@
+/**
+ * Every limit of the engine, in one place, asserted against each other below.
+ *
+ * Bytes are bytes, times are milliseconds. A limit that a user may set is a default here and a setting in
+ * `Settings`; the others are fixed because a file format or a proof depends on them.
+ */
+import { assert } from "./errors.ts";
+
+const kiB = 1024;
+const miB = 1024 * kiB;
+
+export const limits = {
+  /** Length of an entity id in UTF-8 bytes; at least 1. */
+  entityIdBytesMax: 512,
+  /** Length of an event type in UTF-8 bytes; at least 1. */
+  eventTypeBytesMax: 255,
+  /** Length of a caller key in UTF-8 bytes; at least 1. */
+  callerKeyBytesMax: 512,
+  /** Encoded data of one event. */
+  eventBytesMax: 1 * miB,
+  /** Nesting of event data: an array or object inside another counts one. */
+  dataDepthMax: 32,
+  /** Events in one append. */
+  appendEventsMax: 10_000,
+  /** Distinct event types in one append (an index to them is one byte). */
+  appendTypesMax: 255,
+  /** Entities in one `atomically`. */
+  appendPartsMax: 64,
+  /** One record, header and all parts. */
+  recordBytesMax: 8 * miB,
+  /** What one journal block may carry; a turn that grows beyond it is cut. */
+  blockBytesMax: 16 * miB,
+  /** Journal blocks start at multiples of this: the sector of the disks in use. */
+  sectorBytes: 4096,
+  /** One preallocated journal segment. */
+  segmentBytes: 32 * miB,
+  /** Segments in the ring at most; the ring grows up to it when settling lags. */
+  segmentsMax: 16,
+  /** The tail: records that are journalled but not settled, per writer. */
+  arenaBytes: 64 * miB,
+  /** A writer is told to settle when this much waits … */
+  settleBytes: 16 * miB,
+  /** … or when the oldest waiting record is this old. */
+  settleDelayMs: 1000,
+  /** An idle journal says so on disk after this long (see docs/recovery.md). */
+  idleMarkerMs: 50,
+  /** Plaintext of one run; a single larger record makes a larger run. */
+  runBytesMax: 256 * kiB,
+  /** A shard's WAL is checkpointed when it grows past this. */
+  walBytesMax: 8 * miB,
+  /** Shards of a context. */
+  shardsMax: 256,
+  /** Operations that may wait in one actor's mailbox while it loads. */
+  mailboxMax: 10_000,
+  /** Appends that may wait for their fsync, over all actors. */
+  pendingMax: 200_000,
+  /** Results remembered per delivery session and shard. */
+  deliveryWindow: 4096,
+  /** How long a silent delivery session is remembered. */
+  deliveryTtlMs: 24 * 60 * 60 * 1000,
+  /** Entries of history that the reader hands over in one message. */
+  readPageBytes: 1 * miB,
+  /** Default memory for resident actors and their states, estimated. */
+  residentBytes: 512 * miB,
+  /** Default of `snapshotEvery`, in events. */
+  snapshotEvery: 500,
+} as const;
+
+assert(limits.eventBytesMax < limits.recordBytesMax, "an event fits in a record");
+assert(limits.recordBytesMax < limits.blockBytesMax, "a record fits in a block");
+assert(limits.blockBytesMax + 2 * limits.sectorBytes < limits.segmentBytes, "a block fits in a segment");
+assert(limits.blockBytesMax * 2 <= limits.arenaBytes, "a block can be in flight while another gathers");
+assert(limits.settleBytes * 2 <= limits.arenaBytes, "settling starts before the tail is full");
+assert(limits.arenaBytes * 2 <= limits.segmentBytes * limits.segmentsMax, "the ring outlasts the tail");
+assert(limits.appendTypesMax < 256, "a type index is one byte");

@@ -1,0 +1,195 @@
+/**
+ * What the engine says to the Workers of the shards and what they answer. Everything here survives `postMessage`.
+ *
+ * - The writer reads record bytes out of the tail's shared memory, which the engine does not reuse before the round
+ *   that covers them is reported settled.
+ * - One round is under way per writer at any time. A Worker that meets an error reports `failed` once and ends.
+ */
+import type { ErrorCode, ErrorDetails } from "../core/errors.ts";
+
+export interface WireError {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly details: ErrorDetails;
+}
+
+/** What a Worker needs to open the files of shards. */
+export interface ShardWorkerOptions {
+  readonly dataDir: string;
+  readonly context: string;
+  /** The shards of this Worker. */
+  readonly shards: readonly number[];
+  /** Period keys by number, unwrapped, and the one that wraps new entity keys. */
+  readonly periodKeys: readonly { readonly period: number; readonly key: Uint8Array }[];
+  readonly currentPeriod: number;
+  /** `PRAGMA synchronous` of the shard files: NORMAL under "fsync", OFF under "os". */
+  readonly durability: "fsync" | "os";
+}
+
+export interface SnapshotDraft {
+  readonly shard: number;
+  readonly number: number;
+  readonly aggregate: string;
+  readonly version: number;
+  readonly seq: number;
+  /** Encoded state, plaintext; the writer seals it. */
+  readonly state: Uint8Array;
+}
+
+/** Delivery windows as they are stored: one row per session and shard, newest results last. */
+export interface DeliveryWindowDraft {
+  readonly shard: number;
+  readonly sessionStart: number;
+  readonly sessionNumber: number;
+  /** ms since 1970 of its last result. */
+  readonly usedAt: number;
+  /** Encoded results (the engine's own format); the writer seals nothing here: no personal data. */
+  readonly results: Uint8Array;
+}
+
+export type ToWriter =
+  | { readonly type: "open"; readonly options: ShardWorkerOptions; readonly tail: SharedArrayBuffer }
+  | {
+      readonly type: "settle";
+      readonly round: number;
+      /** Ranges of the tail, in order, that hold whole records: start, length, start, length … */
+      readonly ranges: Float64Array;
+      readonly snapshots: readonly SnapshotDraft[];
+      readonly deliveries: readonly DeliveryWindowDraft[];
+    }
+  /** Checkpoint all shards whatever the size of their WAL; answered by `checkpointed`. */
+  | { readonly type: "checkpoint" }
+  /** Finish, checkpoint, persist filters, close every file, end the Worker. */
+  | { readonly type: "close" };
+
+export type FromWriter =
+  | { readonly type: "opened"; readonly shards: readonly ShardOpened[] }
+  | { readonly type: "settled"; readonly round: number; readonly runs: number; readonly bytes: number }
+  /** Everything up to and including this round is in main database files and fsynced. */
+  | { readonly type: "checkpointed"; readonly round: number }
+  /** A larger existence filter of a shard; the engine adds the ids it has not seen settled yet. */
+  | { readonly type: "filter"; readonly shard: number; readonly filter: FilterMemory }
+  | { readonly type: "closed" }
+  | { readonly type: "failed"; readonly error: WireError };
+
+/** Bits of an existence filter over ids or idempotency keys; format in filter.ts. */
+export interface FilterMemory {
+  readonly bits: SharedArrayBuffer;
+  readonly hashes: number;
+}
+
+export interface ShardOpened {
+  readonly shard: number;
+  /** Records up to this position are settled in runs.db, and in names.db. */
+  readonly settledPosition: number;
+  readonly namedPosition: number;
+  /** The number the next new entity gets. */
+  readonly nextNumber: number;
+  /** `recordedAt` of the newest settled record, ms. */
+  readonly lastRecordedAt: number;
+  readonly ids: FilterMemory;
+  readonly keys: FilterMemory;
+  readonly deliveries: readonly DeliveryWindowDraft[];
+  readonly epoch: number;
+}
+
+/** Requests to the reader; each message carries many and each is answered on its own. */
+export type ReadRequest =
+  /** Everything needed to make an actor: who it is, newest usable snapshot of each aggregate, events after the oldest. */
+  | {
+      readonly id: number;
+      readonly op: "load";
+      readonly shard: number;
+      readonly entity: string;
+      /** Aggregates with the version whose snapshots are usable; empty in log mode. */
+      readonly aggregates: readonly { readonly name: string; readonly version: number }[];
+    }
+  /** One page of settled entries of an entity, seqs within [from, to], ascending or descending by entry. */
+  | {
+      readonly id: number;
+      readonly op: "entries";
+      readonly shard: number;
+      readonly number: number;
+      readonly from: number;
+      readonly to: number;
+      readonly direction: "forward" | "backward";
+      readonly bytesMax: number;
+    }
+  /** Settled ids with a prefix, in UTF-8 byte order, after an id. */
+  | {
+      readonly id: number;
+      readonly op: "names";
+      readonly shard: number;
+      readonly prefix: string;
+      readonly after: string | undefined;
+      readonly limit: number;
+    }
+  /** Looks up a caller key of an entity. */
+  | { readonly id: number; readonly op: "key"; readonly shard: number; readonly number: number; readonly key: string };
+
+export type ToReader =
+  | { readonly type: "open"; readonly options: ShardWorkerOptions }
+  | { readonly type: "read"; readonly requests: readonly ReadRequest[] }
+  | { readonly type: "close" };
+
+export type FromReader =
+  | { readonly type: "opened" }
+  | { readonly type: "answers"; readonly answers: readonly ReadAnswer[] }
+  | { readonly type: "closed" }
+  | { readonly type: "failed"; readonly error: WireError };
+
+export type ReadAnswer =
+  | { readonly id: number; readonly ok: true; readonly result: LoadResult | EntriesResult | NamesResult | KeyResult }
+  | { readonly id: number; readonly ok: false; readonly error: WireError };
+
+export interface LoadResult {
+  readonly op: "load";
+  /** Undefined when the shard does not know the id. */
+  readonly found:
+    | undefined
+    | {
+        readonly number: number;
+        /** Newest settled seq; 0 for an entity that has only outcomes. */
+        readonly seq: number;
+        readonly snapshots: readonly {
+          readonly aggregate: string;
+          readonly version: number;
+          readonly seq: number;
+          readonly state: Uint8Array;
+        }[];
+        /** First page of entries after the oldest snapshot needed (all from seq 1 if one aggregate has none). */
+        readonly entries: EntriesPage;
+      };
+}
+
+/** Entries back to back, as in record.ts. `firstSeq` is the seq of the first event of the first entry. */
+export interface EntriesPage {
+  /** Whole runs; may begin before `from` and end behind `to`: the caller cuts. Backward pages are still ascending inside. */
+  readonly bytes: Uint8Array;
+  readonly firstSeq: number;
+  /** The seq to ask for next (`from` forward, `to` backward); undefined when there is no more. */
+  readonly next: number | undefined;
+}
+
+export interface EntriesResult {
+  readonly op: "entries";
+  readonly page: EntriesPage;
+}
+
+export interface NamesResult {
+  readonly op: "names";
+  readonly names: readonly { readonly entity: string; readonly number: number; readonly seq: number }[];
+}
+
+export interface KeyResult {
+  readonly op: "key";
+  readonly found:
+    | undefined
+    | {
+        readonly firstSeq: number;
+        readonly count: number;
+        readonly contentHash: Uint8Array;
+        /** JSON of the outcome when the call was rejected. */
+        readonly outcome: string | undefined;
+      };
+}
