@@ -17,12 +17,23 @@ const root = join(import.meta.dir, "..");
 
 /** Every file that is, or could be, committed: tracked, or neither tracked nor ignored. */
 function repositoryPaths(): string[] {
-  const git = Bun.spawnSync(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], {
-    cwd: root,
-  });
-  if (!git.success) throw new Error(`the layout is checked in a git work tree: ${git.stderr.toString()}`);
-  const paths = [...new Set(git.stdout.toString().split("\0").filter(Boolean))].sort();
+  const paths = existsSync(join(root, ".git")) && Bun.which("git") !== null ? gitPaths() : walkedPaths();
   return paths.filter((path) => existsSync(join(root, path)) && statSync(join(root, path)).isFile());
+}
+
+function gitPaths(): string[] {
+  const list = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+  // A checkout that belongs to another user, as in a container, is read all the same.
+  const git = Bun.spawnSync(["git", "-c", "safe.directory=*", ...list], { cwd: root });
+  if (!git.success) throw new Error(`git ls-files failed: ${git.stderr.toString()}`);
+  return [...new Set(git.stdout.toString().split("\0").filter(Boolean))].sort();
+}
+
+/** The same for an unpacked archive, where there is no git to ask. */
+function walkedPaths(): string[] {
+  const ignored = /^(?:node_modules|dist|data|coverage|\.git)\/|\.(?:db|log)(?:-\w+)?$/;
+  const paths = [...new Bun.Glob("**/*").scanSync({ cwd: root, dot: true })];
+  return paths.filter((path) => !ignored.test(path)).sort();
 }
 
 function readText(path: string): SourceFile[] {
