@@ -16,7 +16,10 @@ export interface Bytes {
 }
 
 export function bytesOf(memory: ArrayBufferLike, offset = 0, length = memory.byteLength - offset): Bytes {
-  return { buffer: Buffer.from(memory as ArrayBuffer, offset, length), view: new DataView(memory, offset, length) };
+  return {
+    buffer: Buffer.from(memory as ArrayBuffer, offset, length),
+    view: new DataView(memory, offset, length),
+  };
 }
 
 /** What an entry holds, ready to be written. */
@@ -139,7 +142,8 @@ export function readEntry(bytes: Bytes, at: number, entity: string, firstSeq: nu
   if (next !== dataAt) throw damaged(entity, firstSeq, "its sections do not add up");
 
   const data = readData(buffer, dataAt, end, (flags & entryFlag.msgpack) !== 0);
-  if (!Array.isArray(data) || data.length !== count) throw damaged(entity, firstSeq, "its events do not add up");
+  if (!Array.isArray(data) || data.length !== count)
+    throw damaged(entity, firstSeq, "its events do not add up");
   const events: StoredEvent[] = [];
   for (let i = 0; i < count; i++) {
     const type = types[typeCount > 1 ? (buffer[indexesAt + i] ?? 0) : 0];
@@ -165,8 +169,12 @@ function readData(buffer: Buffer, from: number, to: number, isMsgpack: boolean):
 }
 
 function damaged(entity: string, seq: number, why: string): WarpError {
-  return new WarpError("CORRUPT", `the entry of entity ${JSON.stringify(entity)} at seq ${seq} is damaged: ${why}`, {
-    entity,
-    seq,
-  });
+  return new WarpError(
+    "CORRUPT",
+    `the entry of entity ${JSON.stringify(entity)} at seq ${seq} is damaged: ${why}`,
+    {
+      entity,
+      seq,
+    },
+  );
 }

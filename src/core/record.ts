@@ -13,7 +13,15 @@
 export const recordKind = { append: 1, erase: 2, ownership: 3, timer: 4, subject: 5 } as const;
 
 export const recordHeaderBytes = 24;
-export const recordOffset = { length: 0, kind: 4, flags: 5, shard: 6, epoch: 8, parts: 12, position: 16 } as const;
+export const recordOffset = {
+  length: 0,
+  kind: 4,
+  flags: 5,
+  shard: 6,
+  epoch: 8,
+  parts: 12,
+  position: 16,
+} as const;
 
 export const partHeaderBytes = 28;
 export const partOffset = { length: 0, flags: 4, number: 8, firstSeq: 16, entry: 24 } as const;

@@ -1,0 +1,197 @@
+/**
+ * Writing and walking whole APPEND records (format: record.ts, docs/data-files.md).
+ */
+import { type Bytes, type EntryDraft, entryBytesBound, entryCount, writeEntry } from "./entry.ts";
+import {
+  partFlag,
+  partHeaderBytes,
+  partOffset,
+  recordHeaderBytes,
+  recordKind,
+  recordOffset,
+} from "./record.ts";
+
+/** A delivery id: which request of which client session this was. */
+export interface Delivery {
+  /** When the session began, ms since 1970 by the client's clock. */
+  readonly sessionStart: number;
+  /** Random integer below 2^53 that tells sessions of the same ms apart. */
+  readonly sessionNumber: number;
+  /** 1, 2, 3 … within the session. */
+  readonly counter: number;
+}
+
+/** One entity's share of a record. */
+export interface PartDraft {
+  readonly number: number;
+  readonly firstSeq: number;
+  /** The id, when this record makes the entity. */
+  readonly id: string | undefined;
+  readonly key: { readonly text: string; readonly contentHash: Uint8Array } | undefined;
+  readonly delivery: Delivery | undefined;
+  /** JSON of the outcome of a rejected command; then the entry has no events. */
+  readonly outcome: string | undefined;
+  readonly entry: EntryDraft;
+}
+
+export interface AppendRecord {
+  readonly shard: number;
+  readonly epoch: number;
+  readonly position: number;
+  /** ms since 1970. */
+  readonly recordedAt: number;
+  readonly parts: readonly PartDraft[];
+}
+
+export const contentHashBytes = 16;
+const deliveryBytes = 24;
+
+/** The most bytes that {@link writeAppendRecord} will need for these parts. */
+export function appendRecordBound(parts: readonly PartDraft[]): number {
+  let bytes = recordHeaderBytes;
+  for (const part of parts) {
+    bytes += partHeaderBytes + entryBytesBound(part.entry);
+    if (part.id !== undefined) bytes += 2 + part.id.length * 3;
+    if (part.key !== undefined) bytes += 2 + part.key.text.length * 3 + contentHashBytes;
+    if (part.delivery !== undefined) bytes += deliveryBytes;
+    if (part.outcome !== undefined) bytes += 4 + part.outcome.length * 3;
+  }
+  return bytes;
+}
+
+/** Writes a record at `at`. `onEntry` hears where each part's entry begins. Returns the offset behind the record. */
+export function writeAppendRecord(
+  out: Bytes,
+  at: number,
+  record: AppendRecord,
+  onEntry: (part: number, entryAt: number) => void,
+): number {
+  const { buffer, view } = out;
+  let end = at + recordHeaderBytes;
+  for (const [index, part] of record.parts.entries()) {
+    end = writePart(out, end, part, record, (entryAt) => onEntry(index, entryAt));
+  }
+  view.setUint32(at + recordOffset.length, end - at, true);
+  buffer[at + recordOffset.kind] = recordKind.append;
+  buffer[at + recordOffset.flags] = 0;
+  view.setUint16(at + recordOffset.shard, record.shard, true);
+  view.setUint32(at + recordOffset.epoch, record.epoch, true);
+  view.setUint32(at + recordOffset.parts, record.parts.length, true);
+  view.setFloat64(at + recordOffset.position, record.position, true);
+  return end;
+}
+
+function writePart(
+  out: Bytes,
+  at: number,
+  part: PartDraft,
+  record: AppendRecord,
+  onEntry: (entryAt: number) => void,
+): number {
+  const { buffer, view } = out;
+  let flags = 0;
+  let end = at + partHeaderBytes;
+  if (part.id !== undefined) {
+    flags |= partFlag.id;
+    const length = buffer.write(part.id, end + 2, "utf8");
+    view.setUint16(end, length, true);
+    end += 2 + length;
+  }
+  if (part.key !== undefined) {
+    flags |= partFlag.key;
+    const length = buffer.write(part.key.text, end + 2, "utf8");
+    view.setUint16(end, length, true);
+    end += 2 + length;
+    buffer.set(part.key.contentHash, end);
+    end += contentHashBytes;
+  }
+  if (part.delivery !== undefined) {
+    flags |= partFlag.delivery;
+    view.setFloat64(end, part.delivery.sessionStart, true);
+    view.setFloat64(end + 8, part.delivery.sessionNumber, true);
+    view.setFloat64(end + 16, part.delivery.counter, true);
+    end += deliveryBytes;
+  }
+  if (part.outcome !== undefined) {
+    flags |= partFlag.outcome;
+    const length = buffer.write(part.outcome, end + 4, "utf8");
+    view.setUint32(end, length, true);
+    end += 4 + length;
+  }
+  view.setUint32(at + partOffset.entry, end - at, true);
+  onEntry(end);
+  end = writeEntry(out, end, part.entry, record.recordedAt, record.position);
+  view.setUint32(at + partOffset.length, end - at, true);
+  view.setUint32(at + partOffset.flags, flags, true);
+  view.setFloat64(at + partOffset.number, part.number, true);
+  view.setFloat64(at + partOffset.firstSeq, part.firstSeq, true);
+  return end;
+}
+
+/** What every record says of itself. */
+export interface RecordHead {
+  readonly at: number;
+  readonly length: number;
+  readonly kind: number;
+  readonly shard: number;
+  readonly epoch: number;
+  readonly parts: number;
+  readonly position: number;
+}
+
+export function readRecordHead(bytes: Bytes, at: number): RecordHead {
+  const { view } = bytes;
+  return {
+    at,
+    length: view.getUint32(at + recordOffset.length, true),
+    kind: view.getUint8(at + recordOffset.kind),
+    shard: view.getUint16(at + recordOffset.shard, true),
+    epoch: view.getUint32(at + recordOffset.epoch, true),
+    parts: view.getUint32(at + recordOffset.parts, true),
+    position: view.getFloat64(at + recordOffset.position, true),
+  };
+}
+
+/** A part as it stands in a record; offsets are into the bytes it was read from. */
+export interface PartHead {
+  readonly number: number;
+  readonly firstSeq: number;
+  readonly count: number;
+  readonly id: string | undefined;
+  readonly delivery: Delivery | undefined;
+}
+
+/** The parts of an APPEND record, without their entries. */
+export function readPartHeads(bytes: Bytes, record: RecordHead): PartHead[] {
+  const { buffer, view } = bytes;
+  const parts: PartHead[] = [];
+  let at = record.at + recordHeaderBytes;
+  for (let i = 0; i < record.parts; i++) {
+    const flags = view.getUint32(at + partOffset.flags, true);
+    let next = at + partHeaderBytes;
+    let id: string | undefined;
+    if (flags & partFlag.id) {
+      const length = view.getUint16(next, true);
+      id = buffer.toString("utf8", next + 2, next + 2 + length);
+      next += 2 + length;
+    }
+    if (flags & partFlag.key) next += 2 + view.getUint16(next, true) + contentHashBytes;
+    const delivery =
+      flags & partFlag.delivery
+        ? {
+            sessionStart: view.getFloat64(next, true),
+            sessionNumber: view.getFloat64(next + 8, true),
+            counter: view.getFloat64(next + 16, true),
+          }
+        : undefined;
+    parts.push({
+      number: view.getFloat64(at + partOffset.number, true),
+      firstSeq: view.getFloat64(at + partOffset.firstSeq, true),
+      count: entryCount(bytes, at + view.getUint32(at + partOffset.entry, true)),
+      id,
+      delivery,
+    });
+    at += view.getUint32(at + partOffset.length, true);
+  }
+  return parts;
+}

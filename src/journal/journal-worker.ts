@@ -1,0 +1,80 @@
+/**
+ * The journal Worker: one block and one fsync per turn, for every shard of the node.
+ *
+ * It owns the segment files while it lives. It has no event loop of its own once it runs: it sleeps in
+ * `Atomics.wait`, and everything it is told stands in shared words (control.ts). Any failure of a write or an fsync
+ * leaves the outcome of that turn unknown: it reports the error once and ends, and nothing is retried.
+ */
+import { toWarpError } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
+import { JournalControl } from "./control.ts";
+import { blockKind } from "./format.ts";
+import { Segments, type SegmentsOptions } from "./segments.ts";
+
+declare const self: Worker;
+
+export interface JournalWorkerStart {
+  readonly control: SharedArrayBuffer;
+  readonly tails: readonly SharedArrayBuffer[];
+  readonly segments: SegmentsOptions;
+}
+
+self.onmessage = (message: MessageEvent<JournalWorkerStart>) => {
+  const control = new JournalControl(message.data.control);
+  try {
+    run(control, message.data);
+  } catch (thrown) {
+    const error = toWarpError(thrown, "IO_ERROR", { file: "journal" });
+    control.fail(JSON.stringify(error.toWire()));
+  }
+  self.onmessage = null;
+  process.exit(0);
+};
+
+function run(control: JournalControl, start: JournalWorkerStart): void {
+  const segments = new Segments(start.segments);
+  const tails = start.tails.map((memory) => new Uint8Array(memory));
+  segments.addSegments(control.segmentsReady);
+  segments.advance();
+  let seen = 0;
+  let unmarked = false;
+  for (;;) {
+    const ranges = control.takeRanges();
+    if (ranges.length > 0) {
+      const body: Uint8Array[] = [];
+      let bodyBytes = 0;
+      for (const range of ranges) {
+        const tail = tails[range.tail];
+        if (tail !== undefined) body.push(tail.subarray(range.start, range.start + range.length));
+        bodyBytes += range.length;
+      }
+      seen = makeRoom(control, segments, bodyBytes, seen);
+      control.finishTurn(segments.write(blockKind.records, body));
+      unmarked = true;
+      continue;
+    }
+    if (control.stopping) break;
+    segments.retire(control.retiredUse);
+    const before = seen;
+    seen = control.waitForWork(seen, unmarked ? limits.idleMarkerMs : Number.POSITIVE_INFINITY);
+    segments.addSegments(control.segmentsReady);
+    if (seen !== before) continue;
+    if (unmarked) segments.mark(blockKind.idle);
+    unmarked = false;
+  }
+  segments.mark(blockKind.stop);
+  segments.retire(control.retiredUse);
+  segments.close();
+}
+
+/** Moves on to a free segment when the current one is full; waits for one to be retired or created. */
+function makeRoom(control: JournalControl, segments: Segments, bodyBytes: number, seen: number): number {
+  let now = seen;
+  if (segments.hasRoom(bodyBytes)) return now;
+  for (;;) {
+    segments.addSegments(control.segmentsReady);
+    segments.retire(control.retiredUse);
+    if (segments.advance()) return now;
+    now = control.waitForWork(now, Number.POSITIVE_INFINITY);
+  }
+}

@@ -1,0 +1,275 @@
+/**
+ * The main thread's side of the journal: turns gather here and go to the Worker one at a time.
+ *
+ * - A turn is what was appended while the one before was being made durable. It is acknowledged whole.
+ * - Turns are handed over, written and acknowledged in order; `onDurable` runs once for each, in that order.
+ * - After a failure nothing is handed over any more: `onFailed` runs once, and every outcome not yet
+ *   acknowledged is unknown.
+ */
+import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
+import { open as openAsync } from "node:fs/promises";
+import { join } from "node:path";
+import { type ErrorCode, type ErrorDetails, toWarpError, WarpError } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
+import { JournalControl, rangesMax, type TailRange } from "./control.ts";
+import { keysName, segmentName, slotBytes } from "./format.ts";
+import type { JournalWorkerStart } from "./journal-worker.ts";
+import type { SegmentsOptions } from "./segments.ts";
+import type { Tail } from "./tail.ts";
+
+/** Passes over the microtasks that must add nothing before a turn is sent. */
+const quietPasses = 6;
+
+/** What was appended together and becomes durable together. */
+export interface Turn<Completion> {
+  readonly id: number;
+  readonly completions: Completion[];
+  readonly ranges: TailRange[];
+  bytes: number;
+}
+
+export interface JournalOptions<Completion> {
+  readonly segments: SegmentsOptions;
+  /** Segment files that exist already. */
+  readonly segmentCount: number;
+  readonly segmentsMax: number;
+  /** One tail per shard writer. */
+  readonly tails: readonly Tail[];
+  readonly onDurable: (turn: Turn<Completion>, use: number) => void;
+  readonly onFailed: (error: WarpError) => void;
+}
+
+export class Journal<Completion> {
+  readonly #options: JournalOptions<Completion>;
+  readonly #control = new JournalControl();
+  readonly #worker: Worker;
+  readonly #exited: Promise<void>;
+  #open: Turn<Completion>;
+  /** Turns that were cut because they were full, waiting for the Worker. */
+  readonly #waiting: Turn<Completion>[] = [];
+  #inFlight: Turn<Completion> | undefined;
+  #scheduled = false;
+  #segmentCount: number;
+  #creating: Promise<void> | undefined;
+  #failed: WarpError | undefined;
+  #closed = false;
+
+  constructor(options: JournalOptions<Completion>) {
+    this.#options = options;
+    this.#segmentCount = options.segmentCount;
+    this.#open = emptyTurn(1);
+    const { directory, segmentBytes } = options.segments;
+    while (this.#segmentCount < 2) {
+      createSegmentNow(directory, this.#segmentCount + 1, segmentBytes);
+      this.#segmentCount++;
+    }
+    this.#control.publishSegments(this.#segmentCount);
+    this.#worker = new Worker(new URL("./journal-worker.ts", import.meta.url));
+    this.#exited = new Promise((resolve) => {
+      this.#worker.addEventListener("close", () => {
+        resolve();
+        this.#noticeExit();
+      });
+    });
+    this.#worker.addEventListener("error", (event) => {
+      this.#fail(new WarpError("ENGINE_FAILED", `the journal Worker died: ${event.message}`));
+    });
+    const start: JournalWorkerStart = {
+      control: this.#control.memory,
+      tails: options.tails.map((tail) => tail.memory),
+      segments: options.segments,
+    };
+    this.#worker.postMessage(start);
+  }
+
+  /** The turn that the next record belongs to. */
+  get openTurn(): Turn<Completion> {
+    return this.#open;
+  }
+
+  /** True when a record could be part of a turn that is not yet durable. */
+  get isBusy(): boolean {
+    return this.#inFlight !== undefined || this.#open.completions.length > 0 || this.#waiting.length > 0;
+  }
+
+  /** Space for a record in the tail of a writer: its offset, or -1 when the tail is full. */
+  reserve(tail: number, bytes: number): number {
+    if (this.#open.bytes + bytes > limits.blockBytesMax || this.#open.ranges.length > rangesMax / 2)
+      this.#cut();
+    const turn = this.#open;
+    const ring = this.#options.tails[tail];
+    if (ring === undefined) return -1;
+    return ring.reserve(bytes, turn.id, (start, length) => turn.ranges.push({ tail, start, length }));
+  }
+
+  /** Takes a record that was written at `at`, up to `end`, into the open turn. */
+  commit(tail: number, at: number, end: number): void {
+    this.#options.tails[tail]?.commit(end);
+    this.#open.bytes += end - at;
+  }
+
+  /** Adds something to complete when the open turn is durable, and sees to it that it is sent. */
+  complete(completion: Completion): void {
+    this.#open.completions.push(completion);
+    if (this.#inFlight === undefined) this.#schedule();
+  }
+
+  /** Everything in segments of this use and below is settled and checkpointed. */
+  retire(use: number): void {
+    this.#control.retire(use);
+  }
+
+  /** Writes what is open, stops the Worker and waits until its files are closed. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#creating;
+    this.#control.stop();
+    await this.#exited;
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    this.#gather(-1, 0);
+  }
+
+  /**
+   * Sends the open turn once some passes over the microtasks have added nothing to it: callers that were released
+   * together come back a few microtasks apart, and should share one fsync.
+   */
+  #gather(before: number, quiet: number): void {
+    const now = this.#open.completions.length;
+    if (quiet === quietPasses) {
+      this.#scheduled = false;
+      this.#send();
+    } else {
+      queueMicrotask(() => this.#gather(now, now === before ? quiet + 1 : 0));
+    }
+  }
+
+  /** Ends the open turn; it waits for the Worker. */
+  #cut(): void {
+    const turn = this.#open;
+    for (const [index, tail] of this.#options.tails.entries()) {
+      const { start, length } = tail.close(turn.id);
+      if (length > 0) turn.ranges.push({ tail: index, start, length });
+    }
+    if (turn.completions.length > 0 || turn.ranges.length > 0) this.#waiting.push(turn);
+    this.#open = emptyTurn(turn.id + 1);
+  }
+
+  #send(): void {
+    if (this.#inFlight !== undefined || this.#failed !== undefined) return;
+    if (this.#waiting.length === 0) this.#cut();
+    const turn = this.#waiting.shift();
+    if (turn === undefined) return;
+    this.#inFlight = turn;
+    if (turn.ranges.length === 0) {
+      // Only results that waited for an earlier turn, which is durable by now.
+      this.#finish(turn);
+      return;
+    }
+    const seen = this.#control.doneCount;
+    this.#control.request(turn.ranges);
+    this.#control.done(seen).then(() => this.#finish(turn));
+  }
+
+  #finish(turn: Turn<Completion>): void {
+    if (this.#control.failed) {
+      const wire: unknown = JSON.parse(this.#control.error);
+      this.#fail(errorFromWorker(wire));
+      return;
+    }
+    this.#inFlight = undefined;
+    this.#keepSpareSegment();
+    this.#options.onDurable(turn, this.#control.currentUse);
+    if (this.#waiting.length > 0) this.#send();
+    else this.#schedule();
+  }
+
+  #lastSeenUse = 0;
+  /** Creates the next segment file in the background when the ring is short of free ones. */
+  #keepSpareSegment(): void {
+    const use = this.#control.currentUse;
+    if (use === this.#lastSeenUse || this.#creating !== undefined || this.#closed) return;
+    this.#lastSeenUse = use;
+    const inUse = use - this.#control.retiredUse;
+    if (inUse < this.#segmentCount || this.#segmentCount >= this.#options.segmentsMax) return;
+    const { directory, segmentBytes } = this.#options.segments;
+    this.#creating = createSegment(directory, this.#segmentCount + 1, segmentBytes)
+      .then(() => {
+        this.#segmentCount++;
+        this.#control.publishSegments(this.#segmentCount);
+      })
+      .catch((thrown) => this.#fail(toWarpError(thrown, "IO_ERROR", { file: "journal" })))
+      .finally(() => {
+        this.#creating = undefined;
+        this.#lastSeenUse = 0;
+      });
+  }
+
+  #noticeExit(): void {
+    if (this.#closed) return;
+    if (this.#control.failed) this.#finish(this.#inFlight ?? this.#open);
+    else this.#fail(new WarpError("ENGINE_FAILED", "the journal Worker ended by itself"));
+  }
+
+  #fail(error: WarpError): void {
+    if (this.#failed !== undefined) return;
+    this.#failed = error;
+    this.#options.onFailed(error);
+  }
+
+  /** All that was not acknowledged when the journal failed. */
+  unacknowledged(): Completion[] {
+    const turns = [this.#inFlight, ...this.#waiting, this.#open];
+    return turns.flatMap((turn) => turn?.completions ?? []);
+  }
+}
+
+function emptyTurn<Completion>(id: number): Turn<Completion> {
+  return { id, completions: [], ranges: [], bytes: 0 };
+}
+
+function errorFromWorker(wire: unknown): WarpError {
+  return WarpError.fromWire(wire as { code: ErrorCode; message: string; details: ErrorDetails });
+}
+
+const zeroChunkBytes = 1024 * 1024;
+
+/** Makes the journal directory's key slots; zeros, so that every slot is empty. */
+export function createKeySlots(directory: string, segmentsMax: number): void {
+  const file = openSync(join(directory, keysName), "wx");
+  writeSync(file, Buffer.alloc(segmentsMax * slotBytes), 0, segmentsMax * slotBytes, 0);
+  fsyncSync(file);
+  closeSync(file);
+}
+
+function createSegmentNow(directory: string, id: number, segmentBytes: number): void {
+  const file = openSync(join(directory, segmentName(id)), "w");
+  const zeros = Buffer.alloc(Math.min(zeroChunkBytes, segmentBytes));
+  for (let at = 0; at < segmentBytes; at += zeros.length) {
+    writeSync(file, zeros, 0, Math.min(zeros.length, segmentBytes - at), at);
+  }
+  fsyncSync(file);
+  closeSync(file);
+  syncDirectory(directory);
+}
+
+async function createSegment(directory: string, id: number, segmentBytes: number): Promise<void> {
+  const file = await openAsync(join(directory, segmentName(id)), "w");
+  const zeros = Buffer.alloc(Math.min(zeroChunkBytes, segmentBytes));
+  for (let at = 0; at < segmentBytes; at += zeros.length) {
+    await file.write(zeros, 0, Math.min(zeros.length, segmentBytes - at), at);
+    await file.datasync();
+  }
+  await file.sync();
+  await file.close();
+  syncDirectory(directory);
+}
+
+export function syncDirectory(directory: string): void {
+  const handle = openSync(directory, "r");
+  fsyncSync(handle);
+  closeSync(handle);
+}

@@ -1,0 +1,284 @@
+/**
+ * Reading the journal back after a start. The table of what is found and what follows is docs/recovery.md.
+ *
+ * - Blocks come out in the order of their sequence, each verified by its tag, none skipped: a hole is CORRUPT.
+ * - A bad block with nothing of its use behind it is a write that was under way: the journal ends before it.
+ * - A segment whose key slot is zero is retired: everything in it is in the shards, and it is not looked at.
+ */
+import { createDecipheriv } from "node:crypto";
+import { closeSync, existsSync, openSync, readdirSync, readSync } from "node:fs";
+import { join } from "node:path";
+import { open as unseal } from "../core/aead.ts";
+import { WarpError } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
+import {
+  associatedOfBlock,
+  associatedOfSlot,
+  blockBytes,
+  blockHeaderBytes,
+  blockKind,
+  decodeBlockHeader,
+  decodeSegmentHeader,
+  decodeSlot,
+  keysName,
+  type SegmentHeader,
+  segmentHeaderBytes,
+  segmentName,
+  slotBytes,
+} from "./format.ts";
+
+export interface ReplayOptions {
+  readonly directory: string;
+  readonly context: string;
+  /** The period key that wrapped a segment's key; undefined when the keyring has no such period. */
+  readonly keyOf: (period: number) => Uint8Array | undefined;
+}
+
+export interface ReplaySummary {
+  /** Segment files that exist; their ids are 1 … segments. */
+  readonly segments: number;
+  readonly segmentBytes: number | undefined;
+  readonly lastUse: number;
+  readonly lastSequence: number;
+  readonly blocks: number;
+  readonly bytes: number;
+  /** Where a torn last write was found, if one was. */
+  readonly torn: { readonly file: string; readonly offset: number } | undefined;
+  /** True when records may be missing behind the end because the journal was not fsynced (durability "os"). */
+  readonly cutShort: boolean;
+  /** True when the last thing in the journal is the mark of a clean stop, or nothing is live. */
+  readonly cleanStop: boolean;
+}
+
+interface LiveSegment {
+  readonly id: number;
+  readonly header: SegmentHeader;
+  readonly key: Uint8Array;
+}
+
+/** Calls `onRecords` with the records of each block, in order; the bytes are only valid during the call. */
+export function replayJournal(options: ReplayOptions, onRecords: (records: Buffer) => void): ReplaySummary {
+  const { live, segments, lastUse, segmentBytes } = findSegments(options);
+  let expected: number | undefined;
+  let lastSequence = 0;
+  let blocks = 0;
+  let bytes = 0;
+  let lastKind: number = blockKind.stop;
+  let torn: ReplaySummary["torn"];
+  let cutShort = false;
+
+  for (const [index, segment] of live.entries()) {
+    const { header } = segment;
+    const file = join(options.directory, segmentName(segment.id));
+    const name = `journal/${segmentName(segment.id)}`;
+    if (expected !== undefined && header.firstSequence !== expected) {
+      if (header.durability === "os") {
+        cutShort = true;
+        break;
+      }
+      throw corrupt(name, 0, `it starts at block ${header.firstSequence} and block ${expected} is missing`);
+    }
+    const contents = readFile(file);
+    if (contents.length !== header.segmentBytes) {
+      throw corrupt(name, contents.length, `it should have ${header.segmentBytes} bytes`);
+    }
+    const end = readBlocks(contents, segment, (kind, records) => {
+      lastKind = kind;
+      blocks++;
+      bytes += records.length;
+      if (kind === blockKind.records) onRecords(records);
+    });
+    expected = end.sequence;
+    lastSequence = end.sequence - 1;
+    if (end.offset + blockHeaderBytes > contents.length) continue;
+    const behind = findBlockBehind(contents, segment, end);
+    const next = live[index + 1];
+    const isHole = behind !== undefined || (next !== undefined && next.header.firstSequence !== end.sequence);
+    if (isHole && header.durability === "os") {
+      cutShort = true;
+      break;
+    }
+    if (isHole) {
+      const later = behind ?? 0;
+      throw corrupt(
+        name,
+        end.offset,
+        `block ${end.sequence} is damaged, and later ones are there (${later})`,
+      );
+    }
+    if (next === undefined && !isBlank(contents, end.offset, header.use))
+      torn = { file: name, offset: end.offset };
+  }
+  return {
+    segments,
+    segmentBytes,
+    lastUse,
+    lastSequence,
+    blocks,
+    bytes,
+    torn,
+    cutShort: cutShort || (live[0]?.header.durability === "os" && lastKind !== blockKind.stop),
+    cleanStop: lastKind === blockKind.stop,
+  };
+}
+
+interface End {
+  readonly offset: number;
+  readonly sequence: number;
+}
+
+function readBlocks(
+  contents: Buffer,
+  segment: LiveSegment,
+  onBlock: (kind: number, body: Buffer) => void,
+): End {
+  let offset = segmentHeaderBytes;
+  let sequence = segment.header.firstSequence;
+  for (;;) {
+    const body = readBlock(contents, offset, segment, sequence);
+    if (body === undefined) return { offset, sequence };
+    onBlock(body.kind, body.plaintext);
+    offset += blockBytes(body.plaintext.length);
+    sequence++;
+  }
+}
+
+/** The verified block at `offset`, if it is block `sequence` of this use. */
+function readBlock(
+  contents: Buffer,
+  offset: number,
+  segment: LiveSegment,
+  sequence: number | undefined,
+): { kind: number; sequence: number; plaintext: Buffer } | undefined {
+  const headerAt = contents.subarray(offset, offset + blockHeaderBytes);
+  const header = decodeBlockHeader(headerAt);
+  if (header === undefined || header.use !== segment.header.use) return undefined;
+  if (sequence !== undefined && header.sequence !== sequence) return undefined;
+  const bodyAt = offset + blockHeaderBytes;
+  if (bodyAt + header.bodyBytes > contents.length) return undefined;
+  const decipher = createDecipheriv("aes-256-gcm", segment.key, header.nonce);
+  decipher.setAAD(associatedOfBlock(headerAt));
+  decipher.setAuthTag(header.tag);
+  const plaintext = decipher.update(contents.subarray(bodyAt, bodyAt + header.bodyBytes));
+  try {
+    decipher.final();
+  } catch {
+    // The one way node:crypto has to say that the tag does not match: not a block.
+    return undefined;
+  }
+  return { kind: header.kind, sequence: header.sequence, plaintext };
+}
+
+/** The sequence of a good block of the same use behind a bad one, whatever its alignment. */
+function findBlockBehind(contents: Buffer, segment: LiveSegment, end: End): number | undefined {
+  for (let offset = end.offset; offset + blockHeaderBytes <= contents.length; offset += limits.sectorBytes) {
+    const block = readBlock(contents, offset, segment, undefined);
+    if (block !== undefined && block.sequence >= end.sequence) return block.sequence;
+  }
+  return undefined;
+}
+
+/** True when the sector at the end holds no trace of a write of this use: zeros, or a block of an older use. */
+function isBlank(contents: Buffer, offset: number, use: number): boolean {
+  const sector = contents.subarray(offset, offset + limits.sectorBytes);
+  const header = decodeBlockHeader(sector);
+  if (header !== undefined) return header.use !== use;
+  return sector.every((byte) => byte === 0);
+}
+
+/** The segments that are not retired, in the order of their use. */
+function findSegments(options: ReplayOptions): {
+  live: LiveSegment[];
+  segments: number;
+  lastUse: number;
+  segmentBytes: number | undefined;
+} {
+  const { directory, context, keyOf } = options;
+  const keysFile = `journal/${keysName}`;
+  const keys = existsSync(join(directory, keysName)) ? readFile(join(directory, keysName)) : Buffer.alloc(0);
+  const ids = readdirSync(directory)
+    .filter((name) => /^\d{4}$/.test(name))
+    .map(Number)
+    .sort((a, b) => a - b);
+  if (keys.length < ids.length * slotBytes) throw corrupt(keysFile, keys.length, "key slots are missing");
+  const live: LiveSegment[] = [];
+  let lastUse = 0;
+  let segmentBytes: number | undefined;
+  for (let id = 1; id * slotBytes <= keys.length; id++) {
+    const slotAt = (id - 1) * slotBytes;
+    const slot = decodeSlot(keys.subarray(slotAt, slotAt + slotBytes), keysFile, slotAt);
+    const name = `journal/${segmentName(id)}`;
+    if (!ids.includes(id)) {
+      if (slot === undefined) continue;
+      throw corrupt(name, 0, `the file is missing and ${keysFile} says that it is in use`);
+    }
+    const header = decodeSegmentHeader(readHead(join(directory, segmentName(id))), name);
+    if (header !== undefined) {
+      lastUse = Math.max(lastUse, header.use);
+      segmentBytes = header.segmentBytes;
+    }
+    if (slot === undefined) continue;
+    lastUse = Math.max(lastUse, slot.use);
+    const period = keyOf(slot.period);
+    const key = period && unseal(period, slot.wrapped, associatedOfSlot(context, id, slot.use));
+    if (key === undefined) throw corrupt(keysFile, slotAt, `the key of segment ${id} does not open`);
+    if (header === undefined || header.use !== slot.use) {
+      refuseLostHeader(join(directory, segmentName(id)), name, { id, use: slot.use, key });
+      continue;
+    }
+    live.push({ id, header, key });
+  }
+  live.sort((a, b) => a.header.use - b.header.use);
+  return { live, segments: ids.length, lastUse, segmentBytes };
+}
+
+/** A use whose header never reached the disk has no blocks; one that has blocks has lost its header. */
+function refuseLostHeader(
+  file: string,
+  name: string,
+  lost: { id: number; use: number; key: Uint8Array },
+): void {
+  const contents = readFile(file);
+  const header = {
+    use: lost.use,
+    firstSequence: 0,
+    segmentBytes: contents.length,
+    durability: "fsync" as const,
+  };
+  const segment = { id: lost.id, header, key: lost.key };
+  const behind = findBlockBehind(contents, segment, { offset: segmentHeaderBytes, sequence: 0 });
+  if (behind !== undefined)
+    throw corrupt(name, 0, `its header is damaged, and block ${behind} stands behind it`);
+}
+
+function readFile(path: string): Buffer {
+  const file = openSync(path, "r");
+  try {
+    const chunks: Buffer[] = [];
+    let position = 0;
+    for (;;) {
+      const chunk = Buffer.allocUnsafe(8 * 1024 * 1024);
+      const read = readSync(file, chunk, 0, chunk.length, position);
+      if (read === 0) break;
+      chunks.push(chunk.subarray(0, read));
+      position += read;
+    }
+    return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks);
+  } finally {
+    closeSync(file);
+  }
+}
+
+function readHead(path: string): Buffer {
+  const file = openSync(path, "r");
+  try {
+    const head = Buffer.alloc(segmentHeaderBytes);
+    return head.subarray(0, readSync(file, head, 0, head.length, 0));
+  } finally {
+    closeSync(file);
+  }
+}
+
+function corrupt(file: string, offset: number, why: string): WarpError {
+  return new WarpError("CORRUPT", `${file} is damaged at offset ${offset}: ${why}`, { file, offset });
+}

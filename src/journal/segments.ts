@@ -1,0 +1,168 @@
+/**
+ * The ring of preallocated segment files, as the journal Worker writes it.
+ *
+ * - The next block is written only after the one before is fsynced (under "fsync").
+ * - A segment is taken for a new use only when its old use is retired; then its key slot already holds zeros.
+ * - Order at a switch: key slot, fsync, segment header, fsync, blocks.
+ */
+import { createCipheriv, randomBytes } from "node:crypto";
+import { closeSync, fdatasyncSync, openSync, writeSync, writevSync } from "node:fs";
+import { join } from "node:path";
+import { keyBytes, nonceBytes, seal } from "../core/aead.ts";
+import { assert, WarpError } from "../core/errors.ts";
+import { randomBytesPooled } from "../core/random.ts";
+import {
+  associatedOfSlot,
+  beginBlockHeader,
+  blockBytes,
+  blockHeaderBytes,
+  type blockKind,
+  encodeSegmentHeader,
+  encodeSlot,
+  finishBlockHeader,
+  keysName,
+  segmentHeaderBytes,
+  segmentName,
+  slotBytes,
+} from "./format.ts";
+
+export interface SegmentsOptions {
+  readonly directory: string;
+  readonly context: string;
+  readonly durability: "fsync" | "os";
+  readonly segmentBytes: number;
+  readonly period: number;
+  readonly periodKey: Uint8Array;
+  /** The newest use and block sequence that the directory has seen. */
+  readonly lastUse: number;
+  readonly lastSequence: number;
+}
+
+interface Segment {
+  readonly id: number;
+  readonly file: number;
+  /** 0 when free. */
+  use: number;
+}
+
+export class Segments {
+  readonly #options: SegmentsOptions;
+  readonly #keys: number;
+  readonly #segments: Segment[] = [];
+  #current: Segment | undefined;
+  #key: Buffer = Buffer.alloc(keyBytes);
+  #at = 0;
+  #use: number;
+  #sequence: number;
+  readonly #header = Buffer.alloc(blockHeaderBytes);
+  readonly #padding = Buffer.alloc(4096);
+
+  constructor(options: SegmentsOptions) {
+    this.#options = options;
+    this.#use = options.lastUse;
+    this.#sequence = options.lastSequence;
+    this.#keys = openSync(join(options.directory, keysName), "r+");
+  }
+
+  /** Makes the segment files up to `count` known; they exist, zeroed and synced. */
+  addSegments(count: number): void {
+    for (let id = this.#segments.length + 1; id <= count; id++) {
+      const file = openSync(join(this.#options.directory, segmentName(id)), "r+");
+      this.#segments.push({ id, file, use: 0 });
+    }
+  }
+
+  /** Zeroes the key slots of uses up to `use`: what those segments held can no longer be read. */
+  retire(use: number): void {
+    let changed = false;
+    for (const segment of this.#segments) {
+      if (segment.use === 0 || segment.use > use || segment === this.#current) continue;
+      segment.use = 0;
+      writeSync(this.#keys, Buffer.alloc(slotBytes), 0, slotBytes, (segment.id - 1) * slotBytes);
+      changed = true;
+    }
+    if (changed) fdatasyncSync(this.#keys);
+  }
+
+  /** True when a block with this body goes into the current segment. */
+  hasRoom(bodyBytes: number): boolean {
+    return this.#current !== undefined && this.#at + blockBytes(bodyBytes) <= this.#options.segmentBytes;
+  }
+
+  /** Starts the next use in a free segment; false when there is none. */
+  advance(): boolean {
+    const next = this.#segments.find((segment) => segment.use === 0);
+    if (next === undefined) return false;
+    const { context, period, periodKey, durability, segmentBytes } = this.#options;
+    this.#use++;
+    this.#key = randomBytes(keyBytes);
+    const wrapped = seal(periodKey, this.#key, associatedOfSlot(context, next.id, this.#use));
+    const slot = encodeSlot({ use: this.#use, period, wrapped });
+    writeWhole(this.#keys, [slot], (next.id - 1) * slotBytes, keysName);
+    this.#sync(this.#keys);
+    const header = encodeSegmentHeader({
+      use: this.#use,
+      segmentBytes,
+      firstSequence: this.#sequence + 1,
+      durability,
+    });
+    writeWhole(next.file, [header], 0, segmentName(next.id));
+    this.#sync(next.file);
+    next.use = this.#use;
+    this.#current = next;
+    this.#at = segmentHeaderBytes;
+    return true;
+  }
+
+  /** Seals and writes one block and makes it durable; returns the use it went to. There must be room. */
+  write(kind: number, body: readonly Uint8Array[]): number {
+    const segment = this.#current;
+    assert(segment !== undefined, "a segment is open");
+    let bodyBytes = 0;
+    for (const piece of body) bodyBytes += piece.length;
+    const nonce = randomBytesPooled(nonceBytes);
+    const sequence = this.#sequence + 1;
+    const associated = beginBlockHeader(this.#header, { use: this.#use, sequence, kind, bodyBytes, nonce });
+    const cipher = createCipheriv("aes-256-gcm", this.#key, nonce);
+    cipher.setAAD(associated);
+    const pieces: Uint8Array[] = [this.#header];
+    for (const piece of body) pieces.push(cipher.update(piece));
+    cipher.final();
+    finishBlockHeader(this.#header, cipher.getAuthTag());
+    const total = blockBytes(bodyBytes);
+    const padding = total - blockHeaderBytes - bodyBytes;
+    if (padding > 0) pieces.push(this.#padding.subarray(0, padding));
+    writeWhole(segment.file, pieces, this.#at, segmentName(segment.id));
+    this.#sync(segment.file);
+    this.#at += total;
+    this.#sequence = sequence;
+    return this.#use;
+  }
+
+  /** Says on disk that everything before was acknowledged and nothing was under way. */
+  mark(kind: typeof blockKind.idle | typeof blockKind.stop): void {
+    if (this.hasRoom(0)) this.write(kind, []);
+  }
+
+  close(): void {
+    for (const segment of this.#segments) closeSync(segment.file);
+    closeSync(this.#keys);
+  }
+
+  #sync(file: number): void {
+    if (this.#options.durability === "fsync") fdatasyncSync(file);
+  }
+}
+
+function writeWhole(file: number, pieces: readonly Uint8Array[], at: number, name: string): void {
+  let expected = 0;
+  for (const piece of pieces) expected += piece.length;
+  const written = writevSync(file, pieces as Uint8Array[], at);
+  if (written === expected) return;
+  const details = { file: `journal/${name}`, offset: at, written, expected };
+  throw new WarpError(
+    "IO_ERROR",
+    `journal/${name} took ${written} of ${expected} bytes at offset ${at}`,
+    details,
+  );
+}
