@@ -31,8 +31,9 @@ export interface EntryDraft {
   readonly typeIndexes: Uint8Array | undefined;
   /** ms or NaN for each event; undefined when none has one. */
   readonly occurred: Float64Array | undefined;
-  /** JSON text of the array of data, or its msgpack. */
+  /** The array of data: JSON as text or in UTF-8, or msgpack. */
   readonly data: string | Uint8Array;
+  readonly isMsgpack: boolean;
 }
 
 /** An event type with the version its events are stored under. */
@@ -60,7 +61,7 @@ export function writeEntry(
   position: number,
 ): number {
   const { buffer, view } = out;
-  let flags = 0;
+  let flags = draft.isMsgpack ? entryFlag.msgpack : 0;
   let end = at + entryHeaderBytes;
   for (const type of draft.types) {
     view.setUint16(end, type.version, true);
@@ -83,7 +84,6 @@ export function writeEntry(
   if (typeof draft.data === "string") {
     end += buffer.write(draft.data, end, "utf8");
   } else {
-    flags |= entryFlag.msgpack;
     buffer.set(draft.data, end);
     end += draft.data.length;
   }
@@ -164,7 +164,8 @@ export function readEntry(bytes: Bytes, at: number, entity: string, firstSeq: nu
 }
 
 function readData(buffer: Buffer, from: number, to: number, isMsgpack: boolean): unknown {
-  if (isMsgpack) return decode(buffer.subarray(from, to), { useBigInt64: false });
+  // Decoded binaries are views of what is decoded: of a copy, because this memory is used again.
+  if (isMsgpack) return decode(new Uint8Array(buffer.subarray(from, to)), { useBigInt64: true });
   return JSON.parse(buffer.toString("utf8", from, to));
 }
 
