@@ -19,10 +19,12 @@ export interface ShardWorkerOptions {
   readonly context: string;
   /** The shards of this Worker. */
   readonly shards: readonly number[];
+  /** True while the data directory is being made: only then are missing files made. */
+  readonly create: boolean;
   /** Period keys by number, unwrapped, and the one that wraps new entity keys. */
   readonly periodKeys: readonly { readonly period: number; readonly key: Uint8Array }[];
   readonly currentPeriod: number;
-  /** `PRAGMA synchronous` of the shard files: NORMAL under "fsync", OFF under "os". */
+  /** Under "os" the journal is not fsynced, so each transaction of names.db is (`PRAGMA synchronous = FULL`). */
   readonly durability: "fsync" | "os";
 }
 
@@ -67,14 +69,20 @@ export type FromWriter =
   | { readonly type: "settled"; readonly round: number; readonly runs: number; readonly bytes: number }
   /** Everything up to and including this round is in main database files and fsynced. */
   | { readonly type: "checkpointed"; readonly round: number }
-  /** A larger existence filter of a shard; the engine adds the ids it has not seen settled yet. */
-  | { readonly type: "filter"; readonly shard: number; readonly filter: FilterMemory }
+  /** A larger existence filter of a shard; it contains the layers of the smaller one, so nothing added there is lost. */
+  | {
+      readonly type: "filter";
+      readonly shard: number;
+      readonly of: "ids" | "keys";
+      readonly filter: FilterMemory;
+    }
   | { readonly type: "closed" }
   | { readonly type: "failed"; readonly error: WireError };
 
-/** Bits of an existence filter over ids or idempotency keys; format in filter.ts. */
+/** Bits of an existence filter over ids (seed 0) or caller keys (seed: the number of the entity); see files/filter.ts. */
 export interface FilterMemory {
-  readonly bits: SharedArrayBuffer;
+  /** Oldest first; additions go to the last. */
+  readonly layers: readonly SharedArrayBuffer[];
   readonly hashes: number;
 }
 
@@ -125,7 +133,13 @@ export type ReadRequest =
       readonly limit: number;
     }
   /** Looks up a caller key of an entity. */
-  | { readonly id: number; readonly op: "key"; readonly shard: number; readonly number: number; readonly key: string };
+  | {
+      readonly id: number;
+      readonly op: "key";
+      readonly shard: number;
+      readonly number: number;
+      readonly key: string;
+    };
 
 export type ToReader =
   | { readonly type: "open"; readonly options: ShardWorkerOptions }
@@ -139,7 +153,11 @@ export type FromReader =
   | { readonly type: "failed"; readonly error: WireError };
 
 export type ReadAnswer =
-  | { readonly id: number; readonly ok: true; readonly result: LoadResult | EntriesResult | NamesResult | KeyResult }
+  | {
+      readonly id: number;
+      readonly ok: true;
+      readonly result: LoadResult | EntriesResult | NamesResult | KeyResult;
+    }
   | { readonly id: number; readonly ok: false; readonly error: WireError };
 
 export interface LoadResult {

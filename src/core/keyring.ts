@@ -1,0 +1,199 @@
+/**
+ * The keys above the entity keys: one root key that the operator holds, and period keys wrapped by it.
+ *
+ * - The root key comes from a file, an environment variable or a command, and is never written but once: to the
+ *   default file, when a data directory is made.
+ * - An existing directory never gets a new root key or keyring: that would make its data unreadable for good.
+ * - `keyring.json` is replaced as a whole, atomically. It holds no key that is not wrapped.
+ */
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { keyBytes, open, seal } from "./aead.ts";
+import { WarpError } from "./errors.ts";
+import { randomBytesPooled } from "./random.ts";
+import { replaceFile } from "./replace-file.ts";
+
+/** Where the root key comes from: 32 bytes as base64 or hex text. */
+export type RootKeySource =
+  /** A file; relative paths are relative to the data directory. */
+  | { readonly file: string }
+  /** The name of an environment variable. */
+  | { readonly env: string }
+  /** A command for `sh -c` that prints it. */
+  | { readonly command: string };
+
+export interface KeyringOptions {
+  readonly dataDir: string;
+  readonly context: string;
+  /** Default: `WARP_ROOT_KEY` if it is set, otherwise the file `root.key` in the data directory. */
+  readonly rootKey?: RootKeySource | undefined;
+  /** True when the data directory is being made: a missing default file and keyring are created. */
+  readonly create: boolean;
+}
+
+export interface PeriodKey {
+  readonly period: number;
+  readonly key: Uint8Array;
+}
+
+export interface Keyring {
+  /** The period key that wraps what is new. */
+  readonly current: PeriodKey;
+  /** All period keys, oldest first. */
+  readonly periods: readonly PeriodKey[];
+  /** The key of a period; undefined when the keyring has none, because it was destroyed or never was. */
+  keyOf(period: number): Uint8Array | undefined;
+}
+
+const keyringFormat = 1;
+const keyringName = "keyring.json";
+const rootKeyName = "root.key";
+const commandTimeoutMs = 30_000;
+
+interface KeyringFile {
+  readonly format: number;
+  readonly periods: readonly {
+    readonly number: number;
+    readonly createdAt: string;
+    readonly wrapped: string;
+  }[];
+}
+
+/**
+ * Reads the keyring of a data directory, or makes it.
+ * Errors: ROOT_KEY_MISSING, ROOT_KEY_WRONG, FORMAT_UNSUPPORTED, CORRUPT.
+ */
+export function openKeyring(options: KeyringOptions): Keyring {
+  const path = join(options.dataDir, keyringName);
+  const exists = existsSync(path);
+  if (!exists && !options.create) {
+    throw new WarpError("ROOT_KEY_MISSING", `${path} is missing; without it the data cannot be read`, {
+      file: path,
+    });
+  }
+  if (!exists) mkdirSync(options.dataDir, { recursive: true });
+  const root = readRootKey(options, !exists);
+  if (!exists) replaceFile(path, firstKeyring(root, options.context));
+  return keyringOf(unwrapPeriods(readKeyringFile(path), path, root, options.context));
+}
+
+function keyringOf(periods: readonly PeriodKey[]): Keyring {
+  const byNumber = new Map(periods.map(({ period, key }) => [period, key]));
+  const current = periods.at(-1);
+  if (current === undefined)
+    throw new WarpError("CORRUPT", `${keyringName} names no period`, { file: keyringName });
+  return { current, periods, keyOf: (period) => byNumber.get(period) };
+}
+
+function firstKeyring(root: Uint8Array, context: string): string {
+  const wrapped = seal(root, randomBytesPooled(keyBytes), associatedOf(context, 1)).toString("base64");
+  const file: KeyringFile = {
+    format: keyringFormat,
+    periods: [{ number: 1, createdAt: new Date().toISOString(), wrapped }],
+  };
+  return `${JSON.stringify(file, undefined, 2)}\n`;
+}
+
+function unwrapPeriods(file: KeyringFile, path: string, root: Uint8Array, context: string): PeriodKey[] {
+  return file.periods.map(({ number, wrapped }) => {
+    const key = open(root, Buffer.from(wrapped, "base64"), associatedOf(context, number));
+    if (key?.length === keyBytes) return { period: number, key };
+    throw new WarpError(
+      "ROOT_KEY_WRONG",
+      `the root key does not open period ${number} of ${path}: it is another key, or the file is of another context`,
+      { file: path, period: number },
+    );
+  });
+}
+
+function associatedOf(context: string, period: number): Buffer {
+  return Buffer.from(`warp period key|${context}|${period}`);
+}
+
+function readKeyringFile(path: string): KeyringFile {
+  const damaged = (why: string) => new WarpError("CORRUPT", `${path} is damaged: ${why}`, { file: path });
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    throw damaged(error instanceof Error ? error.message : String(error));
+  }
+  const file = parsed as Partial<KeyringFile> | null;
+  if (typeof file !== "object" || file === null) throw damaged("it is not an object");
+  if (file.format !== keyringFormat) {
+    throw new WarpError(
+      "FORMAT_UNSUPPORTED",
+      `${path} has format ${file.format}, known is ${keyringFormat}`,
+      {
+        file: path,
+        format: file.format,
+      },
+    );
+  }
+  const periods = Array.isArray(file.periods) ? file.periods : [];
+  const isWhole = periods.every(
+    (period, i) =>
+      Number.isSafeInteger(period?.number) &&
+      period.number > (periods[i - 1]?.number ?? 0) &&
+      typeof period.wrapped === "string",
+  );
+  if (!isWhole || periods.length === 0) throw damaged("its periods are not a rising list");
+  return { format: keyringFormat, periods };
+}
+
+function readRootKey(options: KeyringOptions, isNew: boolean): Uint8Array {
+  const source = options.rootKey ?? (process.env.WARP_ROOT_KEY ? { env: "WARP_ROOT_KEY" } : undefined);
+  if (source === undefined) return readDefaultFile(join(options.dataDir, rootKeyName), isNew);
+  if ("file" in source) return readKeyFile(join(isAbsolute(source.file) ? "" : options.dataDir, source.file));
+  if ("env" in source) {
+    const text = process.env[source.env];
+    if (!text) throw missing(`the environment variable ${source.env} is not set`);
+    return parseRootKey(text, `the environment variable ${source.env}`);
+  }
+  const run = Bun.spawnSync(["sh", "-c", source.command], {
+    stdin: "ignore",
+    stderr: "pipe",
+    timeout: commandTimeoutMs,
+  });
+  if (run.exitCode !== 0) {
+    throw missing(`the root key command failed: ${run.stderr.toString().trim() || `exit ${run.exitCode}`}`);
+  }
+  return parseRootKey(run.stdout.toString(), "the output of the root key command");
+}
+
+function readDefaultFile(path: string, isNew: boolean): Uint8Array {
+  if (isNew && !existsSync(path)) {
+    replaceFile(path, `${randomBytesPooled(keyBytes).toString("base64")}\n`, 0o600);
+  }
+  return readKeyFile(path);
+}
+
+function readKeyFile(path: string): Uint8Array {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    throw missing(
+      `the root key file ${path} cannot be read: ${error instanceof Error ? error.message : error}`,
+    );
+  }
+  return parseRootKey(text, path);
+}
+
+function isAbsolute(path: string): boolean {
+  return path.startsWith("/");
+}
+
+/** 32 bytes out of 64 hex digits or base64 text. */
+function parseRootKey(text: string, source: string): Uint8Array {
+  const trimmed = text.trim();
+  const isHex = /^[0-9a-f]{64}$/i.test(trimmed);
+  const isBase64 = /^[A-Za-z0-9+/_-]{43}=?$/.test(trimmed);
+  if (isHex) return Buffer.from(trimmed, "hex");
+  if (isBase64) return Buffer.from(trimmed, "base64");
+  throw new WarpError("ROOT_KEY_WRONG", `${source} is not 32 bytes in base64 or hex`);
+}
+
+function missing(why: string): WarpError {
+  return new WarpError("ROOT_KEY_MISSING", why);
+}

@@ -1,0 +1,206 @@
+/**
+ * How Warp uses SQLite: opening with every pragma, transactions, checkpoints, and the `meta` row of each file.
+ *
+ * - One statement per `run`: SQLite's wrapper would drop the error of a later one.
+ * - A statement that fails may leave the transaction open or may have rolled it back; `transact` looks.
+ * - All integers are below 2^53, so they come back as exact numbers.
+ */
+import { Database, SQLiteError } from "bun:sqlite";
+import { type ErrorCode, type ErrorDetails, toWarpError, WarpError } from "../../core/errors.ts";
+
+/** One size for all files: 8 KiB settles as fast as 16 KiB and a third faster than 4 KiB, and wastes less. */
+const pageBytes = 8192;
+/** A reader waits this long for a checkpoint that restarts the WAL, and a checkpoint for a reader. */
+const busyTimeoutMs = 5000;
+
+export interface DatabaseOptions {
+  readonly access: "read" | "write";
+  /** FULL syncs the WAL at each commit, NORMAL at each checkpoint; either way the file is never corrupt. */
+  readonly synchronous: "NORMAL" | "FULL";
+  readonly cacheBytes: number;
+}
+
+export function openDatabase(path: string, options: DatabaseOptions): Database {
+  return guard(path, () => {
+    const isWriter = options.access === "write";
+    const database = new Database(path, isWriter ? { readwrite: true, create: true } : { readonly: true });
+    try {
+      for (const pragma of isWriter ? writerPragmas(options) : readerPragmas(options)) {
+        database.run(`PRAGMA ${pragma}`);
+      }
+    } catch (error) {
+      database.close();
+      throw error;
+    }
+    return database;
+  });
+}
+
+function writerPragmas(options: DatabaseOptions): string[] {
+  return [
+    `page_size = ${pageBytes}`,
+    // Readers see the last commit while the writer writes, and a commit is an append to one file.
+    "journal_mode = WAL",
+    // The journal replays what a power failure takes from a WAL that was not synced.
+    `synchronous = ${options.synchronous}`,
+    // Checkpoints cost syncs: the writer decides when, between rounds.
+    "wal_autocheckpoint = 0",
+    // The WAL's file shrinks when it starts over, so that its size says how much waits for a checkpoint.
+    "journal_size_limit = 0",
+    // Nothing of a statement spills into a file that no erasure would find.
+    "temp_store = MEMORY",
+    `cache_size = ${-Math.ceil(options.cacheBytes / 1024)}`,
+    `busy_timeout = ${busyTimeoutMs}`,
+    // A schema that was tampered with cannot call functions.
+    "trusted_schema = OFF",
+  ];
+}
+
+function readerPragmas(options: DatabaseOptions): string[] {
+  return [
+    "query_only = ON",
+    "temp_store = MEMORY",
+    `cache_size = ${-Math.ceil(options.cacheBytes / 1024)}`,
+    `busy_timeout = ${busyTimeoutMs}`,
+    "trusted_schema = OFF",
+  ];
+}
+
+/** Runs `work` in one transaction. Whatever it throws undoes all of it and is thrown on as a WarpError. */
+export function transact<Result>(
+  database: Database,
+  path: string,
+  kind: "IMMEDIATE" | "DEFERRED",
+  work: () => Result,
+): Result {
+  return guard(path, () => {
+    try {
+      database.run(`BEGIN ${kind}`);
+      const result = work();
+      database.run("COMMIT");
+      return result;
+    } catch (error) {
+      if (database.inTransaction) database.run("ROLLBACK");
+      throw error;
+    }
+  });
+}
+
+/**
+ * Copies the WAL into the main file and syncs it; true when nothing of the WAL remains to be copied. PASSIVE waits for
+ * nobody; TRUNCATE waits for readers and leaves an empty WAL.
+ */
+export function checkpoint(database: Database, path: string, mode: "PASSIVE" | "TRUNCATE"): boolean {
+  return guard(path, () => {
+    const statement = database.query<{ busy: number; log: number; checkpointed: number }, []>(
+      `PRAGMA wal_checkpoint(${mode})`,
+    );
+    const result = statement.get();
+    return result !== null && result.busy === 0 && result.log === result.checkpointed;
+  });
+}
+
+/** Runs `work` and gives what SQLite throws a code of ours. */
+export function guard<Result>(path: string, work: () => Result): Result {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof SQLiteError)) throw error;
+    const details: ErrorDetails = { file: path };
+    throw toWarpError(error, codeOf(error), details);
+  }
+}
+
+function codeOf(error: SQLiteError): ErrorCode {
+  const code = error.code ?? "";
+  const isDamage = /^SQLITE_(CORRUPT|NOTADB|CONSTRAINT|MISMATCH|FORMAT)/.test(code);
+  return isDamage ? "CORRUPT" : "IO_ERROR";
+}
+
+/** The one row of each file's `meta` table. */
+export interface Meta {
+  readonly shard: number;
+  /** All records of the shard up to here are in this file. */
+  readonly position: number;
+  /** The number that the next new entity gets. */
+  readonly nextNumber: number;
+  /** `recordedAt` of the newest settled record, ms; 0 in names.db. */
+  readonly lastRecordedAt: number;
+  readonly epoch: number;
+}
+
+export const shardFormat = 1;
+
+const createMeta = `CREATE TABLE meta (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  format INTEGER NOT NULL,
+  shard INTEGER NOT NULL,
+  position INTEGER NOT NULL,
+  nextNumber INTEGER NOT NULL,
+  lastRecordedAt REAL NOT NULL,
+  epoch INTEGER NOT NULL,
+  checksum INTEGER NOT NULL
+) STRICT`;
+
+const putMeta = `INSERT INTO meta VALUES (1, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET
+  format = excluded.format, shard = excluded.shard, position = excluded.position, nextNumber = excluded.nextNumber,
+  lastRecordedAt = excluded.lastRecordedAt, epoch = excluded.epoch, checksum = excluded.checksum`;
+
+interface MetaRow extends Meta {
+  readonly format: number;
+  readonly checksum: number;
+}
+
+/** Makes the tables of a new file and its meta row, in one transaction; does nothing to a file that has them. */
+export function prepareSchema(
+  database: Database,
+  path: string,
+  shard: number,
+  schema: readonly string[],
+): void {
+  transact(database, path, "IMMEDIATE", () => {
+    const exists = database.query("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").get() !== null;
+    if (exists) return;
+    database.run(createMeta);
+    for (const statement of schema) database.run(statement);
+    writeMeta(database, { shard, position: 0, nextNumber: 1, lastRecordedAt: 0, epoch: 1 });
+  });
+}
+
+/** Errors: CORRUPT, FORMAT_UNSUPPORTED, CONFIG_MISMATCH. */
+export function readMeta(database: Database, path: string, shard: number): Meta {
+  const row = guard(path, () => database.query<MetaRow, []>("SELECT * FROM meta WHERE id = 1").get());
+  if (row === null) throw new WarpError("CORRUPT", `${path} has no meta row`, { file: path });
+  if (row.checksum !== metaChecksum(row.format, row)) {
+    throw new WarpError("CORRUPT", `${path}: the checksum of the meta row does not match`, { file: path });
+  }
+  if (row.format !== shardFormat) {
+    throw new WarpError("FORMAT_UNSUPPORTED", `${path} has format ${row.format}, known is ${shardFormat}`, {
+      file: path,
+    });
+  }
+  if (row.shard !== shard) {
+    throw new WarpError("CONFIG_MISMATCH", `${path} belongs to shard ${row.shard}, not ${shard}`, {
+      file: path,
+    });
+  }
+  const { position, nextNumber, lastRecordedAt, epoch } = row;
+  return { shard, position, nextNumber, lastRecordedAt, epoch };
+}
+
+/** Inside a transaction. */
+export function writeMeta(database: Database, meta: Meta): void {
+  const { shard, position, nextNumber, lastRecordedAt, epoch } = meta;
+  const checksum = metaChecksum(shardFormat, meta);
+  database.query(putMeta).run(shardFormat, shard, position, nextNumber, lastRecordedAt, epoch, checksum);
+}
+
+function metaChecksum(format: number, meta: Meta): number {
+  return rowChecksum([format, meta.shard, meta.position, meta.nextNumber, meta.lastRecordedAt, meta.epoch]);
+}
+
+/** CRC-32 of numbers as little-endian f64 and bytes behind them: for rows that no tag protects. */
+export function rowChecksum(numbers: readonly number[], bytes: Uint8Array = new Uint8Array(0)): number {
+  const head = Buffer.from(Float64Array.from(numbers).buffer);
+  return Bun.hash.crc32(bytes, Bun.hash.crc32(head));
+}

@@ -1,0 +1,138 @@
+/**
+ * names.db: which id has which number. The only file of a shard with plaintext ids.
+ *
+ * - Ids are stored as their UTF-8 bytes, so they compare and sort as bytes, whatever the language or SQLite's collations.
+ * - A row and the position up to which names are complete are one transaction, before the runs that need it.
+ */
+import type { Database, Statement } from "bun:sqlite";
+import { join } from "node:path";
+import {
+  checkpoint,
+  guard,
+  type Meta,
+  openDatabase,
+  prepareSchema,
+  readMeta,
+  transact,
+  writeMeta,
+} from "./database.ts";
+
+const schema = ["CREATE TABLE names (number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE) STRICT"];
+
+export interface NamesOptions {
+  readonly directory: string;
+  readonly shard: number;
+  readonly access: "read" | "write";
+  readonly durability: "fsync" | "os";
+  readonly cacheBytes: number;
+}
+
+export interface NameRow {
+  readonly number: number;
+  readonly id: Uint8Array;
+}
+
+export class Names {
+  readonly path: string;
+  readonly #database: Database;
+  readonly #insert: Statement;
+  readonly #find: Statement<{ number: number }, [Uint8Array]>;
+  #meta: Meta;
+
+  private constructor(options: NamesOptions, path: string, database: Database) {
+    this.path = path;
+    this.#database = database;
+    this.#meta = readMeta(database, path, options.shard);
+    this.#insert = database.query("INSERT INTO names (number, id) VALUES (?, ?)");
+    this.#find = database.query("SELECT number FROM names WHERE id = ?");
+  }
+
+  static open(options: NamesOptions): Names {
+    const path = join(options.directory, "names.db");
+    const { access, durability, cacheBytes } = options;
+    // Without an fsynced journal nothing would bring back a name that a power failure took, so it is synced here.
+    const synchronous = durability === "os" ? "FULL" : "NORMAL";
+    const database = openDatabase(path, { access, synchronous, cacheBytes });
+    try {
+      if (access === "write") prepareSchema(database, path, options.shard, schema);
+      return guard(path, () => new Names(options, path, database));
+    } catch (error) {
+      database.close();
+      throw error;
+    }
+  }
+
+  /** Names of all records up to this position are here. */
+  get namedPosition(): number {
+    return this.#meta.position;
+  }
+
+  get nextNumber(): number {
+    return this.#meta.nextNumber;
+  }
+
+  /** One transaction: what `work` inserts, and the position up to which names are complete with it. */
+  settle(position: number, nextNumber: number, work: (insert: Statement) => void): void {
+    const meta = { ...this.#meta, position, nextNumber: Math.max(nextNumber, this.#meta.nextNumber) };
+    transact(this.#database, this.path, "IMMEDIATE", () => {
+      work(this.#insert);
+      writeMeta(this.#database, meta);
+    });
+    this.#meta = meta;
+  }
+
+  /** The number of an id, if it has one. */
+  find(id: string): number | undefined {
+    return guard(this.path, () => this.#find.get(Buffer.from(id, "utf8"))?.number);
+  }
+
+  /** Ids that begin with `prefix`, after `after`, in the order of their bytes. */
+  list(prefix: string, after: string | undefined, limit: number): NameRow[] {
+    const from = Buffer.from(prefix, "utf8");
+    const to = endOfPrefix(from);
+    const start = after === undefined ? undefined : Buffer.from(after, "utf8");
+    const isAfter = start !== undefined && Buffer.compare(start, from) >= 0;
+    const lower = isAfter ? "id > ?1" : "id >= ?1";
+    const query = `SELECT number, id FROM names WHERE ${lower} AND (?2 IS NULL OR id < ?2) ORDER BY id LIMIT ?3`;
+    return guard(this.path, () =>
+      this.#database
+        .query<NameRow, [Uint8Array, Uint8Array | null, number]>(query)
+        .all(isAfter ? start : from, to ?? null, limit),
+    );
+  }
+
+  /** Every row after a number, in the order of numbers. */
+  rowsAfter(number: number): IterableIterator<NameRow> {
+    return this.#database
+      .query<NameRow, [number]>("SELECT number, id FROM names WHERE number > ? ORDER BY number")
+      .iterate(number);
+  }
+
+  get count(): number {
+    return this.#database.query<{ n: number }, []>("SELECT count(*) AS n FROM names").get()?.n ?? 0;
+  }
+
+  get lastNumber(): number {
+    return this.#database.query<{ n: number | null }, []>("SELECT max(number) AS n FROM names").get()?.n ?? 0;
+  }
+
+  checkpoint(mode: "PASSIVE" | "TRUNCATE"): boolean {
+    return checkpoint(this.#database, this.path, mode);
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+}
+
+/** The first byte string behind all that begin with `prefix`; undefined when there is none. */
+export function endOfPrefix(prefix: Uint8Array): Buffer | undefined {
+  for (let last = prefix.length - 1; last >= 0; last--) {
+    const byte = prefix[last] ?? 0;
+    if (byte === 0xff) continue;
+    const end = Buffer.from(prefix.subarray(0, last + 1));
+    end[last] = byte + 1;
+    return end;
+  }
+  return undefined;
+}

@@ -1,0 +1,254 @@
+/**
+ * runs.db: the events of a shard, as rows of numbers and ciphertext.
+ *
+ * - Rows of `runs` are in the order of arrival; `batch` is the shard position up to which their transaction settled, so
+ *   the batches can be merged by position later. Per entity the runs are contiguous: the index on (number, seq) is
+ *   unique, and `check` proves that there are no gaps.
+ * - Runs, snapshots, caller keys, delivery windows and the settled position change in one transaction.
+ * - Ids of caller keys are never given out twice (AUTOINCREMENT): the saved filter is complete up to one of them.
+ * - This file neither seals nor opens what is in `data`: see sealed.ts.
+ */
+import type { Database, Statement } from "bun:sqlite";
+import { join } from "node:path";
+import { WarpError } from "../../core/errors.ts";
+import type { DeliveryWindowDraft } from "../messages.ts";
+import {
+  checkpoint,
+  guard,
+  type Meta,
+  openDatabase,
+  prepareSchema,
+  readMeta,
+  rowChecksum,
+  transact,
+  writeMeta,
+} from "./database.ts";
+
+const schema = [
+  `CREATE TABLE runs (
+    id INTEGER PRIMARY KEY,
+    number INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    batch INTEGER NOT NULL,
+    data BLOB NOT NULL
+  ) STRICT`,
+  "CREATE UNIQUE INDEX runsByEntity ON runs (number, seq)",
+  `CREATE TABLE snapshots (
+    number INTEGER NOT NULL,
+    aggregate INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (number, aggregate)
+  ) STRICT`,
+  `CREATE TABLE callerKeys (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    number INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    firstSeq INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    data BLOB NOT NULL
+  ) STRICT`,
+  "CREATE UNIQUE INDEX callerKeysByEntity ON callerKeys (number, hash)",
+  `CREATE TABLE deliveries (
+    sessionStart REAL NOT NULL,
+    sessionNumber REAL NOT NULL,
+    usedAt REAL NOT NULL,
+    results BLOB NOT NULL,
+    checksum INTEGER NOT NULL,
+    PRIMARY KEY (sessionStart, sessionNumber)
+  ) STRICT`,
+];
+
+const insertRun = "INSERT INTO runs (number, seq, count, batch, data) VALUES (?, ?, ?, ?, ?)";
+const insertCallerKey = "INSERT INTO callerKeys (number, hash, firstSeq, count, data) VALUES (?, ?, ?, ?, ?)";
+const putSnapshot = `INSERT INTO snapshots (number, aggregate, version, seq, data) VALUES (?, ?, ?, ?, ?)
+  ON CONFLICT (number, aggregate) DO UPDATE SET version = excluded.version, seq = excluded.seq, data = excluded.data
+  WHERE excluded.version <> version OR excluded.seq > seq`;
+const putDelivery = "INSERT OR REPLACE INTO deliveries VALUES (?, ?, ?, ?, ?)";
+
+export interface RunRow {
+  readonly seq: number;
+  readonly count: number;
+  readonly batch: number;
+  readonly data: Uint8Array;
+}
+
+export interface SnapshotRow {
+  readonly aggregate: number;
+  readonly version: number;
+  readonly seq: number;
+  readonly data: Uint8Array;
+}
+
+export interface CallerKeyRow {
+  readonly id: number;
+  readonly number: number;
+  readonly hash: Uint8Array;
+  readonly firstSeq: number;
+  readonly count: number;
+  readonly data: Uint8Array;
+}
+
+interface DeliveryRow extends Omit<DeliveryWindowDraft, "shard"> {
+  readonly checksum: number;
+}
+
+/** What may be written inside {@link Runs.settle}. */
+export interface RunsTransaction {
+  readonly insertRun: Statement;
+  readonly insertCallerKey: Statement;
+  readonly putSnapshot: Statement;
+  putDelivery(window: DeliveryWindowDraft): void;
+}
+
+export interface RunsOptions {
+  readonly directory: string;
+  readonly shard: number;
+  readonly access: "read" | "write";
+  readonly cacheBytes: number;
+}
+
+export class Runs {
+  readonly path: string;
+  readonly #database: Database;
+  readonly #shard: number;
+  readonly #tip: Statement<{ seq: number; count: number }, [number]>;
+  readonly #forward: Statement<RunRow, [number, number, number]>;
+  readonly #backward: Statement<RunRow, [number, number]>;
+  readonly #transaction: RunsTransaction;
+  #meta: Meta;
+
+  private constructor(options: RunsOptions, path: string, database: Database) {
+    this.path = path;
+    this.#database = database;
+    this.#shard = options.shard;
+    this.#meta = readMeta(database, path, options.shard);
+    this.#tip = database.query("SELECT seq, count FROM runs WHERE number = ? ORDER BY seq DESC LIMIT 1");
+    this.#forward = database.query(
+      `SELECT seq, count, batch, data FROM runs WHERE number = ?1 AND seq <= ?3
+       AND seq >= coalesce((SELECT max(seq) FROM runs WHERE number = ?1 AND seq <= ?2), ?2) ORDER BY seq`,
+    );
+    this.#backward = database.query(
+      "SELECT seq, count, batch, data FROM runs WHERE number = ? AND seq <= ? ORDER BY seq DESC",
+    );
+    const delivery = database.query(putDelivery);
+    this.#transaction = {
+      insertRun: database.query(insertRun),
+      insertCallerKey: database.query(insertCallerKey),
+      putSnapshot: database.query(putSnapshot),
+      putDelivery: ({ sessionStart, sessionNumber, usedAt, results }) => {
+        const checksum = rowChecksum([sessionStart, sessionNumber, usedAt], results);
+        delivery.run(sessionStart, sessionNumber, usedAt, results, checksum);
+      },
+    };
+  }
+
+  static open(options: RunsOptions): Runs {
+    const path = join(options.directory, "runs.db");
+    const { access, cacheBytes } = options;
+    const database = openDatabase(path, { access, synchronous: "NORMAL", cacheBytes });
+    try {
+      if (access === "write") prepareSchema(database, path, options.shard, schema);
+      return guard(path, () => new Runs(options, path, database));
+    } catch (error) {
+      database.close();
+      throw error;
+    }
+  }
+
+  /** As of the last transaction of this connection's own. */
+  get meta(): Meta {
+    return this.#meta;
+  }
+
+  /** One transaction: what `work` writes, and the new meta row. */
+  settle(
+    meta: Pick<Meta, "position" | "nextNumber" | "lastRecordedAt">,
+    work: (to: RunsTransaction) => void,
+  ): void {
+    const next: Meta = { ...this.#meta, ...meta };
+    transact(this.#database, this.path, "IMMEDIATE", () => {
+      work(this.#transaction);
+      writeMeta(this.#database, next);
+    });
+    this.#meta = next;
+  }
+
+  /** One consistent view for all reads of `work`. */
+  view<Result>(work: () => Result): Result {
+    return transact(this.#database, this.path, "DEFERRED", work);
+  }
+
+  /** The newest seq of an entity; 0 when it has no run. */
+  tipOf(number: number): number {
+    const row = this.#tip.get(number);
+    return row === null ? 0 : row.seq + row.count - 1;
+  }
+
+  /** Runs with a seq in [from, to], ascending; the first may begin before `from`. */
+  forward(number: number, from: number, to: number): IterableIterator<RunRow> {
+    return this.#forward.iterate(number, from, to);
+  }
+
+  /** Runs that begin at `to` or before, descending. */
+  backward(number: number, to: number): IterableIterator<RunRow> {
+    return this.#backward.iterate(number, to);
+  }
+
+  snapshotsOf(number: number): SnapshotRow[] {
+    return this.#database
+      .query<SnapshotRow, [number]>("SELECT aggregate, version, seq, data FROM snapshots WHERE number = ?")
+      .all(number);
+  }
+
+  callerKey(number: number, hash: Uint8Array): CallerKeyRow | undefined {
+    const query = "SELECT * FROM callerKeys WHERE number = ? AND hash = ?";
+    return this.#database.query<CallerKeyRow, [number, Uint8Array]>(query).get(number, hash) ?? undefined;
+  }
+
+  callerKeysAfter(id: number): IterableIterator<CallerKeyRow> {
+    return this.#database
+      .query<CallerKeyRow, [number]>("SELECT * FROM callerKeys WHERE id > ? ORDER BY id")
+      .iterate(id);
+  }
+
+  get callerKeyCount(): number {
+    return this.#database.query<{ n: number }, []>("SELECT count(*) AS n FROM callerKeys").get()?.n ?? 0;
+  }
+
+  get lastCallerKey(): number {
+    return (
+      this.#database.query<{ n: number | null }, []>("SELECT max(id) AS n FROM callerKeys").get()?.n ?? 0
+    );
+  }
+
+  /** All delivery windows. Errors: CORRUPT. */
+  deliveries(): DeliveryWindowDraft[] {
+    const rows = this.#database.query<DeliveryRow, []>("SELECT * FROM deliveries").all();
+    return rows.map(({ sessionStart, sessionNumber, usedAt, results, checksum }) => {
+      if (checksum !== rowChecksum([sessionStart, sessionNumber, usedAt], results)) {
+        throw new WarpError("CORRUPT", `${this.path}: a delivery window does not match its checksum`, {
+          file: this.path,
+          sessionStart,
+          sessionNumber,
+        });
+      }
+      return { shard: this.#shard, sessionStart, sessionNumber, usedAt, results };
+    });
+  }
+
+  /** Forgets sessions that were last used before `time`. */
+  forgetDeliveries(time: number): void {
+    this.#database.query("DELETE FROM deliveries WHERE usedAt < ?").run(time);
+  }
+
+  checkpoint(mode: "PASSIVE" | "TRUNCATE"): boolean {
+    return checkpoint(this.#database, this.path, mode);
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+}

@@ -1,0 +1,311 @@
+/**
+ * The vault: one fixed slot per entity number, which holds the entity's key wrapped by a period key.
+ *
+ * - A slot is written and fdatasynced before any transaction that needs its key, and never moves.
+ * - A slot of zeros has no key: it was erased, or its number was never given out. A number that is given out and has
+ *   no key is erased; it never gets another one.
+ * - A slot that is neither zero nor whole is damage (CORRUPT with file and offset), never "erased".
+ * - Unwrapped keys are cached in one block of memory, direct-mapped by number; `forget` wipes one.
+ *
+ * Layout, little-endian: a header of 4096 bytes (8 bytes "WARPVALT", u32 format, u16 shard, u16 length of the context,
+ * the context, zeros, last a u32 CRC-32 of what is before), then slot 1, 2, 3 … of 64 bytes: u16 period, u16 check (CRC-32 of the
+ * other 62 bytes, lower half), 12 bytes nonce, 32 bytes wrapped key, 16 bytes tag.
+ */
+import { closeSync, fdatasyncSync, fstatSync, openSync, readSync, writeSync } from "node:fs";
+import { keyBytes, open, seal, sealOverheadBytes } from "../../core/aead.ts";
+import { assert, WarpError } from "../../core/errors.ts";
+import type { PeriodKey } from "../../core/keyring.ts";
+import { randomBytesPooled } from "../../core/random.ts";
+import { replaceFile } from "../../core/replace-file.ts";
+import { Associated } from "./sealed.ts";
+
+export const vaultHeaderBytes = 4096;
+export const slotBytes = 64;
+const magic = "WARPVALT";
+const vaultFormat = 1;
+const sealedAt = 4;
+/** The file grows by zeroed chunks of this many slots. */
+const chunkSlots = 1024;
+const cachedKeysMin = 256;
+
+export interface VaultOptions {
+  readonly path: string;
+  readonly shard: number;
+  readonly context: string;
+  readonly periodKeys: readonly PeriodKey[];
+  readonly currentPeriod: number;
+  /** Unwrapped keys to keep at most. */
+  readonly cachedKeysMax: number;
+}
+
+export class Vault {
+  readonly #path: string;
+  readonly #file: number;
+  readonly #periodKeys: ReadonlyMap<number, Uint8Array>;
+  readonly #currentPeriod: number;
+  readonly #associated: Associated;
+  readonly #cachedKeysMax: number;
+  #cachedNumbers = new Float64Array(0);
+  #cachedKeys: Uint8Array = new Uint8Array(0);
+  #slots: number;
+  /** Numbers from here on were never given a key, so their slots need no look. */
+  #unusedFrom = 1;
+  readonly #slot = Buffer.alloc(slotBytes);
+  /** New slots that are not written yet: numbers in rising order, and their bytes. */
+  #pending: number[] = [];
+  #pendingBytes = Buffer.alloc(64 * slotBytes);
+
+  private constructor(options: VaultOptions, file: number) {
+    this.#path = options.path;
+    this.#file = file;
+    this.#periodKeys = new Map(options.periodKeys.map(({ period, key }) => [period, key]));
+    this.#currentPeriod = options.currentPeriod;
+    this.#associated = new Associated("entity key", options.context, options.shard);
+    this.#cachedKeysMax = options.cachedKeysMax;
+    this.#slots = Math.floor((fstatSync(file).size - vaultHeaderBytes) / slotBytes);
+  }
+
+  /** Makes the file of a new shard, whole or not at all. */
+  static create(path: string, context: string, shard: number): void {
+    const bytes = Buffer.alloc(vaultHeaderBytes + chunkSlots * slotBytes);
+    bytes.set(vaultHeader(context, shard));
+    replaceFile(path, bytes);
+  }
+
+  /** Errors: CORRUPT, FORMAT_UNSUPPORTED, CONFIG_MISMATCH (the vault of another shard or context). */
+  static open(options: VaultOptions, access: "read" | "write"): Vault {
+    const file = openSync(options.path, access === "read" ? "r" : "r+");
+    try {
+      const header = Buffer.alloc(vaultHeaderBytes);
+      const length = readSync(file, header, 0, vaultHeaderBytes, 0);
+      const fault = vaultHeaderFault(header.subarray(0, length), options);
+      if (fault !== undefined) throw fault;
+      return new Vault(options, file);
+    } catch (error) {
+      closeSync(file);
+      throw error;
+    }
+  }
+
+  /** Looks which of the numbers from `nextNumber` on have slots already: a crash may have come after writing them. */
+  findUnused(nextNumber: number): void {
+    const at = slotOffset(nextNumber);
+    const end = slotOffset(this.#slots + 1);
+    this.#unusedFrom = nextNumber;
+    if (end <= at) return;
+    const bytes = Buffer.alloc(end - at);
+    const length = readSync(this.#file, bytes, 0, bytes.length, at);
+    for (let slot = 0; (slot + 1) * slotBytes <= length; slot++) {
+      if (!isZero(bytes, slot * slotBytes)) this.#unusedFrom = nextNumber + slot + 1;
+    }
+  }
+
+  get slots(): number {
+    return this.#slots;
+  }
+
+  /**
+   * The key of a number, valid until the next call: a view of the cache. Undefined when it was erased.
+   * Errors: CORRUPT.
+   */
+  keyOf(number: number): Uint8Array | undefined {
+    const capacity = this.#cachedNumbers.length;
+    if (capacity > 0) {
+      const at = number & (capacity - 1);
+      if (this.#cachedNumbers[at] === number) {
+        return this.#cachedKeys.subarray(at * keyBytes, (at + 1) * keyBytes);
+      }
+    }
+    if (number > this.#slots) return undefined;
+    const length = readSync(this.#file, this.#slot, 0, slotBytes, slotOffset(number));
+    if (length !== slotBytes) throw this.#damaged(number, "the file ends inside it");
+    if (isZero(this.#slot, 0)) return undefined;
+    const key = this.#unwrap(number, this.#slot);
+    if (typeof key === "string") throw this.#damaged(number, key);
+    this.#cache(number, key);
+    return key;
+  }
+
+  /**
+   * Gives a number a key if it has none yet. The slot is on disk after the next `sync`, and a slot that a crash left
+   * torn is made anew: nothing can have been sealed under it. Numbers come in rising order.
+   */
+  mint(number: number): void {
+    if (number < this.#unusedFrom && number <= this.#slots) {
+      readSync(this.#file, this.#slot, 0, slotBytes, slotOffset(number));
+      if (!isZero(this.#slot, 0)) {
+        const key = this.#unwrap(number, this.#slot);
+        if (typeof key !== "string") {
+          this.#cache(number, key);
+          return;
+        }
+      }
+    }
+    const last = this.#pending[this.#pending.length - 1] ?? 0;
+    assert(number > last, "keys are made in rising order of their numbers");
+    const key = randomBytesPooled(keyBytes);
+    const at = this.#pending.length * slotBytes;
+    if (at === this.#pendingBytes.length) {
+      this.#pendingBytes = Buffer.concat([this.#pendingBytes], this.#pendingBytes.length * 2);
+    }
+    this.#wrap(number, key, this.#pendingBytes, at);
+    this.#pending.push(number);
+    this.#cache(number, key);
+  }
+
+  /** Writes what `mint` made, and returns when it is on the disk. Errors: IO_ERROR, DISK_FULL. */
+  sync(): void {
+    const pending = this.#pending;
+    const last = pending[pending.length - 1];
+    if (last === undefined) return;
+    if (last > this.#slots) this.#growTo(last);
+    let from = 0;
+    for (let i = 1; i <= pending.length; i++) {
+      const first = pending[from] ?? 0;
+      if (i < pending.length && pending[i] === first + (i - from)) continue;
+      const bytes = this.#pendingBytes.subarray(from * slotBytes, i * slotBytes);
+      writeAll(this.#file, bytes, bytes.length, slotOffset(first));
+      from = i;
+    }
+    fdatasyncSync(this.#file);
+    this.#unusedFrom = Math.max(this.#unusedFrom, last + 1);
+    this.#pending = [];
+  }
+
+  /** Wipes the cached key of a number. */
+  forget(number: number): void {
+    const at = number & (this.#cachedNumbers.length - 1);
+    if (this.#cachedNumbers[at] !== number) return;
+    this.#cachedNumbers[at] = 0;
+    this.#cachedKeys.fill(0, at * keyBytes, (at + 1) * keyBytes);
+  }
+
+  close(): void {
+    this.#cachedKeys.fill(0);
+    this.#cachedNumbers.fill(0);
+    closeSync(this.#file);
+  }
+
+  /** What is wrong with the slot that stands at `at` in `bytes`: undefined when nothing is or it is zero. */
+  slotFault(number: number, bytes: Buffer, at: number): string | undefined {
+    const slot = bytes.subarray(at, at + slotBytes);
+    if (isZero(slot, 0)) return undefined;
+    const key = this.#unwrap(number, slot);
+    return typeof key === "string" ? key : undefined;
+  }
+
+  #wrap(number: number, key: Uint8Array, out: Buffer, at: number): void {
+    const periodKey = this.#periodKeys.get(this.#currentPeriod);
+    assert(periodKey !== undefined, "the current period has a key");
+    const sealed = seal(periodKey, key, this.#associated.of(number));
+    assert(sealed.length === keyBytes + sealOverheadBytes, "a wrapped key fills its slot");
+    out.writeUInt16LE(this.#currentPeriod, at);
+    out.set(sealed, at + sealedAt);
+    out.writeUInt16LE(slotCheck(out, at), at + 2);
+  }
+
+  /** The key of a slot, or why there is none. */
+  #unwrap(number: number, slot: Buffer): Buffer | string {
+    if (slot.readUInt16LE(2) !== slotCheck(slot, 0)) return "its check does not match";
+    const periodKey = this.#periodKeys.get(slot.readUInt16LE(0));
+    if (periodKey === undefined) return `the keyring has no period ${slot.readUInt16LE(0)}`;
+    const key = open(periodKey, slot.subarray(sealedAt), this.#associated.of(number));
+    return key ?? "its tag does not match";
+  }
+
+  #cache(number: number, key: Uint8Array): void {
+    const capacity = this.#cachedNumbers.length;
+    if (number >= capacity && capacity < this.#cachedKeysMax) this.#growCache(number);
+    const at = number & (this.#cachedNumbers.length - 1);
+    this.#cachedNumbers[at] = number;
+    this.#cachedKeys.set(key, at * keyBytes);
+  }
+
+  /** The cache grows with the numbers in use, so that a small shard does not pay for a large one. */
+  #growCache(number: number): void {
+    const old = { numbers: this.#cachedNumbers, keys: this.#cachedKeys };
+    let capacity = Math.max(cachedKeysMin, old.numbers.length);
+    while (capacity <= number && capacity * 2 <= this.#cachedKeysMax) capacity *= 2;
+    if (capacity === old.numbers.length) return;
+    this.#cachedNumbers = new Float64Array(capacity);
+    this.#cachedKeys = new Uint8Array(capacity * keyBytes);
+    for (let i = 0; i < old.numbers.length; i++) {
+      const cached = old.numbers[i] ?? 0;
+      if (cached === 0) continue;
+      const at = cached & (capacity - 1);
+      this.#cachedNumbers[at] = cached;
+      this.#cachedKeys.set(old.keys.subarray(i * keyBytes, (i + 1) * keyBytes), at * keyBytes);
+    }
+    old.keys.fill(0);
+  }
+
+  #growTo(number: number): void {
+    const slots = Math.ceil(number / chunkSlots) * chunkSlots;
+    const zeros = Buffer.alloc((slots - this.#slots) * slotBytes);
+    writeAll(this.#file, zeros, zeros.length, slotOffset(this.#slots + 1));
+    this.#slots = slots;
+  }
+
+  #damaged(number: number, why: string): WarpError {
+    const offset = slotOffset(number);
+    return new WarpError(
+      "CORRUPT",
+      `${this.#path}: the slot of number ${number} at ${offset} is damaged: ${why}`,
+      {
+        file: this.#path,
+        offset,
+        number,
+      },
+    );
+  }
+}
+
+export function slotOffset(number: number): number {
+  return vaultHeaderBytes + (number - 1) * slotBytes;
+}
+
+function vaultHeader(context: string, shard: number): Buffer {
+  const header = Buffer.alloc(vaultHeaderBytes);
+  header.write(magic, 0, "latin1");
+  header.writeUInt32LE(vaultFormat, 8);
+  header.writeUInt16LE(shard, 12);
+  header.writeUInt16LE(header.write(context, 16, "utf8"), 14);
+  header.writeUInt32LE(Bun.hash.crc32(header.subarray(0, vaultHeaderBytes - 4)), vaultHeaderBytes - 4);
+  return header;
+}
+
+/** What is wrong with the header of a vault, as the error to throw. */
+export function vaultHeaderFault(
+  header: Buffer,
+  of: { readonly path: string; readonly context: string; readonly shard: number },
+): WarpError | undefined {
+  const file = of.path;
+  const isWhole =
+    header.length === vaultHeaderBytes &&
+    header.toString("latin1", 0, 8) === magic &&
+    header.readUInt32LE(vaultHeaderBytes - 4) === Bun.hash.crc32(header.subarray(0, vaultHeaderBytes - 4));
+  if (!isWhole) return new WarpError("CORRUPT", `${file}: the header is damaged`, { file, offset: 0 });
+  const format = header.readUInt32LE(8);
+  if (format !== vaultFormat) {
+    return new WarpError("FORMAT_UNSUPPORTED", `${file} has format ${format}, known is ${vaultFormat}`, {
+      file,
+    });
+  }
+  if (vaultHeader(of.context, of.shard).equals(header)) return undefined;
+  return new WarpError("CONFIG_MISMATCH", `${file} belongs to another shard or context`, { file });
+}
+
+/** Lower half of the CRC-32 over a slot but for the check itself. */
+function slotCheck(bytes: Buffer, at: number): number {
+  const period = Bun.hash.crc32(bytes.subarray(at, at + 2));
+  return Bun.hash.crc32(bytes.subarray(at + sealedAt, at + slotBytes), period) & 0xffff;
+}
+
+function isZero(bytes: Buffer, at: number): boolean {
+  for (let i = at; i < at + slotBytes; i++) if (bytes[i] !== 0) return false;
+  return true;
+}
+
+function writeAll(file: number, bytes: Uint8Array, length: number, offset: number): void {
+  for (let at = 0; at < length; ) at += writeSync(file, bytes, at, length - at, offset + at);
+}

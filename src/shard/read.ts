@@ -1,0 +1,264 @@
+/**
+ * Reading settled data: loads, pages of entries, listings, caller keys. Read-only connections, opened when first needed.
+ *
+ * - Every request is one short transaction on runs.db, so a load is one consistent state. names.db is asked first: a
+ *   name is there before its runs, never the other way round.
+ * - A page is whole runs, contiguous in seq; one that is not is CORRUPT, never skipped.
+ * - The tail is not looked at: the engine puts what is not settled behind what it gets from here.
+ */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { open } from "../core/aead.ts";
+import { toWarpError, WarpError } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
+import { Names } from "./files/names.ts";
+import { type RunRow, Runs } from "./files/runs.ts";
+import {
+  aggregateHash,
+  callerKeyHash,
+  openPacked,
+  type ShardAssociated,
+  shardAssociated,
+} from "./files/sealed.ts";
+import { Vault } from "./files/vault.ts";
+import type {
+  EntriesPage,
+  EntriesResult,
+  KeyResult,
+  LoadResult,
+  NamesResult,
+  ReadAnswer,
+  ReadRequest,
+  ShardWorkerOptions,
+} from "./messages.ts";
+import { callerKeyLayout, shardDirectory, vaultOptions } from "./shard.ts";
+
+type Request<Op extends ReadRequest["op"]> = Extract<ReadRequest, { op: Op }>;
+
+interface ShardView {
+  readonly shard: number;
+  readonly names: Names;
+  readonly runs: Runs;
+  readonly vault: Vault;
+  readonly associated: ShardAssociated;
+}
+
+export class Reader {
+  readonly #options: ShardWorkerOptions;
+  readonly #views = new Map<number, ShardView>();
+
+  constructor(options: ShardWorkerOptions) {
+    this.#options = options;
+  }
+
+  /** Answers one request; a failure is an answer too. */
+  answer(request: ReadRequest): ReadAnswer {
+    try {
+      return { id: request.id, ok: true, result: this.#read(request) };
+    } catch (error) {
+      return { id: request.id, ok: false, error: toWarpError(error, "IO_ERROR").toWire() };
+    }
+  }
+
+  close(): void {
+    for (const { names, runs, vault } of this.#views.values()) {
+      names.close();
+      runs.close();
+      vault.close();
+    }
+    this.#views.clear();
+  }
+
+  #read(request: ReadRequest): LoadResult | EntriesResult | NamesResult | KeyResult {
+    const view = this.#view(request.shard);
+    switch (request.op) {
+      case "load":
+        return this.#load(view, request);
+      case "entries":
+        return { op: "entries", page: view.runs.view(() => readPage(view, request)) };
+      case "names":
+        return listNames(view, request);
+      case "key":
+        return { op: "key", found: view.runs.view(() => findKey(view, request)) };
+    }
+  }
+
+  #load(view: ShardView, request: Request<"load">): LoadResult {
+    const number = view.names.find(request.entity);
+    if (number === undefined) return { op: "load", found: undefined };
+    const found = view.runs.view(() => {
+      const seq = view.runs.tipOf(number);
+      const snapshots = this.#snapshots(view, number, request.aggregates);
+      const isFolded = request.aggregates.length > 0;
+      const isComplete = snapshots.length === request.aggregates.length;
+      const from = isComplete ? Math.min(seq, ...snapshots.map((snapshot) => snapshot.seq)) + 1 : 1;
+      const entries = isFolded
+        ? readPage(view, { number, from, to: seq, direction: "forward", bytesMax: limits.readPageBytes })
+        : emptyPage(seq + 1);
+      return { number, seq, snapshots, entries };
+    });
+    return { op: "load", found };
+  }
+
+  #snapshots(view: ShardView, number: number, aggregates: Request<"load">["aggregates"]) {
+    const rows = aggregates.length === 0 ? [] : view.runs.snapshotsOf(number);
+    return aggregates.flatMap(({ name, version }) => {
+      const aggregate = aggregateHash(this.#options.context, name);
+      const row = rows.find(
+        (candidate) => candidate.aggregate === aggregate && candidate.version === version,
+      );
+      if (row === undefined) return [];
+      const associated = view.associated.snapshot.of(number, aggregate, version, row.seq);
+      const state = openPacked(keyFor(view, number), row.data, associated);
+      if (state === undefined) throw damaged(view, number, row.seq, "a snapshot does not open");
+      return [{ aggregate: name, version, seq: row.seq, state: owned(state) }];
+    });
+  }
+
+  #view(shard: number): ShardView {
+    const opened = this.#views.get(shard);
+    if (opened !== undefined) return opened;
+    const options = this.#options;
+    const directory = shardDirectory(options.dataDir, shard);
+    if (!existsSync(join(directory, "vault"))) {
+      throw new WarpError("CORRUPT", `${join(directory, "vault")} is missing`, {
+        file: join(directory, "vault"),
+      });
+    }
+    const share = limits.shardCacheBytes / options.shards.length;
+    const cacheBytes = Math.max(limits.shardCacheBytesMin, share) / 2;
+    const { durability } = options;
+    const closers: { close(): void }[] = [];
+    try {
+      const runs = Runs.open({ directory, shard, access: "read", cacheBytes });
+      closers.push(runs);
+      const names = Names.open({ directory, shard, access: "read", durability, cacheBytes });
+      closers.push(names);
+      const vault = Vault.open(vaultOptions(options, shard), "read");
+      const view = { shard, names, runs, vault, associated: shardAssociated(options.context, shard) };
+      this.#views.set(shard, view);
+      return view;
+    } catch (error) {
+      for (const file of closers) file.close();
+      throw error;
+    }
+  }
+}
+
+function readPage(
+  view: ShardView,
+  request: Pick<Request<"entries">, "number" | "from" | "to" | "direction" | "bytesMax">,
+): EntriesPage {
+  return request.direction === "forward" ? readForward(view, request) : readBackward(view, request);
+}
+
+type PageRequest = Pick<Request<"entries">, "number" | "from" | "to" | "bytesMax">;
+
+function readForward(view: ShardView, { number, from, to, bytesMax }: PageRequest): EntriesPage {
+  const bodies: Uint8Array[] = [];
+  let bytes = 0;
+  let firstSeq = from;
+  let due: number | undefined;
+  for (const row of view.runs.forward(number, from, to)) {
+    if (row.seq + row.count <= from) continue;
+    if (bytes >= bytesMax) return { bytes: joined(bodies, bytes), firstSeq, next: row.seq };
+    if (due === undefined) firstSeq = row.seq;
+    if (row.seq !== (due ?? Math.min(row.seq, from))) throw gap(view, number, due ?? from, row.seq);
+    const body = openRun(view, number, row);
+    bodies.push(body);
+    bytes += body.length;
+    due = row.seq + row.count;
+  }
+  return { bytes: joined(bodies, bytes), firstSeq, next: undefined };
+}
+
+function readBackward(view: ShardView, { number, from, to, bytesMax }: PageRequest): EntriesPage {
+  const bodies: Uint8Array[] = [];
+  let bytes = 0;
+  let firstSeq = to + 1;
+  for (const row of view.runs.backward(number, to)) {
+    const end = row.seq + row.count;
+    if (end <= from) break;
+    if (bytes >= bytesMax) return { bytes: joined(bodies.reverse(), bytes), firstSeq, next: end - 1 };
+    if (bodies.length > 0 && end !== firstSeq) throw gap(view, number, end, firstSeq);
+    const body = openRun(view, number, row);
+    bodies.push(body);
+    bytes += body.length;
+    firstSeq = row.seq;
+  }
+  return { bytes: joined(bodies.reverse(), bytes), firstSeq, next: undefined };
+}
+
+function openRun(view: ShardView, number: number, row: RunRow): Uint8Array {
+  const associated = view.associated.run.of(number, row.seq, row.count, row.batch);
+  const body = openPacked(keyFor(view, number), row.data, associated);
+  if (body === undefined) throw damaged(view, number, row.seq, "a run does not open");
+  return body;
+}
+
+function listNames(view: ShardView, { prefix, after, limit }: Request<"names">): NamesResult {
+  const rows = view.names.list(prefix, after, limit);
+  const names = view.runs.view(() =>
+    rows.map(({ number, id }) => ({
+      entity: Buffer.from(id).toString("utf8"),
+      number,
+      seq: view.runs.tipOf(number),
+    })),
+  );
+  return { op: "names", names };
+}
+
+function findKey(view: ShardView, { number, key }: Request<"key">): KeyResult["found"] {
+  const entityKey = view.vault.keyOf(number);
+  if (entityKey === undefined) return undefined;
+  const row = view.runs.callerKey(number, callerKeyHash(entityKey, Buffer.from(key, "utf8")));
+  if (row === undefined) return undefined;
+  const { firstSeq, count } = row;
+  const plaintext = open(
+    keyFor(view, number),
+    row.data,
+    view.associated.callerKey.of(number, firstSeq, count),
+  );
+  if (plaintext === undefined) throw damaged(view, number, firstSeq, `caller key ${row.id} does not open`);
+  const { contentHash, element, outcome } = callerKeyLayout;
+  return {
+    firstSeq,
+    count,
+    contentHash: owned(plaintext.subarray(contentHash, element)),
+    outcome: plaintext.length > outcome ? plaintext.toString("utf8", outcome) : undefined,
+  };
+}
+
+function keyFor(view: ShardView, number: number): Uint8Array {
+  const key = view.vault.keyOf(number);
+  if (key === undefined) throw damaged(view, number, 0, "the entity has no key in the vault");
+  return key;
+}
+
+function emptyPage(firstSeq: number): EntriesPage {
+  return { bytes: new Uint8Array(0), firstSeq, next: undefined };
+}
+
+/** One block of its own memory, so that it can be handed to another thread. */
+function joined(bodies: readonly Uint8Array[], length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const body of bodies) {
+    bytes.set(body, at);
+    at += body.length;
+  }
+  return bytes;
+}
+
+function owned(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes);
+}
+
+function gap(view: ShardView, number: number, due: number, found: number): WarpError {
+  return damaged(view, number, found, `seq ${due} is due and ${found} comes`);
+}
+
+function damaged(view: ShardView, number: number, seq: number, why: string): WarpError {
+  const file = view.runs.path;
+  return new WarpError("CORRUPT", `${file}: entity ${number}: ${why}`, { file, number, seq });
+}

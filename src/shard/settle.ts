@@ -1,0 +1,190 @@
+/**
+ * Settling one shard of a round: keys, then names, then runs, in this order, each durable or committed before the next.
+ *
+ * - Every step does nothing for what it has done before, so a round may be settled again after a crash between any two.
+ * - Entries are copied verbatim. A run holds at most `limits.runBytesMax` of them, but at least one.
+ */
+import type { Statement } from "bun:sqlite";
+import { seal } from "../core/aead.ts";
+import { contentHashBytes } from "../core/append-record.ts";
+import { entryCount } from "../core/entry.ts";
+import { assert, WarpError } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
+import { entryOffset, partFlag, partHeaderBytes, partOffset } from "../core/record.ts";
+import { elementHashOfBytes } from "./files/filter.ts";
+import type { RunsTransaction } from "./files/runs.ts";
+import { aggregateHash, callerKeyHash, formBytes, sealPacked } from "./files/sealed.ts";
+import type { Gather, ShardBatch } from "./gather.ts";
+import type { DeliveryWindowDraft, SnapshotDraft } from "./messages.ts";
+import { callerKeyLayout, type Shard } from "./shard.ts";
+
+/** What a shard settles beside its records. */
+export interface SettleExtras {
+  readonly snapshots: readonly SnapshotDraft[];
+  readonly deliveries: readonly DeliveryWindowDraft[];
+}
+
+export interface SettleCounts {
+  readonly runs: number;
+  /** Bytes of entries. */
+  readonly bytes: number;
+}
+
+/** Plaintext of the run under construction; grows to the largest entry seen. */
+let scratch = Buffer.allocUnsafe(limits.runBytesMax + formBytes);
+
+/** First step: keys of new entities, on the disk when it returns. */
+export function settleKeys(shard: Shard, batch: ShardBatch): void {
+  for (const number of batch.minted) shard.vault.mint(number);
+  shard.vault.sync();
+}
+
+/** Second step: ids of new entities. */
+export function settleNames(shard: Shard, batch: ShardBatch, gather: Gather): void {
+  if (batch.named.length === 0) return;
+  const { buffer, view } = gather.bytes;
+  shard.names.settle(batch.lastPosition, batch.newestNumber + 1, (insert) => {
+    for (const part of batch.named) {
+      const at = gather.partAt(part);
+      const length = view.getUint16(at + partHeaderBytes, true);
+      const from = at + partHeaderBytes + 2;
+      insert.run(view.getFloat64(at + partOffset.number, true), buffer.subarray(from, from + length));
+    }
+  });
+  for (const part of batch.named) {
+    const at = gather.partAt(part) + partHeaderBytes;
+    shard.ids.addBytes(buffer, at + 2, at + 2 + view.getUint16(at, true));
+  }
+}
+
+/** Third step: runs, caller keys, snapshots, delivery windows and the settled position, in one transaction. */
+export function settleRuns(
+  shard: Shard,
+  batch: ShardBatch,
+  gather: Gather,
+  extras: SettleExtras,
+): SettleCounts {
+  const { meta } = shard.runs;
+  const isEmpty = batch.lastPosition <= meta.position;
+  if (isEmpty && extras.snapshots.length + extras.deliveries.length === 0) return { runs: 0, bytes: 0 };
+  let runs = 0;
+  let bytes = 0;
+  const lastRecordedAt = Math.max(meta.lastRecordedAt, batch.lastRecordedAt);
+  const after = {
+    position: Math.max(meta.position, batch.lastPosition),
+    nextNumber: shard.nextNumber,
+    lastRecordedAt,
+  };
+  shard.runs.settle(after, (to) => {
+    for (const chain of batch.chains) {
+      const counts = settleChain(shard, batch, gather, chain, to.insertRun);
+      runs += counts.runs;
+      bytes += counts.bytes;
+    }
+    for (const part of batch.keyed) settleCallerKey(shard, gather, part, to);
+    for (const snapshot of extras.snapshots) settleSnapshot(shard, snapshot, to);
+    for (const window of extras.deliveries) to.putDelivery(window);
+    if (extras.deliveries.length > 0) shard.runs.forgetDeliveries(lastRecordedAt - limits.deliveryTtlMs);
+  });
+  return { runs, bytes };
+}
+
+/** The events of one entity: as few runs as `limits.runBytesMax` allows. */
+function settleChain(
+  shard: Shard,
+  batch: ShardBatch,
+  gather: Gather,
+  chain: number,
+  insert: Statement,
+): SettleCounts {
+  const { buffer, view } = gather.bytes;
+  const number = gather.numberOf(chain);
+  const key = keyFor(shard, number);
+  const position = batch.lastPosition;
+  let runs = 0;
+  let bytes = 0;
+  let part = gather.headOf(chain);
+  while (part >= 0) {
+    const seq = view.getFloat64(gather.partAt(part) + partOffset.firstSeq, true);
+    let count = 0;
+    let end: number = formBytes;
+    do {
+      const at = gather.partAt(part);
+      const from = at + view.getUint32(at + partOffset.entry, true);
+      const length = view.getUint32(from + entryOffset.length, true);
+      if (end + length > limits.runBytesMax && count > 0) break;
+      if (end + length > scratch.length) growScratch(end + length, end);
+      buffer.copy(scratch, end, from, from + length);
+      end += length;
+      count += view.getUint32(from + entryOffset.count, true);
+      part = gather.nextOf(part);
+    } while (part >= 0);
+    const associated = shard.associated.run.of(number, seq, count, position);
+    insert.run(number, seq, count, position, sealPacked(key, scratch, end, associated));
+    runs++;
+    bytes += end - formBytes;
+  }
+  return { runs, bytes };
+}
+
+function settleCallerKey(shard: Shard, gather: Gather, part: number, to: RunsTransaction): void {
+  const { buffer, view } = gather.bytes;
+  const partAt = gather.partAt(part);
+  const flags = view.getUint32(partAt + partOffset.flags, true);
+  const number = view.getFloat64(partAt + partOffset.number, true);
+  const firstSeq = view.getFloat64(partAt + partOffset.firstSeq, true);
+  const entryAt = partAt + view.getUint32(partAt + partOffset.entry, true);
+  const count = entryCount(gather.bytes, entryAt);
+  let at = partAt + partHeaderBytes;
+  if ((flags & partFlag.id) !== 0) at += 2 + view.getUint16(at, true);
+  const from = at + 2;
+  const end = from + view.getUint16(at, true);
+  const hasOutcome = (flags & partFlag.outcome) !== 0;
+  const outcomeAt = entryAt - (hasOutcome ? outcomeLength(gather, end + contentHashBytes, flags) : 0);
+
+  const entityKey = keyFor(shard, number);
+  const hash = callerKeyHash(entityKey, buffer.subarray(from, end));
+  const element = elementHashOfBytes(buffer, from, end, number);
+  const plaintext = Buffer.allocUnsafe(callerKeyLayout.outcome + entryAt - outcomeAt);
+  plaintext.set(hash, callerKeyLayout.hash);
+  buffer.copy(plaintext, callerKeyLayout.contentHash, end, end + contentHashBytes);
+  plaintext.writeUInt32LE(element.a, callerKeyLayout.element);
+  plaintext.writeUInt32LE(element.b, callerKeyLayout.element + 4);
+  buffer.copy(plaintext, callerKeyLayout.outcome, outcomeAt, entryAt);
+  const associated = shard.associated.callerKey.of(number, firstSeq, count);
+  to.insertCallerKey.run(number, hash, firstSeq, count, seal(entityKey, plaintext, associated));
+  shard.keys.addHash(element);
+}
+
+/** Bytes of the outcome's text, the last section of an envelope. */
+function outcomeLength(gather: Gather, afterKey: number, flags: number): number {
+  const deliveryBytes = (flags & partFlag.delivery) === 0 ? 0 : 24;
+  return gather.bytes.view.getUint32(afterKey + deliveryBytes, true);
+}
+
+function settleSnapshot(shard: Shard, draft: SnapshotDraft, to: RunsTransaction): void {
+  const { number, aggregate, version, seq, state } = draft;
+  assert(seq <= shard.runs.tipOf(number), "a snapshot is stored with or after the events that made it");
+  const key = keyFor(shard, number);
+  const hash = aggregateHash(shard.context, aggregate);
+  const plaintext = Buffer.allocUnsafe(formBytes + state.length);
+  plaintext.set(state, formBytes);
+  const associated = shard.associated.snapshot.of(number, hash, version, seq);
+  to.putSnapshot.run(number, hash, version, seq, sealPacked(key, plaintext, plaintext.length, associated));
+}
+
+/** The key of an entity that exists. Errors: CORRUPT. */
+function keyFor(shard: Shard, number: number): Uint8Array {
+  const key = shard.vault.keyOf(number);
+  if (key !== undefined) return key;
+  throw new WarpError("CORRUPT", `shard ${shard.shard}: entity ${number} has no key in the vault`, {
+    shard: shard.shard,
+    number,
+  });
+}
+
+function growScratch(length: number, used: number): void {
+  const larger = Buffer.allocUnsafe(length * 2);
+  scratch.copy(larger, 0, 0, used);
+  scratch = larger;
+}

@@ -1,0 +1,199 @@
+/**
+ * One shard as its writer has it: the vault, names.db, runs.db and the existence filters, open for writing.
+ *
+ * - The vault is made last, so where it exists the other files must exist too: a missing one is CORRUPT, never made anew.
+ * - The WAL's sizes say what waits for a checkpoint. A checkpoint counts when both databases are wholly in main files.
+ * - Filters are saved only right after such a checkpoint, see files/filter-file.ts.
+ */
+import { existsSync, mkdirSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { open } from "../core/aead.ts";
+import { toWarpError, WarpError } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
+import { syncDirectory } from "../core/replace-file.ts";
+import type { ElementHash } from "./files/filter.ts";
+import { KeptFilter } from "./files/filter-file.ts";
+import { Names } from "./files/names.ts";
+import { type CallerKeyRow, Runs } from "./files/runs.ts";
+import { type ShardAssociated, shardAssociated } from "./files/sealed.ts";
+import { Vault } from "./files/vault.ts";
+import type { ShardOpened, ShardWorkerOptions } from "./messages.ts";
+
+/** What follows the key hash in the plaintext of a caller key's row; the outcome is behind it. */
+export const callerKeyLayout = { hash: 0, contentHash: 16, element: 32, outcome: 40 } as const;
+
+export class Shard {
+  readonly shard: number;
+  readonly context: string;
+  readonly directory: string;
+  readonly vault: Vault;
+  readonly names: Names;
+  readonly runs: Runs;
+  readonly ids: KeptFilter;
+  readonly keys: KeptFilter;
+  readonly associated: ShardAssociated;
+
+  private constructor(shard: number, options: ShardWorkerOptions) {
+    this.shard = shard;
+    this.context = options.context;
+    this.directory = shardDirectory(options.dataDir, shard);
+    this.associated = shardAssociated(options.context, shard);
+    const { directory } = this;
+    const vaultPath = join(directory, "vault");
+    const cacheBytes = Math.max(limits.shardCacheBytesMin, limits.shardCacheBytes / options.shards.length);
+    const opened: { close(): void }[] = [];
+    try {
+      const isNew = !existsSync(vaultPath);
+      if (!isNew || !options.create) requireFiles(directory);
+      this.runs = Runs.open({ directory, shard, access: "write", cacheBytes: cacheBytes * 0.75 });
+      opened.push(this.runs);
+      const { durability } = options;
+      this.names = Names.open({
+        directory,
+        shard,
+        access: "write",
+        durability,
+        cacheBytes: cacheBytes * 0.25,
+      });
+      opened.push(this.names);
+      if (isNew) this.#makeVault(vaultPath, options.context);
+      this.vault = Vault.open(vaultOptions(options, shard), "write");
+      opened.push(this.vault);
+      this.vault.findUnused(this.nextNumber);
+      this.ids = this.#openIds();
+      this.keys = this.#openKeys();
+    } catch (error) {
+      for (const file of opened) file.close();
+      throw toWarpError(error, "IO_ERROR", { file: directory });
+    }
+  }
+
+  /**
+   * Opens the files of a shard; makes them when the data directory is being made.
+   * Errors: CORRUPT, FORMAT_UNSUPPORTED, CONFIG_MISMATCH, IO_ERROR.
+   */
+  static open(shard: number, options: ShardWorkerOptions): Shard {
+    const directory = shardDirectory(options.dataDir, shard);
+    if (options.create && !existsSync(directory)) {
+      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      syncDirectory(dirname(directory));
+    }
+    return new Shard(shard, options);
+  }
+
+  get nextNumber(): number {
+    return Math.max(this.runs.meta.nextNumber, this.names.nextNumber);
+  }
+
+  /** What the engine is told when the writer has opened. */
+  describe(): ShardOpened {
+    const { position, lastRecordedAt, epoch } = this.runs.meta;
+    return {
+      shard: this.shard,
+      settledPosition: position,
+      namedPosition: this.names.namedPosition,
+      nextNumber: this.nextNumber,
+      lastRecordedAt,
+      ids: this.ids.filter.memory,
+      keys: this.keys.filter.memory,
+      deliveries: this.runs.deliveries(),
+      epoch,
+    };
+  }
+
+  /** Bytes that wait in the WALs. */
+  get walBytes(): number {
+    return walBytesOf(this.runs.path) + walBytesOf(this.names.path);
+  }
+
+  /** Copies the WALs into the main files and syncs them; true when all of them is there. Saves grown filters. */
+  checkpoint(mode: "PASSIVE" | "TRUNCATE", filters: "grown" | "changed" = "grown"): boolean {
+    const lastName = this.names.lastNumber;
+    const lastKey = this.runs.lastCallerKey;
+    const areNamesIn = walBytesOf(this.names.path) === 0 || this.names.checkpoint(mode);
+    const areRunsIn = this.runs.checkpoint(mode);
+    const isWanted = (kept: KeptFilter) => (filters === "grown" ? kept.isWorthSaving : !kept.isSaved);
+    if (areNamesIn && isWanted(this.ids)) this.ids.save(lastName);
+    if (areRunsIn && isWanted(this.keys)) this.keys.save(lastKey);
+    return areNamesIn && areRunsIn;
+  }
+
+  close(): void {
+    this.vault.close();
+    this.names.close();
+    this.runs.close();
+  }
+
+  #makeVault(path: string, context: string): void {
+    if (this.nextNumber > 1 || this.runs.meta.position > 0) throw missingFile(path);
+    Vault.create(path, context, this.shard);
+  }
+
+  #openIds(): KeptFilter {
+    const path = join(this.directory, "ids.filter");
+    const saved = KeptFilter.load(path, this.shard);
+    const isUsable = saved !== undefined && saved.completeTo < this.nextNumber;
+    const kept = isUsable ? saved.kept : KeptFilter.empty(path, this.shard, this.names.count * 2);
+    for (const { id } of this.names.rowsAfter(isUsable ? saved.completeTo : 0))
+      kept.addBytes(id, 0, id.length);
+    kept.growWhenFull();
+    return kept;
+  }
+
+  #openKeys(): KeptFilter {
+    const path = join(this.directory, "keys.filter");
+    const saved = KeptFilter.load(path, this.shard);
+    const isUsable = saved !== undefined && saved.completeTo <= this.runs.lastCallerKey;
+    const kept = isUsable ? saved.kept : KeptFilter.empty(path, this.shard, this.runs.callerKeyCount * 2);
+    for (const row of this.runs.callerKeysAfter(isUsable ? saved.completeTo : 0)) {
+      const element = elementOf(this.vault, this.associated, row, this.runs.path);
+      if (element !== undefined) kept.addHash(element);
+    }
+    kept.growWhenFull();
+    return kept;
+  }
+}
+
+/** What the filter knows a settled caller key by; undefined when its entity is erased. Errors: CORRUPT. */
+function elementOf(
+  vault: Vault,
+  associated: ShardAssociated,
+  row: CallerKeyRow,
+  file: string,
+): ElementHash | undefined {
+  const entityKey = vault.keyOf(row.number);
+  if (entityKey === undefined) return undefined;
+  const plaintext = open(entityKey, row.data, associated.callerKey.of(row.number, row.firstSeq, row.count));
+  if (plaintext === undefined) {
+    throw new WarpError("CORRUPT", `${file}: caller key ${row.id} does not open`, { file, row: row.id });
+  }
+  const at = callerKeyLayout.element;
+  return { a: plaintext.readUInt32LE(at), b: plaintext.readUInt32LE(at + 4) };
+}
+
+export function vaultOptions(options: ShardWorkerOptions, shard: number) {
+  const { context, periodKeys, currentPeriod } = options;
+  const path = join(shardDirectory(options.dataDir, shard), "vault");
+  const share = limits.cachedKeysMax / options.shards.length;
+  const cachedKeysMax = 2 ** Math.floor(Math.log2(Math.max(share, 256)));
+  return { path, shard, context, periodKeys, currentPeriod, cachedKeysMax };
+}
+
+/** `DATA/shards/007`. */
+export function shardDirectory(dataDir: string, shard: number): string {
+  return join(dataDir, "shards", String(shard).padStart(3, "0"));
+}
+
+function requireFiles(directory: string): void {
+  for (const name of ["runs.db", "names.db", "vault"]) {
+    if (!existsSync(join(directory, name))) throw missingFile(join(directory, name));
+  }
+}
+
+function missingFile(file: string): WarpError {
+  return new WarpError("CORRUPT", `${file} is missing`, { file });
+}
+
+function walBytesOf(path: string): number {
+  return statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
+}

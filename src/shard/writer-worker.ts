@@ -1,0 +1,75 @@
+/**
+ * The thread of a writer: messages in, messages out. What they do is writer.ts.
+ *
+ * - A round is answered before checkpoints begin, so that its part of the tail is free as soon as it can be.
+ * - After a failure it says so once, closes its files and ends; it is never ended from outside while files are open.
+ */
+import { toWarpError } from "../core/errors.ts";
+import type { FromWriter, ToWriter } from "./messages.ts";
+import { Writer } from "./writer.ts";
+
+declare const self: Worker;
+
+let writer: Writer | undefined;
+let reportedRound = 0;
+
+self.onmessage = (event: MessageEvent<ToWriter>) => {
+  try {
+    handle(event.data);
+  } catch (error) {
+    fail(error);
+  }
+};
+
+function handle(message: ToWriter): void {
+  if (message.type === "open") {
+    writer = new Writer(message.options, message.tail);
+    post({ type: "opened", shards: writer.describe() });
+    return;
+  }
+  if (writer === undefined) return;
+  switch (message.type) {
+    case "settle": {
+      const { runs, bytes } = writer.settle(message);
+      for (const grown of writer.growFilters()) post(grown);
+      post({ type: "settled", round: message.round, runs, bytes });
+      if (writer.checkpointGrown()) reportCheckpoint(writer, "when it rose");
+      return;
+    }
+    case "checkpoint":
+      writer.checkpointAll();
+      reportCheckpoint(writer, "always");
+      return;
+    case "close":
+      writer.close();
+      end({ type: "closed" });
+      return;
+  }
+}
+
+function reportCheckpoint(of: Writer, when: "always" | "when it rose"): void {
+  const round = of.checkpointedRound;
+  if (when === "when it rose" && round <= reportedRound) return;
+  reportedRound = round;
+  post({ type: "checkpointed", round });
+}
+
+function fail(error: unknown): void {
+  try {
+    writer?.abandon();
+  } finally {
+    end({ type: "failed", error: toWarpError(error, "ENGINE_FAILED").toWire() });
+  }
+}
+
+/** The last message; without a listener the thread ends by itself. */
+function end(message: FromWriter): void {
+  writer = undefined;
+  post(message);
+  self.onmessage = null;
+  process.exit(0);
+}
+
+function post(message: FromWriter): void {
+  self.postMessage(message);
+}

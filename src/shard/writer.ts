@@ -1,0 +1,151 @@
+/**
+ * All shards of one writer: rounds come in, one at a time, and are settled shard by shard; checkpoints go between them.
+ *
+ * - A shard is settled wholly before the next begins. After an error nothing more is written: the Worker ends, and
+ *   the next start settles the same records again.
+ * - Checkpoints are spread: after a round the fullest WAL over the limit is copied, and every one over twice the limit.
+ * - `checkpointedRound` only rises, and only past rounds that are wholly in main files in every shard they touched.
+ */
+import { WarpError } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
+import { Gather, ShardBatch } from "./gather.ts";
+import type { FromWriter, ShardOpened, ShardWorkerOptions, ToWriter } from "./messages.ts";
+import { type SettleCounts, type SettleExtras, settleKeys, settleNames, settleRuns } from "./settle.ts";
+import { Shard } from "./shard.ts";
+
+type SettleMessage = Extract<ToWriter, { type: "settle" }>;
+type FilterMessage = Extract<FromWriter, { type: "filter" }>;
+
+/** A WAL this many times over the limit is copied even if it has to wait for readers. */
+const patience = 8;
+
+export class Writer {
+  readonly #tail: Uint8Array;
+  readonly #shards = new Map<number, Shard>();
+  readonly #gather: Gather;
+  /** Shard → the oldest round that may be in its WAL alone. */
+  readonly #dirtySince = new Map<number, number>();
+  #settledRound = 0;
+
+  /** Errors: those of {@link Shard.open}. */
+  constructor(options: ShardWorkerOptions, tail: SharedArrayBuffer) {
+    this.#tail = new Uint8Array(tail);
+    this.#gather = new Gather(options.shards);
+    try {
+      for (const shard of options.shards) this.#shards.set(shard, Shard.open(shard, options));
+    } catch (error) {
+      this.#closeFiles();
+      throw error;
+    }
+  }
+
+  /** What each shard was found to have. */
+  describe(): ShardOpened[] {
+    return [...this.#shards.values()].map((shard) => shard.describe());
+  }
+
+  /** Settles a round. When it returns, the ranges may be used again. Errors: CORRUPT, IO_ERROR, DISK_FULL. */
+  settle(message: SettleMessage): SettleCounts {
+    const batches = this.#gather.take(this.#tail, message.ranges, (number) => {
+      const shard = this.#shardOf(number);
+      const named = shard.names.namedPosition;
+      return { settled: shard.runs.meta.position, named, nextNumber: shard.names.nextNumber };
+    });
+    const extras = extrasByShard(message);
+    for (const shard of extras.keys()) {
+      if (!batches.some((batch) => batch.shard === shard)) batches.push(new ShardBatch(shard));
+    }
+    let runs = 0;
+    let bytes = 0;
+    for (const batch of batches) {
+      const shard = this.#shardOf(batch.shard);
+      if (!this.#dirtySince.has(batch.shard)) this.#dirtySince.set(batch.shard, message.round);
+      settleKeys(shard, batch);
+      settleNames(shard, batch, this.#gather);
+      const counts = settleRuns(shard, batch, this.#gather, extras.get(batch.shard) ?? noExtras);
+      runs += counts.runs;
+      bytes += counts.bytes;
+    }
+    this.#settledRound = message.round;
+    return { runs, bytes };
+  }
+
+  /** Begins new layers of filters that are full, and tells of them. */
+  growFilters(): FilterMessage[] {
+    const messages: FilterMessage[] = [];
+    for (const { shard, ids, keys } of this.#shards.values()) {
+      if (ids.growWhenFull()) messages.push({ type: "filter", shard, of: "ids", filter: ids.filter.memory });
+      if (keys.growWhenFull())
+        messages.push({ type: "filter", shard, of: "keys", filter: keys.filter.memory });
+    }
+    return messages;
+  }
+
+  /** The newest round of which everything is in main database files and synced. */
+  get checkpointedRound(): number {
+    let round = this.#settledRound;
+    for (const since of this.#dirtySince.values()) round = Math.min(round, since - 1);
+    return round;
+  }
+
+  /** Copies the WALs that have grown too large; true when there was one. */
+  checkpointGrown(): boolean {
+    const grown = [...this.#dirtySince.keys()]
+      .map((shard) => ({ shard, bytes: this.#shardOf(shard).walBytes }))
+      .filter(({ bytes }) => bytes > limits.walBytesMax)
+      .sort((one, other) => other.bytes - one.bytes);
+    for (const [rank, { shard, bytes }] of grown.entries()) {
+      if (rank > 0 && bytes <= 2 * limits.walBytesMax) break;
+      this.#checkpoint(shard, bytes > patience * limits.walBytesMax ? "TRUNCATE" : "PASSIVE");
+    }
+    return grown.length > 0;
+  }
+
+  /** Copies every WAL that has anything in it. */
+  checkpointAll(): void {
+    for (const shard of [...this.#dirtySince.keys()]) this.#checkpoint(shard, "TRUNCATE");
+  }
+
+  /** Checkpoints everything, saves the filters and closes the files. */
+  close(): void {
+    for (const shard of this.#shards.values()) shard.checkpoint("TRUNCATE", "changed");
+    this.#closeFiles();
+  }
+
+  /** Closes the files as they are, after a failure. */
+  abandon(): void {
+    this.#closeFiles();
+  }
+
+  #checkpoint(number: number, mode: "PASSIVE" | "TRUNCATE"): void {
+    if (this.#shardOf(number).checkpoint(mode)) this.#dirtySince.delete(number);
+  }
+
+  #shardOf(number: number): Shard {
+    const shard = this.#shards.get(number);
+    if (shard === undefined)
+      throw new WarpError("CORRUPT", `shard ${number} is not of this writer`, { shard: number });
+    return shard;
+  }
+
+  #closeFiles(): void {
+    for (const shard of this.#shards.values()) shard.close();
+    this.#shards.clear();
+  }
+}
+
+const noExtras: SettleExtras = { snapshots: [], deliveries: [] };
+
+function extrasByShard(message: SettleMessage): Map<number, SettleExtras> {
+  if (message.snapshots.length + message.deliveries.length === 0) return new Map();
+  const shards = new Set([...message.snapshots, ...message.deliveries].map(({ shard }) => shard));
+  return new Map(
+    [...shards].map((shard) => [
+      shard,
+      {
+        snapshots: message.snapshots.filter((draft) => draft.shard === shard),
+        deliveries: message.deliveries.filter((draft) => draft.shard === shard),
+      },
+    ]),
+  );
+}
