@@ -12,7 +12,8 @@ console.log(`seed ${seed}`);
 function stored(values: readonly unknown[]): unknown[] {
   const data = encodeData(values);
   const types = [{ name: "E", nameBytes: 1, version: 1 }];
-  const draft = { count: values.length, types, typeIndexes: undefined, occurred: undefined, data };
+  const isMsgpack = typeof data !== "string";
+  const draft = { count: values.length, types, typeIndexes: undefined, occurred: undefined, data, isMsgpack };
   const bytes = bytesOf(new ArrayBuffer(entryBytesBound(draft)));
   writeEntry(bytes, 0, draft, 1, 1);
   return readEntry(bytes, 0, "e", 1).map((event) => event.data);
@@ -77,7 +78,7 @@ describe("data that msgpack holds", () => {
   test("bytes come back as a copy and not as a view of the memory that was read", () => {
     const data = encodeData([new Uint8Array([7])]);
     const types = [{ name: "E", nameBytes: 1, version: 1 }];
-    const draft = { count: 1, types, typeIndexes: undefined, occurred: undefined, data };
+    const draft = { count: 1, types, typeIndexes: undefined, occurred: undefined, data, isMsgpack: true };
     const bytes = bytesOf(new SharedArrayBuffer(entryBytesBound(draft)));
     writeEntry(bytes, 0, draft, 1, 1);
     const [event] = readEntry(bytes, 0, "e", 1);

@@ -101,7 +101,10 @@ function check(value: unknown, path: string, within: readonly object[]): void {
   if (within.includes(value)) throw refuse("contains itself");
   if (within.length === limits.dataDepthMax) throw refuse(`is nested deeper than ${limits.dataDepthMax}`);
   const around = [...within, value];
-  if (Array.isArray(value) && prototype === Array.prototype) return checkArray(value, path, around);
+  if (Array.isArray(value) && prototype === Array.prototype) {
+    checkArray(value, path, around);
+    return;
+  }
   if (prototype === null) throw refuse("has no prototype: copy it with { ...value }");
   if (prototype !== Object.prototype) throw refuse(`is ${instanceName(value)}: ${adviceFor(value)}`);
   checkObject(value, path, around);
