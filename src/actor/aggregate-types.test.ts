@@ -65,7 +65,7 @@ test("a handler may return the literals of a declared state", () => {
   const loose = defineAggregate({
     name: "door",
     initialState,
-    evolve: { Opened: (state) => ({ ...state, status: "open" }), Shut: () => ({ status: "shut" }) },
+    evolve: { Opened: (state) => ({ ...state, status: "open" }), Shut: (_) => ({ status: "shut" }) },
     commands: { toggle: (state) => ({ type: state.status === "open" ? "Shut" : "Opened", data: null }) },
   });
   const typed = defineAggregate<{ type: "Opened"; data: null } | { type: "Shut"; data: null }>()({

@@ -71,7 +71,8 @@ interface Definition<State, Handlers, Type extends string, Commands, Command ext
   readonly upcast?: Upcasts;
 }
 
-// Deferred until the state is inferred, so that a handler's literals are read with the state in view.
+// Deferred until the state is inferred, so that a handler's literals are read with the state in view. The compiler reads a
+// handler without parameters before that: `(_) => ({ status: "shut" })` keeps the literal, `() => …` widens it to string.
 type Handler<State, Event> = [State] extends [infer S] ? (state: S, event: Event) => S : never;
 
 type LooseHandlers<State, Event> =
