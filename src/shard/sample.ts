@@ -10,8 +10,7 @@ import { join } from "node:path";
 import { appendRecordBound, type PartDraft, writeAppendRecord } from "../core/append-record.ts";
 import { type Bytes, bytesOf, type EntryDraft } from "../core/entry.ts";
 import { assert } from "../core/errors.ts";
-import type { SnapshotDraft, ToWriter } from "./messages.ts";
-import type { ShardWorkerOptions } from "./messages.ts";
+import type { ShardWorkerOptions, SnapshotDraft, ToWriter } from "./messages.ts";
 
 /** mulberry32: 32 bits of state are enough for tests. Returns values in [0, 1). */
 export function seededRandom(seed: number): () => number {
@@ -170,5 +169,6 @@ function entryOf(data: readonly string[]): EntryDraft {
     typeIndexes: undefined,
     occurred: undefined,
     data: `[${data.join(",")}]`,
+    isMsgpack: false,
   };
 }
