@@ -3,8 +3,8 @@
  * call the handler directly; the plan's share is the difference to them.
  */
 import { bench, do_not_optimize, run, summary } from "mitata";
-import { defineAggregate, type FoldEvent } from "../src/actor/aggregate.ts";
-import { compileAggregates } from "../src/actor/fold.ts";
+import { defineAggregate, type FoldEvent } from "../src/aggregate/aggregate.ts";
+import { compileAggregates } from "../src/aggregate/fold.ts";
 
 const credited = (state: { cents: number }, { data }: { data: { cents: number } }) => ({
   cents: state.cents + data.cents,

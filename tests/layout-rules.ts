@@ -12,7 +12,7 @@ export interface SourceFile {
   readonly text: string;
 }
 
-const atAndBelowActor = ["core", "journal", "shard", "actor"];
+const atAndBelowActor = ["core", "aggregate", "journal", "shard", "actor"];
 
 /**
  * Which folder of `src` may import which. A folder may always import itself. The files directly in `src` (the
@@ -22,7 +22,8 @@ export const importTable: Readonly<Record<string, readonly string[] | "anything"
   core: [],
   journal: ["core"],
   shard: ["core"],
-  actor: ["core", "journal", "shard"],
+  aggregate: ["core"],
+  actor: ["core", "aggregate", "journal", "shard"],
   projection: atAndBelowActor,
   saga: atAndBelowActor,
   privacy: atAndBelowActor,

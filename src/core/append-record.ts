@@ -1,7 +1,14 @@
 /**
  * Writing and walking whole APPEND records (format: record.ts, docs/data-files.md).
  */
-import { type Bytes, type EntryDraft, entryBytesBound, entryCount, writeEntry } from "./entry.ts";
+import {
+  type Bytes,
+  type EntryDraft,
+  entryBytesBound,
+  entryCount,
+  entryRecordedAt,
+  writeEntry,
+} from "./entry.ts";
 import {
   partFlag,
   partHeaderBytes,
@@ -157,7 +164,9 @@ export interface PartHead {
   readonly number: number;
   readonly firstSeq: number;
   readonly count: number;
+  readonly recordedAt: number;
   readonly id: string | undefined;
+  readonly key: string | undefined;
   readonly delivery: Delivery | undefined;
 }
 
@@ -175,7 +184,12 @@ export function readPartHeads(bytes: Bytes, record: RecordHead): PartHead[] {
       id = buffer.toString("utf8", next + 2, next + 2 + length);
       next += 2 + length;
     }
-    if (flags & partFlag.key) next += 2 + view.getUint16(next, true) + contentHashBytes;
+    let key: string | undefined;
+    if (flags & partFlag.key) {
+      const length = view.getUint16(next, true);
+      key = buffer.toString("utf8", next + 2, next + 2 + length);
+      next += 2 + length + contentHashBytes;
+    }
     const delivery =
       flags & partFlag.delivery
         ? {
@@ -184,11 +198,14 @@ export function readPartHeads(bytes: Bytes, record: RecordHead): PartHead[] {
             counter: view.getFloat64(next + 16, true),
           }
         : undefined;
+    const entryAt = at + view.getUint32(at + partOffset.entry, true);
     parts.push({
       number: view.getFloat64(at + partOffset.number, true),
       firstSeq: view.getFloat64(at + partOffset.firstSeq, true),
-      count: entryCount(bytes, at + view.getUint32(at + partOffset.entry, true)),
+      count: entryCount(bytes, entryAt),
+      recordedAt: entryRecordedAt(bytes, entryAt),
       id,
+      key,
       delivery,
     });
     at += view.getUint32(at + partOffset.length, true);

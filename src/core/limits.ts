@@ -48,6 +48,12 @@ export const limits = {
   runBytesMax: 256 * kiB,
   /** A shard's WAL is checkpointed when it grows past this. */
   walBytesMax: 8 * miB,
+  /** Pages of SQLite that a writer or reader keeps in memory, over all its shards … */
+  shardCacheBytes: 128 * miB,
+  /** … but at least this per shard. */
+  shardCacheBytesMin: 1 * miB,
+  /** Unwrapped entity keys that a writer or reader keeps, over all its shards; 40 bytes each. */
+  cachedKeysMax: 1024 * 1024,
   /** Shards of a context. */
   shardsMax: 256,
   /** Operations that may wait in one actor's mailbox while it loads. */
@@ -60,6 +66,8 @@ export const limits = {
   deliveryTtlMs: 24 * 60 * 60 * 1000,
   /** Entries of history that the reader hands over in one message. */
   readPageBytes: 1 * miB,
+  /** Entities in one page of a listing. */
+  listPage: 500,
   /** Default memory for resident actors and their states, estimated. */
   residentBytes: 512 * miB,
   /** Default of `snapshotEvery`, in events. */

@@ -10,7 +10,7 @@ import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
 import { open as openAsync } from "node:fs/promises";
 import { join } from "node:path";
 import { type ErrorCode, type ErrorDetails, toWarpError, WarpError } from "../core/errors.ts";
-import { limits } from "../core/limits.ts";
+import { syncDirectory } from "../core/replace-file.ts";
 import { JournalControl, rangesMax, type TailRange } from "./control.ts";
 import { keysName, segmentName, slotBytes } from "./format.ts";
 import type { JournalWorkerStart } from "./journal-worker.ts";
@@ -33,6 +33,10 @@ export interface JournalOptions<Completion> {
   /** Segment files that exist already. */
   readonly segmentCount: number;
   readonly segmentsMax: number;
+  /** Id of the first turn; smaller ones were taken by recovery. */
+  readonly firstTurn: number;
+  /** What one block may carry, bytes. */
+  readonly blockBytesMax: number;
   /** One tail per shard writer. */
   readonly tails: readonly Tail[];
   readonly onDurable: (turn: Turn<Completion>, use: number) => void;
@@ -53,11 +57,12 @@ export class Journal<Completion> {
   #creating: Promise<void> | undefined;
   #failed: WarpError | undefined;
   #closed = false;
+  readonly #idle: (() => void)[] = [];
 
   constructor(options: JournalOptions<Completion>) {
     this.#options = options;
     this.#segmentCount = options.segmentCount;
-    this.#open = emptyTurn(1);
+    this.#open = emptyTurn(options.firstTurn);
     const { directory, segmentBytes } = options.segments;
     while (this.#segmentCount < 2) {
       createSegmentNow(directory, this.#segmentCount + 1, segmentBytes);
@@ -94,7 +99,7 @@ export class Journal<Completion> {
 
   /** Space for a record in the tail of a writer: its offset, or -1 when the tail is full. */
   reserve(tail: number, bytes: number): number {
-    if (this.#open.bytes + bytes > limits.blockBytesMax || this.#open.ranges.length > rangesMax / 2)
+    if (this.#open.bytes + bytes > this.#options.blockBytesMax || this.#open.ranges.length > rangesMax / 2)
       this.#cut();
     const turn = this.#open;
     const ring = this.#options.tails[tail];
@@ -112,6 +117,21 @@ export class Journal<Completion> {
   complete(completion: Completion): void {
     this.#open.completions.push(completion);
     if (this.#inFlight === undefined) this.#schedule();
+  }
+
+  get retiredUse(): number {
+    return this.#control.retiredUse;
+  }
+
+  /** Resolves when nothing is open, waiting or in flight, or when the journal has failed. */
+  async whenIdle(): Promise<void> {
+    while (this.isBusy && this.#failed === undefined)
+      await new Promise<void>((resolve) => this.#idle.push(resolve));
+  }
+
+  /** The use of the segment that the newest durable turn went to. */
+  get currentUse(): number {
+    return this.#control.currentUse;
   }
 
   /** Everything in segments of this use and below is settled and checkpointed. */
@@ -185,6 +205,11 @@ export class Journal<Completion> {
     this.#options.onDurable(turn, this.#control.currentUse);
     if (this.#waiting.length > 0) this.#send();
     else this.#schedule();
+    if (!this.isBusy) this.#wakeIdle();
+  }
+
+  #wakeIdle(): void {
+    for (const resolve of this.#idle.splice(0)) resolve();
   }
 
   #lastSeenUse = 0;
@@ -218,6 +243,7 @@ export class Journal<Completion> {
     if (this.#failed !== undefined) return;
     this.#failed = error;
     this.#options.onFailed(error);
+    this.#wakeIdle();
   }
 
   /** All that was not acknowledged when the journal failed. */
@@ -266,10 +292,4 @@ async function createSegment(directory: string, id: number, segmentBytes: number
   await file.sync();
   await file.close();
   syncDirectory(directory);
-}
-
-export function syncDirectory(directory: string): void {
-  const handle = openSync(directory, "r");
-  fsyncSync(handle);
-  closeSync(handle);
 }

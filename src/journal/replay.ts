@@ -56,8 +56,8 @@ interface LiveSegment {
   readonly key: Uint8Array;
 }
 
-/** Calls `onRecords` with the records of each block, in order; the bytes are only valid during the call. */
-export function replayJournal(options: ReplayOptions, onRecords: (records: Buffer) => void): ReplaySummary {
+/** Yields the records of each block, in order. */
+export function* replayJournal(options: ReplayOptions): Generator<Buffer, ReplaySummary> {
   const { live, segments, lastUse, segmentBytes } = findSegments(options);
   let expected: number | undefined;
   let lastSequence = 0;
@@ -82,12 +82,17 @@ export function replayJournal(options: ReplayOptions, onRecords: (records: Buffe
     if (contents.length !== header.segmentBytes) {
       throw corrupt(name, contents.length, `it should have ${header.segmentBytes} bytes`);
     }
-    const end = readBlocks(contents, segment, (kind, records) => {
-      lastKind = kind;
+    const end: End = { offset: segmentHeaderBytes, sequence: header.firstSequence };
+    for (;;) {
+      const block = readBlock(contents, end.offset, segment, end.sequence);
+      if (block === undefined) break;
+      end.offset += blockBytes(block.plaintext.length);
+      end.sequence++;
+      lastKind = block.kind;
       blocks++;
-      bytes += records.length;
-      if (kind === blockKind.records) onRecords(records);
-    });
+      bytes += block.plaintext.length;
+      if (block.kind === blockKind.records) yield block.plaintext;
+    }
     expected = end.sequence;
     lastSequence = end.sequence - 1;
     if (end.offset + blockHeaderBytes > contents.length) continue;
@@ -122,25 +127,10 @@ export function replayJournal(options: ReplayOptions, onRecords: (records: Buffe
   };
 }
 
+/** Where the good blocks of a segment end. */
 interface End {
-  readonly offset: number;
-  readonly sequence: number;
-}
-
-function readBlocks(
-  contents: Buffer,
-  segment: LiveSegment,
-  onBlock: (kind: number, body: Buffer) => void,
-): End {
-  let offset = segmentHeaderBytes;
-  let sequence = segment.header.firstSequence;
-  for (;;) {
-    const body = readBlock(contents, offset, segment, sequence);
-    if (body === undefined) return { offset, sequence };
-    onBlock(body.kind, body.plaintext);
-    offset += blockBytes(body.plaintext.length);
-    sequence++;
-  }
+  offset: number;
+  sequence: number;
 }
 
 /** The verified block at `offset`, if it is block `sequence` of this use. */

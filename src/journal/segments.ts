@@ -76,12 +76,13 @@ export class Segments {
   retire(use: number): void {
     let changed = false;
     for (const segment of this.#segments) {
-      if (segment.use === 0 || segment.use > use || segment === this.#current) continue;
+      if (segment.use === 0 || segment.use > use) continue;
+      if (segment === this.#current) this.#current = undefined;
       segment.use = 0;
       writeSync(this.#keys, Buffer.alloc(slotBytes), 0, slotBytes, (segment.id - 1) * slotBytes);
       changed = true;
     }
-    if (changed) fdatasyncSync(this.#keys);
+    if (changed) this.#sync(this.#keys);
   }
 
   /** True when a block with this body goes into the current segment. */

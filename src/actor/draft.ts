@@ -1,0 +1,168 @@
+/**
+ * From events as a caller gives them to an entry that can be written and states that have been folded.
+ */
+
+import { deepFreeze } from "../aggregate/freeze.ts";
+import { encodeData } from "../aggregate/json-data.ts";
+import { contentHashBytes } from "../core/append-record.ts";
+import type { EntryDraft, TypeRef } from "../core/entry.ts";
+import { WarpError } from "../core/errors.ts";
+import type { NewEvent } from "../core/event.ts";
+import { limits } from "../core/limits.ts";
+import type { States } from "./actor.ts";
+import type { Folding } from "./folding.ts";
+import type { Write } from "./write.ts";
+
+/** Validated events and the entry that will hold them. */
+export interface EventsDraft {
+  readonly events: readonly NewEvent[];
+  readonly entry: EntryDraft;
+}
+
+/** The entry of a record without events. */
+export const emptyDraft: EntryDraft = {
+  count: 0,
+  types: [],
+  typeIndexes: undefined,
+  occurred: undefined,
+  data: "[]",
+  isMsgpack: false,
+};
+
+const noEvents: EventsDraft = { events: [], entry: emptyDraft };
+
+/** Validates and encodes. Errors: INVALID_EVENT, EVENT_TOO_LARGE. */
+export function draftEvents(folding: Folding, events: readonly NewEvent[]): EventsDraft {
+  const count = events.length;
+  if (count === 1) return draftOne(folding, events);
+  if (count === 0) return noEvents;
+  if (count > limits.appendEventsMax) {
+    throw new WarpError(
+      "EVENT_TOO_LARGE",
+      `one append takes at most ${limits.appendEventsMax} events, not ${count}`,
+    );
+  }
+  const types: TypeRef[] = [];
+  const data: unknown[] = new Array(count);
+  const indexes = new Uint8Array(count);
+  let occurred: Float64Array | undefined;
+  let lastName: string | undefined;
+  let lastIndex = 0;
+  for (let i = 0; i < count; i++) {
+    const event = events[i];
+    if (event === undefined || event === null) throw notAnEvent(i);
+    if (event.type !== lastName) {
+      lastIndex = types.findIndex((type) => type.name === event.type);
+      if (lastIndex < 0) lastIndex = types.push(typeRef(folding, event.type)) - 1;
+      lastName = event.type;
+    }
+    indexes[i] = lastIndex;
+    data[i] = event.data;
+    if (event.occurredAt !== undefined) {
+      occurred ??= new Float64Array(count).fill(Number.NaN);
+      occurred[i] = timeOf(event.occurredAt);
+    }
+  }
+  if (types.length > limits.appendTypesMax) {
+    throw new WarpError("INVALID_EVENT", `one append takes at most ${limits.appendTypesMax} event types`);
+  }
+  const encoded = encodeData(data);
+  const typeIndexes = types.length > 1 ? indexes : undefined;
+  return { events, entry: { count, types, typeIndexes, occurred, ...sized(encoded) } };
+}
+
+function draftOne(folding: Folding, events: readonly NewEvent[]): EventsDraft {
+  const event = events[0];
+  if (event === undefined || event === null) throw notAnEvent(0);
+  const occurred = event.occurredAt === undefined ? undefined : Float64Array.of(timeOf(event.occurredAt));
+  const types = [typeRef(folding, event.type)];
+  const encoded = encodeData([event.data]);
+  return { events, entry: { count: 1, types, typeIndexes: undefined, occurred, ...sized(encoded) } };
+}
+
+/** A long text is measured by encoding it, so that space is asked for by what it takes and not by the worst case. */
+function sized(encoded: string | Uint8Array): { data: string | Uint8Array; isMsgpack: boolean } {
+  if (typeof encoded !== "string") return { data: encoded, isMsgpack: true };
+  return { data: encoded.length > 256 * 1024 ? Buffer.from(encoded, "utf8") : encoded, isMsgpack: false };
+}
+
+/** Names seen so far; a program has few, and a hostile one must not fill memory. */
+const typeRefs = new Map<string, TypeRef>();
+const typeRefsMax = 10_000;
+
+function typeRef(folding: Folding, name: string): TypeRef {
+  const version = folding.versionOf(name);
+  const known = typeRefs.get(name);
+  if (known !== undefined && known.version === version) return known;
+  if (typeof name !== "string") throw new WarpError("INVALID_EVENT", "the type of an event is a string");
+  const nameBytes = Buffer.byteLength(name);
+  if (nameBytes < 1 || nameBytes > limits.eventTypeBytesMax || !name.isWellFormed()) {
+    throw new WarpError("INVALID_EVENT", `an event type has 1 to ${limits.eventTypeBytesMax} UTF-8 bytes`, {
+      type: name,
+    });
+  }
+  const ref = { name, nameBytes, version };
+  if (typeRefs.size >= typeRefsMax) typeRefs.clear();
+  typeRefs.set(name, ref);
+  return ref;
+}
+
+function timeOf(time: number | Date): number {
+  const ms = typeof time === "number" ? time : time.getTime();
+  if (Number.isFinite(ms)) return ms;
+  throw new WarpError("INVALID_EVENT", `occurredAt is not a time: ${String(time)}`);
+}
+
+function notAnEvent(index: number): WarpError {
+  return new WarpError("INVALID_EVENT", `events[${index}] is not an event: { type, data }`);
+}
+
+/** Folds new events into states; the states given are not changed. Errors: EVOLVE_FAILED. */
+export function foldEvents(
+  folding: Folding,
+  states: States,
+  events: readonly NewEvent[],
+  of: {
+    readonly entity: string;
+    readonly firstSeq: number;
+    readonly recordedAt: number;
+    readonly freeze: boolean;
+  },
+): States {
+  if (!folding.folds) return states;
+  let folded = states;
+  for (let i = 0; i < events.length; i++) {
+    const event = events[i];
+    if (event === undefined) continue;
+    const { type, data, occurredAt } = event;
+    if (of.freeze) deepFreeze(data);
+    const seq = of.firstSeq + i;
+    const { entity, recordedAt } = of;
+    folded =
+      occurredAt === undefined
+        ? folding.fold(folded, { entity, seq, type, data, recordedAt })
+        : folding.fold(folded, { entity, seq, type, data, recordedAt, occurredAt: timeOf(occurredAt) });
+  }
+  return of.freeze ? deepFreeze(folded) : folded;
+}
+
+/** What a call under a caller key was about: SHA-256 of its events or its command, cut to 16 bytes. */
+export function contentHashOf(write: Write): Uint8Array {
+  const hasher = new Bun.CryptoHasher("sha256");
+  if (write.command === undefined) {
+    for (const event of write.events ?? []) {
+      hasher.update(
+        `${JSON.stringify(event.type)}@${event.occurredAt === undefined ? "" : timeOf(event.occurredAt)}`,
+      );
+    }
+    hasher.update(encodeData((write.events ?? []).map((event) => event.data)));
+  } else {
+    hasher.update(`${JSON.stringify(write.command)}!`);
+    hasher.update(encodeData([write.input ?? null]));
+  }
+  return hasher.digest().subarray(0, contentHashBytes);
+}
+
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0;
+}

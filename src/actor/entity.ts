@@ -1,0 +1,158 @@
+/**
+ * The handle of one entity, as a program sees it. Cheap to make and to keep: it holds no state of its own and does
+ * not keep the entity in memory.
+ */
+import type { Aggregate, StateOf } from "../aggregate/aggregate.ts";
+import { WarpError } from "../core/errors.ts";
+import type { NewEvent, StoredEvent } from "../core/event.ts";
+import type { Actor, States } from "./actor.ts";
+import type { Engine } from "./engine.ts";
+import type { Folding } from "./folding.ts";
+import { type EventsQuery, type HistoryParts, type Moment, readEvents, statesAt } from "./history.ts";
+import type { Residency } from "./residency.ts";
+import type { AppendResult, SendResult } from "./results.ts";
+import type { WriteOptions } from "./write.ts";
+
+export interface EntityParts {
+  readonly engine: Engine;
+  readonly residency: Residency;
+  readonly folding: Folding;
+  readonly history: HistoryParts;
+}
+
+export class Entity {
+  readonly id: string;
+  readonly #parts: EntityParts;
+  #actor: Actor;
+
+  /** Use `warp.entity(id)`. */
+  constructor(parts: EntityParts, actor: Actor) {
+    this.id = actor.id;
+    this.#parts = parts;
+    this.#actor = actor;
+  }
+
+  /**
+   * Appends one event. Resolves when it is durable, or with the conflict when `expect` does not hold.
+   * Errors: INVALID_EVENT, EVENT_TOO_LARGE, EVOLVE_FAILED, KEY_REUSED, OVERLOADED, OUTCOME_UNKNOWN, ENGINE_FAILED.
+   */
+  append(event: NewEvent, options?: WriteOptions): Promise<AppendResult> {
+    return this.#parts.engine.append(this.#actor, [event], options) as Promise<AppendResult>;
+  }
+
+  /** Appends up to 10,000 events, all or none. Errors as {@link append}. */
+  appendBatch(events: readonly NewEvent[], options?: WriteOptions): Promise<AppendResult> {
+    return this.#parts.engine.append(this.#actor, events, options) as Promise<AppendResult>;
+  }
+
+  /**
+   * Runs a command of an aggregate in the actor and appends what it decides. The name may be qualified by the
+   * aggregate's: `account.debit`. Errors as {@link append}, UNKNOWN_COMMAND, COMMAND_FAILED.
+   */
+  send(command: string, input?: unknown, options?: WriteOptions): Promise<SendResult> {
+    return this.#parts.engine.send(this.#actor, command, input, options);
+  }
+
+  /** The same entity seen through one aggregate: typed commands and state. */
+  as<State, Commands>(aggregate: Aggregate<State, Commands>): EntityView<State, Commands> {
+    return new EntityView(this, aggregate);
+  }
+
+  /**
+   * The committed state, at once; undefined while the entity is not in memory (then `read` loads it). Without an
+   * argument, of the context's first aggregate. Never change what it returns.
+   */
+  state<A extends Aggregate>(aggregate: A): StateOf<A> | undefined;
+  state(aggregate?: string): unknown;
+  state(aggregate?: Aggregate | string): unknown {
+    const actor = this.#actor;
+    if (actor.isWaiting || !actor.isResident) {
+      const again = this.#parts.residency.peek(this.id);
+      if (again === undefined) return undefined;
+      this.#actor = again;
+    }
+    this.#actor.isRecent = true;
+    return this.#actor.committedStates[this.#parts.folding.slotOf(aggregate)];
+  }
+
+  /** The committed state, loaded if need be; the initial state for an entity without events. */
+  read<A extends Aggregate>(aggregate: A): Promise<StateOf<A>>;
+  read(aggregate?: string): Promise<unknown>;
+  async read(aggregate?: Aggregate | string): Promise<unknown> {
+    const slot = this.#parts.folding.slotOf(aggregate);
+    return (await this.#load()).committedStates[slot];
+  }
+
+  /** The newest durable seq; 0 for an entity without events. */
+  async seq(): Promise<number> {
+    return (await this.#load()).committedSeq;
+  }
+
+  /** State and seq of one moment, read together. */
+  async snapshot(aggregate?: Aggregate | string): Promise<{ seq: number; state: unknown }> {
+    const slot = this.#parts.folding.slotOf(aggregate);
+    const actor = await this.#load();
+    return { seq: actor.committedSeq, state: actor.committedStates[slot] };
+  }
+
+  /** The state as it was after an event, at a time, or by what had happened at a time. */
+  stateAt<A extends Aggregate>(moment: Moment, aggregate: A): Promise<StateOf<A>>;
+  stateAt(moment: Moment, aggregate?: string): Promise<unknown>;
+  async stateAt(moment: Moment, aggregate?: Aggregate | string): Promise<unknown> {
+    const { folding, history } = this.#parts;
+    const slot = folding.slotOf(aggregate);
+    const states: States = await statesAt(history, await this.#load(), moment);
+    return states[slot];
+  }
+
+  /** The durable events, in the newest version of their types. */
+  async *events(query: EventsQuery = {}): AsyncGenerator<StoredEvent> {
+    const { folding, history } = this.#parts;
+    for await (const event of readEvents(history, await this.#load(), query)) yield folding.upcast(event);
+  }
+
+  /** The durable events exactly as they were stored. */
+  async *storedEvents(query: EventsQuery = {}): AsyncGenerator<StoredEvent> {
+    yield* readEvents(this.#parts.history, await this.#load(), query);
+  }
+
+  async #load(): Promise<Actor> {
+    const { engine, residency } = this.#parts;
+    if (engine.failure !== undefined) {
+      throw new WarpError("ENGINE_FAILED", `the engine has failed: ${engine.failure.message}`);
+    }
+    if (!this.#actor.isResident || this.#actor.isWaiting) this.#actor = await residency.ready(this.id);
+    return this.#actor;
+  }
+}
+
+/** An entity seen through one of its aggregates; made by {@link Entity.as}. */
+export class EntityView<State, Commands> {
+  readonly entity: Entity;
+  readonly #aggregate: Aggregate<State, Commands>;
+
+  constructor(entity: Entity, aggregate: Aggregate<State, Commands>) {
+    this.entity = entity;
+    this.#aggregate = aggregate;
+  }
+
+  send<Name extends string & keyof Commands>(
+    command: Name,
+    input: Commands[Name],
+    options?: WriteOptions,
+  ): Promise<SendResult> {
+    return this.entity.send(`${this.#aggregate.name}.${command}`, input, options);
+  }
+
+  state(): State | undefined {
+    return this.entity.state(this.#aggregate.name) as State | undefined;
+  }
+
+  async read(): Promise<State> {
+    return (await this.entity.read(this.#aggregate.name)) as State;
+  }
+
+  async stateAt(moment: Moment): Promise<State> {
+    return (await this.entity.stateAt(moment, this.#aggregate.name)) as State;
+  }
+}

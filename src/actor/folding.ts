@@ -1,0 +1,131 @@
+/**
+ * The fold plan as actors use it: states of an entity as one value, their snapshots, and which state is meant.
+ *
+ * - In log mode there is nothing to fold: the plan is empty and so are the states.
+ * - A snapshot is a state that event data could hold, at most 1 MiB encoded. An aggregate whose states cannot be
+ *   stored is folded from its events every time; that is logged once.
+ */
+import { decode } from "@msgpack/msgpack";
+import type { Aggregate, FoldEvent } from "../aggregate/aggregate.ts";
+import type { Command, FoldPlan } from "../aggregate/fold.ts";
+import { encodeData } from "../aggregate/json-data.ts";
+import { WarpError } from "../core/errors.ts";
+import type { StoredEvent } from "../core/event.ts";
+import type { Logger } from "../core/logger.ts";
+import type { States } from "./actor.ts";
+
+export interface StateDraft {
+  readonly aggregate: string;
+  readonly version: number;
+  readonly state: Uint8Array;
+}
+
+const textTag = 1;
+const msgpackTag = 2;
+
+export class Folding {
+  readonly plan: FoldPlan;
+  /** False in log mode. */
+  readonly folds: boolean;
+  /** Events between snapshots: the smallest that an aggregate asks for. */
+  readonly snapshotEvery: number;
+  readonly snapshotVersions: readonly { readonly name: string; readonly version: number }[];
+  readonly #logger: Logger;
+  readonly #unstorable = new Set<string>();
+
+  constructor(plan: FoldPlan, logger: Logger) {
+    this.plan = plan;
+    this.folds = plan.aggregates.length > 0;
+    this.snapshotEvery = Math.min(...plan.aggregates.map((aggregate) => aggregate.snapshotEvery));
+    this.snapshotVersions = plan.aggregates.map(({ name, version }) => ({ name, version }));
+    this.#logger = logger;
+  }
+
+  initialStates(): States {
+    return this.plan.initialStates();
+  }
+
+  command(name: string): Command | undefined {
+    return this.plan.command(name);
+  }
+
+  /** Index of an aggregate's state; undefined when this context has no such aggregate. */
+  indexOf(aggregate: string): number | undefined {
+    return this.plan.indexOf(aggregate);
+  }
+
+  versionOf(type: string): number {
+    return this.plan.versionOf(type);
+  }
+
+  fold(states: States, event: FoldEvent): States {
+    return this.plan.fold(states, event);
+  }
+
+  /** The event with its data in the newest form. */
+  upcast(event: StoredEvent): StoredEvent {
+    return this.plan.upcastEvent(event);
+  }
+
+  /** Folds a stored event into the states whose snapshots do not cover it. */
+  foldStored(states: States, stored: StoredEvent, covered: readonly number[]): States {
+    const event = this.plan.upcastEvent(stored);
+    let folded = states;
+    for (let index = 0; index < folded.length; index++) {
+      if (event.seq <= (covered[index] ?? 0)) continue;
+      const before = folded[index];
+      const after = this.plan.foldOne(index, before, event);
+      if (after !== before) folded = folded.with(index, after);
+    }
+    return folded;
+  }
+
+  /** Which of the states is meant: an aggregate, its name, or the first. Errors: UNKNOWN_AGGREGATE. */
+  slotOf(aggregate: Aggregate | string | undefined): number {
+    if (aggregate === undefined && this.folds) return 0;
+    const name = typeof aggregate === "object" ? aggregate.name : aggregate;
+    const slot = name === undefined ? undefined : this.plan.indexOf(name);
+    if (slot !== undefined) return slot;
+    const why = this.folds
+      ? `this context has no aggregate ${String(name)}`
+      : "a context in log mode keeps no states";
+    throw new WarpError("UNKNOWN_AGGREGATE", why, { aggregate: name });
+  }
+
+  /** The states as snapshots hold them. */
+  encodeStates(states: States): StateDraft[] {
+    const drafts: StateDraft[] = [];
+    for (const [index, { name, version }] of this.plan.aggregates.entries()) {
+      const state = this.#encode(name, states[index]);
+      if (state !== undefined) drafts.push({ aggregate: name, version, state });
+    }
+    return drafts;
+  }
+
+  decodeState(bytes: Uint8Array): unknown {
+    // A copy: decoded binaries are views of what they were decoded from.
+    const body = Buffer.from(bytes.subarray(1));
+    const isText = bytes[0] === textTag;
+    const values = isText ? JSON.parse(body.toString("utf8")) : decode(body, { useBigInt64: true });
+    return Array.isArray(values) ? values[0] : undefined;
+  }
+
+  #encode(aggregate: string, state: unknown): Uint8Array | undefined {
+    try {
+      const encoded = encodeData([state]);
+      return typeof encoded === "string"
+        ? Buffer.concat([Buffer.of(textTag), Buffer.from(encoded)])
+        : Buffer.concat([Buffer.of(msgpackTag), encoded]);
+    } catch (thrown) {
+      if (!this.#unstorable.has(aggregate)) {
+        this.#unstorable.add(aggregate);
+        const reason = thrown instanceof Error ? thrown.message : String(thrown);
+        this.#logger.warn("a state cannot be stored as a snapshot; it is folded from all its events", {
+          aggregate,
+          reason,
+        });
+      }
+      return undefined;
+    }
+  }
+}

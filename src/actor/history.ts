@@ -1,0 +1,151 @@
+/**
+ * Reading the past of one entity: what is settled from its shard's file, the rest from the tail.
+ *
+ * - What a read will see is fixed when it starts: the durable events up to then, and nothing later.
+ * - The tail's share is copied at that moment, since its memory is reused once it is settled.
+ */
+import { bytesOf, entryCount, entryLength, readEntry } from "../core/entry.ts";
+import { WarpError } from "../core/errors.ts";
+import type { StoredEvent } from "../core/event.ts";
+import { limits } from "../core/limits.ts";
+import type { Tail } from "../journal/tail.ts";
+import type { EntriesPage } from "../shard/messages.ts";
+import type { Actor, States } from "./actor.ts";
+import type { Folding } from "./folding.ts";
+import type { Reading } from "./reading.ts";
+
+export interface EventsQuery {
+  /** First seq, 1 by default. */
+  readonly from?: number;
+  /** Last seq, the newest by default. */
+  readonly to?: number;
+  /** `forward` (oldest first) by default. */
+  readonly direction?: "forward" | "backward";
+  readonly limit?: number;
+}
+
+/** Where to cut an entity's past; times are ms since 1970 or a Date. */
+export type Moment =
+  | { readonly seq: number }
+  | { readonly recorded: number | Date }
+  /** Folds, in seq order, the events that had happened by then; an event without the time counts as recorded. */
+  | { readonly occurred: number | Date };
+
+export interface HistoryParts {
+  readonly folding: Folding;
+  readonly tails: readonly Tail[];
+  readonly reading: Reading;
+}
+
+interface Page {
+  readonly firstSeq: number;
+  readonly bytes: Uint8Array;
+}
+
+/** The durable events of an entity as stored, oldest or newest first. */
+export async function* readEvents(
+  parts: HistoryParts,
+  actor: Actor,
+  query: EventsQuery,
+): AsyncGenerator<StoredEvent> {
+  const from = Math.max(1, wholeNumber(query.from ?? 1, "from"));
+  const to = Math.min(actor.committedSeq, wholeNumber(query.to ?? actor.committedSeq, "to"));
+  let left = query.limit === undefined ? Number.POSITIVE_INFINITY : wholeNumber(query.limit, "limit");
+  const backward = query.direction === "backward";
+  const tail = copyTail(parts.tails, actor);
+  const settledTo = tail === undefined ? actor.committedSeq : tail.firstSeq - 1;
+  const settled = readSettled(parts.reading, actor, from, Math.min(to, settledTo), backward);
+  for await (const page of inOrder(settled, tail, backward)) {
+    const events = decodePage(page, actor.id).filter((event) => event.seq >= from && event.seq <= to);
+    if (backward) events.reverse();
+    for (const event of events) {
+      if (left-- <= 0) return;
+      yield event;
+    }
+  }
+}
+
+/** The states of all aggregates as they were at a moment. */
+export async function statesAt(parts: HistoryParts, actor: Actor, moment: Moment): Promise<States> {
+  const { folding } = parts;
+  const nothingCovered = new Array<number>(folding.initialStates().length).fill(0);
+  let states = folding.initialStates();
+  const to = "seq" in moment ? wholeNumber(moment.seq, "seq") : actor.committedSeq;
+  for await (const event of readEvents(parts, actor, { to })) {
+    if ("recorded" in moment && event.recordedAt > toMs(moment.recorded)) break;
+    if ("occurred" in moment && (event.occurredAt ?? event.recordedAt) > toMs(moment.occurred)) continue;
+    states = folding.foldStored(states, event, nothingCovered);
+  }
+  return states;
+}
+
+async function* inOrder(
+  settled: AsyncIterable<Page>,
+  tail: Page | undefined,
+  backward: boolean,
+): AsyncGenerator<Page> {
+  if (backward && tail !== undefined) yield tail;
+  yield* settled;
+  if (!backward && tail !== undefined) yield tail;
+}
+
+async function* readSettled(
+  reading: Reading,
+  actor: Actor,
+  from: number,
+  to: number,
+  backward: boolean,
+): AsyncGenerator<Page> {
+  let low = from;
+  let high = to;
+  while (low <= high) {
+    const page: EntriesPage = await reading.entries({
+      shard: actor.shard.index,
+      number: actor.number,
+      from: low,
+      to: high,
+      direction: backward ? "backward" : "forward",
+      bytesMax: limits.readPageBytes,
+    });
+    yield page;
+    if (page.next === undefined) return;
+    if (backward) high = page.next;
+    else low = page.next;
+  }
+}
+
+/** A copy of what the tail holds of the entity, durable and not settled. */
+function copyTail(tails: readonly Tail[], actor: Actor): Page | undefined {
+  const entries = actor.tailEntries();
+  const first = entries[0];
+  const tail = tails[actor.shard.writer];
+  if (first === undefined || tail === undefined) return undefined;
+  const copies = entries.map(({ at }) => {
+    const length = entryLength(tail.bytes, at);
+    return Buffer.from(tail.bytes.buffer.subarray(at, at + length));
+  });
+  return { firstSeq: first.firstSeq, bytes: Buffer.concat(copies) };
+}
+
+function decodePage(page: Page, entity: string): StoredEvent[] {
+  const { buffer, byteOffset, length } = page.bytes;
+  const bytes = bytesOf(buffer, byteOffset, length);
+  const events: StoredEvent[] = [];
+  let seq = page.firstSeq;
+  for (let at = 0; at < length; at += entryLength(bytes, at)) {
+    events.push(...readEntry(bytes, at, entity, seq));
+    seq += entryCount(bytes, at);
+  }
+  return events;
+}
+
+function wholeNumber(value: number, name: string): number {
+  if (Number.isSafeInteger(value) && value >= 0) return value;
+  throw new WarpError("INVALID_ARGUMENT", `${name} is a whole number from 0, not ${String(value)}`);
+}
+
+function toMs(time: number | Date): number {
+  const ms = typeof time === "number" ? time : time.getTime();
+  if (Number.isFinite(ms)) return ms;
+  throw new WarpError("INVALID_ARGUMENT", `not a time: ${String(time)}`);
+}

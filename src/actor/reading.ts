@@ -1,0 +1,125 @@
+/**
+ * The main thread's side of the reader Worker: requests of one turn go in one message.
+ */
+import { WarpError } from "../core/errors.ts";
+import type {
+  EntriesPage,
+  FromReader,
+  KeyResult,
+  LoadResult,
+  NamesResult,
+  ReadAnswer,
+  ReadRequest,
+  ShardWorkerOptions,
+  ToReader,
+} from "../shard/messages.ts";
+
+type Result = Extract<ReadAnswer, { ok: true }>["result"];
+type Unnumbered<Request> = Request extends unknown ? Omit<Request, "id"> : never;
+
+export class Reading {
+  readonly #worker: Worker;
+  readonly #waiting = new Map<
+    number,
+    { resolve: (result: Result) => void; reject: (error: Error) => void }
+  >();
+  readonly #closed: Promise<void>;
+  #batch: ReadRequest[] = [];
+  #nextId = 1;
+  #failure: WarpError | undefined;
+
+  private constructor(worker: Worker, onFailed: (error: WarpError) => void) {
+    this.#worker = worker;
+    this.#closed = new Promise((resolve) => worker.addEventListener("close", () => resolve()));
+    worker.onmessage = (event: MessageEvent<FromReader>) => {
+      const message = event.data;
+      if (message.type === "answers") for (const answer of message.answers) this.#settle(answer);
+      if (message.type === "failed") onFailed(this.#fail(WarpError.fromWire(message.error)));
+    };
+    worker.onerror = (event) => {
+      onFailed(this.#fail(new WarpError("ENGINE_FAILED", `the reader Worker died: ${event.message}`)));
+    };
+  }
+
+  static async open(
+    worker: Worker,
+    options: ShardWorkerOptions,
+    onFailed: (error: WarpError) => void,
+  ): Promise<Reading> {
+    const reading = new Reading(worker, onFailed);
+    worker.postMessage({ type: "open", options } satisfies ToReader);
+    return reading;
+  }
+
+  async load(
+    shard: number,
+    entity: string,
+    aggregates: readonly { name: string; version: number }[],
+  ): Promise<LoadResult["found"]> {
+    const result = await this.#ask({ op: "load", shard, entity, aggregates });
+    return (result as LoadResult).found;
+  }
+
+  async entries(request: {
+    shard: number;
+    number: number;
+    from: number;
+    to: number;
+    direction: "forward" | "backward";
+    bytesMax: number;
+  }): Promise<EntriesPage> {
+    const result = await this.#ask({ op: "entries", ...request });
+    if (result.op !== "entries") throw new WarpError("ENGINE_FAILED", "the reader answered something else");
+    return result.page;
+  }
+
+  async names(request: {
+    shard: number;
+    prefix: string;
+    after: string | undefined;
+    limit: number;
+  }): Promise<NamesResult["names"]> {
+    return ((await this.#ask({ op: "names", ...request })) as NamesResult).names;
+  }
+
+  async key(shard: number, number: number, key: string): Promise<KeyResult["found"]> {
+    return ((await this.#ask({ op: "key", shard, number, key })) as KeyResult).found;
+  }
+
+  async close(): Promise<void> {
+    this.#worker.postMessage({ type: "close" } satisfies ToReader);
+    await this.#closed;
+  }
+
+  #ask(request: Unnumbered<ReadRequest>): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure !== undefined) {
+        reject(this.#failure);
+        return;
+      }
+      const id = this.#nextId++;
+      this.#waiting.set(id, { resolve, reject });
+      if (this.#batch.push({ id, ...request } as ReadRequest) === 1) queueMicrotask(() => this.#flush());
+    });
+  }
+
+  #flush(): void {
+    const requests = this.#batch;
+    this.#batch = [];
+    this.#worker.postMessage({ type: "read", requests } satisfies ToReader);
+  }
+
+  #settle(answer: ReadAnswer): void {
+    const waiting = this.#waiting.get(answer.id);
+    this.#waiting.delete(answer.id);
+    if (answer.ok) waiting?.resolve(answer.result);
+    else waiting?.reject(WarpError.fromWire(answer.error));
+  }
+
+  #fail(error: WarpError): WarpError {
+    this.#failure = error;
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
+    return error;
+  }
+}

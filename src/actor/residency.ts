@@ -1,0 +1,219 @@
+/**
+ * Which entities are in memory: finds, loads and, under memory pressure, drops their actors.
+ *
+ * - There is at most one resident actor of an entity. It is in the table before it is loaded; calls wait in it.
+ * - An id that no filter knows is new and needs no read.
+ * - Actors that were not used since the sweep last came by are dropped first (clock algorithm). An actor with
+ *   anything unsettled, waiting or under way stays.
+ */
+
+import { requireEntityId } from "../core/entity-id.ts";
+import { bytesOf, entryCount, entryLength, readEntry } from "../core/entry.ts";
+import { toWarpError, WarpError } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
+import type { EntriesPage } from "../shard/messages.ts";
+import { shardOf } from "../shard/placement.ts";
+import { Actor, type States } from "./actor.ts";
+import type { Folding } from "./folding.ts";
+import type { Reading } from "./reading.ts";
+import type { ShardState } from "./shard-state.ts";
+
+export interface ResidencyOptions {
+  readonly shards: readonly ShardState[];
+  readonly folding: Folding;
+  readonly reading: Reading;
+  /** Bytes that actors and states may take, estimated. */
+  readonly bytesMax: number;
+  /** Called when nothing can be dropped because it is not settled. */
+  readonly onPressure: () => void;
+}
+
+/** What an actor takes beside its id and its states, bytes; measured as resident memory per actor. */
+const actorBytes = 400;
+
+export class Residency {
+  readonly #options: ResidencyOptions;
+  readonly #actors = new Map<string, Actor>();
+  /** The same actors for the sweep, in no order. */
+  readonly #ring: Actor[] = [];
+  #hand = 0;
+  #bytes = 0;
+
+  constructor(options: ResidencyOptions) {
+    this.#options = options;
+  }
+
+  get count(): number {
+    return this.#actors.size;
+  }
+
+  /** Estimate of the bytes that resident actors take. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** The actor if it is in memory and loaded. */
+  peek(id: string): Actor | undefined {
+    const actor = this.#actors.get(id);
+    return actor === undefined || actor.isWaiting ? undefined : actor;
+  }
+
+  /** The actor of an entity; it may still be loading. Errors: INVALID_ARGUMENT for what is no id. */
+  actor(id: string): Actor {
+    const known = this.#actors.get(id);
+    if (known !== undefined) {
+      known.isRecent = true;
+      return known;
+    }
+    requireEntityId(id);
+    const { shards, folding } = this.#options;
+    const shard = shards[shardOf(id, shards.length)];
+    if (shard === undefined) throw new WarpError("INVALID_ARGUMENT", "the context has no shards");
+    if (this.#bytes > this.#options.bytesMax) this.#sweep();
+    const actor = new Actor(id, shard, folding.initialStates());
+    this.#actors.set(id, actor);
+    this.#ring.push(actor);
+    this.#account(actor, actorBytes + 2 * id.length);
+    if (shard.ids.mayHave(id)) {
+      actor.suspend();
+      this.#load(actor);
+    }
+    return actor;
+  }
+
+  /** Resolves with the loaded actor. */
+  ready(id: string): Promise<Actor> {
+    return new Promise((resolve, reject) => {
+      try {
+        const actor = this.actor(id);
+        actor.whenReady(() => {
+          const failure = actor.loadFailure;
+          if (failure === undefined) resolve(actor);
+          else reject(failure);
+        });
+      } catch (thrown) {
+        reject(toWarpError(thrown, "INVALID_ARGUMENT"));
+      }
+    });
+  }
+
+  /** All resident actors, loaded or not. */
+  all(): IterableIterator<Actor> {
+    return this.#actors.values();
+  }
+
+  #account(actor: Actor, bytes: number): void {
+    this.#bytes += bytes - actor.memoryBytes;
+    actor.memoryBytes = bytes;
+  }
+
+  #load(actor: Actor): void {
+    this.#read(actor).then(
+      () => actor.resume(),
+      (thrown) => {
+        actor.loadFailure = toWarpError(thrown, "IO_ERROR", { entity: actor.id });
+        this.#actors.delete(actor.id);
+        actor.isResident = false;
+        actor.resume();
+      },
+    );
+  }
+
+  async #read(actor: Actor): Promise<void> {
+    const { reading, folding } = this.#options;
+    const { shard } = actor;
+    const found = await reading.load(shard.index, actor.id, folding.snapshotVersions);
+    if (found === undefined) return;
+    let states: States = folding.initialStates();
+    const covered: number[] = new Array(states.length).fill(0);
+    let stateBytes = 0;
+    for (const snapshot of found.snapshots) {
+      const index = folding.indexOf(snapshot.aggregate);
+      if (index === undefined) continue;
+      states = states.with(index, folding.decodeState(snapshot.state));
+      covered[index] = snapshot.seq;
+      stateBytes += snapshot.state.length;
+    }
+    let page: EntriesPage = found.entries;
+    for (;;) {
+      states = foldPage(folding, actor.id, page, states, covered);
+      if (page.next === undefined) break;
+      const from = page.next;
+      const { number, seq } = found;
+      page = await reading.entries({
+        shard: shard.index,
+        number,
+        from,
+        to: seq,
+        direction: "forward",
+        bytesMax: limits.readPageBytes,
+      });
+    }
+    actor.number = found.number;
+    actor.tipSeq = found.seq;
+    actor.committedSeq = found.seq;
+    actor.tipStates = states;
+    actor.committedStates = states;
+    actor.snapshotSeq = covered.length === 0 ? found.seq : Math.min(...covered);
+    this.#account(actor, actor.memoryBytes + stateBytes);
+  }
+
+  /** Drops idle actors until an eighth of the memory is free again, or every actor was looked at. */
+  #sweep(): void {
+    const target = this.#options.bytesMax * 0.875;
+    let looks = Math.min(this.#ring.length, sweepMax);
+    let dropped = 0;
+    while (looks-- > 0 && this.#bytes > target && this.#ring.length > 0) {
+      if (this.#hand >= this.#ring.length) this.#hand = 0;
+      const actor = this.#ring[this.#hand];
+      if (actor === undefined) break;
+      if (actor.isResident && !this.#mayDrop(actor)) {
+        this.#hand++;
+        continue;
+      }
+      this.#drop(actor);
+      dropped++;
+    }
+    if (dropped === 0) this.#options.onPressure();
+  }
+
+  #mayDrop(actor: Actor): boolean {
+    if (actor.isRecent) {
+      actor.isRecent = false;
+      return false;
+    }
+    return !actor.isWaiting && actor.committedSeq === actor.tipSeq && actor.isSettled;
+  }
+
+  #drop(actor: Actor): void {
+    const last = this.#ring.pop();
+    if (last !== undefined && last !== actor) this.#ring[this.#hand] = last;
+    if (this.#actors.get(actor.id) === actor) this.#actors.delete(actor.id);
+    actor.isResident = false;
+    this.#account(actor, 0);
+  }
+}
+
+/** Actors that one sweep looks at, so that it takes well under a millisecond. */
+const sweepMax = 512;
+
+/** Folds a page of entries, each aggregate from behind what its snapshot covers. */
+function foldPage(
+  folding: Folding,
+  entity: string,
+  page: EntriesPage,
+  states: States,
+  covered: readonly number[],
+): States {
+  if (!folding.folds) return states;
+  const { buffer, byteOffset, length } = page.bytes;
+  const bytes = bytesOf(buffer, byteOffset, length);
+  let folded = states;
+  let seq = page.firstSeq;
+  for (let at = 0; at < length; at += entryLength(bytes, at)) {
+    for (const event of readEntry(bytes, at, entity, seq))
+      folded = folding.foldStored(folded, event, covered);
+    seq += entryCount(bytes, at);
+  }
+  return folded;
+}

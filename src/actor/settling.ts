@@ -1,0 +1,224 @@
+/**
+ * The main thread's side of one shard writer: which durable records it has been told to settle, and how far it is.
+ *
+ * - One round is under way at a time; it covers everything durable when it was ordered, so the tail is freed in the
+ *   order it was filled and no shard lags behind another.
+ * - A round is ordered when enough waits or the oldest has waited long enough: runs get longer the more waits.
+ * - Snapshots are taken when the round is ordered, of the committed state, which is exactly what the round settles.
+ */
+import { WarpError } from "../core/errors.ts";
+import type { Turn } from "../journal/journal.ts";
+import type { Tail } from "../journal/tail.ts";
+import { Filter } from "../shard/files/filter.ts";
+import type { FromWriter, ShardOpened, SnapshotDraft, ToWriter } from "../shard/messages.ts";
+import type { Actor } from "./actor.ts";
+import type { Folding } from "./folding.ts";
+import type { ShardState } from "./shard-state.ts";
+
+export interface SettlingOptions {
+  readonly worker: Worker;
+  readonly writer: number;
+  readonly tail: Tail;
+  /** Bytes that wait before a round is ordered, and the longest they wait, ms. */
+  readonly settleBytes: number;
+  readonly settleDelayMs: number;
+  readonly folding: Folding;
+  readonly onSettled: () => void;
+  readonly onCheckpointed: () => void;
+  /** A larger filter of a shard, which takes the place of the one it grew from. */
+  readonly onFilter: (shard: number, kind: "ids" | "keys", filter: Filter) => void;
+  readonly onFailed: (error: WarpError) => void;
+}
+
+interface Round {
+  readonly round: number;
+  /** Its last turn. */
+  readonly turn: number;
+  /** The journal use of its first turn. */
+  readonly firstUse: number;
+  /** Position of each shard's newest record in it. */
+  readonly positions: readonly { readonly shard: ShardState; readonly position: number }[];
+}
+
+export class Settling {
+  readonly #options: SettlingOptions;
+  readonly #shards: ShardState[] = [];
+  readonly #closed: Promise<void>;
+  #opened: ((shards: readonly ShardOpened[]) => void) | undefined;
+  #ranges: number[] = [];
+  #waitingBytes = 0;
+  #lastTurn = 0;
+  #firstUse = 0;
+  #timer: Timer | undefined;
+  #snapshotsDue: Actor[] = [];
+  #nextRound = 1;
+  #underWay: Round | undefined;
+  /** Settled, but perhaps not in main database files; oldest first. */
+  #unchecked: Round[] = [];
+  #isCheckpointAsked = false;
+  #idle: (() => void)[] = [];
+
+  constructor(options: SettlingOptions) {
+    this.#options = options;
+    const { worker } = options;
+    this.#closed = new Promise((resolve) => worker.addEventListener("close", () => resolve()));
+    worker.onmessage = (event: MessageEvent<FromWriter>) => this.#onMessage(event.data);
+    worker.onerror = (event) => {
+      options.onFailed(new WarpError("ENGINE_FAILED", `a shard writer died: ${event.message}`));
+    };
+  }
+
+  open(message: Extract<ToWriter, { type: "open" }>): Promise<readonly ShardOpened[]> {
+    return new Promise((resolve) => {
+      this.#opened = resolve;
+      this.#post(message);
+    });
+  }
+
+  adopt(shard: ShardState): void {
+    this.#shards.push(shard);
+  }
+
+  /** Takes in the ranges of a durable turn that are in this writer's tail. */
+  add(turn: Turn<unknown>, use: number): void {
+    for (const range of turn.ranges) {
+      if (range.tail !== this.#options.writer) continue;
+      if (this.#waitingBytes === 0) this.#firstUse = use;
+      this.#ranges.push(range.start, range.length);
+      this.#waitingBytes += range.length;
+      this.#lastTurn = turn.id;
+    }
+    if (this.#waitingBytes >= this.#options.settleBytes) this.order();
+    else if (this.#waitingBytes > 0 && this.#timer === undefined) this.#startTimer();
+  }
+
+  dueForSnapshot(actor: Actor): void {
+    this.#snapshotsDue.push(actor);
+  }
+
+  /** Settles what waits, unless a round is under way. */
+  order(): void {
+    if (this.#underWay !== undefined || this.#waitingBytes === 0) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const ranges = Float64Array.from(this.#ranges);
+    this.#ranges = [];
+    this.#waitingBytes = 0;
+    const positions = this.#shards.map((shard) => ({ shard, position: shard.committedPosition }));
+    const round = { round: this.#nextRound++, turn: this.#lastTurn, firstUse: this.#firstUse, positions };
+    this.#underWay = round;
+    const now = Date.now();
+    const deliveries = this.#shards.flatMap((shard) => shard.deliveries.takeDirty(now));
+    this.#post({ type: "settle", round: round.round, ranges, snapshots: this.#takeSnapshots(), deliveries });
+  }
+
+  /** Asks for a checkpoint of all shards, so that journal segments can be retired. */
+  checkpoint(): void {
+    if (this.#isCheckpointAsked || this.#unchecked.length === 0) return;
+    this.#isCheckpointAsked = true;
+    this.#post({ type: "checkpoint" });
+  }
+
+  /** The oldest journal use that holds records of this writer which are not in main database files. */
+  get oldestUse(): number {
+    const round = this.#unchecked[0] ?? this.#underWay;
+    if (round !== undefined) return round.firstUse;
+    return this.#waitingBytes > 0 ? this.#firstUse : Number.POSITIVE_INFINITY;
+  }
+
+  /** Resolves when nothing waits and no round is under way. */
+  async whenSettled(): Promise<void> {
+    while (this.#underWay !== undefined || this.#waitingBytes > 0) {
+      this.order();
+      await new Promise<void>((resolve) => this.#idle.push(resolve));
+    }
+  }
+
+  /** Resolves when everything settled is in main database files. */
+  async whenCheckpointed(): Promise<void> {
+    await this.whenSettled();
+    while (this.#unchecked.length > 0) {
+      this.checkpoint();
+      await new Promise<void>((resolve) => this.#idle.push(resolve));
+    }
+  }
+
+  async close(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#post({ type: "close" });
+    await this.#closed;
+  }
+
+  #startTimer(): void {
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.order();
+    }, this.#options.settleDelayMs);
+    this.#timer.unref();
+  }
+
+  #takeSnapshots(): SnapshotDraft[] {
+    const drafts: SnapshotDraft[] = [];
+    for (const actor of this.#snapshotsDue) {
+      actor.isSnapshotDue = false;
+      if (actor.committedSeq <= actor.snapshotSeq) continue;
+      actor.snapshotSeq = actor.committedSeq;
+      for (const { aggregate, version, state } of this.#options.folding.encodeStates(actor.committedStates)) {
+        const { shard, number } = actor;
+        drafts.push({ shard: shard.index, number, aggregate, version, seq: actor.committedSeq, state });
+      }
+    }
+    this.#snapshotsDue = [];
+    return drafts;
+  }
+
+  #onMessage(message: FromWriter): void {
+    switch (message.type) {
+      case "opened":
+        this.#opened?.(message.shards);
+        break;
+      case "settled":
+        this.#settled();
+        break;
+      case "checkpointed":
+        this.#checkpointed(message.round);
+        break;
+      case "filter":
+        this.#options.onFilter(message.shard, message.of, new Filter(message.filter));
+        break;
+      case "failed":
+        this.#options.onFailed(WarpError.fromWire(message.error));
+        break;
+      case "closed":
+        break;
+    }
+  }
+
+  #settled(): void {
+    const round = this.#underWay;
+    if (round === undefined) return;
+    this.#underWay = undefined;
+    for (const { shard, position } of round.positions) shard.settledPosition = position;
+    this.#options.tail.free(round.turn);
+    this.#unchecked.push(round);
+    if (this.#waitingBytes >= this.#options.settleBytes) this.order();
+    else if (this.#waitingBytes > 0 && this.#timer === undefined) this.#startTimer();
+    this.#wakeIdle();
+    this.#options.onSettled();
+  }
+
+  #checkpointed(round: number): void {
+    this.#isCheckpointAsked = false;
+    this.#unchecked = this.#unchecked.filter((one) => one.round > round);
+    this.#wakeIdle();
+    this.#options.onCheckpointed();
+  }
+
+  #wakeIdle(): void {
+    for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  #post(message: ToWriter): void {
+    this.#options.worker.postMessage(message);
+  }
+}

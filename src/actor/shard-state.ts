@@ -1,0 +1,55 @@
+/**
+ * What the main thread knows of one shard.
+ */
+
+import type { Filter } from "../shard/files/filter.ts";
+import { Deliveries } from "./deliveries.ts";
+
+export class ShardState {
+  readonly index: number;
+  /** Which writer (and so which tail) the shard belongs to. */
+  readonly writer: number;
+  readonly epoch: number;
+  /** Position of the next record. */
+  nextPosition: number;
+  /** Records up to this position are durable and acknowledged. */
+  committedPosition: number;
+  /** Records up to this position are in the shard's file, as far as the main thread has heard. */
+  settledPosition: number;
+  /** The number of the next new entity. */
+  nextNumber: number;
+  /** `recordedAt` of the newest record, ms. */
+  lastRecordedAt: number;
+  ids: Filter;
+  /** Over entity number and caller key. */
+  keys: Filter;
+  readonly deliveries: Deliveries;
+
+  constructor(start: {
+    readonly index: number;
+    readonly writer: number;
+    readonly epoch: number;
+    readonly settledPosition: number;
+    readonly nextNumber: number;
+    readonly lastRecordedAt: number;
+    readonly ids: Filter;
+    readonly keys: Filter;
+  }) {
+    this.index = start.index;
+    this.writer = start.writer;
+    this.epoch = start.epoch;
+    this.nextPosition = start.settledPosition + 1;
+    this.committedPosition = start.settledPosition;
+    this.settledPosition = start.settledPosition;
+    this.nextNumber = start.nextNumber;
+    this.lastRecordedAt = start.lastRecordedAt;
+    this.ids = start.ids;
+    this.keys = start.keys;
+    this.deliveries = new Deliveries(start.index);
+  }
+
+  replaceFilter(of: "ids" | "keys", filter: Filter): void {
+    if (of === "ids") this.ids = filter;
+    else this.keys = filter;
+  }
+}

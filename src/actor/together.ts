@@ -1,0 +1,96 @@
+/**
+ * Appending to several entities of one shard at once: all of it or nothing.
+ */
+import type { Aggregate, StateOf } from "../aggregate/aggregate.ts";
+import { Rejection } from "../aggregate/command.ts";
+import { WarpError } from "../core/errors.ts";
+import type { NewEvent } from "../core/event.ts";
+import { limits } from "../core/limits.ts";
+import type { Actor } from "./actor.ts";
+import type { Engine } from "./engine.ts";
+import type { Folding } from "./folding.ts";
+import type { Residency } from "./residency.ts";
+import type { Appended } from "./results.ts";
+
+/** One of the entities, as the function given to `atomically` sees it. */
+export class Participant {
+  readonly id: string;
+  /** Its newest seq. */
+  readonly seq: number;
+  readonly #folding: Folding;
+  readonly #actor: Actor;
+  readonly #events: NewEvent[] = [];
+
+  constructor(folding: Folding, actor: Actor) {
+    this.id = actor.id;
+    this.seq = actor.tipSeq;
+    this.#folding = folding;
+    this.#actor = actor;
+  }
+
+  /** The state that the append decides on; the events appended here are not in it yet. */
+  state<A extends Aggregate>(aggregate: A): StateOf<A>;
+  state(aggregate?: string): unknown;
+  state(aggregate?: Aggregate | string): unknown {
+    return this.#actor.tipStates[this.#folding.slotOf(aggregate)];
+  }
+
+  append(...events: readonly NewEvent[]): void {
+    this.#events.push(...events);
+  }
+
+  get events(): readonly NewEvent[] {
+    return this.#events;
+  }
+}
+
+export type TogetherResult =
+  | { readonly ok: true; readonly results: readonly Appended[] }
+  | { readonly ok: false; readonly reason: "rejected"; readonly code: string; readonly details: unknown };
+
+/** Thrown through the engine to change nothing. */
+class Refused extends Error {
+  readonly rejection: Rejection;
+  constructor(rejection: Rejection) {
+    super(rejection.code);
+    this.rejection = rejection;
+  }
+}
+
+/**
+ * Runs `decide` on all entities at one moment; what it appends to them becomes durable together. It may return
+ * `reject(code)` to change nothing. Errors: CROSS_SHARD unless all ids are of one shard (share a `{tag}`).
+ */
+export async function together(
+  parts: { readonly engine: Engine; readonly residency: Residency; readonly folding: Folding },
+  ids: readonly string[],
+  // biome-ignore lint/suspicious/noConfusingVoidType: a function that returns nothing is the usual case.
+  decide: (participants: readonly Participant[]) => Rejection | undefined | void,
+): Promise<TogetherResult> {
+  const { engine, residency, folding } = parts;
+  if (ids.length < 1 || ids.length > limits.appendPartsMax || new Set(ids).size !== ids.length) {
+    throw new WarpError("INVALID_ARGUMENT", `atomically takes 1 to ${limits.appendPartsMax} different ids`);
+  }
+  const actors = ids.map((id) => residency.actor(id));
+  const shards = new Set(actors.map((actor) => actor.shard.index));
+  if (shards.size > 1) {
+    throw new WarpError(
+      "CROSS_SHARD",
+      "the entities are of different shards: give their ids a common {tag}",
+      { ids },
+    );
+  }
+  try {
+    const results = await engine.atomically(actors, (ready) => {
+      const participants = ready.map((actor) => new Participant(folding, actor));
+      const rejection = decide(participants);
+      if (rejection instanceof Rejection) throw new Refused(rejection);
+      return participants.map((participant) => participant.events);
+    });
+    return { ok: true, results };
+  } catch (thrown) {
+    const cause = thrown instanceof WarpError ? thrown.cause : thrown;
+    if (!(cause instanceof Refused)) throw thrown;
+    return { ok: false, reason: "rejected", code: cause.rejection.code, details: cause.rejection.details };
+  }
+}

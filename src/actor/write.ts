@@ -1,0 +1,56 @@
+/**
+ * One write on its way: what was asked, and, once it is appended, what its caller is told when it is durable.
+ */
+import type { Delivery } from "../core/append-record.ts";
+import type { NewEvent } from "../core/event.ts";
+import type { Actor, KeyedResult, States } from "./actor.ts";
+import type { Expect, SendResult } from "./results.ts";
+
+export interface WriteOptions {
+  /** Default `any`. */
+  readonly expect?: Expect;
+  /** Caller key, 1 to 512 UTF-8 bytes: this call takes effect once for as long as the entity lives. */
+  readonly key?: string;
+  /** Delivery id, set by client libraries. */
+  readonly delivery?: Delivery;
+}
+
+export class Write {
+  actor: Actor;
+  /** Events to append, or undefined for a command. */
+  readonly events: readonly NewEvent[] | undefined;
+  readonly command: string | undefined;
+  readonly input: unknown;
+  readonly options: WriteOptions | undefined;
+  readonly resolve: (result: SendResult) => void;
+  readonly reject: (error: Error) => void;
+  /** What the disk said of the caller key; undefined before it was asked, null when the key is new. */
+  stored: KeyedResult | null | undefined;
+  /** Set when it is appended. */
+  result: SendResult | undefined;
+  seq = 0;
+  states: States = [];
+  position = 0;
+
+  constructor(
+    actor: Actor,
+    what: { events: readonly NewEvent[] } | { command: string; input: unknown },
+    options: WriteOptions | undefined,
+    resolve: (result: SendResult) => void,
+    reject: (error: Error) => void,
+  ) {
+    this.actor = actor;
+    if ("events" in what) {
+      this.events = what.events;
+      this.command = undefined;
+      this.input = undefined;
+    } else {
+      this.events = undefined;
+      this.command = what.command;
+      this.input = what.input;
+    }
+    this.options = options;
+    this.resolve = resolve;
+    this.reject = reject;
+  }
+}

@@ -1,0 +1,293 @@
+/**
+ * One context, wired: opened in this order, closed in the reverse.
+ *
+ *   directory and lock → keys → shard writers → recovery → journal → reader → actors
+ *
+ * - Nothing is served before recovery has settled and checkpointed everything that the journal held.
+ * - A failure anywhere fails the engine: it answers what is under way and refuses the rest; only a new start, which
+ *   reads the disk again, makes the context writable. It never ends the process that it runs in.
+ */
+import { existsSync, mkdirSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { Engine } from "./actor/engine.ts";
+import { Folding } from "./actor/folding.ts";
+import { Reading } from "./actor/reading.ts";
+import { type RecoverySummary, recover } from "./actor/recovery.ts";
+import { Residency } from "./actor/residency.ts";
+import { Settling } from "./actor/settling.ts";
+import { ShardState } from "./actor/shard-state.ts";
+import type { Write } from "./actor/write.ts";
+import type { Aggregate } from "./aggregate/aggregate.ts";
+import { compileAggregates, FoldPlan } from "./aggregate/fold.ts";
+import { type DataDirectory, openDataDirectory } from "./core/data-directory.ts";
+import { WarpError } from "./core/errors.ts";
+import { type Keyring, openKeyring } from "./core/keyring.ts";
+import { type ResolvedSettings, resolveSettings, type StorageSettings } from "./core/settings.ts";
+import { createKeySlots, Journal } from "./journal/journal.ts";
+import { Tail } from "./journal/tail.ts";
+import { Filter } from "./shard/files/filter.ts";
+import type { ShardOpened, ShardWorkerOptions } from "./shard/messages.ts";
+import { startReaderWorker, startWriterWorker } from "./shard/threads.ts";
+import { Warp } from "./warp.ts";
+
+export interface Settings extends StorageSettings {
+  /** What folds the events; the built-in `document` aggregate when there are none. */
+  readonly aggregates?: readonly Aggregate[] | undefined;
+}
+
+/** Opens a context, or makes it. Errors: those of the settings, the directory, the keys and recovery. */
+export async function start(settings: Settings): Promise<Warp> {
+  const resolved = resolveSettings(settings);
+  const plan = resolved.mode === "log" ? new FoldPlan([]) : compileAggregates(settings.aggregates ?? []);
+  const dataDir = resolve(resolved.dataDir);
+  const { context, shards, create } = resolved;
+  const directory = openDataDirectory({ path: dataDir, context, shards, create });
+  try {
+    return await open(directory, resolved, new Folding(plan, resolved.logger));
+  } catch (thrown) {
+    directory.unlock();
+    throw thrown;
+  }
+}
+
+async function open(directory: DataDirectory, settings: ResolvedSettings, folding: Folding): Promise<Warp> {
+  const { path: dataDir, identity } = directory;
+  const isNew = identity.state === "creating";
+  const keyring = openKeyring({
+    dataDir,
+    context: identity.context,
+    rootKey: settings.rootKey,
+    create: isNew,
+  });
+  const journalDir = join(dataDir, "journal");
+  if (isNew) mkdirSync(journalDir, { recursive: true });
+  if (isNew && !existsSync(join(journalDir, "keys"))) createKeySlots(journalDir, settings.segmentsMax);
+
+  const failure = new Failure();
+  const storage = await openShards(directory, settings, keyring, folding, failure);
+  const { tails, settlings, shards, workerOptions } = storage;
+  const recovery = await recover({
+    replay: { directory: journalDir, context: identity.context, keyOf: (period) => keyring.keyOf(period) },
+    tails,
+    settlings,
+    shards,
+    named: storage.named,
+  });
+  failure.throwIfFailed();
+  report(recovery, settings);
+
+  const journal = new Journal<Write>({
+    segments: {
+      directory: journalDir,
+      context: identity.context,
+      durability: settings.durability,
+      segmentBytes: recovery.segmentBytes ?? settings.segmentBytes,
+      period: keyring.current.period,
+      periodKey: keyring.current.key,
+      lastUse: recovery.lastUse,
+      lastSequence: recovery.lastSequence,
+    },
+    segmentCount: recovery.segments,
+    segmentsMax: settings.segmentsMax,
+    firstTurn: recovery.lastTurn + 1,
+    blockBytesMax: settings.blockBytesMax,
+    tails,
+    onDurable: (turn, use) => engine.acknowledge(turn, use),
+    onFailed: (error) => failure.set(error),
+  });
+  const reading = await Reading.open(startReaderWorker(), workerOptions, (error) => failure.set(error));
+  const residency = new Residency({
+    shards,
+    folding,
+    reading,
+    bytesMax: settings.residentBytes,
+    onPressure: () => {
+      for (const settling of settlings) settling.order();
+    },
+  });
+  const engine: Engine = new Engine({
+    folding,
+    tails,
+    reading,
+    journal,
+    freeze: settings.freeze,
+    recordBytesMax: settings.recordBytesMax,
+    onDurable: (turn, use) => {
+      for (const settling of settlings) settling.add(turn, use);
+      relieveRing(journal, settlings, use, settings.segmentsMax);
+    },
+    onSnapshotDue: (actor) => settlings[actor.shard.writer]?.dueForSnapshot(actor),
+    actorAgain: (actor) => residency.actor(actor.id),
+  });
+  storage.onSettled = () => engine.onSpace();
+  storage.onCheckpointed = () => retireSegments(journal, settlings);
+  failure.onFailed = (error) => {
+    settings.logger.error("the engine has failed", error.toWire());
+    engine.fail(error, journal.unacknowledged());
+  };
+  directory.markReady();
+  const close = async (): Promise<void> => {
+    engine.stopAccepting();
+    await journal.whenIdle();
+    const isWhole = failure.error === undefined;
+    if (isWhole) await Promise.race([checkpointAll(settlings), failure.happened]);
+    if (isWhole && failure.error === undefined) journal.retire(journal.currentUse);
+    await journal.close();
+    await reading.close();
+    await Promise.all(settlings.map((settling) => settling.close()));
+    directory.unlock();
+  };
+  const history = { folding, tails, reading };
+  return new Warp({
+    identity,
+    engine,
+    residency,
+    reading,
+    folding,
+    history,
+    failed: failure.happened,
+    close,
+  });
+}
+
+async function checkpointAll(settlings: readonly Settling[]): Promise<void> {
+  for (const settling of settlings) await settling.whenCheckpointed();
+}
+
+/** Lets the journal overwrite the segments of which everything is in main database files. */
+function retireSegments(journal: Journal<Write>, settlings: readonly Settling[]): void {
+  const oldest = Math.min(journal.currentUse, ...settlings.map((settling) => settling.oldestUse));
+  journal.retire(oldest - 1);
+}
+
+/** With half of the ring in use, everything is settled and checkpointed, whatever the shards would do by themselves. */
+function relieveRing(
+  journal: Journal<Write>,
+  settlings: readonly Settling[],
+  use: number,
+  segmentsMax: number,
+): void {
+  if (use - journal.retiredUse < segmentsMax / 2) return;
+  for (const settling of settlings) {
+    settling.order();
+    settling.checkpoint();
+  }
+}
+
+function report(recovery: RecoverySummary, { logger }: ResolvedSettings): void {
+  const { replayed, blocks, bytes, torn } = recovery;
+  if (torn !== undefined)
+    logger.info("the last write before the end was torn; it was never acknowledged", { ...torn });
+  if (recovery.cutShort)
+    logger.warn('the journal was kept with durability "os": its newest records may be missing');
+  if (replayed > 0) logger.info("replayed the journal", { records: replayed, blocks, bytes });
+}
+
+/** The first failure of any part, kept until somebody can hear of it. */
+class Failure {
+  error: WarpError | undefined;
+  #onFailed: ((error: WarpError) => void) | undefined;
+  #resolve: (error: WarpError) => void = () => {};
+  /** Resolves when the engine fails. */
+  readonly happened = new Promise<WarpError>((resolve) => {
+    this.#resolve = resolve;
+  });
+
+  set(error: WarpError): void {
+    if (this.error !== undefined) return;
+    this.error = error;
+    this.#onFailed?.(error);
+    this.#resolve(error);
+  }
+
+  set onFailed(listener: (error: WarpError) => void) {
+    this.#onFailed = listener;
+    if (this.error !== undefined) listener(this.error);
+  }
+
+  throwIfFailed(): void {
+    if (this.error !== undefined) throw this.error;
+  }
+}
+
+interface Storage {
+  readonly tails: readonly Tail[];
+  readonly settlings: readonly Settling[];
+  readonly shards: readonly ShardState[];
+  /** By shard: records up to this position are named. */
+  readonly named: readonly number[];
+  readonly workerOptions: ShardWorkerOptions;
+  onSettled: () => void;
+  onCheckpointed: () => void;
+}
+
+/** Starts the shard writers; each opens, or makes, the files of its shards. */
+async function openShards(
+  directory: DataDirectory,
+  settings: ResolvedSettings,
+  keyring: Keyring,
+  folding: Folding,
+  failure: Failure,
+): Promise<Storage> {
+  const { identity } = directory;
+  const writers = Math.min(settings.writers, identity.shards);
+  const indexes = Array.from({ length: identity.shards }, (_, index) => index);
+  const workerOptions: ShardWorkerOptions = {
+    dataDir: directory.path,
+    context: identity.context,
+    shards: indexes,
+    periodKeys: keyring.periods,
+    currentPeriod: keyring.current.period,
+    durability: settings.durability,
+    create: identity.state === "creating",
+  };
+  const tails = Array.from({ length: writers }, () => new Tail(settings.tailBytes));
+  const opened: ShardOpened[] = [];
+  const shards: ShardState[] = [];
+  const named: number[] = [];
+  const storage: Storage = {
+    tails,
+    shards,
+    named,
+    workerOptions,
+    onSettled: () => {},
+    onCheckpointed: () => {},
+    settlings: tails.map(
+      (tail, writer) =>
+        new Settling({
+          worker: startWriterWorker(),
+          writer,
+          tail,
+          folding,
+          settleBytes: settings.settleBytes,
+          settleDelayMs: settings.settleDelayMs,
+          onSettled: () => storage.onSettled(),
+          onCheckpointed: () => storage.onCheckpointed(),
+          onFilter: (shard, kind, filter) => shards[shard]?.replaceFilter(kind, filter),
+          onFailed: (error) => failure.set(error),
+        }),
+    ),
+  };
+  const openings = storage.settlings.map((settling, writer) => {
+    const own = indexes.filter((index) => index % writers === writer);
+    const tail = tails[writer]?.memory ?? new SharedArrayBuffer(0);
+    return settling.open({ type: "open", options: { ...workerOptions, shards: own }, tail });
+  });
+  const answers = await Promise.race([Promise.all(openings), failure.happened]);
+  if (answers instanceof WarpError) throw answers;
+  opened.push(...answers.flat().sort((a, b) => a.shard - b.shard));
+  for (const one of opened) {
+    const shard = new ShardState({
+      ...one,
+      index: one.shard,
+      writer: one.shard % writers,
+      ids: new Filter(one.ids),
+      keys: new Filter(one.keys),
+    });
+    for (const window of one.deliveries) shard.deliveries.restore(window);
+    shards.push(shard);
+    named.push(one.namedPosition);
+    storage.settlings[shard.writer]?.adopt(shard);
+  }
+  return storage;
+}

@@ -1,0 +1,180 @@
+/**
+ * The data directory as a whole: who it is (`warp.json`) and that one process alone has it open (`lock.db`).
+ *
+ * - The lock is an exclusive SQLite transaction: it holds among processes and within one, and dies with its holder.
+ * - `warp.json` is written before anything else with state "creating" and again when the directory is complete, so
+ *   that a directory that lost it is never taken for a new one.
+ */
+import { Database } from "bun:sqlite";
+import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { toWarpError, WarpError } from "./errors.ts";
+import { limits } from "./limits.ts";
+import { replaceFile } from "./replace-file.ts";
+
+export const directoryFormat = 1;
+const identityName = "warp.json";
+const lockName = "lock.db";
+
+export interface Identity {
+  readonly format: number;
+  readonly state: "creating" | "ready";
+  readonly context: string;
+  readonly shards: number;
+  readonly nodeId: string;
+  /** New after every restore: cursors of another incarnation are refused. */
+  readonly incarnation: string;
+  readonly createdAt: string;
+}
+
+export interface DataDirectory {
+  readonly path: string;
+  readonly identity: Identity;
+  /** Says that everything that belongs in a new directory is there. */
+  markReady(): void;
+  unlock(): void;
+}
+
+export interface DirectoryRequest {
+  readonly path: string;
+  /** Undefined takes what the directory has, or "default" for a new one. */
+  readonly context: string | undefined;
+  /** Undefined takes what the directory has, or 16 for a new one. */
+  readonly shards: number | undefined;
+  /** False refuses to make a directory. */
+  readonly create: boolean;
+}
+
+/** Locks a data directory and reads its identity, or begins a new one. */
+export function openDataDirectory(request: DirectoryRequest): DataDirectory {
+  const { path } = request;
+  const exists = existsSync(join(path, identityName));
+  if (!exists && !request.create) {
+    throw new WarpError(
+      "INVALID_ARGUMENT",
+      `${path} is not a Warp data directory: it has no ${identityName}`,
+      {
+        file: path,
+      },
+    );
+  }
+  if (!exists) refuseRemains(path);
+  mkdirSync(path, { recursive: true });
+  const unlock = lock(path);
+  try {
+    const identity = exists ? readIdentity(path) : newIdentity(request);
+    requireSame(identity, request);
+    if (!exists) writeIdentity(path, identity);
+    return {
+      path,
+      identity,
+      markReady: () => {
+        if (identity.state !== "ready") writeIdentity(path, { ...identity, state: "ready" });
+      },
+      unlock,
+    };
+  } catch (thrown) {
+    unlock();
+    throw thrown;
+  }
+}
+
+/** The identity without the lock, for reading about a directory. */
+export function readIdentity(path: string): Identity {
+  const file = join(path, identityName);
+  const damaged = (why: string) => new WarpError("CORRUPT", `${file} is damaged: ${why}`, { file });
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(readFileSync(file, "utf8"));
+  } catch (thrown) {
+    throw damaged(thrown instanceof Error ? thrown.message : String(thrown));
+  }
+  if (typeof parsed !== "object" || parsed === null) throw damaged("it is not an object");
+  const identity = parsed as Identity;
+  if (identity.format !== directoryFormat) {
+    throw new WarpError(
+      "FORMAT_UNSUPPORTED",
+      `${path} has data format ${String(identity.format)}; this version reads ${directoryFormat}`,
+      { file, format: identity.format },
+    );
+  }
+  const { context, shards } = identity;
+  if (typeof context !== "string" || !Number.isInteger(shards)) throw damaged("context or shards is missing");
+  return identity;
+}
+
+function newIdentity(request: DirectoryRequest): Identity {
+  const shards = request.shards ?? 16;
+  if (!Number.isInteger(shards) || shards < 1 || shards > limits.shardsMax) {
+    throw new WarpError("INVALID_ARGUMENT", `shards is 1 to ${limits.shardsMax}, not ${shards}`);
+  }
+  const context = request.context ?? "default";
+  if (!/^[\w.-]{1,64}$/.test(context)) {
+    throw new WarpError(
+      "INVALID_ARGUMENT",
+      `a context is named by 1 to 64 of a-z A-Z 0-9 _ . -, not ${context}`,
+    );
+  }
+  return {
+    format: directoryFormat,
+    state: "creating",
+    context,
+    shards,
+    nodeId: crypto.randomUUID(),
+    incarnation: crypto.randomUUID(),
+    createdAt: new Date().toISOString(),
+  };
+}
+
+function requireSame(identity: Identity, request: DirectoryRequest): void {
+  if (request.shards !== undefined && request.shards !== identity.shards) {
+    throw new WarpError(
+      "CONFIG_MISMATCH",
+      `${request.path} was made with ${identity.shards} shards, which cannot change; ${request.shards} were asked for`,
+      { shards: identity.shards, asked: request.shards },
+    );
+  }
+  if (request.context !== undefined && request.context !== identity.context) {
+    throw new WarpError(
+      "CONFIG_MISMATCH",
+      `${request.path} holds context ${identity.context}, not ${request.context}`,
+      { context: identity.context, asked: request.context },
+    );
+  }
+}
+
+/** A directory with Warp's files but without its identity has been damaged; it is not a new one. */
+function refuseRemains(path: string): void {
+  const names = existsSync(path) ? readdirSync(path) : [];
+  const remains = names.find((name) => ["keyring.json", "journal", "shards"].includes(name));
+  if (remains === undefined) return;
+  const file = join(path, identityName);
+  throw new WarpError("CORRUPT", `${file} is missing, and ${remains} is there: this was a data directory`, {
+    file,
+  });
+}
+
+function writeIdentity(path: string, identity: Identity): void {
+  replaceFile(join(path, identityName), `${JSON.stringify(identity, undefined, 2)}\n`);
+}
+
+function lock(path: string): () => void {
+  const file = join(path, lockName);
+  let database: Database | undefined;
+  try {
+    database = new Database(file, { create: true });
+    database.exec("PRAGMA busy_timeout = 0");
+    database.exec("BEGIN EXCLUSIVE");
+  } catch (thrown) {
+    database?.close();
+    const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";
+    if (code.startsWith("SQLITE_BUSY")) {
+      throw new WarpError("DIRECTORY_LOCKED", `${path} is open in another process, or twice in this one`, {
+        file,
+      });
+    }
+    throw toWarpError(thrown, "IO_ERROR", { file });
+  }
+  const held = database;
+  return () => held.close();
+}

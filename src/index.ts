@@ -1,0 +1,27 @@
+/**
+ * The public names of the library: `import { start, defineAggregate } from "warp"`.
+ */
+export type { Entity, EntityView } from "./actor/entity.ts";
+export type { EventsQuery, Moment } from "./actor/history.ts";
+export type { EntitiesQuery, EntityListed } from "./actor/listing.ts";
+export type { Appended, AppendResult, Conflict, Expect, Rejected, SendResult } from "./actor/results.ts";
+export type { Participant, TogetherResult } from "./actor/together.ts";
+export type { WriteOptions } from "./actor/write.ts";
+export {
+  type Aggregate,
+  type CommandsOf,
+  defineAggregate,
+  type EventOf,
+  type FoldEvent,
+  type InputArguments,
+  type StateOf,
+} from "./aggregate/aggregate.ts";
+export { type Decision, Rejection, reject } from "./aggregate/command.ts";
+export { document } from "./aggregate/document.ts";
+export { mergePatch } from "./aggregate/merge-patch.ts";
+export { specification } from "./aggregate/specification.ts";
+export { type Settings, start } from "./context.ts";
+export { type ErrorCode, errorCodes, WarpError } from "./core/errors.ts";
+export type { NewEvent, StoredEvent } from "./core/event.ts";
+export type { Logger } from "./core/logger.ts";
+export type { Warp } from "./warp.ts";

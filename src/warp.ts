@@ -1,0 +1,83 @@
+/**
+ * A context as a program holds it. Made by `start` (context.ts).
+ */
+import type { Engine } from "./actor/engine.ts";
+import { Entity } from "./actor/entity.ts";
+import type { Folding } from "./actor/folding.ts";
+import type { HistoryParts } from "./actor/history.ts";
+import { type EntitiesQuery, type EntityListed, listEntities } from "./actor/listing.ts";
+import type { Reading } from "./actor/reading.ts";
+import type { Residency } from "./actor/residency.ts";
+import { type Participant, type TogetherResult, together } from "./actor/together.ts";
+import type { Rejection } from "./aggregate/command.ts";
+import type { Identity } from "./core/data-directory.ts";
+import type { WarpError } from "./core/errors.ts";
+
+export interface WarpParts {
+  readonly identity: Identity;
+  readonly engine: Engine;
+  readonly residency: Residency;
+  readonly reading: Reading;
+  readonly folding: Folding;
+  readonly history: HistoryParts;
+  readonly failed: Promise<WarpError>;
+  readonly close: () => Promise<void>;
+}
+
+export class Warp {
+  readonly context: string;
+  readonly shards: number;
+  /** New after every restore. */
+  readonly incarnation: string;
+  /** Resolves with the reason when the engine fails; a closed context never resolves it. */
+  readonly failed: Promise<WarpError>;
+  readonly #parts: WarpParts;
+  #closing: Promise<void> | undefined;
+
+  constructor(parts: WarpParts) {
+    this.context = parts.identity.context;
+    this.shards = parts.identity.shards;
+    this.incarnation = parts.identity.incarnation;
+    this.failed = parts.failed;
+    this.#parts = parts;
+  }
+
+  /** The handle of an entity, which need not exist. Errors: INVALID_ARGUMENT for what is no id. */
+  entity(id: string): Entity {
+    return new Entity(this.#parts, this.#parts.residency.actor(id));
+  }
+
+  /**
+   * Appends to several entities of one shard at once, all or nothing: `decide` sees them at one moment and appends to
+   * them, or returns `reject(code)`. Errors: CROSS_SHARD unless the ids share a shard (give them a common `{tag}`).
+   */
+  atomically(
+    ids: readonly string[],
+    // biome-ignore lint/suspicious/noConfusingVoidType: a function that returns nothing is the usual case.
+    decide: (participants: readonly Participant[]) => Rejection | undefined | void,
+  ): Promise<TogetherResult> {
+    return together(this.#parts, ids, decide);
+  }
+
+  /** The entities that have events, in the byte order of their ids. */
+  entities(query: EntitiesQuery = {}): AsyncGenerator<EntityListed> {
+    const { reading, residency } = this.#parts;
+    return listEntities({ reading, residency, shards: this.shards }, query);
+  }
+
+  /** What is in memory and under way, for operators. */
+  get pressure(): { residentEntities: number; residentBytes: number; pendingWrites: number } {
+    const { residency, engine } = this.#parts;
+    return {
+      residentEntities: residency.count,
+      residentBytes: residency.bytes,
+      pendingWrites: engine.pending,
+    };
+  }
+
+  /** Finishes what is under way, settles and checkpoints everything, and lets go of the directory. */
+  close(): Promise<void> {
+    this.#closing ??= this.#parts.close();
+    return this.#closing;
+  }
+}
