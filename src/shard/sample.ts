@@ -132,6 +132,12 @@ export class SampleTail {
     return { type: "settle", round: this.#round, ranges, snapshots, deliveries: [] };
   }
 
+  /** As if everything appended so far came in one round. */
+  replayMessage(): Extract<ToWriter, { type: "settle" }> {
+    const ranges = Float64Array.of(0, this.#at);
+    return { type: "settle", round: ++this.#round, ranges, snapshots: [], deliveries: [] };
+  }
+
   /** Begins again at the start of the memory; what was there is settled. */
   rewind(): void {
     this.#at = 0;
@@ -171,4 +177,21 @@ function entryOf(data: readonly string[]): EntryDraft {
     data: `[${data.join(",")}]`,
     isMsgpack: false,
   };
+}
+
+/** Random appends: new and known entities, batches, several parts, caller keys, rejected commands. */
+export function appendRandomly(tail: SampleTail, random: () => number, records: number): void {
+  const pick = (count: number) => Math.floor(random() * count);
+  for (let i = 0; i < records; i++) {
+    const shard = pick(3);
+    const known = tail.entities.filter((entity) => entity.shard === shard);
+    const isNew = known.length === 0 || random() < 0.2;
+    const one = isNew ? tail.entity(shard, `entity-${tail.entities.length}-é`) : known[pick(known.length)];
+    if (one === undefined) continue;
+    const other = random() < 0.1 ? known.find((entity) => entity !== one) : undefined;
+    const kind = random();
+    const count = kind < 0.1 ? 0 : kind < 0.2 ? 40 : 1 + pick(3);
+    const data = Array.from({ length: count }, () => sampleData(random));
+    tail.append(other === undefined ? [one] : [one, other], data, random() < 0.2);
+  }
 }
