@@ -82,8 +82,17 @@ describe("NDJSON", () => {
     const reading = ndjson(
       '{"a":{"id":[12345678901234567890]}}\n{"a":0.12345678901234567890,"b":1234567890123456}\n',
     );
-    expect(problemsOf(reading)[0]).toStartWith("1 a.id.0 is an integer beyond 2^53");
+    expect(problemsOf(reading)[0]).toStartWith("1 has an integer beyond 2^53 as a.id.0");
     expect(problemsOf(reading)[1]).toBeUndefined();
+  });
+
+  test("with half a surrogate pair has a problem that names it", () => {
+    const reading = ndjson('{"a":["\\ud83d"]}\n{"\\ude00":1}\n{"a":"\\ud83d\\ude00"}\n');
+    expect(problemsOf(reading)).toEqual([
+      "1 has a lone surrogate in a.0",
+      "2 has a lone surrogate in a key of the value",
+      undefined,
+    ]);
   });
 
   test("that is empty has no rows", () => {
@@ -130,7 +139,7 @@ describe("a JSON array", () => {
         case 0:
           return next(1000) - 500;
         case 1:
-          return exotic.slice(next(10));
+          return Array.from(exotic).slice(next(10)).join("");
         case 2:
           return next(2) === 0;
         case 3:

@@ -1,0 +1,71 @@
+/**
+ * A target opened in this process. The data directory is locked until it is closed.
+ */
+import type { Aggregate } from "../aggregate/aggregate.ts";
+import type { NewEvent, StoredEvent } from "../core/event.ts";
+import type { Logger } from "../core/logger.ts";
+import type { RootKeySource } from "../core/keyring.ts";
+import { start, type Warp } from "../index.ts";
+import { loadApplication } from "./application.ts";
+import type { AppendOutcome, EntityQuery, EventRange, Moment, Target } from "./target.ts";
+
+/** What the command line says about the data to open. */
+export interface TargetSettings {
+  readonly dataDir: string;
+  /** Make the data directory if there is none. */
+  readonly create: boolean;
+  /** Path of the application; the built-in `document` aggregate without one. */
+  readonly app?: string;
+  readonly context?: string;
+  readonly shards?: number;
+  readonly mode?: "actor" | "log";
+  readonly durability?: "fsync" | "os";
+  readonly rootKey?: RootKeySource;
+}
+
+/** Opens, or makes, a data directory. Errors: those of `start`, and APPLICATION_INVALID. */
+export async function openLocalTarget(settings: TargetSettings, logger: Logger): Promise<Target> {
+  const { app, ...rest } = settings;
+  const aggregates = app === undefined ? [] : await loadApplication(app);
+  const warp = await start({ ...rest, aggregates, logger });
+  return new LocalTarget(warp, aggregates);
+}
+
+class LocalTarget implements Target {
+  readonly aggregates: readonly string[];
+  private readonly warp: Warp;
+
+  constructor(warp: Warp, aggregates: readonly Aggregate[]) {
+    this.warp = warp;
+    this.aggregates = aggregates.length === 0 ? ["document"] : aggregates.map(({ name }) => name);
+  }
+
+  append(
+    entity: string,
+    events: readonly NewEvent[],
+    options: { key?: string } = {},
+  ): Promise<AppendOutcome> {
+    return this.warp.entity(entity).appendBatch(events, options);
+  }
+
+  seq(entity: string): Promise<number> {
+    return this.warp.entity(entity).seq();
+  }
+
+  async state(entity: string, aggregate: string, at?: Moment): Promise<unknown> {
+    const handle = this.warp.entity(entity);
+    return at === undefined ? await handle.read(aggregate) : await handle.stateAt(at, aggregate);
+  }
+
+  events(entity: string, range: EventRange = {}): AsyncIterable<StoredEvent> {
+    return this.warp.entity(entity).events(range);
+  }
+
+  entities(query: EntityQuery = {}): AsyncIterable<{ readonly id: string; readonly seq: number }> {
+    return this.warp.entities(query);
+  }
+
+  close(): Promise<void> {
+    return this.warp.close();
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * The options that several verbs share, and how their text becomes values. Wrong text is wrong usage.
+ */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { limits } from "../core/limits.ts";
+import type { TargetSettings } from "./local-target.ts";
+import { toTime } from "./moment.ts";
+
+interface TargetOptions {
+  readonly data: string;
+  readonly app?: string;
+  readonly context?: string;
+  readonly shards?: number;
+  readonly mode?: "actor" | "log";
+  readonly durability?: "fsync" | "os";
+  readonly rootKeyFile?: string;
+  readonly rootKeyCommand?: string;
+}
+
+/** Where the data is and what is needed to open it. */
+export function addTargetOptions(command: Command): Command {
+  return command
+    .addOption(dataOption())
+    .option("--app <file>", "TypeScript module that exports the aggregates")
+    .option("--context <name>", "name of the context; another one in the directory is refused")
+    .addOption(rootKeyFileOption())
+    .addOption(rootKeyCommandOption());
+}
+
+/** What is decided when the data directory is made, and how it is written. */
+export function addCreateOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option("--shards <count>", "number of shards of a new data directory (default: 16)").argParser(
+        wholeNumber(1, limits.shardsMax),
+      ),
+    )
+    .addOption(
+      new Option("--mode <mode>", "actor keeps states in memory, log appends without folding").choices([
+        "actor",
+        "log",
+      ]),
+    )
+    .addOption(
+      new Option("--durability <mode>", "fsync before an append counts, or leave it to the OS").choices([
+        "fsync",
+        "os",
+      ]),
+    );
+}
+
+export function dataOption(): Option {
+  return new Option("--data <dir>", "data directory").env("WARP_DATA").default("./data");
+}
+
+export function rootKeyFileOption(): Option {
+  return new Option("--root-key-file <file>", "file with the root key (default: in the data directory)");
+}
+
+export function rootKeyCommandOption(): Option {
+  return new Option("--root-key-command <command>", "shell command that prints the root key").conflicts(
+    "rootKeyFile",
+  );
+}
+
+/** The settings of the options that {@link addTargetOptions} and {@link addCreateOptions} added. */
+export function targetSettings(command: Command, create: boolean): TargetSettings {
+  const options = command.opts<TargetOptions>();
+  const rootKey = rootKeyOf(options);
+  return {
+    dataDir: options.data,
+    create,
+    ...(options.app === undefined ? {} : { app: options.app }),
+    ...(options.context === undefined ? {} : { context: options.context }),
+    ...(options.shards === undefined ? {} : { shards: options.shards }),
+    ...(options.mode === undefined ? {} : { mode: options.mode }),
+    ...(options.durability === undefined ? {} : { durability: options.durability }),
+    ...(rootKey === undefined ? {} : { rootKey }),
+  };
+}
+
+export function rootKeyOf(options: {
+  readonly rootKeyFile?: string;
+  readonly rootKeyCommand?: string;
+}): { file: string } | { command: string } | undefined {
+  if (options.rootKeyFile !== undefined) return { file: options.rootKeyFile };
+  return options.rootKeyCommand === undefined ? undefined : { command: options.rootKeyCommand };
+}
+
+/** A parser of whole numbers from `min` to `max`. */
+export function wholeNumber(min: number, max: number = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= min && value <= max) return value;
+    const upTo = max === Number.MAX_SAFE_INTEGER ? "" : ` to ${max}`;
+    throw new InvalidArgumentError(`It must be a whole number from ${min}${upTo}.`);
+  };
+}
+
+/** A parser of "a,b,c". */
+export function list(text: string): string[] {
+  const names = text.split(",").map((name) => name.trim());
+  if (names.includes("")) throw new InvalidArgumentError("It must be names with commas between them.");
+  return names;
+}
+
+/** A parser of points in time; see moment.ts for what is one. */
+export function time(text: string): number {
+  const value = toTime(text);
+  if (value !== undefined) return value;
+  throw new InvalidArgumentError(
+    'It must be a time such as "2001-01-13T14:56" (UTC) or "2001-01-13T14:56+01:00".',
+  );
+}

@@ -1,0 +1,49 @@
+/**
+ * What the verbs need of a context, wherever it runs: opened in this process, or on a server.
+ *
+ * - Verbs know this interface and nothing of the engine, so a verb works on every kind of target.
+ * - Aggregates go by name here; a name that the target does not have is UNKNOWN_AGGREGATE.
+ * - Reads of an entity that has no events answer seq 0, the initial state and no events.
+ */
+import type { NewEvent, StoredEvent } from "../core/event.ts";
+
+/** The history up to this point: a seq, the engine's time or the caller's time (ms since 1970). */
+export type Moment = { readonly seq: number } | { readonly recorded: number } | { readonly occurred: number };
+
+export type AppendOutcome =
+  | {
+      readonly ok: true;
+      readonly seq: number;
+      readonly firstSeq: number;
+      readonly count: number;
+      /** True when an earlier call with the same key did this. */
+      readonly duplicate: boolean;
+    }
+  | { readonly ok: false; readonly reason: "conflict"; readonly seq: number };
+
+export interface EventRange {
+  readonly from?: number;
+  readonly to?: number;
+  readonly direction?: "forward" | "backward";
+  readonly limit?: number;
+}
+
+export interface EntityQuery {
+  readonly prefix?: string;
+  /** Only ids behind this one, in UTF-8 byte order. */
+  readonly after?: string;
+  readonly limit?: number;
+}
+
+export interface Target {
+  /** The aggregates of the application, or the built-in `document`. */
+  readonly aggregates: readonly string[];
+  append(entity: string, events: readonly NewEvent[], options?: { key?: string }): Promise<AppendOutcome>;
+  /** The newest seq; 0 when the entity has no events. */
+  seq(entity: string): Promise<number>;
+  state(entity: string, aggregate: string, at?: Moment): Promise<unknown>;
+  events(entity: string, range?: EventRange): AsyncIterable<StoredEvent>;
+  entities(query?: EntityQuery): AsyncIterable<{ readonly id: string; readonly seq: number }>;
+  /** Waits for what was begun and leaves everything durable. */
+  close(): Promise<void>;
+}

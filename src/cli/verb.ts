@@ -1,0 +1,31 @@
+/**
+ * What a verb of the command line is: its arguments and options, and what it does with them.
+ */
+import type { Command } from "commander";
+import type { ExitCode } from "./exit.ts";
+import type { TargetSettings } from "./local-target.ts";
+import type { Output } from "./output.ts";
+import type { ProgressStream } from "./progress.ts";
+import type { Target } from "./target.ts";
+
+/** What a verb may touch of the world besides its target. */
+export interface VerbContext {
+  readonly output: Output;
+  /** Standard error, for progress and warnings. */
+  readonly errors: ProgressStream;
+  /** Aborted by SIGINT or SIGTERM. */
+  readonly signal: AbortSignal;
+  /** Opens the target that the options name, and closes it whatever `use` does. */
+  withTarget<Result>(settings: TargetSettings, use: (target: Target) => Promise<Result>): Promise<Result>;
+}
+
+export interface Verb {
+  readonly name: string;
+  readonly summary: string;
+  /** Command lines that work as they stand, each with what it does. */
+  readonly examples: readonly (readonly [line: string, does: string])[];
+  /** Adds arguments and options to the verb's command, which has `--json` already. */
+  define(command: Command): void;
+  /** Runs with the parsed command; throws UsageError when its options contradict each other. */
+  run(command: Command, context: VerbContext): Promise<ExitCode>;
+}

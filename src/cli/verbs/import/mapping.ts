@@ -1,0 +1,166 @@
+/**
+ * How a row becomes an event of an entity: which fields say whose it is, of what type, and when it happened.
+ *
+ * - A field is named as it stands in the row; if there is no such field, "a.b" is the field `b` inside the field `a`.
+ * - What the engine would refuse (an id, a type or data that cannot be stored) is found here, row by row, so that one
+ *   bad row is not the end of its whole chunk.
+ */
+import { encodeData, isJsonData, validateData } from "../../../aggregate/json-data.ts";
+import { entityIdFault } from "../../../core/entity-id.ts";
+import { WarpError } from "../../../core/errors.ts";
+import type { NewEvent } from "../../../core/event.ts";
+import { limits } from "../../../core/limits.ts";
+import { type EpochUnit, toTime } from "../../moment.ts";
+import type { Row } from "./row.ts";
+
+export interface MappingOptions {
+  /** The name of a field, or a template such as "order-{id}". */
+  readonly entity: string;
+  /** Either the field that holds the type, or one type for all rows. */
+  readonly type: { readonly field: string } | { readonly name: string };
+  /** The field that says when it happened. */
+  readonly occurred: string | undefined;
+  readonly occurredUnit: EpochUnit | undefined;
+  /** The fields to keep as the event's data; all when undefined. */
+  readonly fields: readonly string[] | undefined;
+}
+
+/** The event of a row, or what is wrong with the row. */
+export type Mapped =
+  | { readonly entity: string; readonly event: NewEvent; readonly problem?: undefined }
+  | { readonly problem: string };
+
+type Fields = Readonly<Record<string, unknown>>;
+type Read = (row: Fields) => unknown;
+
+/** JSON may need up to six bytes for one byte of a row (a control character as \u0001), so smaller rows always fit. */
+const measuredFrom = Math.floor(limits.eventBytesMax / 6);
+
+/** A function from rows to events. Errors: INVALID_ARGUMENT when a template cannot be read. */
+export function compileMapping(options: MappingOptions): (row: Row) => Mapped {
+  const readEntity = /[{}]/.test(options.entity)
+    ? compileTemplate(options.entity)
+    : textField(options.entity, "entity");
+  const readType = "name" in options.type ? undefined : textField(options.type.field, "type");
+  const typeName = "name" in options.type ? options.type.name : "";
+  const readOccurred = options.occurred === undefined ? undefined : compileField(options.occurred);
+  const pick = options.fields === undefined ? undefined : compilePick(options.fields);
+
+  return (row) => {
+    if (row.problem !== undefined) return { problem: row.problem };
+    const { value } = row;
+    if (typeof value !== "object" || value === null || Array.isArray(value)) {
+      return { problem: "is not an object with fields" };
+    }
+    const fields = value as Fields;
+
+    const entity = readEntity(fields);
+    if (typeof entity !== "string") return entity;
+    const idFault = entityIdFault(entity);
+    if (idFault !== undefined) return { problem: `cannot name its entity: ${idFault}` };
+
+    const type = readType === undefined ? typeName : readType(fields);
+    if (typeof type !== "string") return type;
+    const typeProblem = faultOfType(type);
+    if (typeProblem !== undefined) return { problem: typeProblem };
+
+    const data = pick === undefined ? fields : pick(fields);
+    const dataProblem = faultOfData(data, row.bytes);
+    if (dataProblem !== undefined) return { problem: dataProblem };
+
+    if (readOccurred === undefined) return { entity, event: { type, data } };
+    const occurred = readOccurred(fields);
+    const occurredAt = toTime(occurred, options.occurredUnit);
+    if (occurredAt === undefined) {
+      return { problem: `has ${inspect(occurred)} as "${options.occurred}", which is not a time` };
+    }
+    return { entity, event: { type, data, occurredAt } };
+  };
+}
+
+/** Why text cannot be the type of an event. */
+export function faultOfType(type: string): string | undefined {
+  const bytes = Buffer.byteLength(type);
+  if (bytes > 0 && bytes <= limits.eventTypeBytesMax && type.isWellFormed()) return undefined;
+  return `has ${inspect(type)} as its type, which must have 1 to ${limits.eventTypeBytesMax} bytes`;
+}
+
+function faultOfData(data: unknown, rowBytes: number): string | undefined {
+  try {
+    if (!isJsonData(data)) validateData(data);
+    if (rowBytes > measuredFrom) encodeData([data]);
+    return undefined;
+  } catch (error) {
+    if (error instanceof WarpError) return `cannot be stored: ${error.message}`;
+    throw error;
+  }
+}
+
+function compileField(name: string): Read {
+  const path = name.split(".");
+  return (row) => {
+    if (Object.hasOwn(row, name)) return row[name];
+    if (path.length === 1) return undefined;
+    let inner: unknown = row;
+    for (const key of path) {
+      if (typeof inner !== "object" || inner === null || !Object.hasOwn(inner, key)) return undefined;
+      inner = (inner as Fields)[key];
+    }
+    return inner;
+  };
+}
+
+/** A field whose value becomes text: text itself, or an integer. */
+function textField(name: string, use: string): (row: Fields) => string | { problem: string } {
+  const read = compileField(name);
+  return (row) => {
+    const value = read(row);
+    if (typeof value === "string" && value !== "") return value;
+    if (Number.isSafeInteger(value)) return String(value);
+    if (value === undefined) return { problem: `has no field "${name}" for its ${use}` };
+    return { problem: `has ${inspect(value)} as "${name}", which cannot be its ${use}` };
+  };
+}
+
+/** "order-{id}"; "{{" and "}}" stand for the braces themselves. */
+function compileTemplate(template: string): (row: Fields) => string | { problem: string } {
+  const pieces: (string | ReturnType<typeof textField>)[] = [];
+  const token = /\{\{|\}\}|\{([^{}]+)\}|[^{}]+/y;
+  while (token.lastIndex < template.length) {
+    const at = token.lastIndex;
+    const match = token.exec(template);
+    if (match === null) {
+      const message = `the template ${inspect(template)} has a lone brace at character ${at + 1}; write {{ or }} for a brace`;
+      throw new WarpError("INVALID_ARGUMENT", message, { template });
+    }
+    const [text, field] = match;
+    if (field !== undefined) pieces.push(textField(field, "entity"));
+    else pieces.push(text === "{{" ? "{" : text === "}}" ? "}" : text);
+  }
+  return (row) => {
+    let id = "";
+    for (const piece of pieces) {
+      const text = typeof piece === "string" ? piece : piece(row);
+      if (typeof text !== "string") return text;
+      id += text;
+    }
+    return id;
+  };
+}
+
+function compilePick(names: readonly string[]): (row: Fields) => Fields {
+  const reads = names.map((name) => [name, compileField(name)] as const);
+  return (row) => {
+    const kept: Record<string, unknown> = {};
+    for (const [name, read] of reads) {
+      const value = read(row);
+      if (value !== undefined) kept[name] = value;
+    }
+    return kept;
+  };
+}
+
+function inspect(value: unknown): string {
+  const text = JSON.stringify(value) ?? "nothing";
+  return text.length > 60 ? `${text.slice(0, 57)}…` : text;
+}
