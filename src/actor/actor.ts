@@ -21,16 +21,6 @@ export interface KeyedResult {
   readonly outcome: string | undefined;
 }
 
-/** A record of the entity in the tail. */
-export interface TailEntry {
-  readonly position: number;
-  readonly firstSeq: number;
-  /** Offset of its entry in the tail of the shard's writer. */
-  readonly at: number;
-}
-
-const numbersPerEntry = 3;
-
 export class Actor {
   readonly id: string;
   readonly shard: ShardState;
@@ -57,7 +47,8 @@ export class Actor {
   isRecent = true;
   /** Estimate, bytes. */
   memoryBytes = 0;
-  #tail: number[] = [];
+  /** Its newest row in the index of the shard's tail; 0 when it has none. */
+  tailRow = 0;
 
   constructor(id: string, shard: ShardState, states: States) {
     this.id = id;
@@ -107,43 +98,8 @@ export class Actor {
     }
   }
 
-  noteTail(position: number, firstSeq: number, at: number): void {
-    const tail = this.#tail;
-    const length = tail.length;
-    if (length > 0) {
-      const settled = this.shard.settledPosition;
-      if ((tail[length - numbersPerEntry] ?? 0) <= settled) tail.length = 0;
-      else if (length >= 64 * numbersPerEntry) this.#pruneTail(settled);
-    }
-    tail.push(position, firstSeq, at);
-  }
-
-  /** Durable records that are not settled, oldest first. */
-  tailEntries(): TailEntry[] {
-    const entries: TailEntry[] = [];
-    for (let i = 0; i < this.#tail.length; i += numbersPerEntry) {
-      const [position = 0, firstSeq = 0, at = 0] = this.#tail.slice(i, i + numbersPerEntry);
-      if (position > this.shard.settledPosition && firstSeq <= this.committedSeq) {
-        entries.push({ position, firstSeq, at });
-      }
-    }
-    return entries;
-  }
-
   /** True when every record of the entity is in its shard's file. */
   get isSettled(): boolean {
-    const length = this.#tail.length;
-    if (length === 0) return true;
-    return (this.#tail[length - numbersPerEntry] ?? 0) <= this.shard.settledPosition;
-  }
-
-  /** Drops the noted entries up to `settled` when they are at least half of all. */
-  #pruneTail(settled: number): void {
-    const tail = this.#tail;
-    const middle = Math.floor(tail.length / (2 * numbersPerEntry)) * numbersPerEntry;
-    if ((tail[middle] ?? 0) > settled) return;
-    let first = middle;
-    while (first < tail.length && (tail[first] ?? 0) <= settled) first += numbersPerEntry;
-    tail.splice(0, first);
+    return this.tipPosition <= this.shard.settledPosition;
   }
 }

@@ -2,6 +2,7 @@
  * From events as a caller gives them to an entry that can be written and states that have been folded.
  */
 
+import { eventTypeProblem } from "../aggregate/event-type.ts";
 import { deepFreeze } from "../aggregate/freeze.ts";
 import { encodeData } from "../aggregate/json-data.ts";
 import { contentHashBytes } from "../core/append-record.ts";
@@ -53,7 +54,7 @@ export function draftEvents(folding: Folding, events: readonly NewEvent[]): Even
     if (event === undefined || event === null) throw notAnEvent(i);
     if (event.type !== lastName) {
       lastIndex = types.findIndex((type) => type.name === event.type);
-      if (lastIndex < 0) lastIndex = types.push(typeRef(folding, event.type)) - 1;
+      if (lastIndex < 0) lastIndex = types.push(knownType(folding, event.type).ref) - 1;
       lastName = event.type;
     }
     indexes[i] = lastIndex;
@@ -68,43 +69,54 @@ export function draftEvents(folding: Folding, events: readonly NewEvent[]): Even
   }
   const encoded = encodeData(data);
   const typeIndexes = types.length > 1 ? indexes : undefined;
-  return { events, entry: { count, types, typeIndexes, occurred, ...sized(encoded) } };
+  return { events, entry: entryDraft(count, types, typeIndexes, occurred, encoded) };
 }
 
 function draftOne(folding: Folding, events: readonly NewEvent[]): EventsDraft {
   const event = events[0];
   if (event === undefined || event === null) throw notAnEvent(0);
   const occurred = event.occurredAt === undefined ? undefined : Float64Array.of(timeOf(event.occurredAt));
-  const types = [typeRef(folding, event.type)];
-  const encoded = encodeData([event.data]);
-  return { events, entry: { count: 1, types, typeIndexes: undefined, occurred, ...sized(encoded) } };
+  const { alone } = knownType(folding, event.type);
+  return { events, entry: entryDraft(1, alone, undefined, occurred, encodeData([event.data])) };
 }
 
-/** A long text is measured by encoding it, so that space is asked for by what it takes and not by the worst case. */
-function sized(encoded: string | Uint8Array): { data: string | Uint8Array; isMsgpack: boolean } {
-  if (typeof encoded !== "string") return { data: encoded, isMsgpack: true };
-  return { data: encoded.length > 256 * 1024 ? Buffer.from(encoded, "utf8") : encoded, isMsgpack: false };
+function entryDraft(
+  count: number,
+  types: readonly TypeRef[],
+  typeIndexes: Uint8Array | undefined,
+  occurred: Float64Array | undefined,
+  encoded: string | Uint8Array,
+): EntryDraft {
+  const isMsgpack = typeof encoded !== "string";
+  // A long text is measured by encoding it, so that space is asked for by what it takes and not by the worst case.
+  const data = !isMsgpack && encoded.length > measuredFrom ? Buffer.from(encoded, "utf8") : encoded;
+  return { count, types, typeIndexes, occurred, data, isMsgpack };
+}
+
+const measuredFrom = 256 * 1024;
+
+/** A type with the list that has it alone, which most entries use. */
+interface KnownType {
+  readonly ref: TypeRef;
+  readonly alone: readonly TypeRef[];
 }
 
 /** Names seen so far; a program has few, and a hostile one must not fill memory. */
-const typeRefs = new Map<string, TypeRef>();
-const typeRefsMax = 10_000;
+const knownTypes = new Map<string, KnownType>();
+const knownTypesMax = 10_000;
 
-function typeRef(folding: Folding, name: string): TypeRef {
+function knownType(folding: Folding, name: string): KnownType {
+  const known = knownTypes.get(name);
   const version = folding.versionOf(name);
-  const known = typeRefs.get(name);
-  if (known !== undefined && known.version === version) return known;
-  if (typeof name !== "string") throw new WarpError("INVALID_EVENT", "the type of an event is a string");
-  const nameBytes = Buffer.byteLength(name);
-  if (nameBytes < 1 || nameBytes > limits.eventTypeBytesMax || !name.isWellFormed()) {
-    throw new WarpError("INVALID_EVENT", `an event type has 1 to ${limits.eventTypeBytesMax} UTF-8 bytes`, {
-      type: name,
-    });
-  }
-  const ref = { name, nameBytes, version };
-  if (typeRefs.size >= typeRefsMax) typeRefs.clear();
-  typeRefs.set(name, ref);
-  return ref;
+  if (known !== undefined && known.ref.version === version) return known;
+  const problem = eventTypeProblem(name);
+  if (problem !== undefined)
+    throw new WarpError("INVALID_EVENT", `the event type ${problem}`, { type: name });
+  const ref = { name, nameBytes: Buffer.byteLength(name), version };
+  const made = { ref, alone: [ref] };
+  if (knownTypes.size >= knownTypesMax) knownTypes.clear();
+  knownTypes.set(name, made);
+  return made;
 }
 
 function timeOf(time: number | Date): number {

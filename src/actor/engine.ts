@@ -8,10 +8,17 @@
  * - After a failure nothing is accepted; what was under way is answered OUTCOME_UNKNOWN.
  */
 import { Rejection } from "../aggregate/command.ts";
-import { appendRecordBound, type PartDraft, writeAppendRecord } from "../core/append-record.ts";
+import {
+  appendRecordBound,
+  entryOfPart,
+  type PartDraft,
+  writePart,
+  writeRecordHeader,
+} from "../core/append-record.ts";
 import { toWarpError, WarpError } from "../core/errors.ts";
 import type { NewEvent } from "../core/event.ts";
 import { limits } from "../core/limits.ts";
+import { recordHeaderBytes } from "../core/record.ts";
 import type { Journal, Turn } from "../journal/journal.ts";
 import type { Tail } from "../journal/tail.ts";
 import type { Actor, KeyedResult } from "./actor.ts";
@@ -64,13 +71,13 @@ export class Engine {
 
   append(actor: Actor, events: readonly NewEvent[], options?: WriteOptions): Promise<SendResult> {
     return new Promise((resolve, reject) => {
-      this.#submit(new Write(actor, { events }, options, resolve, reject));
+      this.#submit(new Write(actor, events, undefined, undefined, options, resolve, reject));
     });
   }
 
   send(actor: Actor, command: string, input: unknown, options?: WriteOptions): Promise<SendResult> {
     return new Promise((resolve, reject) => {
-      this.#submit(new Write(actor, { command, input }, options, resolve, reject));
+      this.#submit(new Write(actor, undefined, command, input, options, resolve, reject));
     });
   }
 
@@ -317,22 +324,26 @@ export class Engine {
     const tail = tails[shard.writer];
     if (at < 0 || tail === undefined) return false;
     const position = shard.nextPosition;
-    const record = { shard: shard.index, epoch: shard.epoch, position, recordedAt, parts };
-    const end = writeAppendRecord(tail.bytes, at, record, (index, entryAt) => {
-      actors[index]?.noteTail(position, parts[index]?.firstSeq ?? 0, entryAt);
-    });
-    journal.commit(shard.writer, at, end);
-    shard.nextPosition++;
-    shard.lastRecordedAt = recordedAt;
-    write.position = position;
+    let end = at + recordHeaderBytes;
     for (let i = 0; i < actors.length; i++) {
       const actor = actors[i];
-      if (actor === undefined) continue;
+      const part = parts[i];
+      if (actor === undefined || part === undefined) continue;
+      const partAt = end;
+      end = writePart(tail.bytes, partAt, part, recordedAt, position);
+      const entryAt = entryOfPart(tail.bytes, partAt);
+      actor.tailRow = tail.index.add(entryAt, part.firstSeq, position, actor.tailRow);
       actor.tipPosition = position;
       if (actor.number !== 0) continue;
       actor.number = shard.nextNumber++;
       shard.ids.add(actor.id);
     }
+    const { index, epoch } = shard;
+    writeRecordHeader(tail.bytes, at, end, { shard: index, epoch, position, parts: parts.length });
+    journal.commit(shard.writer, at, end);
+    shard.nextPosition++;
+    shard.lastRecordedAt = recordedAt;
+    write.position = position;
     return true;
   }
 
@@ -357,7 +368,7 @@ export class Engine {
       return foldEvents(folding, actor.tipStates, events, of);
     });
     const touched = actors.filter((_, index) => (drafts[index]?.entry.count ?? 0) > 0);
-    const leader = new Write(first, { events: [] }, undefined, () => {}, reject);
+    const leader = new Write(first, [], undefined, undefined, undefined, () => {}, reject);
     const parts = partsOf(actors, drafts);
     if (parts.length > 0 && !this.#placeParts(touched, parts, recordedAt, leader)) return false;
 
@@ -373,7 +384,15 @@ export class Engine {
     }
     for (const [index, actor] of actors.entries()) {
       const isLast = index === actors.length - 1;
-      const write = new Write(actor, { events: [] }, undefined, () => isLast && resolve(results), reject);
+      const write = new Write(
+        actor,
+        [],
+        undefined,
+        undefined,
+        undefined,
+        () => isLast && resolve(results),
+        reject,
+      );
       write.position = position;
       const result = results[index];
       if (result !== undefined) this.#complete(write, result);

@@ -116,9 +116,10 @@ async function* readSettled(
 
 /** A copy of what the tail holds of the entity, durable and not settled. */
 function copyTail(tails: readonly Tail[], actor: Actor): Page | undefined {
-  const entries = actor.tailEntries();
-  const first = entries[0];
   const tail = tails[actor.shard.writer];
+  const unsettled = tail?.index.chain(actor.tailRow, actor.shard.settledPosition) ?? [];
+  const entries = unsettled.filter((entry) => entry.firstSeq <= actor.committedSeq);
+  const first = entries[0];
   if (first === undefined || tail === undefined) return undefined;
   const copies = entries.map(({ at }) => {
     const length = entryLength(tail.bytes, at);

@@ -15,6 +15,8 @@ export interface WriteOptions {
   readonly delivery?: Delivery;
 }
 
+const noStates: States = [];
+
 export class Write {
   actor: Actor;
   /** Events to append, or undefined for a command. */
@@ -29,26 +31,23 @@ export class Write {
   /** Set when it is appended. */
   result: SendResult | undefined;
   seq = 0;
-  states: States = [];
+  states: States = noStates;
   position = 0;
 
+  /** Either `events` or `command` with its `input`. */
   constructor(
     actor: Actor,
-    what: { events: readonly NewEvent[] } | { command: string; input: unknown },
+    events: readonly NewEvent[] | undefined,
+    command: string | undefined,
+    input: unknown,
     options: WriteOptions | undefined,
     resolve: (result: SendResult) => void,
     reject: (error: Error) => void,
   ) {
     this.actor = actor;
-    if ("events" in what) {
-      this.events = what.events;
-      this.command = undefined;
-      this.input = undefined;
-    } else {
-      this.events = undefined;
-      this.command = what.command;
-      this.input = what.input;
-    }
+    this.events = events;
+    this.command = command;
+    this.input = input;
     this.options = options;
     this.resolve = resolve;
     this.reject = reject;

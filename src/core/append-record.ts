@@ -41,19 +41,10 @@ export interface PartDraft {
   readonly entry: EntryDraft;
 }
 
-export interface AppendRecord {
-  readonly shard: number;
-  readonly epoch: number;
-  readonly position: number;
-  /** ms since 1970. */
-  readonly recordedAt: number;
-  readonly parts: readonly PartDraft[];
-}
-
 export const contentHashBytes = 16;
 const deliveryBytes = 24;
 
-/** The most bytes that {@link writeAppendRecord} will need for these parts. */
+/** The most bytes that a record of these parts will need. */
 export function appendRecordBound(parts: readonly PartDraft[]): number {
   let bytes = recordHeaderBytes;
   for (const part of parts) {
@@ -66,34 +57,35 @@ export function appendRecordBound(parts: readonly PartDraft[]): number {
   return bytes;
 }
 
-/** Writes a record at `at`. `onEntry` hears where each part's entry begins. Returns the offset behind the record. */
-export function writeAppendRecord(
+/** Writes the header of a record whose parts lie between `at + recordHeaderBytes` and `end`. */
+export function writeRecordHeader(
   out: Bytes,
   at: number,
-  record: AppendRecord,
-  onEntry: (part: number, entryAt: number) => void,
-): number {
+  end: number,
+  record: {
+    readonly shard: number;
+    readonly epoch: number;
+    readonly position: number;
+    readonly parts: number;
+  },
+): void {
   const { buffer, view } = out;
-  let end = at + recordHeaderBytes;
-  for (const [index, part] of record.parts.entries()) {
-    end = writePart(out, end, part, record, (entryAt) => onEntry(index, entryAt));
-  }
   view.setUint32(at + recordOffset.length, end - at, true);
   buffer[at + recordOffset.kind] = recordKind.append;
   buffer[at + recordOffset.flags] = 0;
   view.setUint16(at + recordOffset.shard, record.shard, true);
   view.setUint32(at + recordOffset.epoch, record.epoch, true);
-  view.setUint32(at + recordOffset.parts, record.parts.length, true);
+  view.setUint32(at + recordOffset.parts, record.parts, true);
   view.setFloat64(at + recordOffset.position, record.position, true);
-  return end;
 }
 
-function writePart(
+/** Writes a part at `at` and returns the offset behind it. */
+export function writePart(
   out: Bytes,
   at: number,
   part: PartDraft,
-  record: AppendRecord,
-  onEntry: (entryAt: number) => void,
+  recordedAt: number,
+  position: number,
 ): number {
   const { buffer, view } = out;
   let flags = 0;
@@ -126,13 +118,17 @@ function writePart(
     end += 4 + length;
   }
   view.setUint32(at + partOffset.entry, end - at, true);
-  onEntry(end);
-  end = writeEntry(out, end, part.entry, record.recordedAt, record.position);
+  end = writeEntry(out, end, part.entry, recordedAt, position);
   view.setUint32(at + partOffset.length, end - at, true);
   view.setUint32(at + partOffset.flags, flags, true);
   view.setFloat64(at + partOffset.number, part.number, true);
   view.setFloat64(at + partOffset.firstSeq, part.firstSeq, true);
   return end;
+}
+
+/** Where the entry of the part at `at` begins. */
+export function entryOfPart(bytes: Bytes, at: number): number {
+  return at + bytes.view.getUint32(at + partOffset.entry, true);
 }
 
 /** What every record says of itself. */
@@ -198,7 +194,7 @@ export function readPartHeads(bytes: Bytes, record: RecordHead): PartHead[] {
             counter: view.getFloat64(next + 16, true),
           }
         : undefined;
-    const entryAt = at + view.getUint32(at + partOffset.entry, true);
+    const entryAt = entryOfPart(bytes, at);
     parts.push({
       number: view.getFloat64(at + partOffset.number, true),
       firstSeq: view.getFloat64(at + partOffset.firstSeq, true),

@@ -7,6 +7,11 @@
  */
 import { type Bytes, bytesOf } from "../core/entry.ts";
 import { assert } from "../core/errors.ts";
+import { entryHeaderBytes, partHeaderBytes } from "../core/record.ts";
+import { TailIndex } from "./tail-index.ts";
+
+/** No part of a record is shorter. */
+const partBytesMin = partHeaderBytes + entryHeaderBytes;
 
 interface Extent {
   readonly turn: number;
@@ -17,6 +22,8 @@ interface Extent {
 export class Tail {
   readonly memory: SharedArrayBuffer;
   readonly bytes: Bytes;
+  /** Which entries of which entity are in it. */
+  readonly index: TailIndex;
   readonly #capacity: number;
   /** Where the next record goes. */
   #head = 0;
@@ -30,6 +37,7 @@ export class Tail {
   constructor(capacity: number) {
     this.memory = new SharedArrayBuffer(capacity);
     this.bytes = bytesOf(this.memory);
+    this.index = new TailIndex(capacity, partBytesMin);
     this.#capacity = capacity;
   }
 
