@@ -24,6 +24,15 @@ export interface WarpParts {
   readonly close: () => Promise<void>;
 }
 
+export interface Pressure {
+  readonly residentEntities: number;
+  /** Estimate of what they take. */
+  readonly residentBytes: number;
+  readonly pendingWrites: number;
+  /** Records that are not in the shards' files yet, over all writers. */
+  readonly unsettledBytes: number;
+}
+
 export class Warp {
   readonly context: string;
   readonly shards: number;
@@ -66,12 +75,15 @@ export class Warp {
   }
 
   /** What is in memory and under way, for operators. */
-  get pressure(): { residentEntities: number; residentBytes: number; pendingWrites: number } {
-    const { residency, engine } = this.#parts;
+  get pressure(): Pressure {
+    const { residency, engine, history } = this.#parts;
+    let unsettledBytes = 0;
+    for (const tail of history.tails) unsettledBytes += tail.heldBytes + tail.openBytes;
     return {
       residentEntities: residency.count,
       residentBytes: residency.bytes,
       pendingWrites: engine.pending,
+      unsettledBytes,
     };
   }
 
