@@ -1,0 +1,80 @@
+/**
+ * How the text of a setting becomes its value: the same on the command line, in a variable and in a file.
+ *
+ * A parser throws UsageError with half a sentence that goes on behind the setting's name: "is a size such as …".
+ */
+import { UsageError } from "../../exit.ts";
+
+export interface Address {
+  readonly host: string;
+  /** 0 lets the operating system choose. */
+  readonly port: number;
+}
+
+export type Parser<Value> = (text: string) => Value;
+
+const sizeUnits: Readonly<Record<string, number>> = { "": 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
+const timeUnits: Readonly<Record<string, number>> = { "": 1, ms: 1, s: 1000, min: 60_000, h: 3_600_000 };
+
+export const text: Parser<string> = (given) => {
+  if (given === "") throw new UsageError("is not empty");
+  return given;
+};
+
+export function oneOf<Value extends string>(...values: readonly Value[]): Parser<Value> {
+  return (given) => {
+    const value = values.find((known) => known === given);
+    if (value === undefined) throw new UsageError(`is one of ${values.join(", ")}`);
+    return value;
+  };
+}
+
+export function count(low: number, high: number): Parser<number> {
+  return (given) => {
+    const value = /^\d+$/.test(given) ? Number(given) : Number.NaN;
+    if (!(value >= low && value <= high)) throw new UsageError(`is a whole number from ${low} to ${high}`);
+    return value;
+  };
+}
+
+/** Bytes: "64MiB", or a plain number of bytes. */
+export const size: Parser<number> = (given) => {
+  const value = withUnit(given, sizeUnits);
+  if (value === undefined) throw new UsageError('is a size such as "64MiB" (KiB, MiB, GiB, or bytes)');
+  return value;
+};
+
+/** Milliseconds: "500ms", "10s", or a plain number of ms. */
+export const duration: Parser<number> = (given) => {
+  const value = withUnit(given, timeUnits);
+  if (value === undefined) throw new UsageError('is a time such as "10s" (ms, s, min, h)');
+  return value;
+};
+
+/** "HOST:PORT", "[::1]:PORT", or "off". */
+export const address: Parser<Address | "off"> = (given) => {
+  if (given === "off") return "off";
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(given);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  if (host === undefined || !(port <= 65_535)) throw new UsageError('is HOST:PORT, or "off"');
+  return { host, port };
+};
+
+/** The other way round. */
+export function formatAddress({ host, port }: Address): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** True when only programs on the same machine can reach it. */
+export function isLoopback({ host }: Address): boolean {
+  return host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
+}
+
+function withUnit(given: string, units: Readonly<Record<string, number>>): number | undefined {
+  const match = /^(\d+(?:\.\d+)?) ?([A-Za-z]*)$/.exec(given);
+  const unit = units[match?.[2] ?? ""];
+  if (match === null || unit === undefined) return undefined;
+  const value = Number(match[1]) * unit;
+  return Number.isSafeInteger(value) ? value : undefined;
+}
