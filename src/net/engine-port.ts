@@ -1,0 +1,56 @@
+/**
+ * What the network needs of an engine. The network declares it, the wiring fits the engine to it (src/server.ts); the
+ * engine does not know it.
+ *
+ * - The hot calls take an {@link Answer} instead of returning a promise, since a server holds one object per request
+ *   anyway. Exactly one of its methods is called, once; it may be called before the call returns.
+ * - A call never throws: what goes wrong goes to `reject`, as a WarpError.
+ * - Calls made in one turn of the event loop share one fsync; nothing is visible before it is durable.
+ */
+import type { NewEvent, StoredEvent } from "../core/event.ts";
+import type {
+  EntitiesQuery,
+  EntityListed,
+  EventsQuery,
+  Moment,
+  SendResult,
+  StateAt,
+  WriteOptions,
+} from "./protocol/outcomes.ts";
+
+/** Where a result goes. The methods need their object: call them as `answer.resolve(result)`. */
+export interface Answer<Result> {
+  resolve(result: Result): void;
+  reject(error: unknown): void;
+}
+
+export interface EnginePort {
+  readonly context: string;
+  readonly shards: number;
+  /** Id of this node. */
+  readonly node: string;
+  /** New after every restore. */
+  readonly incarnation: string;
+
+  append(
+    entity: string,
+    events: readonly NewEvent[],
+    options: WriteOptions | undefined,
+    answer: Answer<SendResult>,
+  ): void;
+  send(
+    entity: string,
+    command: string,
+    input: unknown,
+    options: WriteOptions | undefined,
+    answer: Answer<SendResult>,
+  ): void;
+  /** The committed state, of the first aggregate when none is named; of the past when a moment is given. */
+  state(entity: string, aggregate: string | undefined, at: Moment | undefined, answer: Answer<StateAt>): void;
+  /** The newest durable seq; 0 for an entity without events. */
+  seq(entity: string, answer: Answer<number>): void;
+  /** The durable events, in the newest version of their types, or exactly as stored. */
+  events(entity: string, query: EventsQuery, stored: boolean): AsyncIterable<StoredEvent>;
+  /** The entities that have events, in the byte order of their ids. */
+  entities(query: EntitiesQuery): AsyncIterable<EntityListed>;
+}

@@ -1,0 +1,92 @@
+/**
+ * What crosses the wire, as values: what may be asked of a context and what comes back.
+ *
+ * The shapes are those of the library, so that a program reads the same over the wire as in its own process; they
+ * are declared again here because neither side of the wire may know the engine.
+ */
+
+/** The events are durable, at these seqs. */
+export interface Appended {
+  readonly ok: true;
+  /** Seq of the last event of this append; the entity's newest when there was nothing to append. */
+  readonly seq: number;
+  readonly firstSeq: number;
+  readonly count: number;
+  /** True when an earlier call with the same key or delivery id did this; nothing was appended now. */
+  readonly duplicate: boolean;
+  readonly shard: number;
+  /** Order of the record within its shard; at least that for a duplicate. */
+  readonly position: number;
+}
+
+/** `expect` did not hold; nothing was appended. `seq` is the entity's newest. */
+export interface Conflict {
+  readonly ok: false;
+  readonly reason: "conflict";
+  readonly seq: number;
+}
+
+/** A command said no; nothing was appended. */
+export interface Rejected {
+  readonly ok: false;
+  readonly reason: "rejected";
+  readonly code: string;
+  readonly details: unknown;
+  readonly seq: number;
+  /** True when an earlier call with the same key was rejected so. */
+  readonly duplicate: boolean;
+}
+
+export type AppendResult = Appended | Conflict;
+export type SendResult = Appended | Conflict | Rejected;
+
+/** What must be true of the entity: nothing, no events yet, some events, or this newest seq. */
+export type Expect = "any" | "none" | "exists" | number;
+
+/** Which request of which client session this is: a repeat counts once. */
+export interface Delivery {
+  /** When the session began, ms since 1970 by the server's clock. */
+  readonly sessionStart: number;
+  /** Random integer below 2^53. */
+  readonly sessionNumber: number;
+  /** 1, 2, 3 … within the session. */
+  readonly counter: number;
+}
+
+export interface WriteOptions {
+  readonly expect?: Expect;
+  readonly key?: string;
+  readonly delivery?: Delivery;
+}
+
+/** Where to cut an entity's past; times are ms since 1970. */
+export type Moment = { readonly seq: number } | { readonly recorded: number } | { readonly occurred: number };
+
+/** A state, and the seq of the newest durable event in it; of a moment in the past the seq is not said. */
+export interface StateAt {
+  readonly seq: number | undefined;
+  readonly state: unknown;
+}
+
+export interface EventsQuery {
+  /** First seq, 1 by default. */
+  readonly from?: number;
+  /** Last seq, the newest by default. */
+  readonly to?: number;
+  /** `forward` (oldest first) by default. */
+  readonly direction?: "forward" | "backward";
+  readonly limit?: number;
+}
+
+export interface EntitiesQuery {
+  readonly prefix?: string;
+  /** Only ids behind this one, in the byte order of UTF-8. */
+  readonly after?: string;
+  readonly limit?: number;
+}
+
+export interface EntityListed {
+  readonly id: string;
+  /** The newest durable seq. */
+  readonly seq: number;
+}
