@@ -12,6 +12,7 @@ import { join, resolve } from "node:path";
 import { Engine } from "./actor/engine.ts";
 import { Folding } from "./actor/folding.ts";
 import { Reading } from "./actor/reading.ts";
+import { Recorder } from "./actor/recorder.ts";
 import { type RecoverySummary, recover } from "./actor/recovery.ts";
 import { Residency } from "./actor/residency.ts";
 import { Settling } from "./actor/settling.ts";
@@ -107,11 +108,10 @@ async function open(directory: DataDirectory, settings: ResolvedSettings, foldin
   });
   const engine: Engine = new Engine({
     folding,
-    tails,
+    recorder: new Recorder({ journal, tails, recordBytesMax: settings.recordBytesMax }),
     reading,
     journal,
     freeze: settings.freeze,
-    recordBytesMax: settings.recordBytesMax,
     onDurable: (turn, use) => {
       for (const settling of settlings) settling.add(turn, use);
       relieveRing(journal, settlings, use, settings.segmentsMax);

@@ -5,20 +5,12 @@
 import { eventTypeProblem } from "../aggregate/event-type.ts";
 import { deepFreeze } from "../aggregate/freeze.ts";
 import { encodeData } from "../aggregate/json-data.ts";
-import { contentHashBytes } from "../core/append-record.ts";
 import type { EntryDraft, TypeRef } from "../core/entry.ts";
 import { WarpError } from "../core/errors.ts";
 import type { NewEvent } from "../core/event.ts";
 import { limits } from "../core/limits.ts";
-import type { States } from "./actor.ts";
+import type { Actor, States } from "./actor.ts";
 import type { Folding } from "./folding.ts";
-import type { Write } from "./write.ts";
-
-/** Validated events and the entry that will hold them. */
-export interface EventsDraft {
-  readonly events: readonly NewEvent[];
-  readonly entry: EntryDraft;
-}
 
 /** The entry of a record without events. */
 export const emptyDraft: EntryDraft = {
@@ -30,13 +22,11 @@ export const emptyDraft: EntryDraft = {
   isMsgpack: false,
 };
 
-const noEvents: EventsDraft = { events: [], entry: emptyDraft };
-
 /** Validates and encodes. Errors: INVALID_EVENT, EVENT_TOO_LARGE. */
-export function draftEvents(folding: Folding, events: readonly NewEvent[]): EventsDraft {
+export function draftEvents(folding: Folding, events: readonly NewEvent[]): EntryDraft {
   const count = events.length;
   if (count === 1) return draftOne(folding, events);
-  if (count === 0) return noEvents;
+  if (count === 0) return emptyDraft;
   if (count > limits.appendEventsMax) {
     throw new WarpError(
       "EVENT_TOO_LARGE",
@@ -69,15 +59,15 @@ export function draftEvents(folding: Folding, events: readonly NewEvent[]): Even
   }
   const encoded = encodeData(data);
   const typeIndexes = types.length > 1 ? indexes : undefined;
-  return { events, entry: entryDraft(count, types, typeIndexes, occurred, encoded) };
+  return entryDraft(count, types, typeIndexes, occurred, encoded);
 }
 
-function draftOne(folding: Folding, events: readonly NewEvent[]): EventsDraft {
+function draftOne(folding: Folding, events: readonly NewEvent[]): EntryDraft {
   const event = events[0];
   if (event === undefined || event === null) throw notAnEvent(0);
   const occurred = event.occurredAt === undefined ? undefined : Float64Array.of(timeOf(event.occurredAt));
   const { alone } = knownType(folding, event.type);
-  return { events, entry: entryDraft(1, alone, undefined, occurred, encodeData([event.data])) };
+  return entryDraft(1, alone, undefined, occurred, encodeData([event.data]));
 }
 
 function entryDraft(
@@ -119,7 +109,7 @@ function knownType(folding: Folding, name: string): KnownType {
   return made;
 }
 
-function timeOf(time: number | Date): number {
+export function timeOf(time: number | Date): number {
   const ms = typeof time === "number" ? time : time.getTime();
   if (Number.isFinite(ms)) return ms;
   throw new WarpError("INVALID_EVENT", `occurredAt is not a time: ${String(time)}`);
@@ -132,49 +122,26 @@ function notAnEvent(index: number): WarpError {
 /** Folds new events into states; the states given are not changed. Errors: EVOLVE_FAILED. */
 export function foldEvents(
   folding: Folding,
-  states: States,
+  actor: Actor,
   events: readonly NewEvent[],
-  of: {
-    readonly entity: string;
-    readonly firstSeq: number;
-    readonly recordedAt: number;
-    readonly freeze: boolean;
-  },
+  recordedAt: number,
+  freeze: boolean,
 ): States {
-  if (!folding.folds) return states;
-  let folded = states;
+  if (!folding.folds) return actor.tipStates;
+  let states = actor.tipStates;
+  let seq = actor.tipSeq;
   for (let i = 0; i < events.length; i++) {
     const event = events[i];
     if (event === undefined) continue;
+    seq++;
     const { type, data, occurredAt } = event;
-    if (of.freeze) deepFreeze(data);
-    const seq = of.firstSeq + i;
-    const { entity, recordedAt } = of;
-    folded =
+    if (freeze) deepFreeze(data);
+    states = folding.fold(
+      states,
       occurredAt === undefined
-        ? folding.fold(folded, { entity, seq, type, data, recordedAt })
-        : folding.fold(folded, { entity, seq, type, data, recordedAt, occurredAt: timeOf(occurredAt) });
+        ? { entity: actor.id, seq, type, data, recordedAt }
+        : { entity: actor.id, seq, type, data, recordedAt, occurredAt: timeOf(occurredAt) },
+    );
   }
-  return of.freeze ? deepFreeze(folded) : folded;
-}
-
-/** What a call under a caller key was about: SHA-256 of its events or its command, cut to 16 bytes. */
-export function contentHashOf(write: Write): Uint8Array {
-  const hasher = new Bun.CryptoHasher("sha256");
-  if (write.command === undefined) {
-    for (const event of write.events ?? []) {
-      hasher.update(
-        `${JSON.stringify(event.type)}@${event.occurredAt === undefined ? "" : timeOf(event.occurredAt)}`,
-      );
-    }
-    hasher.update(encodeData((write.events ?? []).map((event) => event.data)));
-  } else {
-    hasher.update(`${JSON.stringify(write.command)}!`);
-    hasher.update(encodeData([write.input ?? null]));
-  }
-  return hasher.digest().subarray(0, contentHashBytes);
-}
-
-export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return Buffer.compare(a, b) === 0;
+  return freeze ? deepFreeze(states) : states;
 }

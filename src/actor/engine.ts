@@ -8,35 +8,27 @@
  * - After a failure nothing is accepted; what was under way is answered OUTCOME_UNKNOWN.
  */
 import { Rejection } from "../aggregate/command.ts";
-import {
-  appendRecordBound,
-  entryOfPart,
-  type PartDraft,
-  writePart,
-  writeRecordHeader,
-} from "../core/append-record.ts";
+import type { PartDraft } from "../core/append-record.ts";
 import { toWarpError, WarpError } from "../core/errors.ts";
 import type { NewEvent } from "../core/event.ts";
 import { limits } from "../core/limits.ts";
-import { recordHeaderBytes } from "../core/record.ts";
 import type { Journal, Turn } from "../journal/journal.ts";
-import type { Tail } from "../journal/tail.ts";
-import type { Actor, KeyedResult } from "./actor.ts";
-import { contentHashOf, draftEvents, type EventsDraft, emptyDraft, foldEvents, sameBytes } from "./draft.ts";
+import type { Actor } from "./actor.ts";
+import { contentHashOf, findKeyed, rememberKeyed, repeatedResult } from "./caller-keys.ts";
+import { draftEvents, emptyDraft, foldEvents } from "./draft.ts";
 import type { Folding } from "./folding.ts";
 import type { Reading } from "./reading.ts";
-import type { Appended, Conflict, Expect, Rejected, SendResult } from "./results.ts";
+import type { Recorder } from "./recorder.ts";
+import type { Appended, Expect, Rejected, SendResult } from "./results.ts";
 import { Write, type WriteOptions } from "./write.ts";
 
 export interface EngineParts {
   readonly folding: Folding;
-  readonly tails: readonly Tail[];
+  readonly recorder: Recorder;
   readonly reading: Reading;
   readonly journal: Journal<Write>;
   /** Deep-freezes states and event data, so that a program that changes them is found out. */
   readonly freeze: boolean;
-  /** One record, all parts, bytes. */
-  readonly recordBytesMax: number;
   /** Hears of every durable turn, after its writes were answered. */
   readonly onDurable: (turn: Turn<Write>, use: number) => void;
   /** Hears of an actor with enough events for a snapshot. */
@@ -53,8 +45,6 @@ export class Engine {
   #pending = 0;
   #failure: WarpError | undefined;
   #closing: WarpError | undefined;
-  #clock = 0;
-  #clockTurn = 0;
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
@@ -199,28 +189,27 @@ export class Engine {
     const { actor, options } = write;
     actor.isRecent = true;
     if (options !== undefined) {
-      if (options.delivery !== undefined) {
-        const done = actor.shard.deliveries.find(options.delivery, Date.now());
+      const { delivery, key, expect } = options;
+      if (delivery !== undefined) {
+        const done = actor.shard.deliveries.find(delivery, Date.now());
         if (done !== undefined) return this.#answer(write, { ...done, duplicate: true });
       }
-      if (options.key !== undefined) {
-        const known = this.#findKeyed(write, options.key);
-        if (known === "asked") return true;
-        if (known !== undefined) return this.#answerKeyed(write, known);
+      if (key !== undefined) {
+        const known = findKeyed(write, key);
+        if (known === "ask") return this.#askForKey(write, key);
+        if (known !== undefined) return this.#answer(write, repeatedResult(write, key, known));
       }
-      if (options.expect !== undefined && !meets(options.expect, actor.tipSeq)) {
-        return this.#answer(write, { ok: false, reason: "conflict", seq: actor.tipSeq } satisfies Conflict);
+      if (expect !== undefined && !meets(expect, actor.tipSeq)) {
+        return this.#answer(write, { ok: false, reason: "conflict", seq: actor.tipSeq });
       }
     }
-    return write.command === undefined
-      ? this.#appendDraft(write, draftEvents(this.#parts.folding, write.events ?? []))
-      : this.#decide(write, write.command);
+    if (write.command === undefined) return this.#appendEvents(write, write.events ?? []);
+    return this.#decide(write, write.command);
   }
 
   #decide(write: Write, name: string): boolean {
-    const { folding } = this.#parts;
     const { actor } = write;
-    const command = folding.command(name);
+    const command = this.#parts.folding.command(name);
     if (command === undefined) {
       throw new WarpError(
         "UNKNOWN_COMMAND",
@@ -228,7 +217,7 @@ export class Engine {
       );
     }
     const decision = command.decide(actor.tipStates[command.index], write.input, actor.id);
-    if (!(decision instanceof Rejection)) return this.#appendDraft(write, draftEvents(folding, decision));
+    if (!(decision instanceof Rejection)) return this.#appendEvents(write, decision);
     const { code, details } = decision;
     const seq = actor.tipSeq;
     const rejection: Rejected = { ok: false, reason: "rejected", code, details, seq, duplicate: false };
@@ -236,40 +225,38 @@ export class Engine {
     return this.#appendOutcome(write, rejection);
   }
 
-  #appendDraft(write: Write, draft: EventsDraft): boolean {
-    const { actor } = write;
-    const count = draft.entry.count;
-    if (count === 0) {
-      const { shard, tipSeq } = actor;
-      const position = shard.nextPosition - 1;
-      const nothing = { firstSeq: tipSeq + 1, count, duplicate: false, shard: shard.index, position };
-      return this.#answer(write, { ok: true, seq: tipSeq, ...nothing });
-    }
-    const recordedAt = this.#now(actor);
-    const { folding, freeze } = this.#parts;
-    const states = foldEvents(folding, actor.tipStates, draft.events, {
-      entity: actor.id,
-      firstSeq: actor.tipSeq + 1,
-      recordedAt,
-      freeze,
-    });
-    if (!this.#place(write, draft.entry, undefined, recordedAt)) return false;
-    const firstSeq = actor.tipSeq + 1;
-    actor.tipSeq += count;
-    actor.tipStates = states;
+  #appendEvents(write: Write, events: readonly NewEvent[]): boolean {
+    const { folding, recorder, freeze } = this.#parts;
+    const { actor, options } = write;
     const { shard } = actor;
-    const result: Appended = {
-      ok: true,
-      seq: actor.tipSeq,
-      firstSeq,
-      count,
-      duplicate: false,
-      shard: shard.index,
-      position: write.position,
-    };
-    if (write.options !== undefined) this.#remember(write, write.options, result, undefined);
+    const entry = draftEvents(folding, events);
+    const { count } = entry;
+    const firstSeq = actor.tipSeq + 1;
+    if (count === 0) return this.#answer(write, appended(actor, 0, shard.nextPosition - 1));
+    const recordedAt = recorder.now(shard);
+    const states = foldEvents(folding, actor, events, recordedAt, freeze);
+    const part = partOf(write, entry, undefined);
+    write.position = recorder.record(actor, part, recordedAt);
+    if (write.position === 0) return false;
+    actor.tipSeq = firstSeq + count - 1;
+    actor.tipStates = states;
+    const result = appended(actor, count, write.position);
+    if (options?.delivery !== undefined) shard.deliveries.remember(options.delivery, result);
+    if (options?.key !== undefined) rememberKeyed(write, options.key, result, undefined);
     this.#complete(write, result);
     this.#noteSnapshotDue(actor);
+    return true;
+  }
+
+  /** A rejection under a caller key is durable too, so that a repeat gets the same answer. */
+  #appendOutcome(write: Write, rejection: Rejected): boolean {
+    const { recorder } = this.#parts;
+    const outcome = JSON.stringify(rejection);
+    const part = partOf(write, emptyDraft, outcome);
+    write.position = recorder.record(write.actor, part, recorder.now(write.actor.shard));
+    if (write.position === 0) return false;
+    rememberKeyed(write, write.options?.key ?? "", undefined, outcome);
+    this.#complete(write, rejection);
     return true;
   }
 
@@ -277,74 +264,6 @@ export class Engine {
     if (actor.isSnapshotDue || actor.tipSeq - actor.snapshotSeq < this.#parts.folding.snapshotEvery) return;
     actor.isSnapshotDue = true;
     this.#parts.onSnapshotDue(actor);
-  }
-
-  /** A rejection under a caller key is durable too, so that a repeat gets the same answer. */
-  #appendOutcome(write: Write, rejection: Rejected): boolean {
-    const outcome = JSON.stringify(rejection);
-    if (!this.#place(write, emptyDraft, outcome, this.#now(write.actor))) return false;
-    if (write.options !== undefined) this.#remember(write, write.options, undefined, outcome);
-    this.#complete(write, rejection);
-    return true;
-  }
-
-  /** Writes the record into the tail and gives it its position. False when the tail is full. */
-  #place(write: Write, entry: PartDraft["entry"], outcome: string | undefined, recordedAt: number): boolean {
-    const { actor, options } = write;
-    const { shard } = actor;
-    const part: PartDraft = {
-      number: actor.number === 0 ? shard.nextNumber : actor.number,
-      firstSeq: actor.tipSeq + 1,
-      id: actor.number === 0 ? actor.id : undefined,
-      key: options?.key === undefined ? undefined : { text: options.key, contentHash: contentHashOf(write) },
-      delivery: options?.delivery,
-      outcome,
-      entry,
-    };
-    return this.#placeParts([actor], [part], recordedAt, write);
-  }
-
-  #placeParts(
-    actors: readonly Actor[],
-    parts: readonly PartDraft[],
-    recordedAt: number,
-    write: Write,
-  ): boolean {
-    const { journal, tails } = this.#parts;
-    const { shard } = write.actor;
-    const bound = appendRecordBound(parts);
-    const { recordBytesMax } = this.#parts;
-    if (bound > recordBytesMax + roundingBytes) {
-      throw new WarpError("EVENT_TOO_LARGE", `an append takes at most ${recordBytesMax} bytes`, {
-        limit: "recordBytesMax",
-        bytes: bound,
-      });
-    }
-    const at = journal.reserve(shard.writer, bound);
-    const tail = tails[shard.writer];
-    if (at < 0 || tail === undefined) return false;
-    const position = shard.nextPosition;
-    let end = at + recordHeaderBytes;
-    for (let i = 0; i < actors.length; i++) {
-      const actor = actors[i];
-      const part = parts[i];
-      if (actor === undefined || part === undefined) continue;
-      const partAt = end;
-      end = writePart(tail.bytes, partAt, part, recordedAt, position);
-      const entryAt = entryOfPart(tail.bytes, partAt);
-      actor.tailRow = tail.index.add(entryAt, part.firstSeq, position, actor.tailRow);
-      actor.tipPosition = position;
-      if (actor.number !== 0) continue;
-      actor.number = shard.nextNumber++;
-      shard.ids.add(actor.id);
-    }
-    const { index, epoch } = shard;
-    writeRecordHeader(tail.bytes, at, end, { shard: index, epoch, position, parts: parts.length });
-    journal.commit(shard.writer, at, end);
-    shard.nextPosition++;
-    shard.lastRecordedAt = recordedAt;
-    write.position = position;
-    return true;
   }
 
   /** As {@link #perform}, for several actors at once. */
@@ -358,41 +277,29 @@ export class Engine {
     const refusal = this.#refusal() ?? actors.find((actor) => actor.loadFailure !== undefined)?.loadFailure;
     if (refusal !== undefined) throw refusal;
     if (first === undefined) throw new WarpError("INVALID_ARGUMENT", "atomically needs at least one entity");
-    const { folding, freeze } = this.#parts;
+    const { folding, recorder, freeze } = this.#parts;
     const lists = decide(actors);
-    const recordedAt = this.#now(first);
+    const recordedAt = recorder.now(first.shard);
     const drafts = actors.map((_, index) => draftEvents(folding, lists[index] ?? []));
-    const states = actors.map((actor, index) => {
-      const events = drafts[index]?.events ?? [];
-      const of = { entity: actor.id, firstSeq: actor.tipSeq + 1, recordedAt, freeze };
-      return foldEvents(folding, actor.tipStates, events, of);
-    });
-    const touched = actors.filter((_, index) => (drafts[index]?.entry.count ?? 0) > 0);
-    const leader = new Write(first, [], undefined, undefined, undefined, () => {}, reject);
-    const parts = partsOf(actors, drafts);
-    if (parts.length > 0 && !this.#placeParts(touched, parts, recordedAt, leader)) return false;
+    const states = actors.map((actor, index) =>
+      foldEvents(folding, actor, lists[index] ?? [], recordedAt, freeze),
+    );
+    const touched = actors.filter((_, index) => (drafts[index]?.count ?? 0) > 0);
+    const parts = partsTogether(actors, drafts);
+    const recorded = parts.length === 0 ? 0 : recorder.recordTogether(touched, parts, recordedAt);
+    if (parts.length > 0 && recorded === 0) return false;
+    const position = recorded === 0 ? first.shard.nextPosition - 1 : recorded;
 
-    const position = parts.length > 0 ? leader.position : first.shard.nextPosition - 1;
     const results: Appended[] = [];
     for (const [index, actor] of actors.entries()) {
-      const count = drafts[index]?.entry.count ?? 0;
-      const firstSeq = actor.tipSeq + 1;
+      const count = drafts[index]?.count ?? 0;
       actor.tipSeq += count;
       actor.tipStates = states[index] ?? actor.tipStates;
-      const result = { ok: true, seq: actor.tipSeq, firstSeq, count, duplicate: false } as const;
-      results.push({ ...result, shard: actor.shard.index, position });
+      results.push(appended(actor, count, position));
     }
     for (const [index, actor] of actors.entries()) {
-      const isLast = index === actors.length - 1;
-      const write = new Write(
-        actor,
-        [],
-        undefined,
-        undefined,
-        undefined,
-        () => isLast && resolve(results),
-        reject,
-      );
+      const done = index === actors.length - 1 ? () => resolve(results) : () => {};
+      const write = new Write(actor, [], undefined, undefined, undefined, done, reject);
       write.position = position;
       const result = results[index];
       if (result !== undefined) this.#complete(write, result);
@@ -420,99 +327,23 @@ export class Engine {
     return true;
   }
 
-  #answerKeyed(write: Write, known: KeyedResult): boolean {
-    const key = write.options?.key ?? "";
-    if (!sameBytes(known.contentHash, contentHashOf(write))) {
-      throw new WarpError(
-        "KEY_REUSED",
-        `key ${JSON.stringify(key)} was used for something else on this entity`,
-        {
-          entity: write.actor.id,
-          key,
-        },
-      );
-    }
-    if (known.outcome !== undefined) {
-      const rejection: Rejected = JSON.parse(known.outcome);
-      return this.#answer(write, { ...rejection, duplicate: true });
-    }
-    const { firstSeq, count, position } = known;
-    const shard = write.actor.shard.index;
-    return this.#answer(write, {
-      ok: true,
-      seq: firstSeq + count - 1,
-      firstSeq,
-      count,
-      duplicate: true,
-      shard,
-      position,
-    });
-  }
-
-  /** The earlier result under this key; "asked" when the disk has to say and the write comes back. */
-  #findKeyed(write: Write, key: string): KeyedResult | "asked" | undefined {
+  /** Lets the actor wait until the disk has said whether the key is known; then the write comes back. */
+  #askForKey(write: Write, key: string): true {
     const { actor } = write;
-    const bytes = Buffer.byteLength(key);
-    if (bytes < 1 || bytes > limits.callerKeyBytesMax) {
-      const why = `a caller key has 1 to ${limits.callerKeyBytesMax} UTF-8 bytes, this one ${bytes}`;
-      throw new WarpError("INVALID_ARGUMENT", why);
-    }
-    const recent = actor.keyed?.get(key);
-    if (recent !== undefined) return recent;
-    if (actor.number === 0 || write.stored === null) return undefined;
-    if (write.stored !== undefined) return write.stored;
-    if (!actor.shard.keys.mayHave(key, actor.number)) return undefined;
+    const { shard } = actor;
     actor.suspend();
-    const settled = actor.shard.settledPosition;
-    this.#parts.reading
-      .key(actor.shard.index, actor.number, key)
-      .then((found) => {
+    const settled = shard.settledPosition;
+    this.#parts.reading.key(shard.index, actor.number, key).then(
+      (found) => {
         write.stored = found === undefined ? null : { ...found, position: settled };
         actor.resume(() => this.#enter(write));
-      })
-      .catch((thrown) => {
+      },
+      (thrown) => {
         write.reject(toWarpError(thrown, "IO_ERROR"));
         actor.resume();
-      });
-    return "asked";
-  }
-
-  #remember(
-    write: Write,
-    options: WriteOptions,
-    result: Appended | undefined,
-    outcome: string | undefined,
-  ): void {
-    const { actor } = write;
-    if (options.delivery !== undefined && result !== undefined) {
-      actor.shard.deliveries.remember(options.delivery, result);
-    }
-    if (options.key === undefined) return;
-    actor.shard.keys.add(options.key, actor.number);
-    const keyed = actor.keyed ?? new Map<string, KeyedResult>();
-    actor.keyed = keyed;
-    const settled = actor.shard.settledPosition;
-    for (const [key, known] of keyed) {
-      if (known.position > settled) break;
-      keyed.delete(key);
-    }
-    keyed.set(options.key, {
-      contentHash: contentHashOf(write),
-      firstSeq: result?.firstSeq ?? actor.tipSeq + 1,
-      count: result?.count ?? 0,
-      position: write.position,
-      outcome,
-    });
-  }
-
-  /** ms since 1970; read once a turn, and never behind the shard's newest record. */
-  #now(actor: Actor): number {
-    const turn = this.#parts.journal.openTurn.id;
-    if (turn !== this.#clockTurn) {
-      this.#clock = Date.now();
-      this.#clockTurn = turn;
-    }
-    return Math.max(this.#clock, actor.shard.lastRecordedAt);
+      },
+    );
+    return true;
   }
 }
 
@@ -531,25 +362,39 @@ function tryOnce(queued: Queued): boolean {
   }
 }
 
-/** Texts below the length that draft.ts encodes at once are bounded at three bytes a unit. */
-const roundingBytes = 1024 * 1024;
+/** The result of an append of `count` events that the actor's tip has taken in. */
+function appended(actor: Actor, count: number, position: number): Appended {
+  const seq = actor.tipSeq;
+  const shard = actor.shard.index;
+  return { ok: true, seq, firstSeq: seq - count + 1, count, duplicate: false, shard, position };
+}
 
-function partsOf(actors: readonly Actor[], drafts: readonly EventsDraft[]): PartDraft[] {
+function partOf(write: Write, entry: PartDraft["entry"], outcome: string | undefined): PartDraft {
+  const { actor, options } = write;
+  const isNew = actor.number === 0;
+  const key = options?.key;
+  return {
+    number: isNew ? actor.shard.nextNumber : actor.number,
+    firstSeq: actor.tipSeq + 1,
+    id: isNew ? actor.id : undefined,
+    key: key === undefined ? undefined : { text: key, contentHash: contentHashOf(write) },
+    delivery: options?.delivery,
+    outcome,
+    entry,
+  };
+}
+
+function partsTogether(actors: readonly Actor[], drafts: readonly PartDraft["entry"][]): PartDraft[] {
   const parts: PartDraft[] = [];
   let nextNumber = actors[0]?.shard.nextNumber ?? 0;
   for (const [index, actor] of actors.entries()) {
-    const draft = drafts[index];
-    if (draft === undefined || draft.entry.count === 0) continue;
+    const entry = drafts[index];
+    if (entry === undefined || entry.count === 0) continue;
     const isNew = actor.number === 0;
-    parts.push({
-      number: isNew ? nextNumber++ : actor.number,
-      firstSeq: actor.tipSeq + 1,
-      id: isNew ? actor.id : undefined,
-      key: undefined,
-      delivery: undefined,
-      outcome: undefined,
-      entry: draft.entry,
-    });
+    const number = isNew ? nextNumber++ : actor.number;
+    const id = isNew ? actor.id : undefined;
+    const none = { key: undefined, delivery: undefined, outcome: undefined };
+    parts.push({ number, firstSeq: actor.tipSeq + 1, id, ...none, entry });
   }
   return parts;
 }

@@ -28,6 +28,8 @@ export class Write {
   readonly reject: (error: Error) => void;
   /** What the disk said of the caller key; undefined before it was asked, null when the key is new. */
   stored: KeyedResult | null | undefined;
+  /** Of a keyed call, once it was needed. */
+  contentHash: Uint8Array | undefined;
   /** Set when it is appended. */
   result: SendResult | undefined;
   seq = 0;

@@ -44,16 +44,13 @@ export interface PartDraft {
 export const contentHashBytes = 16;
 const deliveryBytes = 24;
 
-/** The most bytes that a record of these parts will need. */
-export function appendRecordBound(parts: readonly PartDraft[]): number {
-  let bytes = recordHeaderBytes;
-  for (const part of parts) {
-    bytes += partHeaderBytes + entryBytesBound(part.entry);
-    if (part.id !== undefined) bytes += 2 + part.id.length * 3;
-    if (part.key !== undefined) bytes += 2 + part.key.text.length * 3 + contentHashBytes;
-    if (part.delivery !== undefined) bytes += deliveryBytes;
-    if (part.outcome !== undefined) bytes += 4 + part.outcome.length * 3;
-  }
+/** The most bytes that a record of this part will need. */
+export function appendRecordBound(part: PartDraft): number {
+  let bytes = recordHeaderBytes + partHeaderBytes + entryBytesBound(part.entry);
+  if (part.id !== undefined) bytes += 2 + part.id.length * 3;
+  if (part.key !== undefined) bytes += 2 + part.key.text.length * 3 + contentHashBytes;
+  if (part.delivery !== undefined) bytes += deliveryBytes;
+  if (part.outcome !== undefined) bytes += 4 + part.outcome.length * 3;
   return bytes;
 }
 
@@ -62,21 +59,19 @@ export function writeRecordHeader(
   out: Bytes,
   at: number,
   end: number,
-  record: {
-    readonly shard: number;
-    readonly epoch: number;
-    readonly position: number;
-    readonly parts: number;
-  },
+  shard: number,
+  epoch: number,
+  position: number,
+  parts: number,
 ): void {
   const { buffer, view } = out;
   view.setUint32(at + recordOffset.length, end - at, true);
   buffer[at + recordOffset.kind] = recordKind.append;
   buffer[at + recordOffset.flags] = 0;
-  view.setUint16(at + recordOffset.shard, record.shard, true);
-  view.setUint32(at + recordOffset.epoch, record.epoch, true);
-  view.setUint32(at + recordOffset.parts, record.parts, true);
-  view.setFloat64(at + recordOffset.position, record.position, true);
+  view.setUint16(at + recordOffset.shard, shard, true);
+  view.setUint32(at + recordOffset.epoch, epoch, true);
+  view.setUint32(at + recordOffset.parts, parts, true);
+  view.setFloat64(at + recordOffset.position, position, true);
 }
 
 /** Writes a part at `at` and returns the offset behind it. */

@@ -111,11 +111,16 @@ export function resolveSettings(given: StorageSettings): ResolvedSettings {
     recordBytesMax: Math.min(limits.recordBytesMax, Math.floor(blockBytesMax / 2)),
     settleBytes: within("settle.bytes", settle.bytes ?? settleDefault, 1, tailBytes / 2),
     settleDelayMs: within("settle.delayMs", settle.delayMs ?? limits.settleDelayMs, 0, 3_600_000),
-    writers: within("writers", given.writers ?? Math.max(1, Math.floor(availableParallelism() / 2)), 1, 32),
+    writers: within("writers", given.writers ?? defaultWriters(), 1, 32),
     freeze: given.freeze ?? process.env.NODE_ENV === "test",
     create: given.create ?? true,
     logger: given.logger ?? jsonLogger(),
   };
+}
+
+/** Shard writer Workers of this machine. */
+export function defaultWriters(): number {
+  return Math.max(1, Math.floor(availableParallelism() / 2));
 }
 
 function within(name: string, value: number, low: number, high: number): number {

@@ -17,6 +17,12 @@ import type { JournalWorkerStart } from "./journal-worker.ts";
 import type { SegmentsOptions } from "./segments.ts";
 import type { Tail } from "./tail.ts";
 
+/**
+ * With many callers in a closed loop, a turn is sent when half of them have come back, so that the disk works on one
+ * half while the main thread works on the other. Below this many, a whole turn is gathered.
+ */
+const eagerMin = 64;
+
 /** Passes over the microtasks that must add nothing before a turn is sent. */
 const quietPasses = 6;
 
@@ -53,6 +59,9 @@ export class Journal<Completion> {
   readonly #waiting: Turn<Completion>[] = [];
   #inFlight: Turn<Completion> | undefined;
   #scheduled = false;
+  #lastSize = 0;
+  /** An idle journal is sent a turn of this many completions at once. */
+  #eagerAt = eagerMin;
   #segmentCount: number;
   #creating: Promise<void> | undefined;
   #failed: WarpError | undefined;
@@ -115,8 +124,11 @@ export class Journal<Completion> {
 
   /** Adds something to complete when the open turn is durable, and sees to it that it is sent. */
   complete(completion: Completion): void {
-    this.#open.completions.push(completion);
-    if (this.#inFlight === undefined) this.#schedule();
+    const { completions } = this.#open;
+    completions.push(completion);
+    if (this.#inFlight !== undefined) return;
+    if (completions.length >= this.#eagerAt && this.#waiting.length === 0) this.#send();
+    else this.#schedule();
   }
 
   get retiredUse(): number {
@@ -184,6 +196,8 @@ export class Journal<Completion> {
     const turn = this.#waiting.shift();
     if (turn === undefined) return;
     this.#inFlight = turn;
+    this.#eagerAt = Math.max(eagerMin, (this.#lastSize + turn.completions.length) / 2);
+    this.#lastSize = turn.completions.length;
     if (turn.ranges.length === 0) {
       // Only results that waited for an earlier turn, which is durable by now.
       this.#finish(turn);

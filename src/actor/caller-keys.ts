@@ -1,0 +1,101 @@
+/**
+ * Caller keys: a call under a key takes effect once for as long as its entity lives.
+ *
+ * Results that are not settled are kept with the actor; a filter says which of the others are worth asking the disk
+ * for. The same key with other content is an error, never a silent second meaning.
+ */
+
+import { encodeData } from "../aggregate/json-data.ts";
+import { contentHashBytes } from "../core/append-record.ts";
+import { WarpError } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
+import type { Actor, KeyedResult } from "./actor.ts";
+import { timeOf } from "./draft.ts";
+import type { Appended, Rejected, SendResult } from "./results.ts";
+import type { Write } from "./write.ts";
+
+/** The earlier result under this key, undefined when it is new, or "ask" when only the disk can say. */
+export function findKeyed(write: Write, key: string): KeyedResult | "ask" | undefined {
+  const { actor } = write;
+  requireKey(key);
+  const recent = actor.keyed?.get(key);
+  if (recent !== undefined) return recent;
+  if (actor.number === 0 || write.stored === null) return undefined;
+  if (write.stored !== undefined) return write.stored;
+  return actor.shard.keys.mayHave(key, actor.number) ? "ask" : undefined;
+}
+
+/** What a repeat of a keyed call is told. Errors: KEY_REUSED when it is not a repeat. */
+export function repeatedResult(write: Write, key: string, known: KeyedResult): SendResult {
+  const { actor } = write;
+  if (Buffer.compare(known.contentHash, contentHashOf(write)) !== 0) {
+    throw new WarpError(
+      "KEY_REUSED",
+      `key ${JSON.stringify(key)} was used for something else on this entity`,
+      {
+        entity: actor.id,
+        key,
+      },
+    );
+  }
+  if (known.outcome !== undefined) {
+    const rejection: Rejected = JSON.parse(known.outcome);
+    return { ...rejection, duplicate: true };
+  }
+  const { firstSeq, count, position } = known;
+  const seq = firstSeq + count - 1;
+  return { ok: true, seq, firstSeq, count, duplicate: true, shard: actor.shard.index, position };
+}
+
+/** Keeps the result of a keyed call; forgets those of the actor that are settled by now. */
+export function rememberKeyed(
+  write: Write,
+  key: string,
+  result: Appended | undefined,
+  outcome: string | undefined,
+): void {
+  const { actor } = write;
+  actor.shard.keys.add(key, actor.number);
+  const keyed = actor.keyed ?? new Map<string, KeyedResult>();
+  actor.keyed = keyed;
+  forgetSettled(actor, keyed);
+  keyed.set(key, {
+    contentHash: contentHashOf(write),
+    firstSeq: result?.firstSeq ?? actor.tipSeq + 1,
+    count: result?.count ?? 0,
+    position: write.position,
+    outcome,
+  });
+}
+
+/** SHA-256 of the events or the command of a call, cut to 16 bytes. */
+export function contentHashOf(write: Write): Uint8Array {
+  if (write.contentHash !== undefined) return write.contentHash;
+  const hasher = new Bun.CryptoHasher("sha256");
+  if (write.command === undefined) {
+    const events = write.events ?? [];
+    for (const { type, occurredAt } of events) {
+      hasher.update(`${JSON.stringify(type)}@${occurredAt === undefined ? "" : timeOf(occurredAt)}`);
+    }
+    hasher.update(encodeData(events.map((event) => event.data)));
+  } else {
+    hasher.update(`${JSON.stringify(write.command)}!`);
+    hasher.update(encodeData([write.input ?? null]));
+  }
+  write.contentHash = hasher.digest().subarray(0, contentHashBytes);
+  return write.contentHash;
+}
+
+function requireKey(key: string): void {
+  const bytes = typeof key === "string" && key.isWellFormed() ? Buffer.byteLength(key) : 0;
+  if (bytes >= 1 && bytes <= limits.callerKeyBytesMax) return;
+  const why = `a caller key is a text of 1 to ${limits.callerKeyBytesMax} UTF-8 bytes`;
+  throw new WarpError("INVALID_ARGUMENT", why, { bytes });
+}
+
+function forgetSettled(actor: Actor, keyed: Map<string, KeyedResult>): void {
+  for (const [key, known] of keyed) {
+    if (known.position > actor.shard.settledPosition) return;
+    keyed.delete(key);
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * Writing records into the tail: what gives an append its position, and a new entity its number.
+ *
+ * Either the whole record is in the open turn and every actor it touches knows of it, or nothing has changed.
+ */
+import {
+  appendRecordBound,
+  entryOfPart,
+  type PartDraft,
+  writePart,
+  writeRecordHeader,
+} from "../core/append-record.ts";
+import { WarpError } from "../core/errors.ts";
+import { recordHeaderBytes } from "../core/record.ts";
+import type { Journal } from "../journal/journal.ts";
+import type { Tail } from "../journal/tail.ts";
+import type { Actor } from "./actor.ts";
+import type { ShardState } from "./shard-state.ts";
+import type { Write } from "./write.ts";
+
+export interface RecorderParts {
+  readonly journal: Journal<Write>;
+  readonly tails: readonly Tail[];
+  /** One record, all parts, bytes. */
+  readonly recordBytesMax: number;
+}
+
+/** Short texts are bounded at three bytes a unit; this is the most that can be too much. */
+const slackBytes = 1024 * 1024;
+
+export class Recorder {
+  readonly #parts: RecorderParts;
+  #clock = 0;
+  #clockTurn = 0;
+
+  constructor(parts: RecorderParts) {
+    this.#parts = parts;
+  }
+
+  /** ms since 1970; read once a turn, and never behind the shard's newest record. */
+  now(shard: ShardState): number {
+    const turn = this.#parts.journal.openTurn.id;
+    if (turn !== this.#clockTurn) {
+      this.#clock = Date.now();
+      this.#clockTurn = turn;
+    }
+    return Math.max(this.#clock, shard.lastRecordedAt);
+  }
+
+  /** Records one part. Returns its position, or 0 when the tail is full. Errors: EVENT_TOO_LARGE. */
+  record(actor: Actor, part: PartDraft, recordedAt: number): number {
+    const { shard } = actor;
+    const tail = this.#parts.tails[shard.writer];
+    const at = this.#reserve(shard, appendRecordBound(part));
+    if (at < 0 || tail === undefined) return 0;
+    const partAt = at + recordHeaderBytes;
+    const end = writePart(tail.bytes, partAt, part, recordedAt, shard.nextPosition);
+    this.#note(tail, actor, part, partAt);
+    return this.#finish(tail, shard, at, end, 1, recordedAt);
+  }
+
+  /** Records the parts of several actors of one shard as one record. As {@link record}. */
+  recordTogether(actors: readonly Actor[], parts: readonly PartDraft[], recordedAt: number): number {
+    const shard = actors[0]?.shard;
+    const tail = shard && this.#parts.tails[shard.writer];
+    if (shard === undefined || tail === undefined) return 0;
+    let bound = 0;
+    for (const part of parts) bound += appendRecordBound(part);
+    const at = this.#reserve(shard, bound);
+    if (at < 0) return 0;
+    let end = at + recordHeaderBytes;
+    for (const [index, part] of parts.entries()) {
+      const actor = actors[index];
+      const partAt = end;
+      end = writePart(tail.bytes, partAt, part, recordedAt, shard.nextPosition);
+      if (actor !== undefined) this.#note(tail, actor, part, partAt);
+    }
+    return this.#finish(tail, shard, at, end, parts.length, recordedAt);
+  }
+
+  #reserve(shard: ShardState, bound: number): number {
+    const { journal, recordBytesMax } = this.#parts;
+    if (bound > recordBytesMax + slackBytes) {
+      const why = `an append takes at most ${recordBytesMax} bytes`;
+      throw new WarpError("EVENT_TOO_LARGE", why, { limit: "recordBytesMax", bytes: bound });
+    }
+    return journal.reserve(shard.writer, bound);
+  }
+
+  #note(tail: Tail, actor: Actor, part: PartDraft, partAt: number): void {
+    const { shard } = actor;
+    const position = shard.nextPosition;
+    actor.tailRow = tail.index.add(entryOfPart(tail.bytes, partAt), part.firstSeq, position, actor.tailRow);
+    actor.tipPosition = position;
+    if (actor.number !== 0) return;
+    actor.number = shard.nextNumber++;
+    shard.ids.add(actor.id);
+  }
+
+  #finish(tail: Tail, shard: ShardState, at: number, end: number, parts: number, recordedAt: number): number {
+    const position = shard.nextPosition++;
+    writeRecordHeader(tail.bytes, at, end, shard.index, shard.epoch, position, parts);
+    this.#parts.journal.commit(shard.writer, at, end);
+    shard.lastRecordedAt = recordedAt;
+    return position;
+  }
+}
