@@ -5,13 +5,13 @@
  * - The first SIGINT or SIGTERM asks the verb to stop; a second one ends the process at once.
  */
 import { Command, CommanderError } from "commander";
+import manifest from "../../package.json" with { type: "json" };
 import { describeFailure, type ExitCode, exitCode, NotFoundError, UsageError } from "./exit.ts";
 import { cliLogger } from "./log.ts";
 import { openLocalTarget } from "./local-target.ts";
 import { Output, OutputClosed } from "./output.ts";
 import type { Verb, VerbContext } from "./verb.ts";
 import { verbs } from "./verbs.ts";
-import { version } from "./verbs/version.ts";
 
 const exitCodesHelp = `
 Exit status:
@@ -50,7 +50,7 @@ export async function runCommand(args: readonly string[]): Promise<ExitCode> {
 function createProgram(context: VerbContext, onEnd: (code: ExitCode) => void): Command {
   const program = new Command("warp")
     .description("Warp, an entity-native storage engine")
-    .version(version, "--version", "print the version")
+    .version(manifest.version, "--version", "print the version")
     .addHelpText("after", exitCodesHelp);
   for (const verb of verbs) addVerb(program, verb, context, onEnd);
   for (const command of [program, ...program.commands]) {
