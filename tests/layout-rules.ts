@@ -30,7 +30,8 @@ export const importTable: Readonly<Record<string, readonly string[] | "anything"
   backup: atAndBelowActor,
   cluster: atAndBelowActor,
   // The network layer declares the interface of the engine that it needs; it does not know the engine.
-  net: ["core"],
+  // What event data may be is one rule on both sides of the wire, so that much of `aggregate` is shared.
+  net: ["core", "aggregate/json-data"],
   client: ["core", "net/protocol"],
   cli: "anything",
 };

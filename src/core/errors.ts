@@ -34,6 +34,10 @@ export const errorCodes = {
   APPLICATION_INVALID: "fix",
   ABORTED: "retry",
   TIMEOUT: "retry",
+  PROTOCOL_ERROR: "fix",
+  UNSUPPORTED: "fix",
+  UNAUTHORIZED: "fix",
+  DISCONNECTED: "retry",
 } as const satisfies Record<string, "retry" | "fix" | "stop">;
 
 export type ErrorCode = keyof typeof errorCodes;

@@ -72,6 +72,30 @@ export const limits = {
   residentBytes: 512 * miB,
   /** Default of `snapshotEvery`, in events. */
   snapshotEvery: 500,
+  /** One frame of the network protocol, without its length. */
+  frameBytesMax: 10 * miB,
+  /** Connections of a server. */
+  connectionsMax: 20_000,
+  /** Requests of one connection that are not answered yet; it is not read beyond. */
+  connectionRequestsMax: 4096,
+  /** Pages of history or listings that one connection has under way. */
+  connectionPagesMax: 8,
+  /** Replies that a connection has not read; no more of its requests are read beyond. */
+  connectionOutputBytes: 1 * miB,
+  /** Buffers of all connections together. */
+  networkBytesMax: 256 * miB,
+  /** Events in one page of history that is sent. */
+  eventsPage: 1000,
+  /** From connecting to a complete hello. */
+  handshakeMs: 10_000,
+  /** From the first byte of a frame to its last; and for a peer that reads nothing while replies wait. */
+  stallMs: 30_000,
+  /** A connection that is silent for this long is closed. */
+  idleMs: 120_000,
+  /** Requests that a client holds, sent or waiting. */
+  clientRequestsMax: 100_000,
+  /** A client begins a new delivery session after this. */
+  clientSessionMs: 6 * 60 * 60 * 1000,
 } as const;
 
 assert(limits.eventBytesMax < limits.recordBytesMax, "an event fits in a record");
@@ -80,4 +104,11 @@ assert(limits.blockBytesMax + 2 * limits.sectorBytes < limits.segmentBytes, "a b
 assert(limits.blockBytesMax * 2 <= limits.arenaBytes, "a block can be in flight while another gathers");
 assert(limits.settleBytes * 2 <= limits.arenaBytes, "settling starts before the tail is full");
 assert(limits.arenaBytes * 2 <= limits.segmentBytes * limits.segmentsMax, "the ring outlasts the tail");
+assert(limits.recordBytesMax + miB <= limits.frameBytesMax, "the largest append fits in a frame");
+assert(
+  limits.frameBytesMax * 4 <= limits.networkBytesMax,
+  "a few large frames do not exhaust the network's memory",
+);
+assert(limits.connectionRequestsMax <= limits.deliveryWindow, "what is unanswered is remembered");
+assert(limits.clientSessionMs * 2 <= limits.deliveryTtlMs, "a session ends long before it is forgotten");
 assert(limits.appendTypesMax < 256, "a type index is one byte");
