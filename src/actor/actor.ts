@@ -10,7 +10,8 @@ import { WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import type { ShardState } from "./shard-state.ts";
 
-export type States = readonly unknown[];
+/** The states of all aggregates, as folding.ts keeps them. */
+export type States = unknown;
 
 /** The result of a keyed call that is not settled yet. */
 export interface KeyedResult {

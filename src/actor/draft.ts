@@ -102,7 +102,7 @@ function knownType(folding: Folding, name: string): KnownType {
   const problem = eventTypeProblem(name);
   if (problem !== undefined)
     throw new WarpError("INVALID_EVENT", `the event type ${problem}`, { type: name });
-  const ref = { name, nameBytes: Buffer.byteLength(name), version };
+  const ref = { name, utf8: Buffer.from(name), version };
   const made = { ref, alone: [ref] };
   if (knownTypes.size >= knownTypesMax) knownTypes.clear();
   knownTypes.set(name, made);

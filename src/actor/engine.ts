@@ -209,14 +209,15 @@ export class Engine {
 
   #decide(write: Write, name: string): boolean {
     const { actor } = write;
-    const command = this.#parts.folding.command(name);
+    const { folding } = this.#parts;
+    const command = folding.command(name);
     if (command === undefined) {
       throw new WarpError(
         "UNKNOWN_COMMAND",
         `no aggregate of this context has a command ${JSON.stringify(name)}`,
       );
     }
-    const decision = command.decide(actor.tipStates[command.index], write.input, actor.id);
+    const decision = command.decide(folding.stateOf(actor.tipStates, command.index), write.input, actor.id);
     if (!(decision instanceof Rejection)) return this.#appendEvents(write, decision);
     const { code, details } = decision;
     const seq = actor.tipSeq;

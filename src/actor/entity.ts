@@ -72,7 +72,7 @@ export class Entity {
       this.#actor = again;
     }
     this.#actor.isRecent = true;
-    return this.#actor.committedStates[this.#parts.folding.slotOf(aggregate)];
+    return this.#parts.folding.stateOf(this.#actor.committedStates, this.#parts.folding.slotOf(aggregate));
   }
 
   /** The committed state, loaded if need be; the initial state for an entity without events. */
@@ -80,7 +80,7 @@ export class Entity {
   read(aggregate?: string): Promise<unknown>;
   async read(aggregate?: Aggregate | string): Promise<unknown> {
     const slot = this.#parts.folding.slotOf(aggregate);
-    return (await this.#load()).committedStates[slot];
+    return this.#parts.folding.stateOf((await this.#load()).committedStates, slot);
   }
 
   /** The newest durable seq; 0 for an entity without events. */
@@ -92,7 +92,7 @@ export class Entity {
   async snapshot(aggregate?: Aggregate | string): Promise<{ seq: number; state: unknown }> {
     const slot = this.#parts.folding.slotOf(aggregate);
     const actor = await this.#load();
-    return { seq: actor.committedSeq, state: actor.committedStates[slot] };
+    return { seq: actor.committedSeq, state: this.#parts.folding.stateOf(actor.committedStates, slot) };
   }
 
   /** The state as it was after an event, at a time, or by what had happened at a time. */
@@ -102,7 +102,7 @@ export class Entity {
     const { folding, history } = this.#parts;
     const slot = folding.slotOf(aggregate);
     const states: States = await statesAt(history, await this.#load(), moment);
-    return states[slot];
+    return folding.stateOf(states, slot);
   }
 
   /** The durable events, in the newest version of their types. */

@@ -68,7 +68,7 @@ export async function* readEvents(
 /** The states of all aggregates as they were at a moment. */
 export async function statesAt(parts: HistoryParts, actor: Actor, moment: Moment): Promise<States> {
   const { folding } = parts;
-  const nothingCovered = new Array<number>(folding.initialStates().length).fill(0);
+  const nothingCovered = new Array<number>(folding.snapshotVersions.length).fill(0);
   let states = folding.initialStates();
   const to = "seq" in moment ? wholeNumber(moment.seq, "seq") : actor.committedSeq;
   for await (const event of readEvents(parts, actor, { to })) {

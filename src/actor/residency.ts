@@ -125,12 +125,12 @@ export class Residency {
     const found = await reading.load(shard.index, actor.id, folding.snapshotVersions);
     if (found === undefined) return;
     let states: States = folding.initialStates();
-    const covered: number[] = new Array(states.length).fill(0);
+    const covered: number[] = new Array(folding.snapshotVersions.length).fill(0);
     let stateBytes = 0;
     for (const snapshot of found.snapshots) {
       const index = folding.indexOf(snapshot.aggregate);
       if (index === undefined) continue;
-      states = states.with(index, folding.decodeState(snapshot.state));
+      states = folding.withState(states, index, folding.decodeState(snapshot.state));
       covered[index] = snapshot.seq;
       stateBytes += snapshot.state.length;
     }

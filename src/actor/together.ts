@@ -32,7 +32,7 @@ export class Participant {
   state<A extends Aggregate>(aggregate: A): StateOf<A>;
   state(aggregate?: string): unknown;
   state(aggregate?: Aggregate | string): unknown {
-    return this.#actor.tipStates[this.#folding.slotOf(aggregate)];
+    return this.#folding.stateOf(this.#actor.tipStates, this.#folding.slotOf(aggregate));
   }
 
   append(...events: readonly NewEvent[]): void {

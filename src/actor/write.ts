@@ -15,8 +15,6 @@ export interface WriteOptions {
   readonly delivery?: Delivery;
 }
 
-const noStates: States = [];
-
 export class Write {
   actor: Actor;
   /** Events to append, or undefined for a command. */
@@ -33,7 +31,7 @@ export class Write {
   /** Set when it is appended. */
   result: SendResult | undefined;
   seq = 0;
-  states: States = noStates;
+  states: States;
   position = 0;
 
   /** Either `events` or `command` with its `input`. */

@@ -11,7 +11,7 @@ console.log(`seed ${seed}`);
 /** What a reader gets for this data, through a real entry. */
 function stored(values: readonly unknown[]): unknown[] {
   const data = encodeData(values);
-  const types = [{ name: "E", nameBytes: 1, version: 1 }];
+  const types = [{ name: "E", utf8: Buffer.from("E"), version: 1 }];
   const isMsgpack = typeof data !== "string";
   const draft = { count: values.length, types, typeIndexes: undefined, occurred: undefined, data, isMsgpack };
   const bytes = bytesOf(new ArrayBuffer(entryBytesBound(draft)));
@@ -77,7 +77,7 @@ describe("data that msgpack holds", () => {
 
   test("bytes come back as a copy and not as a view of the memory that was read", () => {
     const data = encodeData([new Uint8Array([7])]);
-    const types = [{ name: "E", nameBytes: 1, version: 1 }];
+    const types = [{ name: "E", utf8: Buffer.from("E"), version: 1 }];
     const draft = { count: 1, types, typeIndexes: undefined, occurred: undefined, data, isMsgpack: true };
     const bytes = bytesOf(new SharedArrayBuffer(entryBytesBound(draft)));
     writeEntry(bytes, 0, draft, 1, 1);

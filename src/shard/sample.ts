@@ -7,9 +7,10 @@
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { appendRecordBound, type PartDraft, writeAppendRecord } from "../core/append-record.ts";
+import { appendRecordBound, type PartDraft, writePart, writeRecordHeader } from "../core/append-record.ts";
 import { type Bytes, bytesOf, type EntryDraft } from "../core/entry.ts";
 import { assert } from "../core/errors.ts";
+import { recordHeaderBytes } from "../core/record.ts";
 import type { ShardWorkerOptions, SnapshotDraft, ToWriter } from "./messages.ts";
 
 /** mulberry32: 32 bits of state are enough for tests. Returns values in [0, 1). */
@@ -64,7 +65,7 @@ export interface SampleEntity {
   }[];
 }
 
-const sampleTypes = [{ name: "Credited", nameBytes: 8, version: 1 }] as const;
+const sampleTypes = [{ name: "Credited", utf8: Buffer.from("Credited"), version: 1 }] as const;
 
 export class SampleTail {
   readonly memory: SharedArrayBuffer;
@@ -115,8 +116,11 @@ export class SampleTail {
     const parts = entities.map((entity) => this.#part(entity, data, withKey));
     if (this.#at + appendRecordBound(parts) > this.memory.byteLength) this.#at = 0;
     assert(this.#at + appendRecordBound(parts) <= this.memory.byteLength, "the sample fits in its tail");
-    const record = { shard, epoch: 1, position, recordedAt: this.#time, parts };
-    this.#at = writeAppendRecord(this.#bytes, this.#at, record, () => undefined);
+    const at = this.#at;
+    let end = at + recordHeaderBytes;
+    for (const part of parts) end = writePart(this.#bytes, end, part, this.#time, position);
+    writeRecordHeader(this.#bytes, at, end, { shard, epoch: 1, position, parts: parts.length });
+    this.#at = end;
     for (const entity of entities) {
       entity.events.push(...data);
       for (const _ of data) entity.positions.push(position);
