@@ -162,13 +162,14 @@ async function readHead(pieces: AsyncGenerator<Buffer>): Promise<Buffer> {
 
 /** The pieces up to the signal, which also ends the waiting for a piece that does not come. */
 async function* until(signal: AbortSignal, pieces: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
-  const aborted = new Promise<{ done: true; value: undefined }>((resolve) => {
-    const end = () => resolve({ done: true, value: undefined });
-    if (signal.aborted) end();
-    else signal.addEventListener("abort", end, { once: true });
-  });
+  let stop: () => void = () => undefined;
+  signal.addEventListener("abort", () => stop(), { once: true });
   while (!signal.aborted) {
-    const piece = await Promise.race([pieces.next(), aborted]);
+    // Not Promise.race with one promise for the signal: that would hold on to every piece until the end.
+    const piece = await new Promise<IteratorResult<Buffer, unknown>>((resolve, reject) => {
+      stop = () => resolve({ done: true, value: undefined });
+      pieces.next().then(resolve, reject);
+    });
     if (piece.done === true) return;
     yield piece.value;
   }

@@ -1,0 +1,169 @@
+import { describe, expect, test } from "bun:test";
+import type { NewEvent } from "../../../core/event.ts";
+import type { AppendOutcome } from "../../target.ts";
+import { type ImportOptions, importRows, type Progress } from "./import-rows.ts";
+import type { Source } from "./source.ts";
+
+/** The far end of the interface: remembers what came, by entity and key, and adds nothing twice. */
+class RememberingTarget {
+  readonly events = new Map<string, NewEvent[]>();
+  private readonly keys = new Map<string, AppendOutcome>();
+
+  async append(entity: string, events: readonly NewEvent[], { key = "" } = {}): Promise<AppendOutcome> {
+    const known = this.keys.get(`${key} ${entity}`);
+    if (known !== undefined) return { ...known, duplicate: true } as AppendOutcome;
+    const all = this.events.get(entity) ?? [];
+    this.events.set(entity, all);
+    const firstSeq = all.length + 1;
+    all.push(...events);
+    const outcome = { ok: true as const, seq: all.length, firstSeq, count: events.length, duplicate: false };
+    this.keys.set(`${key} ${entity}`, outcome);
+    return outcome;
+  }
+}
+
+function sourceOf(pieces: () => AsyncGenerator<Buffer>, name = "-"): Source {
+  return {
+    name,
+    identity: undefined,
+    bytesTotal: undefined,
+    bytesRead: 0,
+    pieces,
+    close: async () => undefined,
+  };
+}
+
+async function* inPieces(text: string): AsyncGenerator<Buffer> {
+  const bytes = Buffer.from(text);
+  for (let at = 0; at < bytes.length; at += 1000) yield bytes.subarray(at, at + 1000);
+}
+
+function optionsFor(
+  source: Source,
+  target: ImportOptions["target"],
+  more: Partial<ImportOptions> = {},
+): ImportOptions {
+  return {
+    source,
+    target,
+    name: "test",
+    format: { format: undefined, delimiter: undefined, numbers: [], booleans: [] },
+    mapping: {
+      entity: "id",
+      type: { name: "T" },
+      occurred: undefined,
+      occurredUnit: undefined,
+      fields: undefined,
+    },
+    skipInvalid: false,
+    signal: new AbortController().signal,
+    onSkipped: () => undefined,
+    onProgress: () => undefined,
+    ...more,
+  };
+}
+
+const rowsOf = (count: number) => Array.from({ length: count }, (_, n) => ({ id: `e${n % 7}`, n }));
+
+describe("an import", () => {
+  test("brings the same events from an array and from lines, with a byte order mark or without", async () => {
+    const rows = rowsOf(5000);
+    const texts = [
+      JSON.stringify(rows),
+      `\ufeff${JSON.stringify(rows, undefined, 2)}`,
+      rows.map((row) => JSON.stringify(row)).join("\n"),
+      `\ufeff${rows.map((row) => `${JSON.stringify(row)}\r\n`).join("")}`,
+    ];
+    for (const text of texts) {
+      const target = new RememberingTarget();
+      const summary = await importRows(
+        optionsFor(
+          sourceOf(() => inPieces(text)),
+          target,
+        ),
+      );
+      expect(summary).toEqual({
+        rows: 5000,
+        events: 5000,
+        alreadyThere: 0,
+        entitiesNew: 7,
+        skipped: 0,
+        interrupted: false,
+      });
+      for (const [entity, events] of target.events) {
+        expect(events.map(({ data }) => data)).toEqual(rows.filter(({ id }) => id === entity));
+      }
+    }
+  });
+
+  test("of the whole chunks before damage is kept, and the rest is added when the damage is mended", async () => {
+    const whole = JSON.stringify(rowsOf(5000));
+    const target = new RememberingTarget();
+    const cut = importRows(
+      optionsFor(
+        sourceOf(() => inPieces(whole.slice(0, -10))),
+        target,
+      ),
+    );
+    expect(cut).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      details: { imported: 4000, alreadyThere: 0 },
+    });
+    await cut.catch(() => undefined);
+    const mended = await importRows(
+      optionsFor(
+        sourceOf(() => inPieces(whole)),
+        target,
+      ),
+    );
+    expect(mended).toMatchObject({ events: 1000, alreadyThere: 4000 });
+  });
+
+  test("of nothing has no rows", async () => {
+    const summary = await importRows(
+      optionsFor(
+        sourceOf(() => inPieces("  "), "a.ndjson"),
+        new RememberingTarget(),
+      ),
+    );
+    expect(summary).toMatchObject({ rows: 0, events: 0 });
+  });
+
+  test("ends when it is interrupted while it waits for input, after what it has begun", async () => {
+    const interrupt = new AbortController();
+    const target = new RememberingTarget();
+    const text = rowsOf(5000).map((row) => `${JSON.stringify(row)}\n`);
+    async function* endless(): AsyncGenerator<Buffer> {
+      yield Buffer.from(text.join(""));
+      await new Promise(() => undefined);
+    }
+    const onProgress = ({ rows }: Progress) => {
+      if (rows === 5000) interrupt.abort();
+    };
+    const summary = await importRows(
+      optionsFor(sourceOf(endless), target, { signal: interrupt.signal, onProgress }),
+    );
+    expect(summary).toMatchObject({ rows: 5000, events: 4000, interrupted: true });
+  });
+
+  test("needs no more memory for a long input than for a short one", async () => {
+    const block = Buffer.from(`${JSON.stringify({ id: "a", text: "x".repeat(8000) })}\n`.repeat(32));
+    const blocks = 2000;
+    async function* long(): AsyncGenerator<Buffer> {
+      for (let i = 0; i < blocks; i++) yield Buffer.from(block);
+    }
+    const target: ImportOptions["target"] = {
+      append: async (_entity, events) => ({
+        ok: true,
+        seq: events.length,
+        firstSeq: 1,
+        count: events.length,
+        duplicate: false,
+      }),
+    };
+    const before = process.memoryUsage.rss();
+    const summary = await importRows(optionsFor(sourceOf(long), target));
+    expect(summary.events).toBe(blocks * 32);
+    expect(process.memoryUsage.rss() - before).toBeLessThan((blocks * block.length) / 2);
+  });
+});
