@@ -114,12 +114,14 @@ export class SampleTail {
     this.#positions.set(shard, position);
     this.#time += 1;
     const parts = entities.map((entity) => this.#part(entity, data, withKey));
-    if (this.#at + appendRecordBound(parts) > this.memory.byteLength) this.#at = 0;
-    assert(this.#at + appendRecordBound(parts) <= this.memory.byteLength, "the sample fits in its tail");
+    let bound = 0;
+    for (const part of parts) bound += appendRecordBound(part);
+    if (this.#at + bound > this.memory.byteLength) this.#at = 0;
+    assert(this.#at + bound <= this.memory.byteLength, "the sample fits in its tail");
     const at = this.#at;
     let end = at + recordHeaderBytes;
     for (const part of parts) end = writePart(this.#bytes, end, part, this.#time, position);
-    writeRecordHeader(this.#bytes, at, end, { shard, epoch: 1, position, parts: parts.length });
+    writeRecordHeader(this.#bytes, at, end, shard, 1, position, parts.length);
     this.#at = end;
     for (const entity of entities) {
       entity.events.push(...data);
