@@ -36,6 +36,8 @@ export interface Pressure {
 export class Warp {
   readonly context: string;
   readonly shards: number;
+  /** Id of the node that made the directory. */
+  readonly node: string;
   /** New after every restore. */
   readonly incarnation: string;
   /** Resolves with the reason when the engine fails; a closed context never resolves it. */
@@ -46,6 +48,7 @@ export class Warp {
   constructor(parts: WarpParts) {
     this.context = parts.identity.context;
     this.shards = parts.identity.shards;
+    this.node = parts.identity.nodeId;
     this.incarnation = parts.identity.incarnation;
     this.failed = parts.failed;
     this.#parts = parts;
