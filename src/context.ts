@@ -66,14 +66,35 @@ async function open(directory: DataDirectory, settings: ResolvedSettings, foldin
 
   const failure = new Failure();
   const storage = await openShards(directory, settings, keyring, folding, failure);
+  try {
+    return await serve({ directory, settings, folding, keyring, failure, storage });
+  } catch (thrown) {
+    await Promise.all(storage.settlings.map((settling) => settling.close()));
+    throw thrown;
+  }
+}
+
+/** Recovers what the journal holds and starts everything that stands on the shards. */
+async function serve(opened: {
+  readonly directory: DataDirectory;
+  readonly settings: ResolvedSettings;
+  readonly folding: Folding;
+  readonly keyring: Keyring;
+  readonly failure: Failure;
+  readonly storage: Storage;
+}): Promise<Warp> {
+  const { directory, settings, folding, keyring, failure, storage } = opened;
+  const { identity } = directory;
+  const journalDir = join(directory.path, "journal");
   const { tails, settlings, shards, workerOptions } = storage;
-  const recovery = await recover({
-    replay: { directory: journalDir, context: identity.context, keyOf: (period) => keyring.keyOf(period) },
-    tails,
-    settlings,
-    shards,
-    named: storage.named,
-  });
+  const replay = {
+    directory: journalDir,
+    context: identity.context,
+    keyOf: (period: number) => keyring.keyOf(period),
+  };
+  const recovering = recover({ replay, tails, settlings, shards, named: storage.named });
+  const recovery = await Promise.race([recovering, failure.happened]);
+  if (recovery instanceof WarpError) throw recovery;
   failure.throwIfFailed();
   report(recovery, settings);
 
@@ -274,7 +295,10 @@ async function openShards(
     return settling.open({ type: "open", options: { ...workerOptions, shards: own }, tail });
   });
   const answers = await Promise.race([Promise.all(openings), failure.happened]);
-  if (answers instanceof WarpError) throw answers;
+  if (answers instanceof WarpError) {
+    await Promise.all(storage.settlings.map((settling) => settling.close()));
+    throw answers;
+  }
   opened.push(...answers.flat().sort((a, b) => a.shard - b.shard));
   for (const one of opened) {
     const shard = new ShardState({

@@ -80,17 +80,51 @@ export class Engine {
     decide: (actors: readonly Actor[]) => readonly (readonly NewEvent[])[],
   ): Promise<Appended[]> {
     return new Promise((resolve, reject) => {
+      let present = actors;
       const attempt = (): void => {
-        const waiting = actors.find((actor) => actor.isWaiting);
+        const failed = present.find((actor) => actor.loadFailure !== undefined);
+        if (failed?.loadFailure !== undefined) throw failed.loadFailure;
+        present = this.#present(present);
+        const waiting = present.find((actor) => actor.isWaiting);
         if (waiting !== undefined) {
           waiting.whenReady(() => guard(reject, attempt));
           return;
         }
-        const queued = { attempt: () => this.#performTogether(actors, decide, resolve, reject), reject };
+        const ready = present;
+        const queued = {
+          attempt: () => this.#retryTogether(ready, attempt, decide, resolve, reject),
+          reject,
+        };
         if (this.#spaceQueue.length > 0 || !tryOnce(queued)) this.#spaceQueue.push(queued);
       };
       guard(reject, attempt);
     });
+  }
+
+  /** The actors themselves, or those that took the place of ones that have left memory, all resident at once. */
+  #present(actors: readonly Actor[]): readonly Actor[] {
+    let present = actors;
+    for (;;) {
+      for (const actor of present) actor.isRecent = true;
+      const gone = present.find((actor) => !actor.isResident);
+      if (gone === undefined) return present;
+      const again = this.#parts.actorAgain(gone);
+      present = present.map((actor) => (actor === gone ? again : actor));
+    }
+  }
+
+  /** As {@link #performTogether}; begins again when an actor has left memory while it waited for space. */
+  #retryTogether(
+    actors: readonly Actor[],
+    again: () => void,
+    decide: (actors: readonly Actor[]) => readonly (readonly NewEvent[])[],
+    resolve: (results: Appended[]) => void,
+    reject: (error: Error) => void,
+  ): boolean {
+    const isReady = actors.every((actor) => actor.isResident && !actor.isWaiting);
+    if (isReady) return this.#performTogether(actors, decide, resolve, reject);
+    queueMicrotask(() => guard(reject, again));
+    return true;
   }
 
   /** Stops accepting work; what is under way goes on. */
@@ -171,8 +205,15 @@ export class Engine {
     const refusal = this.#refusal() ?? write.actor.loadFailure;
     if (refusal !== undefined) write.reject(refusal);
     else if (this.#spaceQueue.length > 0 || !this.#attempt(write)) {
-      this.#spaceQueue.push({ attempt: () => this.#attempt(write), reject: write.reject });
+      this.#spaceQueue.push({ attempt: () => this.#retry(write), reject: write.reject });
     }
+  }
+
+  /** As {@link #attempt}, for a write that waited for space: meanwhile its actor may have left memory or wait itself. */
+  #retry(write: Write): boolean {
+    if (write.actor.isResident && !write.actor.isWaiting) return this.#attempt(write);
+    this.#submit(write);
+    return true;
   }
 
   /** False when there is no space; nothing has changed then. */
