@@ -1,0 +1,353 @@
+/**
+ * The requests of docs/protocol.md, field by field: written by the client, read by the server.
+ *
+ * A reader's functions begin behind the operation and read to the last field; the values in a request are views of its
+ * frame and are decoded before the next frame is begun.
+ */
+import { WarpError } from "../../core/errors.ts";
+import type { NewEvent } from "../../core/event.ts";
+import { limits } from "../../core/limits.ts";
+import type { FrameReader } from "./frame-reader.ts";
+import type { FrameWriter } from "./frame-writer.ts";
+import type { Delivery, EntitiesQuery, EventsQuery, Expect, Moment, WriteOptions } from "./outcomes.ts";
+import { protocolError } from "./protocol-error.ts";
+import { decodeForeignValue, decodeValue } from "./value.ts";
+import { frameKind, momentKind, operation, protocolVersion } from "./words.ts";
+
+/** Begins a request whose operation has `fields` fields behind it. */
+function start(writer: FrameWriter, id: number, op: number, fields: number): number {
+  const frame = writer.startFrame(3 + fields);
+  writer.num(frameKind.request);
+  writer.num(id);
+  writer.num(op);
+  return frame;
+}
+
+export interface Hello {
+  readonly version: number;
+  readonly context: string | undefined;
+  readonly token: string | undefined;
+  readonly client: string | undefined;
+}
+
+export function writeHello(writer: FrameWriter, id: number, hello: Omit<Hello, "version">): void {
+  const frame = start(writer, id, operation.hello, 4);
+  writer.num(protocolVersion);
+  writer.strOrNil(hello.context);
+  writer.strOrNil(hello.token);
+  writer.strOrNil(hello.client);
+  writer.endFrame(frame);
+}
+
+export function readHello(reader: FrameReader): Hello {
+  const hello = {
+    version: reader.whole(),
+    context: reader.strOrNil(),
+    token: reader.strOrNil(),
+    client: reader.strOrNil(),
+  };
+  reader.finish();
+  return hello;
+}
+
+/** What an append carries, encoded: the data of all events is one value. */
+export interface AppendDraft {
+  readonly types: string | readonly string[];
+  readonly data: string | Uint8Array;
+  readonly occurred: readonly (number | undefined)[] | undefined;
+}
+
+export function writeAppend(
+  writer: FrameWriter,
+  id: number,
+  entity: string,
+  draft: AppendDraft,
+  options: WriteOptions | undefined,
+  delivery: Delivery | undefined,
+): void {
+  const frame = start(writer, id, operation.append, 7);
+  writer.str(entity);
+  const { types, occurred } = draft;
+  if (typeof types === "string") {
+    writer.str(types);
+  } else {
+    writer.array(types.length);
+    for (const type of types) writer.str(type);
+  }
+  writer.value(draft.data);
+  if (occurred === undefined) {
+    writer.nil();
+  } else {
+    writer.array(occurred.length);
+    for (const time of occurred) writer.numOrNil(time);
+  }
+  writeOptions(writer, options, delivery);
+  writer.endFrame(frame);
+}
+
+export interface AppendRequest {
+  readonly entity: string;
+  readonly types: string | readonly string[];
+  readonly data: Buffer;
+  readonly isMsgpack: boolean;
+  readonly occurred: readonly (number | undefined)[] | undefined;
+  readonly options: WriteOptions | undefined;
+}
+
+export function readAppend(reader: FrameReader): AppendRequest {
+  const entity = reader.str();
+  const types = reader.isText() ? reader.knownStr() : readTypes(reader);
+  const data = reader.value();
+  const { isMsgpack } = reader;
+  const occurred = reader.isNil() ? undefined : readOccurred(reader);
+  const options = readOptions(reader);
+  reader.finish();
+  return { entity, types, data, isMsgpack, occurred, options };
+}
+
+/** The events of an append. Errors: INVALID_ARGUMENT, INVALID_EVENT, EVENT_TOO_LARGE. */
+export function eventsOf(request: AppendRequest): NewEvent[] {
+  const data = decodeValue(request.data, request.isMsgpack);
+  if (!Array.isArray(data)) throw new WarpError("INVALID_ARGUMENT", "the data of an append is a list");
+  const { types, occurred } = request;
+  const count = data.length;
+  if (typeof types === "string" && occurred === undefined) {
+    if (count === 1) return [{ type: types, data: data[0] }];
+    requireCount(count);
+    const events = new Array<NewEvent>(count);
+    for (let i = 0; i < count; i++) events[i] = { type: types, data: data[i] };
+    return events;
+  }
+  requireCount(count);
+  const differ =
+    (typeof types !== "string" && types.length !== count) || (occurred?.length ?? count) !== count;
+  if (differ) throw new WarpError("INVALID_ARGUMENT", "types, data and occurred have the same length");
+  return data.map((one: unknown, i): NewEvent => {
+    const type = typeof types === "string" ? types : (types[i] ?? "");
+    const occurredAt = occurred?.[i];
+    return occurredAt === undefined ? { type, data: one } : { type, data: one, occurredAt };
+  });
+}
+
+function requireCount(count: number): void {
+  if (count <= limits.appendEventsMax) return;
+  const message = `one append takes at most ${limits.appendEventsMax} events, not ${count}`;
+  throw new WarpError("EVENT_TOO_LARGE", message, { limit: "appendEventsMax" });
+}
+
+function readTypes(reader: FrameReader): string[] {
+  const outside = reader.enter();
+  const types = new Array<string>(reader.left);
+  for (let i = 0; reader.left > 0; i++) types[i] = reader.knownStr();
+  reader.leave(outside);
+  return types;
+}
+
+function readOccurred(reader: FrameReader): (number | undefined)[] {
+  const outside = reader.enter();
+  const occurred = new Array<number | undefined>(reader.left);
+  for (let i = 0; reader.left > 0; i++) occurred[i] = reader.numOrNil();
+  reader.leave(outside);
+  return occurred;
+}
+
+export function writeSend(
+  writer: FrameWriter,
+  id: number,
+  entity: string,
+  command: string,
+  input: string | Uint8Array | undefined,
+  options: WriteOptions | undefined,
+  delivery: Delivery | undefined,
+): void {
+  const frame = start(writer, id, operation.send, 6);
+  writer.str(entity);
+  writer.str(command);
+  writer.valueOrNil(input);
+  writeOptions(writer, options, delivery);
+  writer.endFrame(frame);
+}
+
+export interface SendRequest {
+  readonly entity: string;
+  readonly command: string;
+  readonly input: Buffer | undefined;
+  readonly isMsgpack: boolean;
+  readonly options: WriteOptions | undefined;
+}
+
+export function readSend(reader: FrameReader): SendRequest {
+  const entity = reader.str();
+  const command = reader.knownStr();
+  const input = reader.isNil() ? undefined : reader.value();
+  const { isMsgpack } = reader;
+  const options = readOptions(reader);
+  reader.finish();
+  return { entity, command, input, isMsgpack, options };
+}
+
+/** The input of a command; undefined when it was left out. Errors: INVALID_ARGUMENT, INVALID_EVENT, EVENT_TOO_LARGE. */
+export function inputOf(request: SendRequest): unknown {
+  return request.input === undefined ? undefined : decodeForeignValue(request.input, request.isMsgpack);
+}
+
+function writeOptions(
+  writer: FrameWriter,
+  options: WriteOptions | undefined,
+  delivery: Delivery | undefined,
+): void {
+  const expect = options?.expect;
+  if (expect === undefined || expect === "any") writer.nil();
+  else if (typeof expect === "number") writer.num(expect);
+  else writer.str(expect);
+  writer.strOrNil(options?.key);
+  if (delivery === undefined) {
+    writer.nil();
+    return;
+  }
+  writer.array(3);
+  writer.num(delivery.sessionStart);
+  writer.num(delivery.sessionNumber);
+  writer.num(delivery.counter);
+}
+
+function readOptions(reader: FrameReader): WriteOptions | undefined {
+  const expect = reader.isNil() ? undefined : readExpect(reader);
+  const key = reader.strOrNil();
+  const delivery = reader.isNil() ? undefined : readDelivery(reader);
+  if (expect === undefined && key === undefined) return delivery === undefined ? undefined : { delivery };
+  return {
+    ...(expect === undefined ? undefined : { expect }),
+    ...(key === undefined ? undefined : { key }),
+    ...(delivery === undefined ? undefined : { delivery }),
+  };
+}
+
+function readExpect(reader: FrameReader): Expect {
+  if (!reader.isText()) return reader.whole();
+  const word = reader.knownStr();
+  if (word === "any" || word === "none" || word === "exists") return word;
+  throw protocolError("expect is any, none, exists or a seq");
+}
+
+function readDelivery(reader: FrameReader): Delivery {
+  const outside = reader.enter();
+  const sessionStart = reader.num();
+  const sessionNumber = reader.whole();
+  const counter = reader.whole();
+  reader.leave(outside);
+  return { sessionStart, sessionNumber, counter };
+}
+
+export function writeState(
+  writer: FrameWriter,
+  id: number,
+  entity: string,
+  aggregate: string | undefined,
+  at: Moment | undefined,
+): void {
+  const frame = start(writer, id, operation.state, at === undefined ? 2 : 3);
+  writer.str(entity);
+  writer.strOrNil(aggregate);
+  if (at !== undefined) {
+    writer.array(2);
+    writer.num("seq" in at ? momentKind.seq : "recorded" in at ? momentKind.recorded : momentKind.occurred);
+    writer.num("seq" in at ? at.seq : "recorded" in at ? at.recorded : at.occurred);
+  }
+  writer.endFrame(frame);
+}
+
+export interface StateRequest {
+  readonly entity: string;
+  readonly aggregate: string | undefined;
+  readonly at: Moment | undefined;
+}
+
+export function readState(reader: FrameReader): StateRequest {
+  const entity = reader.str();
+  const aggregate = reader.knownStrOrNil();
+  const at = reader.isNil() ? undefined : readMoment(reader);
+  reader.finish();
+  return { entity, aggregate, at };
+}
+
+function readMoment(reader: FrameReader): Moment {
+  const outside = reader.enter();
+  const kind = reader.whole();
+  const at = reader.num();
+  reader.leave(outside);
+  if (kind === momentKind.seq) return { seq: at };
+  if (kind === momentKind.recorded) return { recorded: at };
+  if (kind === momentKind.occurred) return { occurred: at };
+  throw protocolError(`${kind} is no kind of moment`);
+}
+
+export function writeSeq(writer: FrameWriter, id: number, entity: string): void {
+  const frame = start(writer, id, operation.seq, 1);
+  writer.str(entity);
+  writer.endFrame(frame);
+}
+
+export function writePing(writer: FrameWriter, id: number): void {
+  writer.endFrame(start(writer, id, operation.ping, 0));
+}
+
+export function writeEvents(
+  writer: FrameWriter,
+  id: number,
+  entity: string,
+  query: EventsQuery,
+  stored: boolean,
+): void {
+  const frame = start(writer, id, operation.events, 6);
+  writer.str(entity);
+  writer.numOrNil(query.from);
+  writer.numOrNil(query.to);
+  writer.bool(query.direction === "backward");
+  writer.numOrNil(query.limit);
+  writer.bool(stored);
+  writer.endFrame(frame);
+}
+
+export interface EventsRequest {
+  readonly entity: string;
+  readonly query: EventsQuery;
+  readonly stored: boolean;
+}
+
+export function readEvents(reader: FrameReader): EventsRequest {
+  const entity = reader.str();
+  const from = reader.wholeOrNil();
+  const to = reader.wholeOrNil();
+  const backward = !reader.isNil() && reader.bool();
+  const limit = reader.wholeOrNil();
+  const stored = !reader.isNil() && reader.bool();
+  reader.finish();
+  const query: EventsQuery = {
+    ...(from === undefined ? undefined : { from }),
+    ...(to === undefined ? undefined : { to }),
+    ...(limit === undefined ? undefined : { limit }),
+    direction: backward ? "backward" : "forward",
+  };
+  return { entity, query, stored };
+}
+
+export function writeEntities(writer: FrameWriter, id: number, query: EntitiesQuery): void {
+  const frame = start(writer, id, operation.entities, 3);
+  writer.strOrNil(query.prefix);
+  writer.strOrNil(query.after);
+  writer.numOrNil(query.limit);
+  writer.endFrame(frame);
+}
+
+export function readEntities(reader: FrameReader): EntitiesQuery {
+  const prefix = reader.strOrNil();
+  const after = reader.strOrNil();
+  const limit = reader.wholeOrNil();
+  reader.finish();
+  return {
+    ...(prefix === undefined ? undefined : { prefix }),
+    ...(after === undefined ? undefined : { after }),
+    ...(limit === undefined ? undefined : { limit }),
+  };
+}

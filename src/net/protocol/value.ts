@@ -1,0 +1,65 @@
+/**
+ * Values as they cross the wire: JSON text when JSON holds them exactly, else MessagePack.
+ */
+import { Decoder } from "@msgpack/msgpack";
+import { encodeData, isJsonData } from "../../aggregate/json-data.ts";
+import { WarpError } from "../../core/errors.ts";
+import { limits } from "../../core/limits.ts";
+import { protocolError } from "./protocol-error.ts";
+import { skipElement } from "./skip-element.ts";
+import { textOf } from "./text-of.ts";
+
+const decoder = new Decoder({ useBigInt64: true });
+
+/**
+ * The two forms of {@link FrameWriter.value}. Errors: INVALID_EVENT for what cannot be stored, EVENT_TOO_LARGE above the
+ * size of an event.
+ */
+export function encodeValue(value: unknown): string | Uint8Array {
+  if (isJsonData(value)) {
+    const text = JSON.stringify(value);
+    // A lone surrogate is written as \ud8xx to \udfxx; encodeData below looks closer.
+    if (text.length * 3 <= limits.eventBytesMax && !text.includes("\\ud")) return text;
+  }
+  const encoded = encodeData([value]);
+  // The list of one value without the list: in JSON its brackets, in MessagePack its one byte.
+  return typeof encoded === "string" ? encoded.slice(1, -1) : encoded.subarray(1);
+}
+
+/** A value's bytes back to what it was. Errors: INVALID_ARGUMENT for bytes that are none. */
+export function decodeValue(bytes: Buffer, isMsgpack: boolean): unknown {
+  try {
+    if (!isMsgpack) return JSON.parse(textOf(bytes, 0, bytes.length));
+    if (skipElement(bytes, 0, bytes.length) !== bytes.length) throw protocolError("bytes behind a value");
+    // Decoded binaries are views of what is decoded: of a copy, because this memory is used again.
+    return decoder.decode(new Uint8Array(bytes));
+  } catch (thrown) {
+    const why = thrown instanceof Error ? thrown.message : String(thrown);
+    throw new WarpError("INVALID_ARGUMENT", `a value cannot be read: ${why}`, {}, thrown);
+  }
+}
+
+/** Like {@link decodeValue}, for what goes to a program: refuses what could not be stored. */
+export function decodeForeignValue(bytes: Buffer, isMsgpack: boolean): unknown {
+  const value = decodeValue(bytes, isMsgpack);
+  if (!isJsonData(value)) encodeData([value]);
+  return value;
+}
+
+const emptyDetails = "{}";
+const detailsLengthMax = 64 * 1024;
+
+/** Details of an error, of which parts may not be data. */
+export function encodeDetails(details: unknown): string | Uint8Array {
+  try {
+    return encodeValue(details);
+  } catch {
+    // What an error carries may be anything, a cause for one. What JSON makes of it is better than nothing.
+    try {
+      const text = JSON.stringify(details);
+      return text.length > detailsLengthMax ? emptyDetails : text;
+    } catch {
+      return emptyDetails;
+    }
+  }
+}

@@ -1,0 +1,30 @@
+/**
+ * The numbers of the wire protocol. docs/protocol.md is their specification; they are never changed or reused.
+ */
+
+export const protocolVersion = 1;
+
+/** First element of every frame. */
+export const frameKind = { request: 0, reply: 1, error: 2, push: 3, credit: 4 } as const;
+
+export const operation = {
+  hello: 0,
+  append: 1,
+  send: 2,
+  state: 3,
+  events: 4,
+  entities: 5,
+  ping: 6,
+  seq: 7,
+} as const;
+
+/** First element of the result of a write. */
+export const outcomeKind = { appended: 0, conflict: 1, rejected: 2 } as const;
+
+export const momentKind = { seq: 0, recorded: 1, occurred: 2 } as const;
+
+/** The MessagePack extension type of a value that JSON cannot hold. */
+export const valueExtension = 1;
+
+/** Bytes of the length in front of a frame. */
+export const lengthBytes = 4;
