@@ -10,7 +10,7 @@
 import { open, seal } from "../../core/aead.ts";
 
 /** Compressed when at least this large; docs/decisions/0003-run-compression.md has the measurements. */
-const compressBytesMin = 2048;
+const compressBytesMin = 4096;
 /** … and when it saves at least this share. */
 const compressedShareMax = 0.8;
 const zstdLevel = 1;
