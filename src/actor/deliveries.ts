@@ -4,6 +4,7 @@
  * - A session lives `deliveryTtlMs` from its start; a request of an older one is refused (KEY_EXPIRED), never applied.
  * - A window holds the newest results of a session in this shard. What fell out of it is refused the same way.
  * - Only appends are remembered: a conflict or a rejection changed nothing and may be decided again.
+ * - Only durable results are stored: a result whose record a crash can still take must not outlive it.
  */
 import type { Delivery } from "../core/append-record.ts";
 import { WarpError } from "../core/errors.ts";
@@ -31,8 +32,12 @@ export class Deliveries {
     this.#shard = shard;
   }
 
-  /** The result of this request if it was done before; throws KEY_EXPIRED if that can no longer be known. */
+  /**
+   * The result of this request if it was done before; throws KEY_EXPIRED if that can no longer be known, and
+   * INVALID_ARGUMENT for what is no delivery id.
+   */
   find(delivery: Delivery, now: number): Appended | undefined {
+    requireWhole(delivery);
     if (delivery.sessionStart < now - limits.deliveryTtlMs) throw expired(delivery);
     const window = this.#windows.get(nameOf(delivery));
     if (window === undefined) return undefined;
@@ -60,14 +65,20 @@ export class Deliveries {
     this.#dirty.add(window);
   }
 
-  /** The windows that changed since the last call, to be stored; drops sessions that have ended. */
-  takeDirty(now: number): DeliveryWindowDraft[] {
+  /**
+   * The windows that changed since the last call, with their results up to `committedPosition`, to be stored; what is
+   * newer stays to be stored the next time. Drops sessions that have ended.
+   */
+  takeDirty(now: number, committedPosition: number): DeliveryWindowDraft[] {
     const drafts: DeliveryWindowDraft[] = [];
     for (const window of this.#dirty) {
-      window.isDirty = false;
-      drafts.push(this.#toDraft(window, now));
+      const results = [...window.results].filter(([, result]) => result.position <= committedPosition);
+      if (results.length === window.results.size) {
+        window.isDirty = false;
+        this.#dirty.delete(window);
+      }
+      if (results.length > 0) drafts.push(this.#toDraft(window, results, now));
     }
-    this.#dirty.clear();
     for (const [name, window] of this.#windows) {
       if (window.sessionStart < now - limits.deliveryTtlMs) this.#windows.delete(name);
     }
@@ -94,11 +105,11 @@ export class Deliveries {
     }
   }
 
-  #toDraft(window: Window, now: number): DeliveryWindowDraft {
-    const numbers = new Float64Array(1 + window.results.size * numbersPerResult);
+  #toDraft(window: Window, results: readonly [number, Appended][], now: number): DeliveryWindowDraft {
+    const numbers = new Float64Array(1 + results.length * numbersPerResult);
     numbers[0] = window.floor;
     let at = 1;
-    for (const [counter, result] of window.results) {
+    for (const [counter, result] of results) {
       numbers[at++] = counter;
       numbers[at++] = result.firstSeq;
       numbers[at++] = result.count;
@@ -112,6 +123,15 @@ export class Deliveries {
       results: new Uint8Array(numbers.buffer),
     };
   }
+}
+
+/** Numbers that are not whole could be neither compared nor stored. */
+function requireWhole({ sessionStart, sessionNumber, counter }: Delivery): void {
+  if ([sessionStart, sessionNumber, counter].every((part) => Number.isSafeInteger(part) && part >= 0)) return;
+  throw new WarpError(
+    "INVALID_ARGUMENT",
+    "a delivery id is three whole numbers from 0: start, number, counter",
+  );
 }
 
 function nameOf(session: { sessionStart: number; sessionNumber: number }): string {
