@@ -44,7 +44,7 @@ export async function* listEntities(
 /** The next entities of all shards together; seq 0 for one that has outcomes but no events. */
 async function readPage(
   parts: { readonly reading: Reading; readonly residency: Residency; readonly shards: number },
-  unsettled: readonly string[],
+  unsettled: ReadonlyMap<string, number>,
   prefix: string,
   after: string | undefined,
 ): Promise<EntityListed[]> {
@@ -55,17 +55,22 @@ async function readPage(
   );
   const found = new Map<string, number>();
   for (const names of pages) for (const { entity, seq } of names) found.set(entity, seq);
-  for (const id of unsettled) if (after === undefined || byteOrder(id, after) > 0) found.set(id, 0);
+  for (const [id, seq] of unsettled) {
+    if (after === undefined || byteOrder(id, after) > 0) found.set(id, Math.max(seq, found.get(id) ?? 0));
+  }
   return [...found]
     .sort(([a], [b]) => byteOrder(a, b))
     .slice(0, limit)
     .map(([id, seq]) => ({ id, seq: residency.peek(id)?.committedSeq ?? seq }));
 }
 
-function unsettledIds(residency: Residency, prefix: string): string[] {
-  const ids: string[] = [];
+/** Ids that may not be in their shard's file yet, with their durable seq. */
+function unsettledIds(residency: Residency, prefix: string): Map<string, number> {
+  const ids = new Map<string, number>();
   for (const actor of residency.all()) {
-    if (actor.committedSeq > 0 && !actor.isSettled && actor.id.startsWith(prefix)) ids.push(actor.id);
+    if (actor.committedSeq > 0 && !actor.isSettled && actor.id.startsWith(prefix)) {
+      ids.set(actor.id, actor.committedSeq);
+    }
   }
   return ids;
 }
