@@ -86,9 +86,13 @@ export class Reading {
     return ((await this.#ask({ op: "key", shard, number, key })) as KeyResult).found;
   }
 
+  /** Answers what was asked before, then ends the Worker; later requests fail with CLOSED. */
   async close(): Promise<void> {
+    this.#flush();
+    this.#failure ??= new WarpError("CLOSED", "this context is closed");
     this.#worker.postMessage({ type: "close" } satisfies ToReader);
     await this.#closed;
+    this.#fail(this.#failure);
   }
 
   #ask(request: Unnumbered<ReadRequest>): Promise<Result> {
@@ -106,6 +110,7 @@ export class Reading {
   #flush(): void {
     const requests = this.#batch;
     this.#batch = [];
+    if (requests.length === 0) return;
     this.#worker.postMessage({ type: "read", requests } satisfies ToReader);
   }
 
