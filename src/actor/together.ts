@@ -48,14 +48,8 @@ export type TogetherResult =
   | { readonly ok: true; readonly results: readonly Appended[] }
   | { readonly ok: false; readonly reason: "rejected"; readonly code: string; readonly details: unknown };
 
-/** Thrown through the engine to change nothing. */
-class Refused extends Error {
-  readonly rejection: Rejection;
-  constructor(rejection: Rejection) {
-    super(rejection.code);
-    this.rejection = rejection;
-  }
-}
+// biome-ignore lint/suspicious/noConfusingVoidType: a function that returns nothing is the usual case.
+type Decide = (participants: readonly Participant[]) => Rejection | undefined | void;
 
 /**
  * Runs `decide` on all entities at one moment; what it appends to them becomes durable together. It may return
@@ -64,8 +58,7 @@ class Refused extends Error {
 export async function together(
   parts: { readonly engine: Engine; readonly residency: Residency; readonly folding: Folding },
   ids: readonly string[],
-  // biome-ignore lint/suspicious/noConfusingVoidType: a function that returns nothing is the usual case.
-  decide: (participants: readonly Participant[]) => Rejection | undefined | void,
+  decide: Decide,
 ): Promise<TogetherResult> {
   const { engine, residency, folding } = parts;
   if (ids.length < 1 || ids.length > limits.appendPartsMax || new Set(ids).size !== ids.length) {
@@ -80,17 +73,14 @@ export async function together(
       { ids },
     );
   }
-  try {
-    const results = await engine.atomically(actors, (ready) => {
-      const participants = ready.map((actor) => new Participant(folding, actor));
-      const rejection = decide(participants);
-      if (rejection instanceof Rejection) throw new Refused(rejection);
-      return participants.map((participant) => participant.events);
-    });
-    return { ok: true, results };
-  } catch (thrown) {
-    const cause = thrown instanceof WarpError ? thrown.cause : thrown;
-    if (!(cause instanceof Refused)) throw thrown;
-    return { ok: false, reason: "rejected", code: cause.rejection.code, details: cause.rejection.details };
-  }
+  let rejection: Rejection | undefined;
+  const results = await engine.atomically(actors, (ready) => {
+    const participants = ready.map((actor) => new Participant(folding, actor));
+    const decided = decide(participants);
+    rejection = decided instanceof Rejection ? decided : undefined;
+    // A rejection appends nothing and is answered like an append: not before what it was decided on is durable.
+    return rejection === undefined ? participants.map((participant) => participant.events) : [];
+  });
+  if (rejection === undefined) return { ok: true, results };
+  return { ok: false, reason: "rejected", code: rejection.code, details: rejection.details };
 }
