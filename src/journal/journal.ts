@@ -6,8 +6,8 @@
  * - After a failure nothing is handed over any more: `onFailed` runs once, and every outcome not yet
  *   acknowledged is unknown.
  */
-import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
-import { open as openAsync } from "node:fs/promises";
+import { closeSync, fsyncSync, openSync, renameSync, writeSync } from "node:fs";
+import { open as openAsync, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { type ErrorCode, type ErrorDetails, toWarpError, WarpError } from "../core/errors.ts";
 import { syncDirectory } from "../core/replace-file.ts";
@@ -59,6 +59,7 @@ export class Journal<Completion> {
   readonly #waiting: Turn<Completion>[] = [];
   #inFlight: Turn<Completion> | undefined;
   #scheduled = false;
+  #pending = 0;
   #lastSize = 0;
   /** An idle journal is sent a turn of this many completions at once. */
   #eagerAt = eagerMin;
@@ -101,6 +102,11 @@ export class Journal<Completion> {
     return this.#open;
   }
 
+  /** Completions that are not durable yet. */
+  get pending(): number {
+    return this.#pending;
+  }
+
   /** True when a record could be part of a turn that is not yet durable. */
   get isBusy(): boolean {
     return this.#inFlight !== undefined || this.#open.completions.length > 0 || this.#waiting.length > 0;
@@ -126,6 +132,7 @@ export class Journal<Completion> {
   complete(completion: Completion): void {
     const { completions } = this.#open;
     completions.push(completion);
+    this.#pending++;
     if (this.#inFlight !== undefined) return;
     if (completions.length >= this.#eagerAt && this.#waiting.length === 0) this.#send();
     else this.#schedule();
@@ -215,6 +222,7 @@ export class Journal<Completion> {
       return;
     }
     this.#inFlight = undefined;
+    this.#pending -= turn.completions.length;
     this.#keepSpareSegment();
     this.#options.onDurable(turn, this.#control.currentUse);
     if (this.#waiting.length > 0) this.#send();
@@ -285,19 +293,25 @@ export function createKeySlots(directory: string, segmentsMax: number): void {
   closeSync(file);
 }
 
+/** A segment is made under another name, so that one that is there is whole. */
+const unfinished = ".new";
+
 function createSegmentNow(directory: string, id: number, segmentBytes: number): void {
-  const file = openSync(join(directory, segmentName(id)), "w");
+  const path = join(directory, segmentName(id));
+  const file = openSync(path + unfinished, "w");
   const zeros = Buffer.alloc(Math.min(zeroChunkBytes, segmentBytes));
   for (let at = 0; at < segmentBytes; at += zeros.length) {
     writeSync(file, zeros, 0, Math.min(zeros.length, segmentBytes - at), at);
   }
   fsyncSync(file);
   closeSync(file);
+  renameSync(path + unfinished, path);
   syncDirectory(directory);
 }
 
 async function createSegment(directory: string, id: number, segmentBytes: number): Promise<void> {
-  const file = await openAsync(join(directory, segmentName(id)), "w");
+  const path = join(directory, segmentName(id));
+  const file = await openAsync(path + unfinished, "w");
   const zeros = Buffer.alloc(Math.min(zeroChunkBytes, segmentBytes));
   for (let at = 0; at < segmentBytes; at += zeros.length) {
     await file.write(zeros, 0, Math.min(zeros.length, segmentBytes - at), at);
@@ -305,5 +319,6 @@ async function createSegment(directory: string, id: number, segmentBytes: number
   }
   await file.sync();
   await file.close();
+  await rename(path + unfinished, path);
   syncDirectory(directory);
 }

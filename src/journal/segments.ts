@@ -3,10 +3,11 @@
  *
  * - The next block is written only after the one before is fsynced (under "fsync").
  * - A segment is taken for a new use only when its old use is retired; then its key slot already holds zeros.
- * - Order at a switch: key slot, fsync, segment header, fsync, blocks.
+ * - Slots are zeroed in the order of their uses, each synced before the next: what replay finds has no holes.
+ * - Order at a switch: key slot, fsync, segment header, fsync, blocks. Under "os" only the blocks are not synced.
  */
 import { createCipheriv, randomBytes } from "node:crypto";
-import { closeSync, fdatasyncSync, openSync, writeSync, writevSync } from "node:fs";
+import { closeSync, fdatasyncSync, fstatSync, openSync, readSync, writevSync } from "node:fs";
 import { join } from "node:path";
 import { keyBytes, nonceBytes, seal } from "../core/aead.ts";
 import { assert, WarpError } from "../core/errors.ts";
@@ -17,6 +18,7 @@ import {
   blockBytes,
   blockHeaderBytes,
   type blockKind,
+  decodeSlot,
   encodeSegmentHeader,
   encodeSlot,
   finishBlockHeader,
@@ -62,6 +64,7 @@ export class Segments {
     this.#use = options.lastUse;
     this.#sequence = options.lastSequence;
     this.#keys = openSync(join(options.directory, keysName), "r+");
+    this.#retireFormer();
   }
 
   /** Makes the segment files up to `count` known; they exist, zeroed and synced. */
@@ -74,15 +77,29 @@ export class Segments {
 
   /** Zeroes the key slots of uses up to `use`: what those segments held can no longer be read. */
   retire(use: number): void {
-    let changed = false;
-    for (const segment of this.#segments) {
-      if (segment.use === 0 || segment.use > use) continue;
+    const retired = this.#segments.filter((segment) => segment.use !== 0 && segment.use <= use);
+    for (const segment of retired.sort((a, b) => a.use - b.use)) {
       if (segment === this.#current) this.#current = undefined;
       segment.use = 0;
-      writeSync(this.#keys, Buffer.alloc(slotBytes), 0, slotBytes, (segment.id - 1) * slotBytes);
-      changed = true;
+      this.#zeroSlot(segment.id);
     }
-    if (changed) this.#sync(this.#keys);
+  }
+
+  /** Retires what earlier processes left: recovery has put all of it into the shards. */
+  #retireFormer(): void {
+    const keys = Buffer.alloc(fstatSync(this.#keys).size);
+    readSync(this.#keys, keys, 0, keys.length, 0);
+    const former: { readonly id: number; readonly use: number }[] = [];
+    for (let at = 0; at + slotBytes <= keys.length; at += slotBytes) {
+      const slot = decodeSlot(keys.subarray(at, at + slotBytes), `journal/${keysName}`, at);
+      if (slot !== undefined) former.push({ id: at / slotBytes + 1, use: slot.use });
+    }
+    for (const { id } of former.sort((a, b) => a.use - b.use)) this.#zeroSlot(id);
+  }
+
+  #zeroSlot(id: number): void {
+    writeWhole(this.#keys, [Buffer.alloc(slotBytes)], (id - 1) * slotBytes, keysName);
+    fdatasyncSync(this.#keys);
   }
 
   /** True when a block with this body goes into the current segment. */
@@ -100,7 +117,7 @@ export class Segments {
     const wrapped = seal(periodKey, this.#key, associatedOfSlot(context, next.id, this.#use));
     const slot = encodeSlot({ use: this.#use, period, wrapped });
     writeWhole(this.#keys, [slot], (next.id - 1) * slotBytes, keysName);
-    this.#sync(this.#keys);
+    fdatasyncSync(this.#keys);
     const header = encodeSegmentHeader({
       use: this.#use,
       segmentBytes,
@@ -108,7 +125,7 @@ export class Segments {
       durability,
     });
     writeWhole(next.file, [header], 0, segmentName(next.id));
-    this.#sync(next.file);
+    fdatasyncSync(next.file);
     next.use = this.#use;
     this.#current = next;
     this.#at = segmentHeaderBytes;
