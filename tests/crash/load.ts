@@ -1,0 +1,79 @@
+/**
+ * The process that is killed: opens a data directory, loads it, and writes on its standard output what it attempts
+ * before it does, and what it was told after.
+ *
+ * Its one argument is the JSON of a {@link LoadOrder}. A line of the output is the JSON of a {@link LogLine}; it is written
+ * whole and at once, so that a line that is there is true, whatever happens to the process next.
+ */
+import { writeSync } from "node:fs";
+import { start, WarpError } from "../../src/index.ts";
+import { type Answer, type Operation, Operations, perform } from "./operations.ts";
+import { seededRandom } from "./seeded.ts";
+import { loadSettings } from "./settings.ts";
+
+export interface LoadOrder {
+  readonly dataDir: string;
+  readonly seed: number;
+  /** Begins the names of its operations. */
+  readonly run: string;
+  readonly callers: number;
+  /** Operations after which it closes the context and ends; it never ends by itself when it is 0. */
+  readonly operations: number;
+  readonly durability?: "fsync" | "os";
+  /** A number that is a full second or more makes callers pause now and then, so that the journal becomes idle. */
+  readonly pauses?: boolean;
+}
+
+export type LogLine =
+  | { readonly mark: "opening" | "open" | "closing" | "closed" }
+  | { readonly try: Operation }
+  | { readonly done: Answer }
+  | { readonly error: string; readonly op: string; readonly message: string }
+  | { readonly failed: string; readonly message: string; readonly details: unknown };
+
+function say(line: LogLine): void {
+  writeSync(1, `${JSON.stringify(line)}\n`);
+}
+
+async function load(order: LoadOrder): Promise<void> {
+  const random = seededRandom(order.seed);
+  const operations = new Operations(order.run, random);
+  say({ mark: "opening" });
+  const warp = await start({ ...loadSettings(order.dataDir), durability: order.durability ?? "fsync" });
+  say({ mark: "open" });
+  let hasFailed = false;
+  const onFailure = warp.failed.then(({ code, message, details }) => {
+    hasFailed = true;
+    say({ failed: code, message, details });
+  });
+  let left = order.operations === 0 ? Number.POSITIVE_INFINITY : order.operations;
+  const caller = async (): Promise<void> => {
+    while (left-- > 0 && !hasFailed) {
+      const operation = operations.next();
+      say({ try: operation });
+      try {
+        say({ done: await perform(warp, operation) });
+      } catch (thrown) {
+        const code = thrown instanceof WarpError ? thrown.code : "NOT_A_WARP_ERROR";
+        say({ error: code, op: operation.op, message: String(thrown) });
+      }
+      if (order.pauses === true && random() < 0.02) await Bun.sleep(random() * 150);
+    }
+  };
+  await Promise.all(Array.from({ length: order.callers }, caller));
+  say({ mark: "closing" });
+  if (hasFailed) await onFailure;
+  await warp.close();
+  say({ mark: "closed" });
+}
+
+if (import.meta.main) {
+  try {
+    await load(JSON.parse(process.argv[2] ?? "{}") as LoadOrder);
+  } catch (thrown) {
+    const { code, details } =
+      thrown instanceof WarpError ? thrown : { code: "NOT_A_WARP_ERROR", details: {} };
+    say({ failed: code, message: String(thrown), details });
+    process.exit(3);
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * What must be in a data directory, as far as the callers of killed processes can know.
+ *
+ * - An operation that was acknowledged is `there` for good, one that was refused is `absent` for good.
+ * - One whose caller heard nothing is `unknown` until somebody reads the directory, and from then on what was found.
+ */
+import type { LogLine } from "./load.ts";
+import type { Answer, Operation } from "./operations.ts";
+
+export interface Known {
+  readonly operation: Operation;
+  status: "unknown" | "there" | "absent";
+  /** The first seq of each part, once somebody was told or has read it. */
+  firstSeqs: readonly number[] | undefined;
+  /** The code of the rejection, when a caller was told of one. */
+  rejected: string | undefined;
+  /** What its caller was told when it was neither done nor rejected. */
+  error: string | undefined;
+}
+
+/** Complete lines of a log; the last one may be cut off by the end of the process. */
+export function logLines(text: string): LogLine[] {
+  return text
+    .slice(0, text.lastIndexOf("\n") + 1)
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as LogLine);
+}
+
+export class Model {
+  readonly operations = new Map<string, Known>();
+  readonly complaints: string[] = [];
+
+  /** Takes in what a process wrote. Only `errorsAllowed` may have been told to callers. */
+  take(lines: readonly LogLine[], errorsAllowed: readonly string[] = []): void {
+    for (const line of lines) {
+      if ("try" in line) {
+        const unheard = {
+          status: "unknown",
+          firstSeqs: undefined,
+          rejected: undefined,
+          error: undefined,
+        } as const;
+        this.operations.set(line.try.op, { operation: line.try, ...unheard });
+      } else if ("done" in line) {
+        this.#answered(line.done);
+      } else if ("error" in line) {
+        const known = this.operations.get(line.op);
+        if (known !== undefined) known.error = line.error;
+        if (!errorsAllowed.includes(line.error)) this.complaints.push(`${line.op} failed: ${line.message}`);
+      } else if ("failed" in line && !errorsAllowed.includes(line.failed)) {
+        this.complaints.push(`the engine failed: ${line.failed} ${line.message}`);
+      }
+    }
+  }
+
+  /** Operations that nobody knows the end of and that may be repeated without harm. */
+  unansweredKeyed(): Known[] {
+    return [...this.operations.values()].filter(
+      ({ operation, firstSeqs, rejected }) =>
+        operation.key !== undefined && firstSeqs === undefined && rejected === undefined,
+    );
+  }
+
+  #answered(answer: Answer): void {
+    const known = this.operations.get(answer.op);
+    if (known === undefined) {
+      this.complaints.push(`${answer.op} was answered and never asked`);
+    } else if ("rejected" in answer) {
+      known.rejected = answer.rejected;
+      known.status = "absent";
+    } else {
+      known.firstSeqs = answer.firstSeqs;
+      known.status = "there";
+    }
+  }
+}

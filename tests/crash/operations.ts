@@ -1,0 +1,109 @@
+/**
+ * The operations that the crash tests load an engine with, and how one is performed.
+ *
+ * - Everything about an operation follows from its name and its parts: content read back is compared with content made
+ *   again, so the log needs names only.
+ * - The name is in every event, so whoever reads the events knows which operation each belongs to.
+ */
+import type { AppendResult, SendResult, Warp } from "../../src/index.ts";
+
+import type { EventData } from "./aggregates.ts";
+
+export interface Operation {
+  readonly op: string;
+  readonly kind: "append" | "batch" | "together" | "spend";
+  /** Which entities get how many events. */
+  readonly parts: readonly (readonly [id: string, count: number])[];
+  readonly key?: string;
+}
+
+/** What the caller was told. */
+export type Answer =
+  | { readonly op: string; readonly firstSeqs: readonly number[]; readonly duplicate: boolean }
+  | { readonly op: string; readonly rejected: string; readonly duplicate: boolean };
+
+export interface MadeEvent {
+  readonly type: string;
+  readonly data: EventData;
+  readonly occurredAt?: number;
+}
+
+const alphabet = "etaoinshrdlu cmfwypvbgkjqxz ÄÖÜ€";
+
+/** Event `i` of a part, made from names alone. */
+export function eventOf(operation: Operation, part: number, i: number): MadeEvent {
+  const { op, kind } = operation;
+  const of = operation.parts[part]?.[1] ?? 0;
+  const hash = Bun.hash.crc32(`${op}|${part}|${i}`);
+  const padLength = hash % 11 === 0 ? 1500 : hash % 90;
+  const start = hash % alphabet.length;
+  const pad = (alphabet.slice(start) + alphabet).repeat(Math.ceil(padLength / alphabet.length));
+  const data = { op, part, i, of, cents: hash % 1000, pad: pad.slice(0, padLength) };
+  if (kind === "spend") return { type: "Spent", data };
+  const type = hash % 3 === 0 ? "Noted" : "Earned";
+  return hash % 4 === 0 ? { type, data, occurredAt: 1_600_000_000_000 + (hash % 1e9) } : { type, data };
+}
+
+export function eventsOf(operation: Operation, part: number): MadeEvent[] {
+  return Array.from({ length: operation.parts[part]?.[1] ?? 0 }, (_, i) => eventOf(operation, part, i));
+}
+
+/** Makes the operations of one run, some on entities that it has used before and some on new ones. */
+export class Operations {
+  readonly #run: string;
+  readonly #random: () => number;
+  #made = 0;
+
+  constructor(run: string, random: () => number) {
+    this.#run = run;
+    this.#random = random;
+  }
+
+  next(): Operation {
+    const random = this.#random;
+    const op = `${this.#run}.${++this.#made}`;
+    const kind = random();
+    const key = random() < 0.3 ? { key: `key ${op}` } : {};
+    if (kind < 0.12) {
+      const group = Math.floor(random() * 12);
+      const names = ["a", "b", "c"].slice(0, 2 + Math.floor(random() * 2));
+      const parts = names.map((name) => [`{group-${group}}/${name}`, 1 + Math.floor(random() * 3)] as const);
+      return { op, kind: "together", parts };
+    }
+    const id = this.#id();
+    if (kind < 0.3) return { op, kind: "batch", parts: [[id, 1 + Math.floor(random() * 8)]], ...key };
+    if (kind < 0.5) return { op, kind: "spend", parts: [[id, 1]], ...key };
+    return { op, kind: "append", parts: [[id, 1]], ...key };
+  }
+
+  #id(): string {
+    const kind = this.#random();
+    if (kind < 0.15) return `new ${this.#run}-${this.#made} ü`;
+    return `known-${Math.floor(this.#random() ** 2 * 150)}`;
+  }
+}
+
+/** Performs an operation, or repeats it. Errors: those of the engine. */
+export async function perform(warp: Warp, operation: Operation): Promise<Answer> {
+  const { op, kind, parts, key } = operation;
+  if (kind === "together") {
+    const ids = parts.map(([id]) => id);
+    const result = await warp.atomically(ids, (participants) => {
+      for (const [part, participant] of participants.entries())
+        participant.append(...eventsOf(operation, part));
+    });
+    if (!result.ok) return { op, rejected: result.code, duplicate: false };
+    return { op, firstSeqs: result.results.map(({ firstSeq }) => firstSeq), duplicate: false };
+  }
+  const entity = warp.entity(parts[0]?.[0] ?? "");
+  const events = eventsOf(operation, 0);
+  const options = key === undefined ? {} : { key };
+  const first = events[0];
+  let result: AppendResult | SendResult;
+  if (kind === "spend") result = await entity.send("purse.spend", first?.data, options);
+  else if (kind === "append" && first !== undefined) result = await entity.append(first, options);
+  else result = await entity.appendBatch(events, options);
+  if (result.ok) return { op, firstSeqs: [result.firstSeq], duplicate: result.duplicate };
+  const code = result.reason === "rejected" ? result.code : result.reason;
+  return { op, rejected: code, duplicate: result.reason === "rejected" && result.duplicate };
+}
