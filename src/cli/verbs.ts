@@ -2,10 +2,11 @@
  * All verbs, in the order in which help lists them.
  */
 import type { Verb } from "./verb.ts";
+import { benchVerb } from "./verbs/bench.ts";
 import { entitiesVerb } from "./verbs/entities.ts";
 import { eventsVerb } from "./verbs/events.ts";
 import { getVerb } from "./verbs/get.ts";
 import { importVerb } from "./verbs/import.ts";
 import { versionVerb } from "./verbs/version.ts";
 
-export const verbs: readonly Verb[] = [importVerb, getVerb, eventsVerb, entitiesVerb, versionVerb];
+export const verbs: readonly Verb[] = [importVerb, getVerb, eventsVerb, entitiesVerb, benchVerb, versionVerb];

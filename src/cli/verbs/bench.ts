@@ -1,0 +1,165 @@
+/**
+ * `warp bench`: what this machine does, measured against what its disk and processor do without Warp.
+ *
+ * The figures of bench/RESULTS.md come from this verb; docs and comparisons name the command line that shows them.
+ */
+import { Option } from "commander";
+import { defaultWriters } from "../../core/settings.ts";
+import { exitCode, UsageError } from "../exit.ts";
+import { cliLogger } from "../log.ts";
+import { formatBytes, formatCount } from "../progress.ts";
+import { addCreateOptions, wholeNumber } from "../settings.ts";
+import type { Verb } from "../verb.ts";
+import { type BenchResult, type BenchSettings, runBench } from "./bench/run-bench.ts";
+
+interface BenchOptions {
+  readonly inProcess?: true;
+  readonly data?: string;
+  readonly callers: number;
+  readonly entities: number;
+  readonly active?: number;
+  readonly uniform?: true;
+  readonly lookup?: true;
+  readonly batch: number;
+  readonly bytes: number;
+  readonly mixed: number;
+  readonly seconds: number;
+  readonly warmup: number;
+  readonly events?: number;
+  readonly read?: true;
+  readonly mode?: "actor" | "log";
+  readonly durability?: "fsync" | "os";
+  readonly shards?: number;
+  readonly writers?: number;
+  readonly seed: number;
+  readonly yardstick: number;
+}
+
+const count = wholeNumber(1);
+const eventBytesMin = 68;
+
+export const benchVerb: Verb = {
+  name: "bench",
+  summary: "measure appends or reads on this machine, next to plain SQLite and plain fdatasync",
+  examples: [
+    [
+      "warp bench --in-process --callers 256 --seconds 10",
+      "256 callers append single events for ten seconds",
+    ],
+    [
+      "warp bench --in-process --callers 16 --batch 500 --json",
+      "batches of 500, the result as one JSON line",
+    ],
+    [
+      "warp bench --in-process --entities 1000000 --active 10000",
+      "a million entities on disk, of which ten thousand are busy",
+    ],
+    ["warp bench --in-process --read", "reads of states that are in memory, in ns"],
+  ],
+
+  define(command) {
+    command
+      .option("--in-process", "run the engine in this process")
+      .option("--callers <count>", "callers; each appends, waits, appends again", count, 16)
+      .option(
+        "--entities <count>",
+        "entities, chosen at random for each append",
+        wholeNumber(1, 100_000_000),
+        10_000,
+      )
+      .option("--active <count>", "make all entities first, then drive only so many of them", count)
+      .addOption(
+        new Option("--uniform", "make all entities first, then drive all of them").conflicts("active"),
+      )
+      .option("--lookup", "look entities up by id at each call instead of keeping handles")
+      .option("--batch <events>", "events of one append", wholeNumber(1, 10_000), 1)
+      .option(
+        "--bytes <bytes>",
+        "JSON of one event's data, about",
+        wholeNumber(eventBytesMin, 1_000_000),
+        100,
+      )
+      .option("--mixed <percent>", "share of the calls that read instead of appending", wholeNumber(0, 99), 0)
+      .option("--seconds <seconds>", "measured time", count, 10)
+      .option("--warmup <seconds>", "time before it that is not measured", wholeNumber(0), 3)
+      .option("--events <count>", "end after so many events, at the latest after --seconds", count)
+      .option("--read", "measure reads of states in memory instead of appends")
+      .option("--writers <count>", "shard writers (default: one per two processors)", wholeNumber(1, 32))
+      .option("--seed <number>", "what the choices follow from", wholeNumber(0, 0xffff_ffff), 1)
+      .option("--yardstick <seconds>", "time for each of the two yardsticks, 0 for none", wholeNumber(0), 2)
+      .option("--data <dir>", "new data directory, kept afterwards (default: a temporary one)");
+    addCreateOptions(command);
+  },
+
+  async run(command, { output, errors, signal }) {
+    const options = command.opts<BenchOptions>();
+    if (options.inProcess !== true) throw new UsageError("--in-process is needed: only that can be measured");
+    const result = await runBench(settingsOf(options), cliLogger(errors, output.json), signal);
+    await output.item(lineOf(result), textOf(result));
+    return exitCode.ok;
+  },
+};
+
+function settingsOf(options: BenchOptions): BenchSettings {
+  const { callers, entities, batch, bytes, mixed, seconds, seed } = options;
+  const active = options.active ?? entities;
+  if (active > entities) throw new UsageError("--active is at most --entities");
+  return {
+    ...{ callers, entities, active, batch, bytes, mixed, seconds, seed },
+    create: options.active !== undefined || options.uniform === true,
+    lookup: options.lookup === true,
+    warmupSeconds: options.warmup,
+    events: options.events,
+    read: options.read === true,
+    mode: options.mode ?? "actor",
+    durability: options.durability ?? "fsync",
+    shards: options.shards ?? 16,
+    writers: options.writers ?? defaultWriters(),
+    yardstickSeconds: options.yardstick,
+    dataDir: options.data,
+  };
+}
+
+/** The JSON line: what matters most stands first and flat. */
+function lineOf(result: BenchResult): object {
+  const { load, settings, ...rest } = result;
+  return { ...load, ...rest, settings };
+}
+
+function textOf(result: BenchResult): string {
+  const { load, reads, setup, yardsticks, ratios, settings } = result;
+  const lines: string[] = [];
+  if (setup !== undefined) {
+    const perSecond = formatCount(Math.round(setup.entities / setup.seconds));
+    lines.push(
+      `made ${formatCount(setup.entities)} entities in ${setup.seconds.toFixed(1)} s (${perSecond}/s); opened again in ${setup.reopenSeconds.toFixed(2)} s`,
+    );
+  }
+  if (load !== undefined) {
+    const { processor } = load;
+    const threads = processor.threads.slice(0, 5).map(({ name, busy }) => `${name} ${busy.toFixed(2)}`);
+    lines.push(
+      `${formatCount(Math.round(load.eventsPerSecond))} events/s from ${settings.callers} callers, ${settings.batch} an append`,
+      `latency p50 ${ms(load.p50Ms)}, p99 ${ms(load.p99Ms)}, p99.9 ${ms(load.p999Ms)}, largest ${ms(load.maxMs)}`,
+      `processors busy ${processor.busy.toFixed(2)} of ${result.processors} (${threads.join(", ")})`,
+      `memory ${formatBytes(load.rssBytes)}; not settled ${formatBytes(load.backlogStartBytes)} at the start, ${formatBytes(load.backlogEndBytes)} at the end, drained in ${result.drainSeconds.toFixed(1)} s`,
+    );
+  }
+  if (reads !== undefined) {
+    lines.push(
+      `state by one handle ${reads.oneHandleNs.toFixed(1)} ns, by random handles ${reads.randomHandleNs.toFixed(1)} ns, by id ${reads.lookupNs.toFixed(1)} ns, awaited ${reads.awaitedNs.toFixed(1)} ns`,
+    );
+  }
+  if (yardsticks !== undefined) {
+    const rows = formatCount(Math.round(yardsticks.rowsPerSecond));
+    const syncs = formatCount(Math.round(yardsticks.syncsPerSecond));
+    const ratio = ratios === undefined ? "" : `; events are ${ratios.toRows.toFixed(2)} of the rows`;
+    lines.push(`yardsticks: ${rows} rows/s of plain SQLite, ${syncs} fdatasync/s${ratio}`);
+  }
+  lines.push(`verified ${formatCount(result.verifiedEntities)} entities`);
+  return lines.join("\n");
+}
+
+function ms(value: number): string {
+  return `${value < 10 ? value.toFixed(2) : value.toFixed(1)} ms`;
+}

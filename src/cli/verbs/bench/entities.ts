@@ -1,0 +1,93 @@
+/**
+ * The entities that a run drives, by number: their handles, and how many events each was given.
+ */
+import type { Entity, Warp } from "../../../index.ts";
+import type { Payments } from "./payload.ts";
+import type { Random } from "./random.ts";
+
+export interface DrivenOptions {
+  readonly warp: Warp;
+  /** Entities in the directory. */
+  readonly entities: number;
+  /** The first so many of them are driven. */
+  readonly active: number;
+  /** Look an entity up by its id at every call, as a server does, instead of keeping its handle. */
+  readonly lookup: boolean;
+}
+
+const setupCallers = 512;
+const samples = 1000;
+
+export class DrivenEntities {
+  readonly active: number;
+  readonly #warp: Warp;
+  readonly #entities: number;
+  readonly #lookup: boolean;
+  readonly #handles: (Entity | undefined)[];
+  readonly #given: Uint32Array;
+
+  constructor({ warp, entities, active, lookup }: DrivenOptions) {
+    this.#warp = warp;
+    this.#entities = entities;
+    this.active = active;
+    this.#lookup = lookup;
+    this.#handles = new Array(lookup ? 0 : active).fill(undefined);
+    this.#given = new Uint32Array(entities);
+  }
+
+  entity(number: number): Entity {
+    if (this.#lookup) return this.#warp.entity(idOf(number));
+    const known = this.#handles[number];
+    if (known !== undefined) return known;
+    const made = this.#warp.entity(idOf(number));
+    this.#handles[number] = made;
+    return made;
+  }
+
+  /** Remembers that this entity was given `count` events more. */
+  note(number: number, count: number): void {
+    this.#given[number] = (this.#given[number] ?? 0) + count;
+  }
+
+  /** Gives every entity of the directory its first event. */
+  async create(payments: Payments): Promise<void> {
+    let next = 0;
+    const caller = async () => {
+      while (next < this.#entities) {
+        const number = next++;
+        const result = await this.#warp.entity(idOf(number)).append(payments.event());
+        if (result.ok) this.note(number, 1);
+      }
+    };
+    await Promise.all(Array.from({ length: setupCallers }, caller));
+  }
+
+  /** Carries on with a context that was opened again. */
+  reopened(warp: Warp): DrivenEntities {
+    const again = new DrivenEntities({
+      warp,
+      entities: this.#entities,
+      active: this.active,
+      lookup: this.#lookup,
+    });
+    again.#given.set(this.#given);
+    return again;
+  }
+
+  /** Throws unless a sample of the entities has exactly the events it was given; returns its size. */
+  async verify(random: Random): Promise<number> {
+    const count = Math.min(samples, this.active);
+    for (let i = 0; i < count; i++) {
+      const number = random.below(this.active);
+      const seq = await this.#warp.entity(idOf(number)).seq();
+      if (seq !== this.#given[number]) {
+        throw new Error(`${idOf(number)} has ${seq} events and was given ${this.#given[number]}`);
+      }
+    }
+    return count;
+  }
+}
+
+export function idOf(number: number): string {
+  return `entity-${number}`;
+}

@@ -1,0 +1,132 @@
+/**
+ * A closed loop: each caller appends, waits for the answer and appends again.
+ *
+ * - What ends before the warm-up is over, or after the window has closed, is not counted.
+ * - A latency is the time from the call to the continuation behind its `await`, as a program sees it.
+ */
+import type { Warp } from "../../../index.ts";
+import type { DrivenEntities } from "./entities.ts";
+import { Latencies } from "./latencies.ts";
+import type { Payments } from "./payload.ts";
+import { Processor, type ProcessorUse } from "./processor.ts";
+import type { Random } from "./random.ts";
+
+export interface LoadOptions {
+  readonly warp: Warp;
+  readonly driven: DrivenEntities;
+  readonly payments: Payments;
+  readonly random: Random;
+  readonly callers: number;
+  /** Events of one append. */
+  readonly batch: number;
+  /** Percent of the calls that read a state instead of appending. */
+  readonly mixed: number;
+  readonly warmupSeconds: number;
+  readonly seconds: number;
+  /** Stop after so many events, should they come before the time is over. */
+  readonly events: number | undefined;
+  readonly signal: AbortSignal;
+  readonly workerNames: readonly string[];
+}
+
+export interface LoadResult {
+  /** The measured window, seconds. */
+  readonly seconds: number;
+  readonly events: number;
+  readonly appends: number;
+  readonly reads: number;
+  readonly eventsPerSecond: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly p999Ms: number;
+  readonly maxMs: number;
+  readonly processor: ProcessorUse;
+  readonly rssBytes: number;
+  /** Bytes that were journalled and not settled, when the window opened and when it closed. */
+  readonly backlogStartBytes: number;
+  readonly backlogEndBytes: number;
+  readonly residentEntities: number;
+}
+
+export async function runLoad(options: LoadOptions): Promise<LoadResult> {
+  const {
+    warp,
+    driven,
+    payments,
+    random,
+    callers,
+    batch,
+    mixed,
+    events: eventsMax = Number.POSITIVE_INFINITY,
+  } = options;
+  const latencies = new Latencies();
+  let appends = 0;
+  let reads = 0;
+  let total = 0;
+  let isOver = false;
+  let failure: unknown;
+  let onStopped = () => {};
+  const stopped = new Promise<void>((resolve) => {
+    onStopped = resolve;
+  });
+  const { active } = driven;
+  const caller = async () => {
+    while (!isOver) {
+      const number = random.below(active);
+      const entity = driven.entity(number);
+      if (mixed > 0 && random.below(100) < mixed) {
+        await entity.read();
+        reads++;
+        continue;
+      }
+      const begun = performance.now();
+      const result =
+        batch === 1 ? await entity.append(payments.event()) : await entity.appendBatch(payments.batch(batch));
+      latencies.record(performance.now() - begun);
+      if (!result.ok) throw new Error("an append without expectations met a conflict");
+      driven.note(number, batch);
+      appends++;
+      total += batch;
+      if (total >= eventsMax) onStopped();
+    }
+  };
+  const running = Array.from({ length: callers }, () =>
+    caller().catch((thrown: unknown) => {
+      failure ??= thrown;
+      isOver = true;
+      onStopped();
+    }),
+  );
+  options.signal.addEventListener("abort", onStopped, { once: true });
+
+  await Promise.race([Bun.sleep(options.warmupSeconds * 1000), stopped]);
+  const backlogStartBytes = warp.pressure.unsettledBytes;
+  const processor = new Processor(options.workerNames);
+  latencies.clear();
+  appends = 0;
+  reads = 0;
+  const begun = performance.now();
+  await Promise.race([Bun.sleep(options.seconds * 1000), stopped]);
+  const seconds = (performance.now() - begun) / 1000;
+  const events = appends * batch;
+  const result = {
+    seconds,
+    events,
+    appends,
+    reads,
+    eventsPerSecond: events / seconds,
+    p50Ms: latencies.quantileMs(0.5),
+    p99Ms: latencies.quantileMs(0.99),
+    p999Ms: latencies.quantileMs(0.999),
+    maxMs: latencies.maxMs,
+    processor: processor.use(),
+    rssBytes: process.memoryUsage.rss(),
+    backlogStartBytes,
+    backlogEndBytes: warp.pressure.unsettledBytes,
+    residentEntities: warp.pressure.residentEntities,
+  };
+  isOver = true;
+  await Promise.all(running);
+  if (failure !== undefined) throw failure;
+  return result;
+}
