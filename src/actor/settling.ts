@@ -108,7 +108,9 @@ export class Settling {
     const round = { round: this.#nextRound++, turn: this.#lastTurn, firstUse: this.#firstUse, positions };
     this.#underWay = round;
     const now = Date.now();
-    const deliveries = this.#shards.flatMap((shard) => shard.deliveries.takeDirty(now));
+    const deliveries = this.#shards.flatMap((shard) =>
+      shard.deliveries.takeDirty(now, shard.committedPosition),
+    );
     this.#post({ type: "settle", round: round.round, ranges, snapshots: this.#takeSnapshots(), deliveries });
   }
 
@@ -124,6 +126,11 @@ export class Settling {
     const round = this.#unchecked[0] ?? this.#underWay;
     if (round !== undefined) return round.firstUse;
     return this.#waitingBytes > 0 ? this.#firstUse : Number.POSITIVE_INFINITY;
+  }
+
+  /** True when everything that it was given is in main database files. */
+  get isClean(): boolean {
+    return this.oldestUse === Number.POSITIVE_INFINITY;
   }
 
   /** Resolves when nothing waits and no round is under way. */
