@@ -116,6 +116,8 @@ export class JournalControl {
   takeRanges(): TailRange[] {
     const ranges: TailRange[] = [];
     const count = Atomics.load(this.#words, word.rangeCount);
+    // Without a turn nothing is cleared: the main thread may be handing one over at this moment.
+    if (count === 0) return ranges;
     for (let i = 0; i < count; i++) {
       const at = number.ranges + 3 * i;
       ranges.push({
