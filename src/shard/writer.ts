@@ -33,6 +33,9 @@ export class Writer {
     this.#gather = new Gather(options.shards);
     try {
       for (const shard of options.shards) this.#shards.set(shard, Shard.open(shard, options));
+      // What a process that was killed left in the WALs counts as settled, and need not be on the disk yet; the
+      // journal that still holds it is about to be retired.
+      for (const shard of this.#shards.values()) if (shard.walBytes > 0) shard.checkpoint("TRUNCATE");
     } catch (error) {
       this.#closeFiles();
       throw error;
