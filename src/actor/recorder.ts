@@ -25,9 +25,6 @@ export interface RecorderParts {
   readonly recordBytesMax: number;
 }
 
-/** Short texts are bounded at three bytes a unit; this is the most that can be too much. */
-const slackBytes = 1024 * 1024;
-
 export class Recorder {
   readonly #parts: RecorderParts;
   #clock = 0;
@@ -51,10 +48,12 @@ export class Recorder {
   record(actor: Actor, part: PartDraft, recordedAt: number): number {
     const { shard } = actor;
     const tail = this.#parts.tails[shard.writer];
-    const at = this.#reserve(shard, appendRecordBound(part));
+    const isBounded = appendRecordBound(part) <= this.#parts.recordBytesMax;
+    const fitting = isBounded ? part : measured(part);
+    const at = this.#reserve(shard, appendRecordBound(fitting));
     if (at < 0 || tail === undefined) return 0;
     const partAt = at + recordHeaderBytes;
-    const end = writePart(tail.bytes, partAt, part, recordedAt, shard.nextPosition);
+    const end = writePart(tail.bytes, partAt, fitting, recordedAt, shard.nextPosition);
     this.#note(tail, actor, part, partAt);
     return this.#finish(tail, shard, at, end, 1, recordedAt);
   }
@@ -64,12 +63,11 @@ export class Recorder {
     const shard = actors[0]?.shard;
     const tail = shard && this.#parts.tails[shard.writer];
     if (shard === undefined || tail === undefined) return 0;
-    let bound = 0;
-    for (const part of parts) bound += appendRecordBound(part);
-    const at = this.#reserve(shard, bound);
+    const fitting = boundOf(parts) <= this.#parts.recordBytesMax ? parts : parts.map(measured);
+    const at = this.#reserve(shard, boundOf(fitting));
     if (at < 0) return 0;
     let end = at + recordHeaderBytes;
-    for (const [index, part] of parts.entries()) {
+    for (const [index, part] of fitting.entries()) {
       const actor = actors[index];
       const partAt = end;
       end = writePart(tail.bytes, partAt, part, recordedAt, shard.nextPosition);
@@ -80,7 +78,7 @@ export class Recorder {
 
   #reserve(shard: ShardState, bound: number): number {
     const { journal, recordBytesMax } = this.#parts;
-    if (bound > recordBytesMax + slackBytes) {
+    if (bound > recordBytesMax) {
       const why = `an append takes at most ${recordBytesMax} bytes`;
       throw new WarpError("EVENT_TOO_LARGE", why, { limit: "recordBytesMax", bytes: bound });
     }
@@ -104,4 +102,17 @@ export class Recorder {
     shard.lastRecordedAt = recordedAt;
     return position;
   }
+}
+
+function boundOf(parts: readonly PartDraft[]): number {
+  let bound = 0;
+  for (const part of parts) bound += appendRecordBound(part);
+  return bound;
+}
+
+/** The part with its text in UTF-8, so that its bound is what it takes and not three bytes a unit. */
+function measured(part: PartDraft): PartDraft {
+  const { data } = part.entry;
+  if (typeof data !== "string") return part;
+  return { ...part, entry: { ...part.entry, data: Buffer.from(data, "utf8") } };
 }

@@ -5,7 +5,7 @@
  * `Atomics.wait`, and everything it is told stands in shared words (control.ts). Any failure of a write or an fsync
  * leaves the outcome of that turn unknown: it reports the error once and ends, and nothing is retried.
  */
-import { toWarpError } from "../core/errors.ts";
+import { assert, toWarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import { JournalControl } from "./control.ts";
 import { blockKind } from "./format.ts";
@@ -74,7 +74,10 @@ function makeRoom(control: JournalControl, segments: Segments, bodyBytes: number
   for (;;) {
     segments.addSegments(control.segmentsReady);
     segments.retire(control.retiredUse);
-    if (segments.advance()) return now;
+    if (segments.advance()) {
+      assert(segments.hasRoom(bodyBytes), "a block fits in an empty segment");
+      return now;
+    }
     now = control.waitForWork(now, Number.POSITIVE_INFINITY);
   }
 }
