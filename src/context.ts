@@ -123,6 +123,7 @@ async function serve(opened: {
     folding,
     reading,
     bytesMax: settings.residentBytes,
+    freeze: settings.freeze,
     onPressure: () => {
       for (const settling of settlings) settling.order();
     },
@@ -137,11 +138,21 @@ async function serve(opened: {
       for (const settling of settlings) settling.add(turn, use);
       relieveRing(journal, settlings, use, settings.segmentsMax);
     },
+    onStarved: () => {
+      for (const settling of settlings) settling.order();
+    },
     onSnapshotDue: (actor) => settlings[actor.shard.writer]?.dueForSnapshot(actor),
     actorAgain: (actor) => residency.actor(actor.id),
   });
-  storage.onSettled = () => engine.onSpace();
-  storage.onCheckpointed = () => retireSegments(journal, settlings);
+  const relieve = () => relieveRing(journal, settlings, journal.currentUse, settings.segmentsMax);
+  storage.onSettled = () => {
+    engine.onSpace();
+    relieve();
+  };
+  storage.onCheckpointed = () => {
+    retireSegments(journal, settlings);
+    relieve();
+  };
   failure.onFailed = (error) => {
     settings.logger.error("the engine has failed", error.toWire());
     engine.fail(error, journal.unacknowledged());
@@ -149,10 +160,9 @@ async function serve(opened: {
   directory.markReady();
   const close = async (): Promise<void> => {
     engine.stopAccepting();
-    await journal.whenIdle();
-    const isWhole = failure.error === undefined;
-    if (isWhole) await Promise.race([checkpointAll(settlings), failure.happened]);
-    if (isWhole && failure.error === undefined) journal.retire(journal.currentUse);
+    const finished = finish(engine, journal, settlings, () => failure.error !== undefined);
+    await Promise.race([finished, failure.happened]);
+    if (failure.error === undefined) journal.retire(journal.currentUse);
     await journal.close();
     await reading.close();
     await Promise.all(settlings.map((settling) => settling.close()));
@@ -171,8 +181,18 @@ async function serve(opened: {
   });
 }
 
-async function checkpointAll(settlings: readonly Settling[]): Promise<void> {
-  for (const settling of settlings) await settling.whenCheckpointed();
+/** Returns when every accepted write is answered and in main database files. */
+async function finish(
+  engine: Engine,
+  journal: Journal<Write>,
+  settlings: readonly Settling[],
+  hasFailed: () => boolean,
+): Promise<void> {
+  // What settling makes room for is appended and has to be settled itself.
+  while (!hasFailed() && (engine.pending > 0 || settlings.some((settling) => !settling.isClean))) {
+    await journal.whenIdle();
+    for (const settling of settlings) await settling.whenCheckpointed();
+  }
 }
 
 /** Lets the journal overwrite the segments of which everything is in main database files. */

@@ -33,6 +33,8 @@ export interface EngineParts {
   readonly onDurable: (turn: Turn<Write>, use: number) => void;
   /** Hears of an actor with enough events for a snapshot. */
   readonly onSnapshotDue: (actor: Actor) => void;
+  /** Called while writes wait for space in a tail: what is in it should be settled now. */
+  readonly onStarved: () => void;
   /** The actor of the same entity, when a write met one that has left memory. */
   readonly actorAgain: (actor: Actor) => Actor;
 }
@@ -95,7 +97,7 @@ export class Engine {
           attempt: () => this.#retryTogether(ready, attempt, decide, resolve, reject),
           reject,
         };
-        if (this.#spaceQueue.length > 0 || !tryOnce(queued)) this.#spaceQueue.push(queued);
+        if (this.#spaceQueue.length > 0 || !tryOnce(queued)) this.#queueForSpace(queued);
       };
       guard(reject, attempt);
     });
@@ -160,6 +162,7 @@ export class Engine {
       write.resolve(write.result);
     }
     this.#parts.onDurable(turn, use);
+    if (this.#spaceQueue.length > 0) this.#parts.onStarved();
   }
 
   /** Lets in writes that waited for space. */
@@ -174,6 +177,7 @@ export class Engine {
     }
     this.#spaceQueue = this.#spaceQueue.slice(taken);
     this.#isDraining = false;
+    if (this.#spaceQueue.length > 0) this.#parts.onStarved();
   }
 
   #refusal(): WarpError | undefined {
@@ -205,8 +209,13 @@ export class Engine {
     const refusal = this.#refusal() ?? write.actor.loadFailure;
     if (refusal !== undefined) write.reject(refusal);
     else if (this.#spaceQueue.length > 0 || !this.#attempt(write)) {
-      this.#spaceQueue.push({ attempt: () => this.#retry(write), reject: write.reject });
+      this.#queueForSpace({ attempt: () => this.#retry(write), reject: write.reject });
     }
+  }
+
+  #queueForSpace(queued: Queued): void {
+    this.#spaceQueue.push(queued);
+    this.#parts.onStarved();
   }
 
   /** As {@link #attempt}, for a write that waited for space: meanwhile its actor may have left memory or wait itself. */
@@ -442,9 +451,11 @@ function partsTogether(actors: readonly Actor[], drafts: readonly PartDraft["ent
 }
 
 function meets(expect: Expect, seq: number): boolean {
-  if (typeof expect === "number") return expect === seq;
   if (expect === "any") return true;
-  return expect === "none" ? seq === 0 : seq > 0;
+  if (expect === "none") return seq === 0;
+  if (expect === "exists") return seq > 0;
+  if (Number.isSafeInteger(expect) && expect >= 0) return expect === seq;
+  throw new WarpError("INVALID_ARGUMENT", `expect is any, none, exists or a seq, not ${String(expect)}`);
 }
 
 function guard(reject: (error: Error) => void, work: () => void): void {

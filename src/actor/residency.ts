@@ -7,6 +7,7 @@
  *   anything unsettled, waiting or under way stays.
  */
 
+import { deepFreeze } from "../aggregate/freeze.ts";
 import { requireEntityId } from "../core/entity-id.ts";
 import { bytesOf, entryCount, entryLength, readEntry } from "../core/entry.ts";
 import { toWarpError, WarpError } from "../core/errors.ts";
@@ -24,6 +25,8 @@ export interface ResidencyOptions {
   readonly reading: Reading;
   /** Bytes that actors and states may take, estimated. */
   readonly bytesMax: number;
+  /** Deep-freezes the states that are loaded. */
+  readonly freeze: boolean;
   /** Called when nothing can be dropped because it is not settled. */
   readonly onPressure: () => void;
 }
@@ -149,6 +152,7 @@ export class Residency {
         bytesMax: limits.readPageBytes,
       });
     }
+    if (this.#options.freeze) deepFreeze(states);
     actor.number = found.number;
     actor.tipSeq = found.seq;
     actor.committedSeq = found.seq;
