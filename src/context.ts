@@ -142,6 +142,8 @@ async function serve(opened: {
       for (const settling of settlings) settling.order();
     },
     onSnapshotDue: (actor) => settlings[actor.shard.writer]?.dueForSnapshot(actor),
+    onBroken: (error) => failure.set(error),
+    onGrown: (actor) => residency.remeasure(actor),
     actorAgain: (actor) => residency.actor(actor.id),
   });
   const relieve = () => relieveRing(journal, settlings, journal.currentUse, settings.segmentsMax);

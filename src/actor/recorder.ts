@@ -29,9 +29,15 @@ export class Recorder {
   readonly #parts: RecorderParts;
   #clock = 0;
   #clockTurn = 0;
+  #isWriting = false;
 
   constructor(parts: RecorderParts) {
     this.#parts = parts;
+  }
+
+  /** True when a record was begun and not finished, which only a bug of this code can bring about. */
+  get isBroken(): boolean {
+    return this.#isWriting;
   }
 
   /** ms since 1970; read once a turn, and never behind the shard's newest record. */
@@ -52,6 +58,7 @@ export class Recorder {
     const fitting = isBounded ? part : measured(part);
     const at = this.#reserve(shard, appendRecordBound(fitting));
     if (at < 0 || tail === undefined) return 0;
+    this.#isWriting = true;
     const partAt = at + recordHeaderBytes;
     const end = writePart(tail.bytes, partAt, fitting, recordedAt, shard.nextPosition);
     this.#note(tail, actor, part, partAt);
@@ -66,6 +73,7 @@ export class Recorder {
     const fitting = boundOf(parts) <= this.#parts.recordBytesMax ? parts : parts.map(measured);
     const at = this.#reserve(shard, boundOf(fitting));
     if (at < 0) return 0;
+    this.#isWriting = true;
     let end = at + recordHeaderBytes;
     for (const [index, part] of fitting.entries()) {
       const actor = actors[index];
@@ -100,6 +108,7 @@ export class Recorder {
     writeRecordHeader(tail.bytes, at, end, shard.index, shard.epoch, position, parts);
     this.#parts.journal.commit(shard.writer, at, end);
     shard.lastRecordedAt = recordedAt;
+    this.#isWriting = false;
     return position;
   }
 }

@@ -16,6 +16,7 @@ import type { EntriesPage } from "../shard/messages.ts";
 import { shardOf } from "../shard/placement.ts";
 import { Actor, type States } from "./actor.ts";
 import type { Folding } from "./folding.ts";
+import { estimateBytes } from "./memory-estimate.ts";
 import type { Reading } from "./reading.ts";
 import type { ShardState } from "./shard-state.ts";
 
@@ -41,6 +42,8 @@ export class Residency {
   readonly #ring: Actor[] = [];
   #hand = 0;
   #bytes = 0;
+  /** Set after a sweep in vain: what it met has to be settled first. */
+  #callsToSkip = 0;
 
   constructor(options: ResidencyOptions) {
     this.#options = options;
@@ -100,6 +103,13 @@ export class Residency {
     });
   }
 
+  /** Estimates the states of an actor again, after they may have grown. */
+  remeasure(actor: Actor): void {
+    if (!actor.isResident) return;
+    this.#account(actor, actorBytes + 2 * actor.id.length + estimateBytes(actor.tipStates));
+    if (this.#bytes > this.#options.bytesMax) this.#sweep();
+  }
+
   /** All resident actors, loaded or not. */
   all(): IterableIterator<Actor> {
     return this.#actors.values();
@@ -129,13 +139,11 @@ export class Residency {
     if (found === undefined) return;
     let states: States = folding.initialStates();
     const covered: number[] = new Array(folding.snapshotVersions.length).fill(0);
-    let stateBytes = 0;
     for (const snapshot of found.snapshots) {
       const index = folding.indexOf(snapshot.aggregate);
       if (index === undefined) continue;
       states = folding.withState(states, index, folding.decodeState(snapshot.state));
       covered[index] = snapshot.seq;
-      stateBytes += snapshot.state.length;
     }
     let page: EntriesPage = found.entries;
     for (;;) {
@@ -159,12 +167,13 @@ export class Residency {
     actor.tipStates = states;
     actor.committedStates = states;
     actor.snapshotSeq = covered.length === 0 ? found.seq : Math.min(...covered);
-    this.#account(actor, actor.memoryBytes + stateBytes);
+    this.remeasure(actor);
   }
 
   /** Drops idle actors until an eighth of the memory is free again, or every actor was looked at. */
   #sweep(): void {
     const target = this.#options.bytesMax * 0.875;
+    if (this.#callsToSkip-- > 0) return;
     let looks = Math.min(this.#ring.length, sweepMax);
     let dropped = 0;
     while (looks-- > 0 && this.#bytes > target && this.#ring.length > 0) {
@@ -178,7 +187,9 @@ export class Residency {
       this.#drop(actor);
       dropped++;
     }
-    if (dropped === 0) this.#options.onPressure();
+    if (dropped > 0) return;
+    this.#callsToSkip = 64;
+    this.#options.onPressure();
   }
 
   #mayDrop(actor: Actor): boolean {

@@ -1,0 +1,255 @@
+/**
+ * What a write does to its actor: deduplicate, check, decide, evolve, record. Admission and answers are engine.ts.
+ *
+ * - Work on one actor runs to its end without a break, in the order it arrived: nothing else decides in between.
+ * - A write either appends all its events or changes nothing at all.
+ * - `false` means that the tail is full: nothing has changed, and the write is to be tried again.
+ */
+import { Rejection } from "../aggregate/command.ts";
+import type { PartDraft } from "../core/append-record.ts";
+import { toWarpError, WarpError } from "../core/errors.ts";
+import type { NewEvent } from "../core/event.ts";
+import type { Journal } from "../journal/journal.ts";
+import type { Actor } from "./actor.ts";
+import { contentHashOf, findKeyed, rememberKeyed, repeatedResult } from "./caller-keys.ts";
+import { draftEvents, emptyDraft, foldEvents } from "./draft.ts";
+import type { Folding } from "./folding.ts";
+import type { Reading } from "./reading.ts";
+import type { Recorder } from "./recorder.ts";
+import type { Appended, Expect, Rejected, SendResult } from "./results.ts";
+import { Write } from "./write.ts";
+
+export interface AppenderParts {
+  readonly folding: Folding;
+  readonly recorder: Recorder;
+  readonly reading: Reading;
+  readonly journal: Journal<Write>;
+  /** Deep-freezes states and event data, so that a program that changes them is found out. */
+  readonly freeze: boolean;
+  /** Hears of an actor with enough events for a snapshot. */
+  readonly onSnapshotDue: (actor: Actor) => void;
+  /** Hears of an actor whose states may have grown. */
+  readonly onGrown: (actor: Actor) => void;
+}
+
+/** Chooses the events for several actors at one moment, a list for each; may throw to change nothing. */
+export type DecideTogether = (actors: readonly Actor[]) => readonly (readonly NewEvent[])[];
+
+export class Appender {
+  readonly #parts: AppenderParts;
+  /** Takes back a write that waited for the disk. */
+  readonly #again: (write: Write) => void;
+
+  constructor(parts: AppenderParts, again: (write: Write) => void) {
+    this.#parts = parts;
+    this.#again = again;
+  }
+
+  /** Errors: those of the write's own input; they leave everything as it was. */
+  perform(write: Write): boolean {
+    const { actor, options } = write;
+    actor.isRecent = true;
+    if (options !== undefined) {
+      const { delivery, key, expect } = options;
+      if (delivery !== undefined) {
+        const done = actor.shard.deliveries.find(delivery, Date.now());
+        if (done !== undefined) return this.#answer(write, { ...done, duplicate: true });
+      }
+      if (key !== undefined) {
+        const known = findKeyed(write, key);
+        if (known === "ask") return this.#askForKey(write, key);
+        if (known !== undefined) return this.#answer(write, repeatedResult(write, key, known));
+      }
+      if (expect !== undefined && !meets(expect, actor.tipSeq)) {
+        return this.#answer(write, { ok: false, reason: "conflict", seq: actor.tipSeq });
+      }
+    }
+    if (write.command === undefined) return this.#appendEvents(write, write.events ?? []);
+    return this.#decide(write, write.command);
+  }
+
+  #decide(write: Write, name: string): boolean {
+    const { actor } = write;
+    const { folding } = this.#parts;
+    const command = folding.command(name);
+    if (command === undefined) {
+      throw new WarpError(
+        "UNKNOWN_COMMAND",
+        `no aggregate of this context has a command ${JSON.stringify(name)}`,
+      );
+    }
+    const decision = command.decide(folding.stateOf(actor.tipStates, command.index), write.input, actor.id);
+    if (!(decision instanceof Rejection)) return this.#appendEvents(write, decision);
+    const { code, details } = decision;
+    const seq = actor.tipSeq;
+    const rejection: Rejected = { ok: false, reason: "rejected", code, details, seq, duplicate: false };
+    if (write.options?.key === undefined) return this.#answer(write, rejection);
+    return this.#appendOutcome(write, rejection);
+  }
+
+  #appendEvents(write: Write, events: readonly NewEvent[]): boolean {
+    const { folding, recorder, freeze, onGrown } = this.#parts;
+    const { actor, options } = write;
+    const { shard } = actor;
+    const entry = draftEvents(folding, events);
+    const { count } = entry;
+    const firstSeq = actor.tipSeq + 1;
+    if (count === 0) return this.#answer(write, appended(actor, 0, shard.nextPosition - 1));
+    const recordedAt = recorder.now(shard);
+    const states = foldEvents(folding, actor, events, recordedAt, freeze);
+    const part = partOf(write, entry, undefined);
+    write.position = recorder.record(actor, part, recordedAt);
+    if (write.position === 0) return false;
+    actor.tipSeq = firstSeq + count - 1;
+    actor.tipStates = states;
+    const result = appended(actor, count, write.position);
+    if (options?.delivery !== undefined) shard.deliveries.remember(options.delivery, result);
+    if (options?.key !== undefined) rememberKeyed(write, options.key, result, undefined);
+    this.#complete(write, result);
+    this.#noteSnapshotDue(actor);
+    // Every event while there are few, then every 256th: states grow slowly.
+    if (actor.tipSeq <= 4 || Math.floor(actor.tipSeq / 256) !== Math.floor((firstSeq - 1) / 256))
+      onGrown(actor);
+    return true;
+  }
+
+  /** A rejection under a caller key is durable too, so that a repeat gets the same answer. */
+  #appendOutcome(write: Write, rejection: Rejected): boolean {
+    const { recorder } = this.#parts;
+    const outcome = JSON.stringify(rejection);
+    const part = partOf(write, emptyDraft, outcome);
+    write.position = recorder.record(write.actor, part, recorder.now(write.actor.shard));
+    if (write.position === 0) return false;
+    rememberKeyed(write, write.options?.key ?? "", undefined, outcome);
+    this.#complete(write, rejection);
+    return true;
+  }
+
+  #noteSnapshotDue(actor: Actor): void {
+    if (actor.isSnapshotDue || actor.tipSeq - actor.snapshotSeq < this.#parts.folding.snapshotEvery) return;
+    actor.isSnapshotDue = true;
+    this.#parts.onSnapshotDue(actor);
+  }
+
+  /** As {@link perform}, for several actors at once. */
+  performTogether(
+    actors: readonly Actor[],
+    decide: DecideTogether,
+    resolve: (results: Appended[]) => void,
+    reject: (error: Error) => void,
+  ): boolean {
+    const first = actors[0];
+    const unloaded = actors.find((actor) => actor.loadFailure !== undefined);
+    if (unloaded?.loadFailure !== undefined) throw unloaded.loadFailure;
+    if (first === undefined) throw new WarpError("INVALID_ARGUMENT", "atomically needs at least one entity");
+    const { folding, recorder, freeze } = this.#parts;
+    const lists = decide(actors);
+    const recordedAt = recorder.now(first.shard);
+    const drafts = actors.map((_, index) => draftEvents(folding, lists[index] ?? []));
+    const states = actors.map((actor, index) =>
+      foldEvents(folding, actor, lists[index] ?? [], recordedAt, freeze),
+    );
+    const touched = actors.filter((_, index) => (drafts[index]?.count ?? 0) > 0);
+    const parts = partsTogether(actors, drafts);
+    const recorded = parts.length === 0 ? 0 : recorder.recordTogether(touched, parts, recordedAt);
+    if (parts.length > 0 && recorded === 0) return false;
+    const position = recorded === 0 ? first.shard.nextPosition - 1 : recorded;
+
+    const results: Appended[] = [];
+    for (const [index, actor] of actors.entries()) {
+      const count = drafts[index]?.count ?? 0;
+      actor.tipSeq += count;
+      actor.tipStates = states[index] ?? actor.tipStates;
+      results.push(appended(actor, count, position));
+    }
+    for (const [index, actor] of actors.entries()) {
+      const done = index === actors.length - 1 ? () => resolve(results) : () => {};
+      const write = new Write(actor, [], undefined, undefined, undefined, done, reject);
+      write.position = position;
+      const result = results[index];
+      if (result !== undefined) this.#complete(write, result);
+      this.#noteSnapshotDue(actor);
+    }
+    return true;
+  }
+
+  #complete(write: Write, result: SendResult): void {
+    write.result = result;
+    write.seq = write.actor.tipSeq;
+    write.states = write.actor.tipStates;
+    this.#parts.journal.complete(write);
+  }
+
+  /** Answers without appending, once what the answer was computed from is durable. */
+  #answer(write: Write, result: SendResult): boolean {
+    const { actor } = write;
+    if (actor.tipPosition <= actor.shard.committedPosition) {
+      write.resolve(result);
+    } else {
+      this.#complete(write, result);
+    }
+    return true;
+  }
+
+  /** Lets the actor wait until the disk has said whether the key is known; then the write comes back. */
+  #askForKey(write: Write, key: string): true {
+    const { actor } = write;
+    const { shard } = actor;
+    actor.suspend();
+    const settled = shard.settledPosition;
+    this.#parts.reading.key(shard.index, actor.number, key).then(
+      (found) => {
+        write.stored = found === undefined ? null : { ...found, position: settled };
+        actor.resume(() => this.#again(write));
+      },
+      (thrown) => {
+        write.reject(toWarpError(thrown, "IO_ERROR"));
+        actor.resume();
+      },
+    );
+    return true;
+  }
+}
+
+/** The result of an append of `count` events that the actor's tip has taken in. */
+function appended(actor: Actor, count: number, position: number): Appended {
+  const seq = actor.tipSeq;
+  const shard = actor.shard.index;
+  return { ok: true, seq, firstSeq: seq - count + 1, count, duplicate: false, shard, position };
+}
+
+function partOf(write: Write, entry: PartDraft["entry"], outcome: string | undefined): PartDraft {
+  const { actor, options } = write;
+  const isNew = actor.number === 0;
+  const key = options?.key;
+  return {
+    number: isNew ? actor.shard.nextNumber : actor.number,
+    firstSeq: actor.tipSeq + 1,
+    id: isNew ? actor.id : undefined,
+    key: key === undefined ? undefined : { text: key, contentHash: contentHashOf(write) },
+    delivery: options?.delivery,
+    outcome,
+    entry,
+  };
+}
+
+function partsTogether(actors: readonly Actor[], drafts: readonly PartDraft["entry"][]): PartDraft[] {
+  const parts: PartDraft[] = [];
+  let nextNumber = actors[0]?.shard.nextNumber ?? 0;
+  for (const [index, actor] of actors.entries()) {
+    const entry = drafts[index];
+    if (entry === undefined || entry.count === 0) continue;
+    const isNew = actor.number === 0;
+    const number = isNew ? nextNumber++ : actor.number;
+    const id = isNew ? actor.id : undefined;
+    const none = { key: undefined, delivery: undefined, outcome: undefined };
+    parts.push({ number, firstSeq: actor.tipSeq + 1, id, ...none, entry });
+  }
+  return parts;
+}
+
+function meets(expect: Expect, seq: number): boolean {
+  if (typeof expect === "number") return expect === seq;
+  if (expect === "any") return true;
+  return expect === "none" ? seq === 0 : seq > 0;
+}
