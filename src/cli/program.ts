@@ -7,8 +7,8 @@
 import { Command, CommanderError } from "commander";
 import manifest from "../../package.json" with { type: "json" };
 import { describeFailure, type ExitCode, exitCode, NotFoundError, UsageError } from "./exit.ts";
-import { cliLogger } from "./log.ts";
 import { openLocalTarget } from "./local-target.ts";
+import { cliLogger } from "./log.ts";
 import { Output, OutputClosed } from "./output.ts";
 import type { Verb, VerbContext } from "./verb.ts";
 import { verbs } from "./verbs.ts";
@@ -28,8 +28,11 @@ Exit status:
 export async function runCommand(args: readonly string[]): Promise<ExitCode> {
   const json = args.includes("--json");
   const interrupt = new AbortController();
-  const onSignal = () => interrupt.abort();
-  process.once("SIGINT", onSignal).once("SIGTERM", onSignal);
+  const onSignal = () => {
+    process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
+    interrupt.abort();
+  };
+  process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
   const output = new Output(process.stdout, json, interrupt.signal, process.env);
   // A write to a pipe that is closed is reported to the write; without this listener it would also end the process.
   process.stdout.on("error", () => undefined);
@@ -44,7 +47,7 @@ export async function runCommand(args: readonly string[]): Promise<ExitCode> {
     code = codeOf(thrown);
     if (!isSilent(thrown)) process.stderr.write(describeFailure(usageOf(thrown), json));
   }
-  return code === exitCode.ok && interrupt.signal.aborted ? exitCode.interrupted : code;
+  return code;
 }
 
 function createProgram(context: VerbContext, onEnd: (code: ExitCode) => void): Command {
@@ -66,7 +69,11 @@ function addVerb(program: Command, verb: Verb, context: VerbContext, onEnd: (cod
   command.option("--json", "print one JSON object a line, and failures as JSON");
   const examples = verb.examples.map(([line, does]) => `  ${line}\n      ${does}`);
   command.addHelpText("after", `\nExamples:\n${examples.join("\n")}`);
-  command.action(async () => onEnd(await verb.run(command, context)));
+  command.action(async () => {
+    const code = await verb.run(command, context);
+    const isInterrupted = code === exitCode.ok && context.signal.aborted && verb.endsBySignal !== true;
+    onEnd(isInterrupted ? exitCode.interrupted : code);
+  });
 }
 
 function contextOf(output: Output, signal: AbortSignal, json: boolean): VerbContext {

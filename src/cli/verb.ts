@@ -24,6 +24,8 @@ export interface Verb {
   readonly summary: string;
   /** Command lines that work as they stand, each with what it does. */
   readonly examples: readonly (readonly [line: string, does: string])[];
+  /** A signal is how it ends well, with status 0. */
+  readonly endsBySignal?: true;
   /** Adds arguments and options to the verb's command, which has `--json` already. */
   define(command: Command): void;
   /** Runs with the parsed command; throws UsageError when its options contradict each other. */

@@ -7,6 +7,15 @@ import { entitiesVerb } from "./verbs/entities.ts";
 import { eventsVerb } from "./verbs/events.ts";
 import { getVerb } from "./verbs/get.ts";
 import { importVerb } from "./verbs/import.ts";
+import { serveVerb } from "./verbs/serve.ts";
 import { versionVerb } from "./verbs/version.ts";
 
-export const verbs: readonly Verb[] = [importVerb, getVerb, eventsVerb, entitiesVerb, benchVerb, versionVerb];
+export const verbs: readonly Verb[] = [
+  serveVerb,
+  importVerb,
+  getVerb,
+  eventsVerb,
+  entitiesVerb,
+  benchVerb,
+  versionVerb,
+];

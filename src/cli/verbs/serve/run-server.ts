@@ -1,0 +1,173 @@
+/**
+ * The life of a server, from its settings to its end.
+ *
+ *   application → context (recovery included) → wire protocol → HTTP → announce … → drain → close
+ *
+ * - Nothing listens before the context is open, and the context is closed after nothing listens any more.
+ * - Told to stop, it takes no new work, answers what is under way, and ends well: everything acknowledged is on disk.
+ * - A failed engine ends the server with the engine's error; a new start reads the disk again.
+ */
+import { jsonLogger, type Logger } from "../../../core/logger.ts";
+import { start, type Warp } from "../../../index.ts";
+import { createMetrics, type GaugeSource } from "../../../net/http/metrics.ts";
+import type { ServerStatus } from "../../../net/http/parts.ts";
+import { listenHttp } from "../../../net/http-server.ts";
+import { enginePortOf } from "../../../server.ts";
+import { loadApplication } from "../../application.ts";
+import type { ServerSettings } from "./server-settings.ts";
+import { type Address, formatAddress, isLoopback } from "./setting-values.ts";
+
+/** Where a running server can be reached. */
+export interface Listening {
+  readonly context: string;
+  readonly data: string;
+  /** HOST:PORT for clients, or undefined. */
+  readonly listen: string | undefined;
+  /** URL, or undefined. */
+  readonly http: string | undefined;
+}
+
+/** One of the doors of the server. */
+interface Door {
+  readonly address: Address;
+  /** Takes no new connection and resolves when the requests under way are answered. */
+  drain(): Promise<unknown>;
+  abort(): unknown;
+}
+
+/** How long a failed engine has to end by itself. */
+const failedEndMs = 2000;
+
+/** Serves until `signal` or until the engine fails, which is thrown. */
+export async function runServer(
+  settings: ServerSettings,
+  signal: AbortSignal,
+  onListening: (listening: Listening) => Promise<void>,
+): Promise<void> {
+  const logger = jsonLogger(settings.logLevel);
+  const aggregates = settings.app === undefined ? [] : await loadApplication(settings.app);
+  const warp = await start({ ...contextSettings(settings), aggregates, logger });
+  let status: ServerStatus = "ready";
+  const doors: Door[] = [];
+  try {
+    const names = aggregates.length === 0 ? ["document"] : aggregates.map(({ name }) => name);
+    const engine = enginePortOf(warp);
+    const metrics = createMetrics({ context: warp.context }, gaugesOf(warp));
+    const parts = {
+      engine,
+      aggregates: settings.mode === "log" ? [] : names,
+      status: () => status,
+      metrics,
+      logger,
+      bodyBytesMax: settings.maxBody,
+    };
+    const http = settings.http === "off" ? undefined : openHttp(settings.http, parts);
+    if (http !== undefined) doors.push(http);
+
+    warnOfStrangers(doors, logger);
+    const listening = {
+      context: warp.context,
+      data: settings.data,
+      listen: undefined,
+      http: http === undefined ? undefined : `http://${formatAddress(http.address)}`,
+    };
+    logger.info("serving", listening);
+    await onListening(listening);
+    const failure = await Promise.race([warp.failed, aborted(signal)]);
+    if (failure !== undefined) {
+      status = "failed";
+      throw failure;
+    }
+    status = "draining";
+    logger.info("draining: no new work is taken", { pendingWrites: warp.pressure.pendingWrites });
+    await drain(doors, settings.drainTimeout, logger);
+  } catch (thrown) {
+    for (const door of doors) door.abort();
+    if (status !== "failed") await warp.close();
+    // A failed engine may have Workers that never end. Its data is safe: a start reads the disk again.
+    else setTimeout(() => process.exit(), failedEndMs).unref();
+    throw thrown;
+  }
+  const failure = await Promise.race([warp.failed, warp.close()]);
+  if (failure !== undefined) throw failure;
+  logger.info("stopped: everything acknowledged is on disk");
+}
+
+function contextSettings(settings: ServerSettings) {
+  const { rootKeyFile, rootKeyCommand } = settings;
+  return {
+    dataDir: settings.data,
+    context: settings.context,
+    shards: settings.shards,
+    mode: settings.mode,
+    durability: settings.durability,
+    writers: settings.writers,
+    memory: { residentBytes: settings.memoryResident, tailBytes: settings.memoryTail },
+    journal: { segmentBytes: settings.journalSegment, segmentsMax: settings.journalSegments },
+    settle: { bytes: settings.settleBytes, delayMs: settings.settleDelay },
+    ...(rootKeyFile === undefined ? {} : { rootKey: { file: rootKeyFile } }),
+    ...(rootKeyCommand === undefined ? {} : { rootKey: { command: rootKeyCommand } }),
+  };
+}
+
+function openHttp(address: Address, parts: Parameters<typeof listenHttp>[1]): Door {
+  const server = listenHttp(address, parts);
+  return {
+    address: { host: address.host, port: server.port },
+    drain: () => server.close(),
+    abort: () => server.abort(),
+  };
+}
+
+/** Until the doors are closed or the time is over; then what is still under way is cut off. */
+async function drain(doors: readonly Door[], timeoutMs: number, logger: Logger): Promise<void> {
+  const late = Symbol("late");
+  const timer = Promise.withResolvers<typeof late>();
+  const timeout = setTimeout(() => timer.resolve(late), timeoutMs);
+  const ended = await Promise.race([Promise.all(doors.map((door) => door.drain())), timer.promise]);
+  clearTimeout(timeout);
+  if (ended !== late) return;
+  logger.warn("requests under way were cut off", { drainTimeoutMs: timeoutMs });
+  await Promise.all(doors.map((door) => door.abort()));
+}
+
+function warnOfStrangers(doors: readonly Door[], logger: Logger): void {
+  for (const { address } of doors) {
+    if (isLoopback(address)) continue;
+    logger.warn("other machines can reach this address, and there is no access control", {
+      address: formatAddress(address),
+    });
+  }
+}
+
+function gaugesOf(warp: Warp): GaugeSource[] {
+  return [
+    {
+      name: "warp_resident_entities",
+      help: "Entities in memory.",
+      read: () => warp.pressure.residentEntities,
+    },
+    {
+      name: "warp_resident_bytes",
+      help: "Estimate of the memory that they take.",
+      read: () => warp.pressure.residentBytes,
+    },
+    {
+      name: "warp_pending_writes",
+      help: "Writes that are not answered yet.",
+      read: () => warp.pressure.pendingWrites,
+    },
+    {
+      name: "warp_unsettled_bytes",
+      help: "Records that are in the journal only.",
+      read: () => warp.pressure.unsettledBytes,
+    },
+  ];
+}
+
+function aborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    else signal.addEventListener("abort", () => resolve(undefined), { once: true });
+  });
+}
