@@ -1,6 +1,7 @@
 /**
  * The options that several verbs share, and how their text becomes values. Wrong text is wrong usage.
  */
+import { resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { limits } from "../core/limits.ts";
 import type { TargetSettings } from "./local-target.ts";
@@ -83,7 +84,8 @@ export function rootKeyOf(options: {
   readonly rootKeyFile?: string;
   readonly rootKeyCommand?: string;
 }): { file: string } | { command: string } | undefined {
-  if (options.rootKeyFile !== undefined) return { file: options.rootKeyFile };
+  // To the engine a relative path is relative to the data directory, to a user of a shell never.
+  if (options.rootKeyFile !== undefined) return { file: resolve(options.rootKeyFile) };
   return options.rootKeyCommand === undefined ? undefined : { command: options.rootKeyCommand };
 }
 
