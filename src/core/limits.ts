@@ -84,8 +84,8 @@ export const limits = {
   connectionOutputBytes: 1 * miB,
   /** Buffers of all connections together. */
   networkBytesMax: 256 * miB,
-  /** Events in one page of history that is sent. */
-  eventsPage: 1000,
+  /** Events in one page of history that is sent; it is cut at `readPageBytes` too. */
+  eventsPage: 10_000,
   /** From connecting to a complete hello. */
   handshakeMs: 10_000,
   /** From the first byte of a frame to its last; and for a peer that reads nothing while replies wait. */

@@ -59,14 +59,19 @@ export class FrameInput {
     return true;
   }
 
+  /** Forgets everything. */
+  drop(): void {
+    this.bytes = nothing;
+    this.#from = 0;
+    this.#to = 0;
+    this.#isKept = false;
+  }
+
   /** Copies what waits out of memory that is the caller's. */
   keep(): void {
     const { waiting } = this;
     if (waiting === 0) {
-      this.bytes = nothing;
-      this.#from = 0;
-      this.#to = 0;
-      this.#isKept = false;
+      this.drop();
       return;
     }
     if (this.#isKept) return;

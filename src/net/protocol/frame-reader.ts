@@ -4,7 +4,7 @@
  * - Nothing is built that the protocol does not ask for: what a hostile frame can make this allocate is bounded by
  *   the bytes it has, and nesting is walked only by `skip`, which has a limit.
  * - Every element that is read is accounted for; behind the last one the frame ends.
- * - A reader is reused for frame after frame; strings are copied out of it, values are views that live until the next frame.
+ * - A reader is reused for frame after frame; what it returns is a copy.
  */
 
 import { KnownTexts } from "./known-texts.ts";
@@ -22,8 +22,6 @@ export class FrameReader {
   end = 0;
   /** Elements of the frame's array that have not been read. */
   left = 0;
-  /** Set by {@link value}: the value is MessagePack, not JSON. */
-  isMsgpack = false;
   #view: DataView = new DataView(this.bytes.buffer);
   readonly #known = new KnownTexts();
 
@@ -206,15 +204,15 @@ export class FrameReader {
     return this.isNil() ? undefined : this.knownStr();
   }
 
-  /** A value's bytes, a view of the frame; {@link isMsgpack} says of which form. */
-  value(): Buffer {
+  /** A value as it came: JSON text, or a copy of the MessagePack. */
+  value(): string | Uint8Array {
     this.#next();
     const format = this.bytes[this.at] ?? 0;
-    this.isMsgpack = !(format >= 0xc4 && format <= 0xc6);
-    const length = this.isMsgpack ? this.#extHeader(format) : this.#lengthAt(format - 0xc4, "a value");
+    const isMsgpack = !(format >= 0xc4 && format <= 0xc6);
+    const length = isMsgpack ? this.#extHeader(format) : this.#lengthAt(format - 0xc4, "a value");
     const from = this.at;
     this.at = from + length;
-    return this.bytes.subarray(from, this.at);
+    return isMsgpack ? new Uint8Array(this.bytes.subarray(from, this.at)) : textOf(this.bytes, from, this.at);
   }
 
   #strHeader(): number {

@@ -103,7 +103,7 @@ export function readOutcome(reader: FrameReader): SendResult {
   if (kind === outcomeKind.conflict) return { ok: false, reason: "conflict", seq: reader.whole() };
   if (kind !== outcomeKind.rejected) throw protocolError(`${kind} is no kind of outcome`);
   const code = reader.str();
-  const details = decodeValue(reader.value(), reader.isMsgpack);
+  const details = decodeValue(reader.value());
   const seq = reader.whole();
   return { ok: false, reason: "rejected", code, details, seq, duplicate: reader.bool() };
 }
@@ -120,7 +120,7 @@ export function writeStateAt(writer: FrameWriter, id: number, result: StateAt): 
 export function readStateAt(reader: FrameReader): StateAt {
   reader.enter();
   const seq = reader.wholeOrNil();
-  return { seq, state: decodeValue(reader.value(), reader.isMsgpack) };
+  return { seq, state: decodeValue(reader.value()) };
 }
 
 export function writeNothing(writer: FrameWriter, id: number): void {
@@ -182,7 +182,7 @@ export function readEventsPage(reader: FrameReader, entity: string): EventsPage 
     heads.push(occurredAt === undefined ? head : { ...head, occurredAt });
   }
   reader.leave(outside);
-  const data = decodeValue(reader.value(), reader.isMsgpack);
+  const data = decodeValue(reader.value());
   const next = reader.wholeOrNil();
   if (!Array.isArray(data) || data.length !== heads.length)
     throw protocolError("a page without all its data");
@@ -240,7 +240,7 @@ export function writeError(writer: FrameWriter, id: number, error: WarpError): v
 export function readError(reader: FrameReader): WarpError {
   const code = reader.knownStr();
   const message = reader.str();
-  const given = reader.isNil() ? {} : decodeValue(reader.value(), reader.isMsgpack);
+  const given = reader.isNil() ? {} : decodeValue(reader.value());
   reader.finish();
   const details = (typeof given === "object" && given !== null ? given : {}) as ErrorDetails;
   if (Object.hasOwn(errorCodes, code)) return new WarpError(code as ErrorCode, message, details);

@@ -1,8 +1,8 @@
 /**
  * The requests of docs/protocol.md, field by field: written by the client, read by the server.
  *
- * A reader's functions begin behind the operation and read to the last field; the values in a request are views of its
- * frame and are decoded before the next frame is begun.
+ * A reader's functions begin behind the operation and read to the last field. They leave values as they came, so that a
+ * frame that breaks the protocol is told from a value that cannot be read.
  */
 import { WarpError } from "../../core/errors.ts";
 import type { NewEvent } from "../../core/event.ts";
@@ -88,8 +88,7 @@ export function writeAppend(
 export interface AppendRequest {
   readonly entity: string;
   readonly types: string | readonly string[];
-  readonly data: Buffer;
-  readonly isMsgpack: boolean;
+  readonly data: string | Uint8Array;
   readonly occurred: readonly (number | undefined)[] | undefined;
   readonly options: WriteOptions | undefined;
 }
@@ -98,16 +97,15 @@ export function readAppend(reader: FrameReader): AppendRequest {
   const entity = reader.str();
   const types = reader.isText() ? reader.knownStr() : readTypes(reader);
   const data = reader.value();
-  const { isMsgpack } = reader;
   const occurred = reader.isNil() ? undefined : readOccurred(reader);
   const options = readOptions(reader);
   reader.finish();
-  return { entity, types, data, isMsgpack, occurred, options };
+  return { entity, types, data, occurred, options };
 }
 
 /** The events of an append. Errors: INVALID_ARGUMENT, INVALID_EVENT, EVENT_TOO_LARGE. */
 export function eventsOf(request: AppendRequest): NewEvent[] {
-  const data = decodeValue(request.data, request.isMsgpack);
+  const data = decodeValue(request.data);
   if (!Array.isArray(data)) throw new WarpError("INVALID_ARGUMENT", "the data of an append is a list");
   const { types, occurred } = request;
   const count = data.length;
@@ -171,8 +169,7 @@ export function writeSend(
 export interface SendRequest {
   readonly entity: string;
   readonly command: string;
-  readonly input: Buffer | undefined;
-  readonly isMsgpack: boolean;
+  readonly input: string | Uint8Array | undefined;
   readonly options: WriteOptions | undefined;
 }
 
@@ -180,15 +177,14 @@ export function readSend(reader: FrameReader): SendRequest {
   const entity = reader.str();
   const command = reader.knownStr();
   const input = reader.isNil() ? undefined : reader.value();
-  const { isMsgpack } = reader;
   const options = readOptions(reader);
   reader.finish();
-  return { entity, command, input, isMsgpack, options };
+  return { entity, command, input, options };
 }
 
 /** The input of a command; undefined when it was left out. Errors: INVALID_ARGUMENT, INVALID_EVENT, EVENT_TOO_LARGE. */
 export function inputOf(request: SendRequest): unknown {
-  return request.input === undefined ? undefined : decodeForeignValue(request.input, request.isMsgpack);
+  return request.input === undefined ? undefined : decodeForeignValue(request.input);
 }
 
 function writeOptions(

@@ -16,11 +16,11 @@ const sizes: readonly number[] = [
 const protoKey = Buffer.from("__proto__");
 
 /** The offset behind the element at `at`. Errors: PROTOCOL_ERROR. */
-export function skipElement(bytes: Buffer, at: number, end: number): number {
+export function skipElement(bytes: Uint8Array, at: number, end: number): number {
   return skip(bytes, at, end, 0);
 }
 
-function skip(bytes: Buffer, at: number, end: number, depth: number): number {
+function skip(bytes: Uint8Array, at: number, end: number, depth: number): number {
   if (at >= end) throw protocolError("the bytes end in the middle of an element");
   const format = bytes[at] ?? 0;
   if (format < 0x80 || format >= 0xe0) return at + 1;
@@ -45,7 +45,7 @@ function skip(bytes: Buffer, at: number, end: number, depth: number): number {
 }
 
 /** bin, ext and str with a length of 8, 16 or 32 bits. */
-function skipBytes(bytes: Buffer, at: number, end: number, format: number): number {
+function skipBytes(bytes: Uint8Array, at: number, end: number, format: number): number {
   const isExt = format >= 0xc7 && format <= 0xc9;
   const width = format >= 0xd9 ? format - 0xd9 : (format - 0xc4) % 3;
   const type = isExt ? 1 : 0;
@@ -54,14 +54,14 @@ function skipBytes(bytes: Buffer, at: number, end: number, format: number): numb
   return within(at + 5 + type + length32(bytes, at + 1, end), end);
 }
 
-function skipArray(bytes: Buffer, at: number, end: number, length: number, depth: number): number {
+function skipArray(bytes: Uint8Array, at: number, end: number, length: number, depth: number): number {
   enter(at, end, length, depth);
   let next = at;
   for (let i = 0; i < length; i++) next = skip(bytes, next, end, depth + 1);
   return next;
 }
 
-function skipMap(bytes: Buffer, at: number, end: number, length: number, depth: number): number {
+function skipMap(bytes: Uint8Array, at: number, end: number, length: number, depth: number): number {
   enter(at, end, length * 2, depth);
   let next = at;
   for (let i = 0; i < length; i++) {
@@ -71,7 +71,7 @@ function skipMap(bytes: Buffer, at: number, end: number, length: number, depth: 
     if (!isText) throw protocolError("a key of a map is not a string");
     next = skip(bytes, key, end, depth + 1);
     const length = protoKey.length;
-    if (next - key > length && bytes.compare(protoKey, 0, length, next - length, next) === 0) {
+    if (next - key > length && isProto(bytes, next - length)) {
       const isWhole =
         format >= 0xa0 && format < 0xc0 ? (format & 0x1f) === length : lengthOf(bytes, key, next) === length;
       if (isWhole) throw protocolError("__proto__ is no key");
@@ -81,8 +81,13 @@ function skipMap(bytes: Buffer, at: number, end: number, length: number, depth: 
   return next;
 }
 
+function isProto(bytes: Uint8Array, at: number): boolean {
+  for (let i = 0; i < protoKey.length; i++) if (bytes[at + i] !== protoKey[i]) return false;
+  return true;
+}
+
 /** Bytes of the text of a str 8, 16 or 32 that lies between `at` and `end`. */
-function lengthOf(bytes: Buffer, at: number, end: number): number {
+function lengthOf(bytes: Uint8Array, at: number, end: number): number {
   const header = bytes[at] === 0xd9 ? 2 : bytes[at] === 0xda ? 3 : 5;
   return end - at - header;
 }
@@ -97,17 +102,17 @@ function within(at: number, end: number): number {
   return at;
 }
 
-function length8(bytes: Buffer, at: number, end: number): number {
+function length8(bytes: Uint8Array, at: number, end: number): number {
   within(at + 1, end);
   return bytes[at] ?? 0;
 }
 
-function length16(bytes: Buffer, at: number, end: number): number {
+function length16(bytes: Uint8Array, at: number, end: number): number {
   within(at + 2, end);
-  return bytes.readUInt16BE(at);
+  return ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
 }
 
-function length32(bytes: Buffer, at: number, end: number): number {
+function length32(bytes: Uint8Array, at: number, end: number): number {
   within(at + 4, end);
-  return bytes.readUInt32BE(at);
+  return length16(bytes, at, end) * 0x10000 + length16(bytes, at + 2, end);
 }

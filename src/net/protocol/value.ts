@@ -7,7 +7,6 @@ import { WarpError } from "../../core/errors.ts";
 import { limits } from "../../core/limits.ts";
 import { protocolError } from "./protocol-error.ts";
 import { skipElement } from "./skip-element.ts";
-import { textOf } from "./text-of.ts";
 
 const decoder = new Decoder({ useBigInt64: true });
 
@@ -26,13 +25,13 @@ export function encodeValue(value: unknown): string | Uint8Array {
   return typeof encoded === "string" ? encoded.slice(1, -1) : encoded.subarray(1);
 }
 
-/** A value's bytes back to what it was. Errors: INVALID_ARGUMENT for bytes that are none. */
-export function decodeValue(bytes: Buffer, isMsgpack: boolean): unknown {
+/** A value back to what it was. Errors: INVALID_ARGUMENT for what is none. */
+export function decodeValue(encoded: string | Uint8Array): unknown {
   try {
-    if (!isMsgpack) return JSON.parse(textOf(bytes, 0, bytes.length));
-    if (skipElement(bytes, 0, bytes.length) !== bytes.length) throw protocolError("bytes behind a value");
-    // Decoded binaries are views of what is decoded: of a copy, because this memory is used again.
-    return decoder.decode(new Uint8Array(bytes));
+    if (typeof encoded === "string") return JSON.parse(encoded);
+    const end = skipElement(encoded, 0, encoded.length);
+    if (end !== encoded.length) throw protocolError("there are bytes behind a value");
+    return decoder.decode(encoded);
   } catch (thrown) {
     const why = thrown instanceof Error ? thrown.message : String(thrown);
     throw new WarpError("INVALID_ARGUMENT", `a value cannot be read: ${why}`, {}, thrown);
@@ -40,8 +39,8 @@ export function decodeValue(bytes: Buffer, isMsgpack: boolean): unknown {
 }
 
 /** Like {@link decodeValue}, for what goes to a program: refuses what could not be stored. */
-export function decodeForeignValue(bytes: Buffer, isMsgpack: boolean): unknown {
-  const value = decodeValue(bytes, isMsgpack);
+export function decodeForeignValue(encoded: string | Uint8Array): unknown {
+  const value = decodeValue(encoded);
   if (!isJsonData(value)) encodeData([value]);
   return value;
 }

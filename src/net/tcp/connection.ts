@@ -1,0 +1,244 @@
+/**
+ * One connection of the TCP server: what it has sent, what is under way for it and what it has not read yet.
+ *
+ * - All whole frames of an arrival go to the engine before anything is awaited; all replies of a turn are one write.
+ * - It is not read while it has too many requests under way or too many replies unread: the peer is slowed down by TCP.
+ * - Memory: frames as they arrive, up to one; replies, up to `outputBytes` and what is under way; nothing while idle.
+ * - An error about the connection as a whole is its last frame.
+ */
+import type { Socket } from "bun";
+import { toWarpError, WarpError } from "../../core/errors.ts";
+import { limits } from "../../core/limits.ts";
+import { FrameInput } from "../protocol/frame-input.ts";
+import type { FrameWriter } from "../protocol/frame-writer.ts";
+import { writeError } from "../protocol/replies.ts";
+import { performRequest } from "./dispatch.ts";
+import type { Shared } from "./shared.ts";
+
+export type Phase = "hello" | "open" | "closing" | "gone";
+
+export class Connection {
+  readonly shared: Shared;
+  readonly #socket: Socket<Connection>;
+  readonly #input = new FrameInput();
+  #writer: FrameWriter | undefined;
+  /** What of the writer has been handed to the socket. */
+  #sent = 0;
+  phase: Phase = "hello";
+  /** Requests that are not answered yet … */
+  #requests = 0;
+  /** … and how many of them collect pages. */
+  pages = 0;
+  #isDirty = false;
+  #isPaused = false;
+  #accounted = 0;
+  readonly #openedAt: number;
+  #receivedAt: number;
+  /** When the frame began that is not whole yet; 0 without one. */
+  #partialSince = 0;
+  /** Since when replies wait without any progress; 0 without. */
+  #stalledSince = 0;
+
+  constructor(socket: Socket<Connection>, shared: Shared) {
+    this.#socket = socket;
+    this.shared = shared;
+    this.#openedAt = performance.now();
+    this.#receivedAt = this.#openedAt;
+  }
+
+  get requests(): number {
+    return this.#requests;
+  }
+
+  /** Bytes of replies that the socket has not taken. */
+  get unsentBytes(): number {
+    return this.#writer === undefined ? 0 : this.#writer.at - this.#sent;
+  }
+
+  get #isBusy(): boolean {
+    const { limits: own, isDraining } = this.shared;
+    return (
+      isDraining ||
+      this.#requests >= own.requests ||
+      this.pages >= limits.connectionPagesMax ||
+      this.unsentBytes > own.outputBytes
+    );
+  }
+
+  receive(chunk: Buffer): void {
+    this.#receivedAt = performance.now();
+    this.shared.counters.receivedBytes += chunk.length;
+    if (this.phase === "closing" || this.phase === "gone") return;
+    this.#input.push(chunk);
+    this.#read();
+  }
+
+  /** One request more is under way; {@link endRequest} follows. */
+  beginRequest(): void {
+    this.#requests++;
+  }
+
+  endRequest(): void {
+    this.#requests--;
+    if (!this.#isDirty && (this.#isPaused || this.shared.isDraining)) this.#markDirty();
+  }
+
+  /** Where a reply is written now; undefined when nobody would read it. */
+  reply(): FrameWriter | undefined {
+    if (this.phase === "closing" || this.phase === "gone") return undefined;
+    this.#writer ??= this.shared.takeWriter();
+    if (!this.#isDirty) this.#markDirty();
+    return this.#writer;
+  }
+
+  replyError(id: number, thrown: unknown): void {
+    const error = toWarpError(thrown, "ENGINE_FAILED");
+    this.shared.counters.errors++;
+    const writer = this.reply();
+    if (writer !== undefined) writeError(writer, id, error);
+  }
+
+  /** Tells the peer what is wrong and closes. */
+  fail(thrown: unknown): void {
+    const error = toWarpError(thrown, "ENGINE_FAILED");
+    if (error.code === "PROTOCOL_ERROR") this.shared.counters.protocolErrors++;
+    this.replyError(0, error);
+    this.close();
+  }
+
+  /** Closes once what was replied is sent. */
+  close(): void {
+    if (this.phase === "gone") return;
+    this.phase = "closing";
+    this.#input.drop();
+    this.#markDirty();
+  }
+
+  /** Closes at once. */
+  terminate(): void {
+    this.#socket.terminate();
+    this.gone();
+  }
+
+  /** The socket has closed, or must count as closed. */
+  gone(): void {
+    if (this.phase === "gone") return;
+    this.phase = "gone";
+    if (this.#writer !== undefined) this.shared.returnWriter(this.#writer);
+    this.#writer = undefined;
+    this.#input.drop();
+    this.shared.bufferBytes -= this.#accounted;
+    this.#accounted = 0;
+    this.shared.connections.delete(this);
+    this.shared.onGone();
+  }
+
+  /** Called once per turn after something was replied or ended. */
+  endTurn(): void {
+    this.#isDirty = false;
+    this.flush();
+    if (this.phase === "gone" || this.phase === "closing") return;
+    if (this.#isPaused && !this.#isBusy) this.#read();
+    if (this.shared.isDraining && this.#requests === 0 && this.unsentBytes === 0) this.close();
+  }
+
+  /** Sends what the socket takes; called again when it takes more. */
+  flush(): void {
+    const writer = this.#writer;
+    if (writer !== undefined && this.phase !== "gone") {
+      const waiting = writer.at - this.#sent;
+      const taken = waiting === 0 ? 0 : this.#socket.write(writer.buffer, this.#sent, waiting);
+      if (taken < 0) {
+        this.terminate();
+        return;
+      }
+      this.shared.counters.sentBytes += taken;
+      this.#sent += taken;
+      if (taken < waiting) {
+        if (taken > 0 || this.#stalledSince === 0) this.#stalledSince = performance.now();
+        if (this.#sent > writer.capacity / 2) {
+          writer.compact(this.#sent);
+          this.#sent = 0;
+        }
+      } else {
+        this.#writer = undefined;
+        this.#sent = 0;
+        this.#stalledSince = 0;
+        this.shared.returnWriter(writer);
+      }
+      this.#account();
+    }
+    if (this.phase === "closing" && this.unsentBytes === 0) {
+      this.#socket.end();
+      this.gone();
+    }
+  }
+
+  /** The socket takes more. */
+  drained(): void {
+    this.flush();
+    if (this.#isPaused && !this.#isDirty) this.#markDirty();
+  }
+
+  /** Closes a peer that is too slow in anything. */
+  checkDeadlines(now: number): void {
+    const { handshakeMs, stallMs, idleMs } = this.shared.limits;
+    if (this.#stalledSince > 0 && now - this.#stalledSince > stallMs) {
+      this.terminate();
+    } else if (this.phase === "hello" && now - this.#openedAt > handshakeMs) {
+      this.fail(new WarpError("TIMEOUT", `there was no hello within ${handshakeMs} ms`));
+    } else if (this.#partialSince > 0 && now - this.#partialSince > stallMs) {
+      this.fail(new WarpError("TIMEOUT", `the rest of a frame did not come within ${stallMs} ms`));
+    } else if (now - this.#receivedAt > idleMs && this.#requests === 0 && !this.#isPaused) {
+      this.fail(new WarpError("TIMEOUT", `nothing was received for ${idleMs} ms; send pings`));
+    }
+  }
+
+  /** Performs the whole frames that are there, until the connection has enough under way. */
+  #read(): void {
+    const input = this.#input;
+    const { reader } = this.shared;
+    let hasRead = false;
+    try {
+      while (!this.#isBusy && this.phase !== "closing" && input.next()) {
+        hasRead = true;
+        reader.begin(input.bytes, input.frameStart, input.frameEnd);
+        performRequest(this, reader);
+      }
+    } catch (thrown) {
+      this.fail(thrown);
+    }
+    reader.release();
+    if (this.phase === "closing" || this.phase === "gone") return;
+    input.keep();
+    const isBusy = this.#isBusy;
+    if (isBusy !== this.#isPaused) {
+      this.#isPaused = isBusy;
+      if (isBusy) this.#socket.pause();
+      else this.#socket.resume();
+    }
+    // What a paused connection has sent waits for the server, not for the peer.
+    if (isBusy || input.waiting === 0) this.#partialSince = 0;
+    else if (hasRead || this.#partialSince === 0) this.#partialSince = this.#receivedAt;
+    this.#account();
+  }
+
+  #markDirty(): void {
+    if (this.#isDirty) return;
+    this.#isDirty = true;
+    this.shared.markDirty(this);
+  }
+
+  #account(): void {
+    const { shared } = this;
+    const held = this.#input.keptBytes + (this.#writer?.capacity ?? 0);
+    shared.bufferBytes += held - this.#accounted;
+    this.#accounted = held;
+    if (shared.bufferBytes <= shared.limits.networkBytes) return;
+    shared.logger.warn("a connection was closed because all connections together hold too much", {
+      bytes: held,
+      limit: shared.limits.networkBytes,
+    });
+    this.terminate();
+  }
+}

@@ -1,0 +1,174 @@
+/**
+ * From one frame of a peer to a call of the engine.
+ *
+ * A frame that breaks the protocol throws, and the connection ends. A request that is merely wrong (a value that cannot
+ * be read, an operation of a newer version) is answered with an error, and the connection goes on.
+ */
+import { createHash, timingSafeEqual } from "node:crypto";
+import { WarpError } from "../../core/errors.ts";
+import type { NewEvent } from "../../core/event.ts";
+import { limits } from "../../core/limits.ts";
+import type { FrameReader } from "../protocol/frame-reader.ts";
+import type { EntitiesQuery } from "../protocol/outcomes.ts";
+import { protocolError } from "../protocol/protocol-error.ts";
+import { writeEntitiesPage, writeEventsPage, writeNothing, writeWelcome } from "../protocol/replies.ts";
+import {
+  type EventsRequest,
+  eventsOf,
+  inputOf,
+  readAppend,
+  readEntities,
+  readEvents,
+  readHello,
+  readSend,
+  readState,
+} from "../protocol/requests.ts";
+import { frameKind, operation, protocolVersion } from "../protocol/words.ts";
+import { OutcomeAnswer, SeqAnswer, StateAnswer } from "./answers.ts";
+import type { Connection } from "./connection.ts";
+import { collectEntities, collectEvents } from "./pages.ts";
+
+const idMax = 2 ** 32 - 1;
+
+/** Performs the request that the reader has begun. Errors: those that end the connection. */
+export function performRequest(connection: Connection, reader: FrameReader): void {
+  const kind = reader.whole();
+  if (kind === frameKind.credit && connection.phase === "open") return;
+  if (kind !== frameKind.request) throw protocolError(`a client does not send frames of kind ${kind}`);
+  const id = reader.whole(idMax);
+  if (id === 0) throw protocolError("the id of a request is at least 1");
+  const op = reader.whole();
+  connection.shared.counters.requests++;
+  if (connection.phase === "hello") {
+    if (op !== operation.hello) throw protocolError("the first frame is hello");
+    welcome(connection, id, reader);
+    return;
+  }
+  switch (op) {
+    case operation.append:
+      performAppend(connection, id, reader);
+      return;
+    case operation.send:
+      performSend(connection, id, reader);
+      return;
+    case operation.state: {
+      const { entity, aggregate, at } = readState(reader);
+      connection.shared.port.state(entity, aggregate, at, new StateAnswer(connection, id));
+      return;
+    }
+    case operation.seq: {
+      const entity = reader.str();
+      reader.finish();
+      connection.shared.port.seq(entity, new SeqAnswer(connection, id));
+      return;
+    }
+    case operation.events:
+      void answerEvents(connection, id, readEvents(reader));
+      return;
+    case operation.entities:
+      void answerEntities(connection, id, readEntities(reader));
+      return;
+    case operation.ping: {
+      reader.finish();
+      const writer = connection.reply();
+      if (writer !== undefined) writeNothing(writer, id);
+      return;
+    }
+    case operation.hello:
+      throw protocolError("hello is said once");
+    default:
+      reader.finish();
+      connection.replyError(id, new WarpError("UNSUPPORTED", `this server has no operation ${op}`, { op }));
+  }
+}
+
+function performAppend(connection: Connection, id: number, reader: FrameReader): void {
+  const request = readAppend(reader);
+  let events: readonly NewEvent[];
+  try {
+    events = eventsOf(request);
+  } catch (thrown) {
+    connection.replyError(id, thrown);
+    return;
+  }
+  const answer = new OutcomeAnswer(connection, id);
+  connection.shared.port.append(request.entity, events, request.options, answer);
+}
+
+function performSend(connection: Connection, id: number, reader: FrameReader): void {
+  const request = readSend(reader);
+  const { entity, command, options } = request;
+  let input: unknown;
+  try {
+    input = inputOf(request);
+  } catch (thrown) {
+    connection.replyError(id, thrown);
+    return;
+  }
+  connection.shared.port.send(entity, command, input, options, new OutcomeAnswer(connection, id));
+}
+
+function welcome(connection: Connection, id: number, reader: FrameReader): void {
+  const hello = readHello(reader);
+  const { port, tokenDigest, limits: own } = connection.shared;
+  if (hello.version < 1) throw new WarpError("UNSUPPORTED", `there is no protocol version ${hello.version}`);
+  if (tokenDigest !== undefined && !timingSafeEqual(digestOf(hello.token ?? ""), tokenDigest)) {
+    throw new WarpError("UNAUTHORIZED", "the token is missing or wrong");
+  }
+  if (hello.context !== undefined && hello.context !== port.context) {
+    const message = `this server has context ${port.context}, not ${hello.context}`;
+    throw new WarpError("CONFIG_MISMATCH", message, { context: port.context, asked: hello.context });
+  }
+  connection.phase = "open";
+  const writer = connection.reply();
+  if (writer === undefined) return;
+  writeWelcome(writer, id, {
+    version: Math.min(hello.version, protocolVersion),
+    context: port.context,
+    node: port.node,
+    incarnation: port.incarnation,
+    shards: port.shards,
+    topology: [],
+    limits: {
+      frameBytes: limits.frameBytesMax,
+      requests: own.requests,
+      idleMs: own.idleMs,
+      deliveryWindow: limits.deliveryWindow,
+      deliveryTtlMs: limits.deliveryTtlMs,
+    },
+    now: Date.now(),
+  });
+}
+
+/** What a token is compared by, so that the comparison takes as long for every token. */
+export function digestOf(token: string): Buffer {
+  return createHash("sha256").update(token).digest();
+}
+
+async function answerEvents(connection: Connection, id: number, request: EventsRequest): Promise<void> {
+  connection.beginRequest();
+  connection.pages++;
+  try {
+    const { events, data, next } = await collectEvents(connection.shared.port, request);
+    const writer = connection.reply();
+    if (writer !== undefined) writeEventsPage(writer, id, events, data, next);
+  } catch (thrown) {
+    connection.replyError(id, thrown);
+  }
+  connection.pages--;
+  connection.endRequest();
+}
+
+async function answerEntities(connection: Connection, id: number, query: EntitiesQuery): Promise<void> {
+  connection.beginRequest();
+  connection.pages++;
+  try {
+    const { entities, next } = await collectEntities(connection.shared.port, query);
+    const writer = connection.reply();
+    if (writer !== undefined) writeEntitiesPage(writer, id, entities, next);
+  } catch (thrown) {
+    connection.replyError(id, thrown);
+  }
+  connection.pages--;
+  connection.endRequest();
+}

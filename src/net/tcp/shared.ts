@@ -1,0 +1,106 @@
+/**
+ * What all connections of one TCP server share: its engine, limits, counters, buffers and the turn in which replies are
+ * gathered.
+ */
+import { limits } from "../../core/limits.ts";
+import type { Logger } from "../../core/logger.ts";
+import type { EnginePort } from "../engine-port.ts";
+import { FrameReader } from "../protocol/frame-reader.ts";
+import { FrameWriter } from "../protocol/frame-writer.ts";
+import type { Connection } from "./connection.ts";
+
+/** Defaults are those of core/limits.ts. */
+export interface TcpLimits {
+  readonly connections: number;
+  /** Unanswered requests of one connection. */
+  readonly requests: number;
+  /** Replies that one connection has not read, bytes. */
+  readonly outputBytes: number;
+  /** Buffers of all connections. */
+  readonly networkBytes: number;
+  readonly handshakeMs: number;
+  readonly stallMs: number;
+  readonly idleMs: number;
+}
+
+export const defaultTcpLimits: TcpLimits = {
+  connections: limits.connectionsMax,
+  requests: limits.connectionRequestsMax,
+  outputBytes: limits.connectionOutputBytes,
+  networkBytes: limits.networkBytesMax,
+  handshakeMs: limits.handshakeMs,
+  stallMs: limits.stallMs,
+  idleMs: limits.idleMs,
+};
+
+/** Since the start, for operators. */
+export interface TcpCounters {
+  accepted: number;
+  refused: number;
+  requests: number;
+  errors: number;
+  protocolErrors: number;
+  receivedBytes: number;
+  sentBytes: number;
+}
+
+const writerBytes = 16 * 1024;
+const pooledWritersMax = 64;
+
+export class Shared {
+  readonly port: EnginePort;
+  readonly limits: TcpLimits;
+  readonly logger: Logger;
+  /** SHA-256 of the token that a hello must carry. */
+  readonly tokenDigest: Buffer | undefined;
+  readonly connections = new Set<Connection>();
+  /** Reads one frame after the other; no request is read while another is. */
+  readonly reader = new FrameReader();
+  readonly counters: TcpCounters = {
+    accepted: 0,
+    refused: 0,
+    requests: 0,
+    errors: 0,
+    protocolErrors: 0,
+    receivedBytes: 0,
+    sentBytes: 0,
+  };
+  /** Memory that connections hold. */
+  bufferBytes = 0;
+  isDraining = false;
+  /** Hears of every connection that has gone. */
+  onGone: () => void = () => {};
+  readonly #writers: FrameWriter[] = [];
+  #dirty: Connection[] = [];
+  #turn: Connection[] = [];
+
+  constructor(port: EnginePort, given: TcpLimits, logger: Logger, tokenDigest: Buffer | undefined) {
+    this.port = port;
+    this.limits = given;
+    this.logger = logger;
+    this.tokenDigest = tokenDigest;
+  }
+
+  takeWriter(): FrameWriter {
+    return this.#writers.pop() ?? new FrameWriter(writerBytes);
+  }
+
+  returnWriter(writer: FrameWriter): void {
+    if (writer.capacity > writerBytes || this.#writers.length >= pooledWritersMax) return;
+    writer.at = 0;
+    this.#writers.push(writer);
+  }
+
+  /** Writes the connection's replies, and reads on where it can, when everything under way in this turn has run. */
+  markDirty(connection: Connection): void {
+    if (this.#dirty.push(connection) === 1) queueMicrotask(this.#endTurn);
+  }
+
+  readonly #endTurn = (): void => {
+    const turn = this.#dirty;
+    this.#dirty = this.#turn;
+    this.#turn = turn;
+    for (const connection of turn) connection.endTurn();
+    turn.length = 0;
+  };
+}
