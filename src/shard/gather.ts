@@ -183,14 +183,17 @@ export class Gather {
       const number = view.getFloat64(at + partOffset.number, true);
       const flags = view.getUint32(at + partOffset.flags, true);
       const part = this.#addPart(at);
-      if ((flags & partFlag.id) !== 0 && isUnnamed) {
-        if (number <= batch.newestNumber) {
+      if ((flags & partFlag.id) !== 0) {
+        // Numbers only rise, so a number says better than a position what is named: under durability "os" names may
+        // survive a power failure that took the records they came from, and positions are then given out again.
+        if (number > batch.newestNumber) {
+          batch.newestNumber = number;
+          batch.named.push(part);
+          if (isUnsettled) batch.minted.push(number);
+        } else if (isUnnamed) {
           const why = `the number ${number} of a new entity is not above ${batch.newestNumber}`;
           throw damaged(recordAt, why, { shard: batch.shard, position });
         }
-        batch.newestNumber = number;
-        batch.named.push(part);
-        if (isUnsettled) batch.minted.push(number);
       }
       if (isUnsettled) {
         if ((flags & partFlag.key) !== 0) batch.keyed.push(part);

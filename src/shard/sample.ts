@@ -24,6 +24,13 @@ export function seededRandom(seed: number): () => number {
   };
 }
 
+/** A seed for a random test, printed: `WARP_TEST_SEED` repeats it. */
+export function sampleSeed(): number {
+  const seed = Number(process.env.WARP_TEST_SEED ?? Date.now() % 2 ** 31);
+  console.log(`WARP_TEST_SEED=${seed}`);
+  return seed;
+}
+
 export function sampleDirectory(): string {
   return mkdtempSync(join(tmpdir(), "warp-shard-"));
 }

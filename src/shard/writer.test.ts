@@ -9,7 +9,14 @@ import { Gather, type ShardBatch } from "./gather.ts";
 import type { EntriesPage, ShardOpened, ShardWorkerOptions } from "./messages.ts";
 import { Reader } from "./read.ts";
 import { eventsOf, expectSettled, read, readPage } from "./sample-read.ts";
-import { appendRandomly, SampleTail, sampleDirectory, sampleOptions, seededRandom } from "./sample.ts";
+import {
+  appendRandomly,
+  SampleTail,
+  sampleDirectory,
+  sampleOptions,
+  sampleSeed,
+  seededRandom,
+} from "./sample.ts";
 import { settleKeys, settleNames, settleRuns } from "./settle.ts";
 import { Shard } from "./shard.ts";
 import { Writer } from "./writer.ts";
@@ -47,9 +54,7 @@ function expectInFilters(opened: readonly ShardOpened[], tail: SampleTail): void
 
 describe("a writer", () => {
   test("settles what a reader then gives back, round by round, like a plain model", () => {
-    const seed = Date.now() % 2 ** 31;
-    console.log(`seed ${seed}`);
-    const random = seededRandom(seed);
+    const random = seededRandom(sampleSeed());
     const options = freshOptions();
     const tail = new SampleTail(8 * 2 ** 20);
     const writer = new Writer(options, tail.memory);

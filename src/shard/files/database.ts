@@ -131,7 +131,8 @@ export interface Meta {
 
 export const shardFormat = 1;
 
-const createMeta = `CREATE TABLE meta (
+/** How the `meta` table is declared. */
+export const metaSchema = `CREATE TABLE meta (
   id INTEGER PRIMARY KEY CHECK (id = 1),
   format INTEGER NOT NULL,
   shard INTEGER NOT NULL,
@@ -161,7 +162,7 @@ export function prepareSchema(
   transact(database, path, "IMMEDIATE", () => {
     const exists = database.query("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").get() !== null;
     if (exists) return;
-    database.run(createMeta);
+    database.run(metaSchema);
     for (const statement of schema) database.run(statement);
     writeMeta(database, { shard, position: 0, nextNumber: 1, lastRecordedAt: 0, epoch: 1 });
   });

@@ -120,6 +120,10 @@ export class Filter {
     return this.#has(laneA, laneB);
   }
 
+  mayHaveHash(hash: ElementHash): boolean {
+    return this.#has(hash.a, hash.b);
+  }
+
   add(text: string, seed = 0): void {
     hashText(text, seed);
     this.#set(laneA, laneB);

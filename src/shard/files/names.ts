@@ -17,7 +17,9 @@ import {
   writeMeta,
 } from "./database.ts";
 
-const schema = ["CREATE TABLE names (number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE) STRICT"];
+export const namesSchema = [
+  "CREATE TABLE names (number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE) STRICT",
+];
 
 export interface NamesOptions {
   readonly directory: string;
@@ -54,7 +56,7 @@ export class Names {
     const synchronous = durability === "os" ? "FULL" : "NORMAL";
     const database = openDatabase(path, { access, synchronous, cacheBytes });
     try {
-      if (access === "write") prepareSchema(database, path, options.shard, schema);
+      if (access === "write") prepareSchema(database, path, options.shard, namesSchema);
       return guard(path, () => new Names(options, path, database));
     } catch (error) {
       database.close();

@@ -24,7 +24,7 @@ import {
   writeMeta,
 } from "./database.ts";
 
-const schema = [
+export const runsSchema = [
   `CREATE TABLE runs (
     id INTEGER PRIMARY KEY,
     number INTEGER NOT NULL,
@@ -150,7 +150,7 @@ export class Runs {
     const { access, cacheBytes } = options;
     const database = openDatabase(path, { access, synchronous: "NORMAL", cacheBytes });
     try {
-      if (access === "write") prepareSchema(database, path, options.shard, schema);
+      if (access === "write") prepareSchema(database, path, options.shard, runsSchema);
       return guard(path, () => new Runs(options, path, database));
     } catch (error) {
       database.close();

@@ -186,12 +186,11 @@ export class Vault {
     closeSync(this.#file);
   }
 
-  /** What is wrong with the slot that stands at `at` in `bytes`: undefined when nothing is or it is zero. */
-  slotFault(number: number, bytes: Buffer, at: number): string | undefined {
-    const slot = bytes.subarray(at, at + slotBytes);
-    if (isZero(slot, 0)) return undefined;
+  /** Whether the bytes of a slot hold no key, hold one, or what is wrong with them. */
+  slotState(number: number, slot: Buffer): "empty" | "whole" | (string & {}) {
+    if (isZero(slot, 0)) return "empty";
     const key = this.#unwrap(number, slot);
-    return typeof key === "string" ? key : undefined;
+    return typeof key === "string" ? key : "whole";
   }
 
   #wrap(number: number, key: Uint8Array, out: Buffer, at: number): void {
