@@ -7,10 +7,10 @@
  */
 import { Database } from "bun:sqlite";
 import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { toWarpError, WarpError } from "./errors.ts";
 import { limits } from "./limits.ts";
-import { replaceFile } from "./replace-file.ts";
+import { replaceFile, syncDirectory } from "./replace-file.ts";
 
 export const directoryFormat = 1;
 const identityName = "warp.json";
@@ -59,7 +59,7 @@ export function openDataDirectory(request: DirectoryRequest): DataDirectory {
     );
   }
   if (!exists) refuseRemains(path);
-  mkdirSync(path, { recursive: true });
+  makeDirectory(path);
   const unlock = lock(path);
   try {
     const identity = exists ? readIdentity(path) : newIdentity(request);
@@ -152,6 +152,14 @@ function refuseRemains(path: string): void {
   throw new WarpError("CORRUPT", `${file} is missing, and ${remains} is there: this was a data directory`, {
     file,
   });
+}
+
+/** Makes a directory with all above it; returns when their names are on the disk. */
+function makeDirectory(path: string): void {
+  const first = mkdirSync(path, { recursive: true });
+  if (first === undefined) return;
+  let made = resolve(path);
+  for (; made.length >= resolve(first).length; made = dirname(made)) syncDirectory(dirname(made));
 }
 
 function writeIdentity(path: string, identity: Identity): void {
