@@ -25,6 +25,9 @@ export function encodeValue(value: unknown): string | Uint8Array {
   return typeof encoded === "string" ? encoded.slice(1, -1) : encoded.subarray(1);
 }
 
+/** The value of a list of event data. Errors: INVALID_EVENT, EVENT_TOO_LARGE. */
+export { encodeData as encodeList } from "../../aggregate/json-data.ts";
+
 /** A value back to what it was. Errors: INVALID_ARGUMENT for what is none. */
 export function decodeValue(encoded: string | Uint8Array): unknown {
   try {

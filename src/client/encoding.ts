@@ -1,0 +1,80 @@
+/**
+ * From what a caller gives to what a request carries, and pages back to a sequence.
+ */
+import { WarpError } from "../core/errors.ts";
+import type { NewEvent } from "../core/event.ts";
+import { limits } from "../core/limits.ts";
+import type { Moment } from "../net/protocol/outcomes.ts";
+import type { AppendDraft } from "../net/protocol/requests.ts";
+import { encodeList } from "../net/protocol/value.ts";
+import type { RemoteMoment } from "./remote-entity.ts";
+
+/** The events of one append. Errors: INVALID_EVENT, EVENT_TOO_LARGE. */
+export function encodeEvents(events: readonly NewEvent[]): AppendDraft {
+  const count = events.length;
+  const first = events[0];
+  if (count === 1 && first !== undefined && first?.occurredAt === undefined) {
+    return { types: typeOf(first, 0), data: encodeList([first.data]), occurred: undefined };
+  }
+  if (count > limits.appendEventsMax) {
+    const message = `one append takes at most ${limits.appendEventsMax} events, not ${count}`;
+    throw new WarpError("EVENT_TOO_LARGE", message, { limit: "appendEventsMax" });
+  }
+  const types = new Array<string>(count);
+  const data = new Array<unknown>(count);
+  let occurred: (number | undefined)[] | undefined;
+  let isMixed = false;
+  for (let i = 0; i < count; i++) {
+    const event = events[i];
+    const type = typeOf(event, i);
+    types[i] = type;
+    data[i] = event?.data;
+    if (type !== types[0]) isMixed = true;
+    if (event?.occurredAt === undefined) continue;
+    occurred ??= new Array<undefined>(count).fill(undefined);
+    occurred[i] = msOf(event.occurredAt, "INVALID_EVENT");
+  }
+  return { types: isMixed ? types : (types[0] ?? types), data: encodeList(data), occurred };
+}
+
+function typeOf(event: NewEvent | undefined, index: number): string {
+  if (typeof event?.type === "string") return event.type;
+  throw new WarpError("INVALID_EVENT", `events[${index}] is not an event: { type, data }`);
+}
+
+function msOf(time: number | Date, code: "INVALID_EVENT" | "INVALID_ARGUMENT"): number {
+  const ms = typeof time === "number" ? time : time.getTime();
+  if (Number.isFinite(ms)) return ms;
+  throw new WarpError(code, `not a time: ${String(time)}`);
+}
+
+export function momentOf(moment: RemoteMoment): Moment {
+  if ("seq" in moment) return moment;
+  if ("recorded" in moment) return { recorded: msOf(moment.recorded, "INVALID_ARGUMENT") };
+  return { occurred: msOf(moment.occurred, "INVALID_ARGUMENT") };
+}
+
+export interface Page<Item, Next> {
+  readonly items: readonly Item[];
+  readonly next: Next | undefined;
+}
+
+/** The items of page after page; the next page is asked for before the items of this one are given out. */
+export async function* pagesOf<Item, Next>(
+  limit: number | undefined,
+  fetchPage: (limit: number | undefined, next: Next | undefined) => Promise<Page<Item, Next>>,
+): AsyncGenerator<Item> {
+  let left = limit;
+  let coming: Promise<Page<Item, Next>> | undefined = fetchPage(left, undefined);
+  while (coming !== undefined) {
+    const page: Page<Item, Next> = await coming;
+    const { items } = page;
+    const next: Next | undefined = page.next;
+    if (left !== undefined) left -= items.length;
+    const isMore: boolean = next !== undefined && (left === undefined || left > 0);
+    coming = isMore ? fetchPage(left, next) : undefined;
+    // A consumer that stops early never waits for it; its failure is nobody's then.
+    coming?.catch(() => {});
+    yield* items;
+  }
+}

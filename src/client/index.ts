@@ -1,0 +1,21 @@
+/**
+ * The public names of the client: `import { connect } from "warp/client"`. Runs on Bun and on Node 20 or newer.
+ */
+export { type ErrorCode, errorCodes, WarpError } from "../core/errors.ts";
+export type { NewEvent, StoredEvent } from "../core/event.ts";
+export type {
+  Appended,
+  AppendResult,
+  Conflict,
+  EntitiesQuery,
+  EntityListed,
+  EventsQuery,
+  Expect,
+  Rejected,
+  SendResult,
+} from "../net/protocol/outcomes.ts";
+export type { Welcome } from "../net/protocol/replies.ts";
+export { type Client, connect } from "./client.ts";
+export type { CallOptions } from "./link.ts";
+export type { AggregateLike, RemoteEntity, RemoteMoment, RemoteView, WriteCall } from "./remote-entity.ts";
+export type { ConnectSettings } from "./settings.ts";

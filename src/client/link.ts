@@ -1,0 +1,384 @@
+/**
+ * The client's one connection: packs the requests of a turn into one write, and keeps the connection alive.
+ *
+ * - A request stays until it is answered, abandoned or too old. After a reconnect everything unanswered is sent again
+ *   in its order, byte by byte as before, so that writes keep their delivery ids.
+ * - Unanswered writes lie within half the server's delivery window of each other; so no repeat can find its result forgotten.
+ * - Not more is sent than the server says it reads, nor while the socket's buffer is full.
+ */
+import { connect, type Socket } from "node:net";
+import { toWarpError, WarpError } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
+import { FrameInput } from "../net/protocol/frame-input.ts";
+import { FrameReader } from "../net/protocol/frame-reader.ts";
+import { FrameWriter } from "../net/protocol/frame-writer.ts";
+import type { Delivery } from "../net/protocol/outcomes.ts";
+import { readError, readWelcome, type Welcome } from "../net/protocol/replies.ts";
+import { writeHello, writePing } from "../net/protocol/requests.ts";
+import { frameKind, operation } from "../net/protocol/words.ts";
+import { Request, Requests } from "./requests.ts";
+import { readResult } from "./result.ts";
+import { Session } from "./session.ts";
+import { type ResolvedConnect, requireTimeout } from "./settings.ts";
+
+/** What a caller may say of one call. */
+export interface CallOptions {
+  /** Gives up waiting: ABORTED. A write that was sent may happen all the same. */
+  readonly signal?: AbortSignal | undefined;
+  /** Instead of the client's. */
+  readonly timeoutMs?: number | undefined;
+}
+
+export type WriteRequest = (writer: FrameWriter, id: number, delivery: Delivery) => void;
+
+type Phase = "connecting" | "greeting" | "ready" | "waiting" | "closed";
+
+const slabBytes = 64 * 1024;
+const sweepMs = 100;
+const pingAfterMs = 10_000;
+const lostAfterMs = 25_000;
+const retryMsMin = 50;
+const retryMsMax = 5_000;
+/** A server that says so will say it again. */
+const finalCodes: ReadonlySet<string> = new Set(["UNAUTHORIZED", "CONFIG_MISMATCH", "UNSUPPORTED"]);
+
+export class Link {
+  readonly #settings: ResolvedConnect;
+  readonly #requests = new Requests();
+  readonly #session = new Session();
+  readonly #reader = new FrameReader();
+  readonly #writer = new FrameWriter(slabBytes);
+  readonly #sweeper: NodeJS.Timeout;
+  #input = new FrameInput();
+  #socket: Socket | undefined;
+  #phase: Phase = "waiting";
+  #isFlushing = false;
+  #isFull = false;
+  #now = 0;
+  #receivedAt = 0;
+  #pingedAt = 0;
+  #attempts = 0;
+  #retry: NodeJS.Timeout | undefined;
+  #failure: WarpError | undefined;
+  /** Why there is no connection. */
+  #lost: WarpError | undefined;
+  #welcome: Welcome | undefined;
+  #onReady: (() => void) | undefined;
+  #onFailed: ((error: WarpError) => void) | undefined;
+  #onIdle: (() => void) | undefined;
+
+  constructor(settings: ResolvedConnect) {
+    this.#settings = settings;
+    this.#sweeper = setInterval(() => this.#sweep(), sweepMs);
+    this.#sweeper.unref();
+  }
+
+  /** What the server said of itself; undefined before the first connection. */
+  get welcome(): Welcome | undefined {
+    return this.#welcome;
+  }
+
+  get isConnected(): boolean {
+    return this.#phase === "ready";
+  }
+
+  /** Resolves with the first connection. Errors: DISCONNECTED in time, UNAUTHORIZED, CONFIG_MISMATCH, UNSUPPORTED. */
+  async open(): Promise<void> {
+    const { timeoutMs } = this.#settings;
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        const why = this.#lost?.message ?? "there was no answer";
+        this.#fail(
+          new WarpError("DISCONNECTED", `no connection within ${timeoutMs} ms: ${why}`, {}, this.#lost),
+        );
+      }, timeoutMs);
+      this.#onReady = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      this.#onFailed = (error) => {
+        clearTimeout(timer);
+        reject(error);
+      };
+      this.#dial();
+    });
+    this.#onReady = undefined;
+    this.#onFailed = undefined;
+  }
+
+  /** Sends what `write` encodes. `entity` is what replies of pages leave out. */
+  request<Result>(
+    op: number,
+    isWrite: boolean,
+    entity: string,
+    call: CallOptions | undefined,
+    write: WriteRequest,
+  ): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      try {
+        const request = this.#encode(op, isWrite, entity, call, write, resolve, reject);
+        this.#requests.add(request);
+        if (call?.signal !== undefined) this.#watch(request, call.signal);
+      } catch (thrown) {
+        reject(toWarpError(thrown, "INVALID_ARGUMENT"));
+        return;
+      }
+      if (!this.#isFlushing) {
+        this.#isFlushing = true;
+        queueMicrotask(this.#flush);
+      }
+    });
+  }
+
+  /** Takes nothing more, waits for what is unanswered, and closes. */
+  async close(): Promise<void> {
+    this.#failure ??= new WarpError("CLOSED", "this client is closed");
+    if (this.#requests.count > 0 && this.#phase !== "closed") {
+      await new Promise<void>((resolve) => {
+        this.#onIdle = resolve;
+      });
+    }
+    this.#end();
+  }
+
+  #encode(
+    op: number,
+    isWrite: boolean,
+    entity: string,
+    call: CallOptions | undefined,
+    write: WriteRequest,
+    resolve: (result: never) => void,
+    reject: (error: WarpError) => void,
+  ): Request {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#requests.count >= limits.clientRequestsMax) {
+      throw new WarpError("OVERLOADED", "too many requests wait for the server", {
+        limit: "clientRequestsMax",
+      });
+    }
+    if (call?.signal?.aborted === true) throw aborted(call.signal);
+    // Time is taken once a turn: a call of a clock costs as much as a good part of the encoding.
+    if (!this.#isFlushing) this.#now = performance.now();
+    const timeoutMs =
+      call?.timeoutMs === undefined ? this.#settings.timeoutMs : requireTimeout(call.timeoutMs);
+    const writer = this.#writer;
+    if (writer.at > slabBytes * 0.75) writer.detach(slabBytes);
+    const { next } = this.#requests;
+    const from = writer.at;
+    try {
+      write(writer, next >>> 0, this.#session.delivery(next, performance.timeOrigin + this.#now));
+    } catch (thrown) {
+      writer.at = from;
+      throw thrown;
+    }
+    const frame = { buffer: writer.buffer, from, to: writer.at };
+    return new Request(next, op, isWrite, entity, frame, this.#now + timeoutMs, resolve, reject);
+  }
+
+  #watch(request: Request, signal: AbortSignal): void {
+    const onAbort = (): void => this.#settle(request, aborted(signal));
+    signal.addEventListener("abort", onAbort, { once: true });
+    request.unwatch = () => signal.removeEventListener("abort", onAbort);
+  }
+
+  /** Sends what may be sent, in as few writes as it lies in pieces of memory. */
+  readonly #flush = (): void => {
+    this.#isFlushing = false;
+    const socket = this.#socket;
+    const welcome = this.#welcome;
+    if (this.#phase !== "ready" || socket === undefined || welcome === undefined || this.#isFull) return;
+    const requests = this.#requests;
+    const { next } = requests;
+    const span = welcome.limits.deliveryWindow / 2;
+    const underWayMax = welcome.limits.requests;
+    let buffer: Buffer | undefined;
+    let from = 0;
+    let to = 0;
+    socket.cork();
+    for (; requests.sent < next && !this.#isFull; requests.sent++) {
+      const request = requests.get(requests.sent);
+      if (request === undefined) continue;
+      if (requests.underWay >= underWayMax) break;
+      if (request.isWrite && request.number - requests.oldestWrite >= span) break;
+      if (request.buffer !== buffer || request.from !== to) {
+        if (buffer !== undefined) this.#isFull = !socket.write(buffer.subarray(from, to));
+        buffer = request.buffer;
+        from = request.from;
+      }
+      to = request.to;
+      request.wasSent = true;
+      requests.underWay++;
+    }
+    if (buffer !== undefined) this.#isFull = !socket.write(buffer.subarray(from, to)) || this.#isFull;
+    socket.uncork();
+  };
+
+  #dial(): void {
+    this.#phase = "connecting";
+    this.#input = new FrameInput();
+    this.#isFull = false;
+    this.#receivedAt = performance.now();
+    const { host, port } = this.#settings;
+    const socket = connect({ host, port, noDelay: true });
+    this.#socket = socket;
+    socket.on("connect", () => this.#greet(socket));
+    socket.on("data", (chunk: Buffer) => {
+      if (socket === this.#socket) this.#receive(chunk);
+    });
+    socket.on("drain", () => {
+      this.#isFull = false;
+      this.#flush();
+    });
+    socket.on("error", (error) => this.#drop(socket, toWarpError(error, "DISCONNECTED")));
+    socket.on("close", () => this.#drop(socket, new WarpError("DISCONNECTED", "the connection was closed")));
+  }
+
+  #greet(socket: Socket): void {
+    this.#phase = "greeting";
+    const { token, name } = this.#settings;
+    const writer = new FrameWriter(256);
+    // A client that found its context stays with it.
+    writeHello(writer, 1, { context: this.#settings.context ?? this.#welcome?.context, token, client: name });
+    socket.write(writer.buffer.subarray(0, writer.at));
+  }
+
+  #receive(chunk: Buffer): void {
+    this.#receivedAt = performance.now();
+    const input = this.#input;
+    const reader = this.#reader;
+    const socket = this.#socket;
+    input.push(chunk);
+    try {
+      while (socket === this.#socket && input.next()) {
+        reader.begin(input.bytes, input.frameStart, input.frameEnd);
+        this.#take(reader);
+      }
+    } catch (thrown) {
+      if (socket !== undefined) this.#drop(socket, toWarpError(thrown, "PROTOCOL_ERROR"));
+    }
+    reader.release();
+    input.keep();
+    if (this.#requests.sent < this.#requests.next) this.#flush();
+  }
+
+  #take(reader: FrameReader): void {
+    const kind = reader.whole();
+    const id = reader.whole();
+    if (kind === frameKind.error && id === 0) {
+      this.#refused(readError(reader));
+    } else if (this.#phase === "greeting") {
+      this.#welcomed(readWelcome(reader));
+    } else if (kind === frameKind.reply || kind === frameKind.error) {
+      const request = this.#requests.ofId(id);
+      if (request === undefined) return;
+      if (kind === frameKind.error) this.#settle(request, readError(reader));
+      else this.#answer(request, reader);
+    }
+  }
+
+  #answer(request: Request, reader: FrameReader): void {
+    const result = readResult(request, reader);
+    this.#requests.remove(request);
+    request.resolve(result as never);
+    if (this.#requests.count === 0) this.#onIdle?.();
+  }
+
+  #settle(request: Request, error: WarpError): void {
+    this.#requests.remove(request);
+    request.reject(error);
+    if (this.#requests.count === 0) this.#onIdle?.();
+  }
+
+  #welcomed(welcome: Welcome): void {
+    this.#phase = "ready";
+    this.#welcome = welcome;
+    this.#session.adjust(welcome.now);
+    this.#attempts = 0;
+    this.#lost = undefined;
+    this.#requests.rewind();
+    this.#settings.onConnection("connected", `${this.#settings.host}:${this.#settings.port}`);
+    this.#onReady?.();
+    this.#flush();
+  }
+
+  /** The server says what is wrong with the connection before it closes it. */
+  #refused(error: WarpError): void {
+    if (finalCodes.has(error.code)) {
+      this.#fail(error);
+      return;
+    }
+    // One of the requests broke the protocol; sent again they would only break the next connection.
+    if (error.code === "PROTOCOL_ERROR") {
+      for (const request of this.#requests) if (request.wasSent) this.#settle(request, error);
+    }
+    const socket = this.#socket;
+    if (socket !== undefined) this.#drop(socket, error);
+  }
+
+  /** Gives up a connection and dials again later. */
+  #drop(socket: Socket, why: WarpError): void {
+    if (socket !== this.#socket) return;
+    this.#socket = undefined;
+    socket.destroy();
+    if (this.#phase === "closed") return;
+    if (this.#phase === "ready") this.#settings.onConnection("lost", why.message);
+    this.#phase = "waiting";
+    this.#lost = why;
+    const longest = Math.min(retryMsMax, retryMsMin * 2 ** this.#attempts++);
+    this.#retry = setTimeout(() => this.#dial(), longest * (0.5 + Math.random() / 2));
+  }
+
+  #fail(error: WarpError): void {
+    this.#failure = error;
+    for (const request of this.#requests) this.#settle(request, error);
+    this.#end();
+    this.#onFailed?.(error);
+  }
+
+  #end(): void {
+    this.#phase = "closed";
+    clearInterval(this.#sweeper);
+    clearTimeout(this.#retry);
+    this.#socket?.end();
+    this.#socket?.unref();
+    this.#socket = undefined;
+  }
+
+  /** Ends what is too old, and finds out connections that are dead although they are open. */
+  #sweep(): void {
+    const now = performance.now();
+    this.#now = now;
+    for (const request of this.#requests) {
+      if (request.deadline <= now) this.#settle(request, this.#tooLate(request));
+    }
+    const socket = this.#socket;
+    if (socket === undefined) return;
+    const silentMs = now - this.#receivedAt;
+    if (silentMs > lostAfterMs) {
+      this.#drop(
+        socket,
+        new WarpError("DISCONNECTED", `the server was silent for ${Math.round(silentMs)} ms`),
+      );
+    } else if (silentMs > pingAfterMs && this.#phase === "ready" && now - this.#pingedAt > pingAfterMs) {
+      this.#pingedAt = now;
+      this.request(operation.ping, false, "", undefined, writePing).catch(() => {});
+    }
+  }
+
+  #tooLate(request: Request): WarpError {
+    const outcome = request.wasSent && request.isWrite ? "unknown" : "none";
+    if (this.#phase === "ready")
+      return new WarpError("TIMEOUT", "the server did not answer in time", { outcome });
+    const why = this.#lost?.message ?? "it does not answer";
+    return new WarpError(
+      "DISCONNECTED",
+      `the server was not reached in time: ${why}`,
+      { outcome },
+      this.#lost,
+    );
+  }
+}
+
+function aborted(signal: AbortSignal): WarpError {
+  return new WarpError("ABORTED", "the caller gave up waiting", {}, signal.reason);
+}

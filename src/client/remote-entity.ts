@@ -1,0 +1,184 @@
+/**
+ * The handle of one entity on a server: the verbs of the library's handle, each one a request.
+ *
+ * Cheap to make and to keep; it holds nothing but the id.
+ */
+
+import type { NewEvent, StoredEvent } from "../core/event.ts";
+import type { AppendResult, EventsQuery, Expect, SendResult, StateAt } from "../net/protocol/outcomes.ts";
+import type { EventsPage } from "../net/protocol/replies.ts";
+import { writeAppend, writeEvents, writeSend, writeSeq, writeState } from "../net/protocol/requests.ts";
+import { encodeValue } from "../net/protocol/value.ts";
+import { operation } from "../net/protocol/words.ts";
+import { encodeEvents, momentOf, pagesOf } from "./encoding.ts";
+import type { CallOptions, Link } from "./link.ts";
+
+export interface WriteCall extends CallOptions {
+  /** Default `any`. */
+  readonly expect?: Expect;
+  /** Caller key, 1 to 512 UTF-8 bytes: this call takes effect once for as long as the entity lives. */
+  readonly key?: string;
+}
+
+/** Where to cut an entity's past; times are ms since 1970 or a Date. */
+export type RemoteMoment =
+  | { readonly seq: number }
+  | { readonly recorded: number | Date }
+  | { readonly occurred: number | Date };
+
+/** What the compiler must know of an aggregate, which `defineAggregate` returns. */
+export interface AggregateLike<State, Commands> {
+  readonly name: string;
+  readonly types?: { readonly state: State; readonly commands: Commands; readonly event: unknown };
+}
+
+export class RemoteEntity {
+  readonly id: string;
+  readonly #link: Link;
+
+  /** Use `client.entity(id)`. */
+  constructor(link: Link, id: string) {
+    this.#link = link;
+    this.id = id;
+  }
+
+  /**
+   * Appends one event. Resolves when it is durable, or with the conflict when `expect` does not hold. Lost connections
+   * are repaired within the time limit, and it counts once.
+   * Errors: INVALID_EVENT, EVENT_TOO_LARGE, KEY_REUSED, OVERLOADED, TIMEOUT, DISCONNECTED, ABORTED and those of the engine.
+   */
+  append(event: NewEvent, options?: WriteCall): Promise<AppendResult> {
+    return this.appendBatch([event], options);
+  }
+
+  /** Appends up to 10,000 events, all or none. Errors as {@link append}. */
+  appendBatch(events: readonly NewEvent[], options?: WriteCall): Promise<AppendResult> {
+    const { id } = this;
+    return this.#link.request(operation.append, true, id, options, (writer, number, delivery) =>
+      writeAppend(writer, number, id, encodeEvents(events), options, delivery),
+    );
+  }
+
+  /**
+   * Runs a command in the entity's actor and appends what it decides. The name may be qualified by the aggregate's:
+   * `account.debit`. Errors as {@link append}, UNKNOWN_COMMAND, COMMAND_FAILED.
+   */
+  send(command: string, input?: unknown, options?: WriteCall): Promise<SendResult> {
+    const { id } = this;
+    return this.#link.request(operation.send, true, id, options, (writer, number, delivery) => {
+      const encoded = input === undefined ? undefined : encodeValue(input);
+      writeSend(writer, number, id, command, encoded, options, delivery);
+    });
+  }
+
+  /** The same entity seen through one aggregate: typed commands and state. */
+  as<State, Commands>(aggregate: AggregateLike<State, Commands>): RemoteView<State, Commands> {
+    return new RemoteView(this, aggregate.name);
+  }
+
+  /** The committed state; the initial state for an entity without events. Without a name, of the context's first aggregate. */
+  async state(aggregate?: string, options?: CallOptions): Promise<unknown> {
+    return (await this.#read(aggregate, undefined, options)).state;
+  }
+
+  /** The same as {@link state}; the library's handle calls it so. */
+  read(aggregate?: string, options?: CallOptions): Promise<unknown> {
+    return this.state(aggregate, options);
+  }
+
+  /** The newest durable seq; 0 for an entity without events. */
+  seq(options?: CallOptions): Promise<number> {
+    const { id } = this;
+    return this.#link.request(operation.seq, false, id, options, (writer, number) =>
+      writeSeq(writer, number, id),
+    );
+  }
+
+  /** State and seq of one moment, read together. */
+  async snapshot(aggregate?: string, options?: CallOptions): Promise<{ seq: number; state: unknown }> {
+    const { seq, state } = await this.#read(aggregate, undefined, options);
+    return { seq: seq ?? 0, state };
+  }
+
+  /** The state as it was after an event, at a time, or by what had happened at a time. */
+  async stateAt(moment: RemoteMoment, aggregate?: string, options?: CallOptions): Promise<unknown> {
+    return (await this.#read(aggregate, moment, options)).state;
+  }
+
+  /** The durable events, in the newest version of their types. A page is fetched while the one before it is read. */
+  events(query: EventsQuery = {}, options?: CallOptions): AsyncGenerator<StoredEvent> {
+    return this.#events(query, false, options);
+  }
+
+  /** The durable events exactly as they were stored. */
+  storedEvents(query: EventsQuery = {}, options?: CallOptions): AsyncGenerator<StoredEvent> {
+    return this.#events(query, true, options);
+  }
+
+  #read(
+    aggregate: string | undefined,
+    moment: RemoteMoment | undefined,
+    options: CallOptions | undefined,
+  ): Promise<StateAt> {
+    const { id } = this;
+    return this.#link.request(operation.state, false, id, options, (writer, number) =>
+      writeState(writer, number, id, aggregate, moment === undefined ? undefined : momentOf(moment)),
+    );
+  }
+
+  #events(
+    query: EventsQuery,
+    stored: boolean,
+    options: CallOptions | undefined,
+  ): AsyncGenerator<StoredEvent> {
+    const { id } = this;
+    const edge = query.direction === "backward" ? "to" : "from";
+    return pagesOf(query.limit, async (limit, next: number | undefined) => {
+      const page = {
+        ...query,
+        ...(limit === undefined ? undefined : { limit }),
+        ...(next === undefined ? undefined : { [edge]: next }),
+      };
+      const { events, next: after } = await this.#link.request<EventsPage>(
+        operation.events,
+        false,
+        id,
+        options,
+        (writer, number) => writeEvents(writer, number, id, page, stored),
+      );
+      return { items: events, next: after };
+    });
+  }
+}
+
+/** An entity seen through one of its aggregates; made by {@link RemoteEntity.as}. */
+export class RemoteView<State, Commands> {
+  readonly entity: RemoteEntity;
+  readonly #aggregate: string;
+
+  constructor(entity: RemoteEntity, aggregate: string) {
+    this.entity = entity;
+    this.#aggregate = aggregate;
+  }
+
+  send<Name extends string & keyof Commands>(
+    command: Name,
+    input: Commands[Name],
+    options?: WriteCall,
+  ): Promise<SendResult> {
+    return this.entity.send(`${this.#aggregate}.${command}`, input, options);
+  }
+
+  async state(options?: CallOptions): Promise<State> {
+    return (await this.entity.state(this.#aggregate, options)) as State;
+  }
+
+  /** The same as {@link state}; the library's view calls it so. */
+  read(options?: CallOptions): Promise<State> {
+    return this.state(options);
+  }
+
+  async stateAt(moment: RemoteMoment, options?: CallOptions): Promise<State> {
+    return (await this.entity.stateAt(moment, this.#aggregate, options)) as State;
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * The requests of a client that are not answered yet, in the order in which they were made.
+ *
+ * - They are numbered 1, 2, 3 … for as long as the client lives; the wire carries the lower 32 bits.
+ * - A ring as long as the distance from the oldest to the newest. An abandoned request leaves a gap.
+ * - `sent` divides them: what lies before it has been handed to the present connection.
+ */
+import type { WarpError } from "../core/errors.ts";
+
+/** A request, encoded, and who waits for it. */
+export class Request {
+  readonly number: number;
+  readonly operation: number;
+  readonly isWrite: boolean;
+  /** The id of the entity, where a reply does not repeat it. */
+  readonly entity: string;
+  readonly buffer: Buffer;
+  readonly from: number;
+  readonly to: number;
+  /** By the clock of `performance.now()`. */
+  readonly deadline: number;
+  /** True once it may have reached a server. */
+  wasSent = false;
+  /** Ends the watch over an AbortSignal. */
+  unwatch: (() => void) | undefined;
+  readonly resolve: (result: never) => void;
+  readonly reject: (error: WarpError) => void;
+
+  constructor(
+    number: number,
+    operation: number,
+    isWrite: boolean,
+    entity: string,
+    frame: { readonly buffer: Buffer; readonly from: number; readonly to: number },
+    deadline: number,
+    resolve: (result: never) => void,
+    reject: (error: WarpError) => void,
+  ) {
+    this.number = number;
+    this.operation = operation;
+    this.isWrite = isWrite;
+    this.entity = entity;
+    this.buffer = frame.buffer;
+    this.from = frame.from;
+    this.to = frame.to;
+    this.deadline = deadline;
+    this.resolve = resolve;
+    this.reject = reject;
+  }
+}
+
+export class Requests {
+  #ring: (Request | undefined)[] = new Array(1024).fill(undefined);
+  #next = 1;
+  #oldest = 1;
+  #oldestWrite = 1;
+  #count = 0;
+  /** The number of the first that is not sent. */
+  sent = 1;
+  /** Unanswered requests that have been sent on the present connection. */
+  underWay = 0;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** The number that the next request will have. */
+  get next(): number {
+    // The id 0 on the wire is the connection.
+    if (this.#next >>> 0 === 0) this.#next++;
+    return this.#next;
+  }
+
+  /** The oldest write that is sent and unanswered, or a number behind it. */
+  get oldestWrite(): number {
+    while (this.#oldestWrite < this.sent && this.get(this.#oldestWrite)?.isWrite !== true)
+      this.#oldestWrite++;
+    return this.#oldestWrite;
+  }
+
+  get(number: number): Request | undefined {
+    return this.#ring[number & (this.#ring.length - 1)];
+  }
+
+  /** The request of an id on the wire, if it is still waited for. */
+  ofId(id: number): Request | undefined {
+    const request = this.#ring[id & (this.#ring.length - 1)];
+    return request !== undefined && request.number >>> 0 === id ? request : undefined;
+  }
+
+  add(request: Request): void {
+    while (this.#oldest < this.#next && this.get(this.#oldest) === undefined) this.#oldest++;
+    while (request.number - this.#oldest >= this.#ring.length) this.#grow();
+    this.#ring[request.number & (this.#ring.length - 1)] = request;
+    this.#next = request.number + 1;
+    this.#count++;
+  }
+
+  remove(request: Request): void {
+    this.#ring[request.number & (this.#ring.length - 1)] = undefined;
+    this.#count--;
+    if (request.number < this.sent) this.underWay--;
+    request.unwatch?.();
+  }
+
+  /** Everything is to be sent again, on a new connection. */
+  rewind(): void {
+    this.sent = this.#oldest;
+    this.#oldestWrite = this.#oldest;
+    this.underWay = 0;
+  }
+
+  *[Symbol.iterator](): Generator<Request> {
+    for (let number = this.#oldest; number < this.#next; number++) {
+      const request = this.get(number);
+      if (request !== undefined) yield request;
+    }
+  }
+
+  #grow(): void {
+    const grown = new Array<Request | undefined>(this.#ring.length * 2).fill(undefined);
+    for (const request of this) grown[request.number & (grown.length - 1)] = request;
+    this.#ring = grown;
+  }
+}

@@ -1,0 +1,28 @@
+/**
+ * Reads the result of a request from its reply, as the operation says.
+ */
+import { assert } from "../core/errors.ts";
+import type { FrameReader } from "../net/protocol/frame-reader.ts";
+import { readEntitiesPage, readEventsPage, readOutcome, readStateAt } from "../net/protocol/replies.ts";
+import { operation } from "../net/protocol/words.ts";
+import type { Request } from "./requests.ts";
+
+export function readResult(request: Request, reader: FrameReader): unknown {
+  switch (request.operation) {
+    case operation.append:
+    case operation.send:
+      return readOutcome(reader);
+    case operation.state:
+      return readStateAt(reader);
+    case operation.seq:
+      return reader.whole();
+    case operation.events:
+      return readEventsPage(reader, request.entity);
+    case operation.entities:
+      return readEntitiesPage(reader);
+    case operation.ping:
+      return undefined;
+    default:
+      assert(false, `operation ${request.operation} has no result`);
+  }
+}

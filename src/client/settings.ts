@@ -1,0 +1,51 @@
+/**
+ * What a program may set of its connection, with the defaults, checked once.
+ */
+import { WarpError } from "../core/errors.ts";
+
+export interface ConnectSettings {
+  /** `HOST:PORT`; the port is 7400 when it is left out. An IPv6 host stands in brackets. */
+  readonly address: string;
+  /** Refuses to work on another context than this. */
+  readonly context?: string | undefined;
+  readonly token?: string | undefined;
+  /** How the server's logs call this client. */
+  readonly name?: string | undefined;
+  /** How long a call may take, reconnecting included; 100 to 3,600,000 ms, 30,000 by default. */
+  readonly timeoutMs?: number | undefined;
+  /** Called when a connection is lost and when there is one again. */
+  readonly onConnection?: ((state: "connected" | "lost", reason: string) => void) | undefined;
+}
+
+export interface ResolvedConnect {
+  readonly host: string;
+  readonly port: number;
+  readonly context: string | undefined;
+  readonly token: string | undefined;
+  readonly name: string | undefined;
+  readonly timeoutMs: number;
+  readonly onConnection: (state: "connected" | "lost", reason: string) => void;
+}
+
+const defaultPort = 7400;
+
+/** Errors: INVALID_ARGUMENT. */
+export function resolveConnect(given: ConnectSettings): ResolvedConnect {
+  const { context, token, name, onConnection = () => {} } = given;
+  const timeoutMs = requireTimeout(given.timeoutMs ?? 30_000);
+  return { ...parseAddress(given.address), context, token, name, timeoutMs, onConnection };
+}
+
+export function requireTimeout(timeoutMs: number): number {
+  if (timeoutMs >= 1 && timeoutMs <= 3_600_000) return timeoutMs;
+  throw new WarpError("INVALID_ARGUMENT", `timeoutMs is 1 to 3600000, not ${String(timeoutMs)}`);
+}
+
+/** `host`, `host:port`, `[v6]` or `[v6]:port`. Errors: INVALID_ARGUMENT. */
+export function parseAddress(address: string): { readonly host: string; readonly port: number } {
+  const match = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/.exec(String(address));
+  const host = match?.[1] ?? match?.[2];
+  const port = match?.[3] === undefined ? defaultPort : Number(match[3]);
+  if (host !== undefined && port >= 1 && port <= 65_535) return { host, port };
+  throw new WarpError("INVALID_ARGUMENT", `an address is HOST:PORT, not ${JSON.stringify(address)}`);
+}
