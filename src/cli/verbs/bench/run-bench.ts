@@ -21,10 +21,12 @@ import { meanOf, measureYardsticks, type Yardsticks } from "./yardsticks.ts";
 export interface BenchSettings {
   readonly callers: number;
   readonly entities: number;
-  /** Entities that are driven; below `entities`, all of them are made beforehand and the context is opened again. */
+  /** Entities that are driven, chosen uniformly. */
   readonly active: number;
   /** Make all entities before the run. */
   readonly create: boolean;
+  /** Open the context again once they are made, so that none of them is in memory. */
+  readonly cold: boolean;
   readonly lookup: boolean;
   readonly batch: number;
   readonly bytes: number;
@@ -51,7 +53,7 @@ export interface BenchResult {
   readonly load?: LoadResult;
   readonly reads?: StateReads;
   /** Making the entities, if that was asked for. */
-  readonly setup?: { readonly entities: number; readonly seconds: number; readonly reopenSeconds: number };
+  readonly setup?: { readonly entities: number; readonly seconds: number };
   readonly yardsticks?: Yardsticks;
   /** eventsPerSecond / rowsPerSecond, and eventsPerSecond / (callers · syncsPerSecond). */
   readonly ratios?: { readonly toRows: number; readonly toSyncs: number };
@@ -98,14 +100,15 @@ async function runIn(
     if (settings.create) {
       const begun = performance.now();
       await driven.create(payments);
-      const seconds = secondsSince(begun);
-      // Opened again, nothing but what is driven is in memory.
+      setup = { entities, seconds: secondsSince(begun) };
+    }
+    if (settings.cold) {
       await warp.close();
-      const reopening = performance.now();
       warp = await open();
       driven = driven.reopened(warp);
-      setup = { entities, seconds, reopenSeconds: secondsSince(reopening) };
     }
+    // What making the entities left behind is not the run's memory.
+    Bun.gc(true);
     const yardstick = async () => {
       const drainSeconds = await whenIdle(warp);
       const { yardstickSeconds } = settings;
