@@ -46,6 +46,8 @@ export class Actor {
   isResident = true;
   /** Set by every use, cleared by the sweep that looks for idle actors. */
   isRecent = true;
+  /** Calls that come back to it when there is space, or when others are ready; it stays in memory until then. */
+  holds = 0;
   /** Estimate, bytes. */
   memoryBytes = 0;
   /** Its newest row in the index of the shard's tail; 0 when it has none. */

@@ -249,7 +249,9 @@ function partsTogether(actors: readonly Actor[], drafts: readonly PartDraft["ent
 }
 
 function meets(expect: Expect, seq: number): boolean {
-  if (typeof expect === "number") return expect === seq;
   if (expect === "any") return true;
-  return expect === "none" ? seq === 0 : seq > 0;
+  if (expect === "none") return seq === 0;
+  if (expect === "exists") return seq > 0;
+  if (Number.isSafeInteger(expect) && expect >= 0) return expect === seq;
+  throw new WarpError("INVALID_ARGUMENT", `expect is any, none, exists or a seq, not ${String(expect)}`);
 }

@@ -66,53 +66,16 @@ export class Engine {
    */
   atomically(actors: readonly Actor[], decide: DecideTogether): Promise<Appended[]> {
     return new Promise((resolve, reject) => {
-      let present = actors;
-      const attempt = (): void => {
-        const failed = present.find((actor) => actor.loadFailure !== undefined);
-        if (failed?.loadFailure !== undefined) throw failed.loadFailure;
-        present = this.#present(present);
-        const waiting = present.find((actor) => actor.isWaiting);
-        if (waiting !== undefined) {
-          waiting.whenReady(() => guard(reject, attempt));
-          return;
-        }
-        const ready = present;
-        const queued = {
-          attempt: () => this.#retryTogether(ready, attempt, decide, resolve, reject),
-          reject,
-        };
-        if (this.#spaceQueue.length > 0 || !this.#tryOnce(queued)) this.#spaceQueue.push(queued);
+      const attempt = (): boolean => {
+        const refusal = this.#refusal() ?? actors.find((actor) => actor.loadFailure)?.loadFailure;
+        if (refusal !== undefined) throw refusal;
+        const waiting = actors.find((actor) => actor.isWaiting);
+        if (waiting === undefined) return this.#appender.performTogether(actors, decide, resolve, reject);
+        waiting.whenReady(() => this.#performInTurn({ attempt, reject }));
+        return true;
       };
-      guard(reject, attempt);
+      this.#performInTurn({ attempt, reject });
     });
-  }
-
-  /** The actors themselves, or those that took the place of ones that have left memory, all resident at once. */
-  #present(actors: readonly Actor[]): readonly Actor[] {
-    let present = actors;
-    for (;;) {
-      for (const actor of present) actor.isRecent = true;
-      const gone = present.find((actor) => !actor.isResident);
-      if (gone === undefined) return present;
-      const again = this.#parts.actorAgain(gone);
-      present = present.map((actor) => (actor === gone ? again : actor));
-    }
-  }
-
-  /** Appends together; begins again when an actor has left memory while it waited for space. */
-  #retryTogether(
-    actors: readonly Actor[],
-    again: () => void,
-    decide: DecideTogether,
-    resolve: (results: Appended[]) => void,
-    reject: (error: Error) => void,
-  ): boolean {
-    const refusal = this.#refusal();
-    if (refusal !== undefined) throw refusal;
-    const isReady = actors.every((actor) => actor.isResident && !actor.isWaiting);
-    if (isReady) return this.#appender.performTogether(actors, decide, resolve, reject);
-    queueMicrotask(() => guard(reject, again));
-    return true;
   }
 
   /** Stops accepting work; what is under way goes on. */
@@ -192,21 +155,30 @@ export class Engine {
   #enter(write: Write): void {
     const refusal = this.#refusal() ?? write.actor.loadFailure;
     if (refusal !== undefined) write.reject(refusal);
-    else if (this.#spaceQueue.length > 0 || !this.#attempt(write)) {
-      this.#queueForSpace({ attempt: () => this.#retry(write), reject: write.reject });
-    }
+    else if (this.#spaceQueue.length > 0 || !this.#attempt(write)) this.#waitForSpace(write);
+  }
+
+  #waitForSpace(write: Write): void {
+    const { actor, reject } = write;
+    actor.holds++;
+    const attempt = (): boolean => {
+      // Meanwhile it may have begun to wait for the disk; what comes behind this write then waits in its mailbox too.
+      if (actor.isWaiting) guard(reject, () => actor.whenReady(() => this.#enter(write)));
+      else if (!this.#attempt(write)) return false;
+      actor.holds--;
+      return true;
+    };
+    this.#queueForSpace({ attempt, reject });
+  }
+
+  /** Runs it now, or behind what waits for space already. */
+  #performInTurn(queued: Queued): void {
+    if (this.#spaceQueue.length > 0 || !this.#tryOnce(queued)) this.#queueForSpace(queued);
   }
 
   #queueForSpace(queued: Queued): void {
     this.#spaceQueue.push(queued);
     this.#parts.onStarved();
-  }
-
-  /** As {@link #attempt}, for a write that waited for space: meanwhile its actor may have left memory or wait itself. */
-  #retry(write: Write): boolean {
-    if (write.actor.isResident && !write.actor.isWaiting) return this.#attempt(write);
-    this.#submit(write);
-    return true;
   }
 
   /** False when there is no space; nothing has changed then. */

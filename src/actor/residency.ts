@@ -193,6 +193,7 @@ export class Residency {
   }
 
   #mayDrop(actor: Actor): boolean {
+    if (actor.holds > 0) return false;
     if (actor.isRecent) {
       actor.isRecent = false;
       return false;

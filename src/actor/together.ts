@@ -64,13 +64,32 @@ export async function together(
   if (ids.length < 1 || ids.length > limits.appendPartsMax || new Set(ids).size !== ids.length) {
     throw new WarpError("INVALID_ARGUMENT", `atomically takes 1 to ${limits.appendPartsMax} different ids`);
   }
-  const actors = ids.map((id) => residency.actor(id));
+  const actors: Actor[] = [];
+  try {
+    for (const id of ids) {
+      const actor = residency.actor(id);
+      // Making the next one may drop idle actors, and these are about to be used.
+      actor.holds++;
+      actors.push(actor);
+    }
+    return await decideTogether(engine, folding, actors, decide);
+  } finally {
+    for (const actor of actors) actor.holds--;
+  }
+}
+
+async function decideTogether(
+  engine: Engine,
+  folding: Folding,
+  actors: readonly Actor[],
+  decide: Decide,
+): Promise<TogetherResult> {
   const shards = new Set(actors.map((actor) => actor.shard.index));
   if (shards.size > 1) {
     throw new WarpError(
       "CROSS_SHARD",
       "the entities are of different shards: give their ids a common {tag}",
-      { ids },
+      { ids: actors.map((actor) => actor.id) },
     );
   }
   let rejection: Rejection | undefined;
