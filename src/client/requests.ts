@@ -79,7 +79,9 @@ export class Requests {
   }
 
   get(number: number): Request | undefined {
-    return this.#ring[number & (this.#ring.length - 1)];
+    const request = this.#ring[number & (this.#ring.length - 1)];
+    // A number from long ago shares its place with a newer one.
+    return request?.number === number ? request : undefined;
   }
 
   /** The request of an id on the wire, if it is still waited for. */
