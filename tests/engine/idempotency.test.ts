@@ -1,0 +1,127 @@
+/**
+ * A repeated call counts once: caller keys for as long as the entity lives, delivery ids for as long as their session.
+ */
+import { afterEach, describe, expect, test } from "bun:test";
+import { limits } from "../../src/core/limits.ts";
+import type { Entity } from "../../src/index.ts";
+import { account, cleanUp, codeOf, credited, freshDirectory, openSmall, settled } from "./sample.ts";
+
+afterEach(cleanUp);
+
+const pay = (entity: Entity) => entity.append(credited(50), { key: "salary" });
+const overdraw = (entity: Entity) => entity.send("debit", { cents: 999 }, { key: "rent" });
+const first = { ok: true, seq: 1, firstSeq: 1, count: 1 } as const;
+const refusal = { ok: false, reason: "rejected", code: "INSUFFICIENT_FUNDS", details: { have: 50 } } as const;
+
+async function expectRepeats(entity: Entity): Promise<void> {
+  expect(await pay(entity)).toMatchObject({ ...first, duplicate: true });
+  expect(await overdraw(entity)).toMatchObject({ ...refusal, duplicate: true });
+  expect(await codeOf(entity.append(credited(51), { key: "salary" }))).toBe("KEY_REUSED");
+  expect(await codeOf(entity.append(credited(50), { key: "rent" }))).toBe("KEY_REUSED");
+  expect(await entity.append(credited(50), { key: "salary", expect: 77 })).toMatchObject({ duplicate: true });
+}
+
+describe("a caller key", () => {
+  test("gives repeats the first result, rejections included, wherever that result is kept by then", async () => {
+    const dataDir = freshDirectory();
+    const warp = await openSmall(dataDir, { memory: { tailBytes: 1 << 20, residentBytes: 0 } });
+    const alice = warp.entity("alice");
+    const [paid, again, refused] = await Promise.all([pay(alice), pay(alice), overdraw(alice)]);
+    expect([paid, again, refused]).toMatchObject([
+      { ...first, duplicate: false },
+      { ...first, duplicate: true },
+      { ...refusal, duplicate: false },
+    ]);
+    await expectRepeats(alice);
+    await settled(warp);
+    await expectRepeats(alice);
+    for (let i = 0; i < 2000; i++) warp.entity(`other-${i}`);
+    await expectRepeats(warp.entity("alice"));
+    expect(await alice.append(credited(1), { key: "bonus" })).toMatchObject({ seq: 2, duplicate: false });
+    await warp.close();
+
+    const next = await openSmall(dataDir);
+    await expectRepeats(next.entity("alice"));
+    expect(await next.entity("alice").append(credited(1), { key: "bonus" })).toMatchObject({
+      seq: 2,
+      duplicate: true,
+    });
+    expect(await next.entity("bob").append(credited(1), { key: "bonus" })).toMatchObject({
+      duplicate: false,
+    });
+    expect(await next.entity("alice").read(account)).toEqual({ cents: 51, count: 2 });
+  });
+
+  test("names what was asked: other types, times, inputs and commands are something else", async () => {
+    const warp = await openSmall(freshDirectory());
+    const entity = warp.entity("e");
+    const event = { ...credited(1), occurredAt: 1000 };
+    await entity.append(event, { key: "k" });
+    expect(await entity.append({ ...event, occurredAt: new Date(1000) }, { key: "k" })).toMatchObject({
+      duplicate: true,
+    });
+    expect(await codeOf(entity.append({ ...event, occurredAt: 1001 }, { key: "k" }))).toBe("KEY_REUSED");
+    expect(await codeOf(entity.append({ ...event, type: "Debited" }, { key: "k" }))).toBe("KEY_REUSED");
+    expect(await codeOf(entity.appendBatch([event, event], { key: "k" }))).toBe("KEY_REUSED");
+    expect(await codeOf(entity.send("debit", { cents: 1 }, { key: "k" }))).toBe("KEY_REUSED");
+  });
+});
+
+describe("a delivery id", () => {
+  const session = { sessionStart: Date.now(), sessionNumber: 42 };
+  const deliver = (entity: Entity, counter: number, of = session) =>
+    entity.append(credited(1), { delivery: { ...of, counter } });
+
+  test("counts once, before and after settling and a restart", async () => {
+    const dataDir = freshDirectory();
+    const warp = await openSmall(dataDir);
+    const entity = warp.entity("e");
+    const both = await Promise.all([deliver(entity, 1), deliver(entity, 1)]);
+    expect(both).toMatchObject([
+      { ...first, duplicate: false },
+      { ...first, duplicate: true },
+    ]);
+    await settled(warp);
+    expect(await deliver(entity, 1)).toMatchObject({ ...first, duplicate: true });
+    expect(await deliver(entity, 3)).toMatchObject({ seq: 2, duplicate: false });
+    await warp.close();
+    const next = await openSmall(dataDir);
+    expect(await deliver(next.entity("e"), 1)).toMatchObject({ ...first, duplicate: true });
+    expect(await deliver(next.entity("e"), 3)).toMatchObject({ seq: 2, duplicate: true });
+    expect(await deliver(next.entity("e"), 2)).toMatchObject({ seq: 3, duplicate: false });
+    const other = { ...session, sessionNumber: 43 };
+    expect(await deliver(next.entity("e"), 1, other)).toMatchObject({ seq: 4, duplicate: false });
+  });
+
+  test("that fell out of its window, or whose session is too old, is refused and never applied", async () => {
+    const warp = await openSmall(freshDirectory(), { shards: 1 });
+    const entity = warp.entity("e");
+    const count = limits.deliveryWindow + 10;
+    await Promise.all(Array.from({ length: count }, (_, i) => deliver(entity, i + 1)));
+    expect(await codeOf(deliver(entity, 10))).toBe("KEY_EXPIRED");
+    expect(await deliver(entity, 11)).toMatchObject({ duplicate: true });
+    expect(await deliver(entity, count)).toMatchObject({ seq: count, duplicate: true });
+    const old = { ...session, sessionStart: Date.now() - limits.deliveryTtlMs - 1000 };
+    expect(await codeOf(deliver(entity, 1, old))).toBe("KEY_EXPIRED");
+    expect(await entity.seq()).toBe(count);
+  });
+
+  test("of a conflict or a rejection is free to be decided again", async () => {
+    const warp = await openSmall(freshDirectory());
+    const entity = warp.entity("e");
+    const delivery = { ...session, counter: 7 };
+    expect(await entity.append(credited(1), { delivery, expect: "exists" })).toMatchObject({ ok: false });
+    expect(await entity.append(credited(1), { delivery })).toMatchObject({ ok: true, duplicate: false });
+  });
+
+  test("is three whole numbers", async () => {
+    const warp = await openSmall(freshDirectory());
+    for (const bad of [Number.NaN, -1, 1.5, Number.POSITIVE_INFINITY, 2 ** 53]) {
+      for (const part of ["sessionStart", "sessionNumber", "counter"]) {
+        const delivery = { ...session, counter: 1, [part]: bad };
+        expect(await codeOf(warp.entity("e").append(credited(1), { delivery }))).toBe("INVALID_ARGUMENT");
+      }
+    }
+    expect(await warp.entity("e").append(credited(1))).toMatchObject({ seq: 1 });
+  });
+});

@@ -1,0 +1,130 @@
+/**
+ * Limits: what is too much is slowed down or refused, nothing grows without a bound, nothing stands still.
+ */
+import { afterEach, describe, expect, test } from "bun:test";
+import { limits } from "../../src/core/limits.ts";
+import type { Warp } from "../../src/index.ts";
+import { cleanUp, codeOf, collect, credited, freshDirectory, openSmall, settled, trace } from "./sample.ts";
+
+afterEach(cleanUp);
+
+const noted = (bytes: number) => ({ type: "Credited", data: { cents: 1, note: "n".repeat(bytes) } });
+
+async function seqs(warp: Warp): Promise<Map<string, number>> {
+  return new Map((await collect(warp.entities())).map(({ id, seq }) => [id, seq]));
+}
+
+describe("back-pressure", () => {
+  test("lets 100 MB through a tail of 1 MiB and a small ring, with idle actors leaving memory all the time", async () => {
+    const dataDir = freshDirectory();
+    const memory = { tailBytes: 1 << 20, residentBytes: 20_000 };
+    const warp = await openSmall(dataDir, { aggregates: [trace], memory, shards: 3, durability: "os" });
+    const callers = 64;
+    const each = 160;
+    await Promise.all(
+      Array.from({ length: callers }, async (_, caller) => {
+        for (let i = 0; i < each; i++) await warp.entity(`e${(caller * 31 + i) % 500}`).append(noted(10_000));
+      }),
+    );
+    await warp.close();
+    const next = await openSmall(dataDir, { aggregates: [trace], shards: 3 });
+    const total = [...(await seqs(next)).values()].reduce((sum, seq) => sum + seq, 0);
+    expect(total).toBe(callers * each);
+    expect(await next.entity("e7").read(trace)).toMatchObject({ last: await next.entity("e7").seq() });
+  }, 60_000);
+
+  test("settles a full tail at once, however long records may wait otherwise", async () => {
+    const settle = { delayMs: 3_600_000, bytes: 512 * 1024 };
+    const warp = await openSmall(freshDirectory(), { settle });
+    const sizes = Array.from({ length: 60 }, (_, i) => 20_000 + ((i * 7919) % 60_000));
+    await Promise.all(sizes.map((bytes, i) => warp.entity(`e${i}`).append(noted(bytes))));
+    expect((await seqs(warp)).size).toBe(60);
+  });
+
+  test("goes on in the smallest ring there is", async () => {
+    const journal = { segmentBytes: 64 * 1024, segmentsMax: 2 };
+    const warp = await openSmall(freshDirectory(), { journal, settle: { delayMs: 3_600_000 } });
+    for (let i = 0; i < 200; i++) await warp.entity(`e${i % 7}`).append(noted(1000));
+    expect([...(await seqs(warp)).values()].reduce((sum, seq) => sum + seq, 0)).toBe(200);
+  });
+});
+
+describe("too much", () => {
+  test("for one record is EVENT_TOO_LARGE and leaves nothing, whatever the size of a segment", async () => {
+    for (const segmentBytes of [64 * 1024, 256 * 1024]) {
+      const dataDir = freshDirectory();
+      const journal = { segmentBytes, segmentsMax: 4 };
+      const warp = await openSmall(dataDir, { journal });
+      const entity = warp.entity("e");
+      const recordBytesMax = (segmentBytes - 2 * limits.sectorBytes) / 2;
+      expect(await codeOf(entity.append(noted(recordBytesMax)))).toBe("EVENT_TOO_LARGE");
+      expect(await codeOf(entity.append(noted(segmentBytes)))).toBe("EVENT_TOO_LARGE");
+      expect(await entity.append(noted(recordBytesMax - 500))).toMatchObject({ seq: 1 });
+      expect(
+        await entity.append({ type: "Credited", data: { cents: 1, note: "é".repeat(1000) } }),
+      ).toMatchObject({ seq: 2 });
+      await warp.close();
+      expect(await (await openSmall(dataDir, { journal })).entity("e").seq()).toBe(2);
+    }
+  });
+
+  test("in one mailbox is OVERLOADED; what was taken is done", async () => {
+    const dataDir = freshDirectory();
+    const first = await openSmall(dataDir);
+    await first.entity("e").append(credited(1));
+    await first.close();
+    const warp = await openSmall(dataDir);
+    const entity = warp.entity("e");
+    const calls = Array.from({ length: limits.mailboxMax + 5 }, () => entity.append(credited(1)));
+    const outcomes = await Promise.allSettled(calls);
+    const refused = outcomes.filter(({ status }) => status === "rejected");
+    expect(refused.length).toBe(5);
+    expect(refused).toMatchObject(refused.map(() => ({ reason: { code: "OVERLOADED" } })));
+    expect(await entity.seq()).toBe(limits.mailboxMax + 1);
+  });
+
+  test("under way is OVERLOADED", async () => {
+    const warp = await openSmall(freshDirectory());
+    const entity = warp.entity("e");
+    const calls = Array.from({ length: limits.pendingMax + 10 }, () => entity.append(credited(1)));
+    const outcomes = await Promise.allSettled(calls);
+    const taken = outcomes.filter(({ status }) => status === "fulfilled").length;
+    expect(taken).toBeLessThanOrEqual(limits.pendingMax);
+    expect(taken).toBeGreaterThan(0);
+    expect(await entity.seq()).toBe(taken);
+  }, 60_000);
+});
+
+describe("close", () => {
+  test("while writes are under way answers each, and what was acknowledged is there", async () => {
+    const dataDir = freshDirectory();
+    const warp = await openSmall(dataDir);
+    const done: string[] = [];
+    const calls = Array.from({ length: 400 }, async (_, i) => {
+      await warp.entity(`e${i}`).append(noted(9_000));
+      done.push(`e${i}`);
+      await warp.entity(`f${i}`).append(noted(10));
+      done.push(`f${i}`);
+    });
+    const outcomes = Promise.allSettled(calls);
+    await warp.close();
+    for (const outcome of await outcomes) {
+      if (outcome.status === "rejected") expect(outcome.reason).toMatchObject({ code: "CLOSED" });
+    }
+    const next = await openSmall(dataDir);
+    expect([...(await seqs(next)).keys()].sort()).toEqual(done.sort());
+  });
+
+  test("twice is once; whatever is called afterwards is CLOSED", async () => {
+    const warp = await openSmall(freshDirectory());
+    const entity = warp.entity("e");
+    await entity.append(credited(1));
+    await settled(warp);
+    await Promise.all([warp.close(), warp.close()]);
+    expect(await codeOf(entity.append(credited(1)))).toBe("CLOSED");
+    expect(await codeOf(entity.send("debit", { cents: 1 }))).toBe("CLOSED");
+    expect(await codeOf(warp.atomically(["e"], () => undefined))).toBe("CLOSED");
+    expect(await codeOf(collect(entity.events()))).toBe("CLOSED");
+    expect(await codeOf(collect(warp.entities()))).toBe("CLOSED");
+  });
+});
