@@ -12,21 +12,102 @@ import { limits } from "../core/limits.ts";
 import type { DeliveryWindowDraft } from "../shard/messages.ts";
 import type { Appended } from "./results.ts";
 
+/** counter, first seq, count, position. */
 const numbersPerResult = 4;
+const resultsMin = 16;
 
-interface Window {
+/** The newest results of a session: a ring of numbers that grows up to `deliveryWindow` results. */
+class Window {
   readonly sessionStart: number;
   readonly sessionNumber: number;
-  readonly results: Map<number, Appended>;
+  #ring = new Float64Array(resultsMin * numbersPerResult);
+  #count = 0;
+  /** Where the next result goes: the place of the oldest once the ring is full. */
+  #next = 0;
+  /** The highest counter that was remembered: what is beyond it is new, which is nearly every request. */
+  #highest = 0;
   /** Counters up to this one may have been forgotten. */
-  floor: number;
-  isDirty: boolean;
+  floor = 0;
+  isDirty = false;
+
+  constructor(session: { readonly sessionStart: number; readonly sessionNumber: number }) {
+    this.sessionStart = session.sessionStart;
+    this.sessionNumber = session.sessionNumber;
+  }
+
+  find(counter: number, shard: number): Appended | undefined {
+    const at = this.#indexOf(counter);
+    if (at < 0) return undefined;
+    const [, firstSeq = 0, count = 0, position = 0] = this.#ring.subarray(at, at + numbersPerResult);
+    return { ok: true, seq: firstSeq + count - 1, firstSeq, count, duplicate: true, shard, position };
+  }
+
+  add(counter: number, firstSeq: number, count: number, position: number): void {
+    if (this.#indexOf(counter) >= 0) return;
+    if (this.#count * numbersPerResult === this.#ring.length && this.#count < limits.deliveryWindow)
+      this.#grow();
+    const ring = this.#ring;
+    const at = this.#next;
+    if (this.#count * numbersPerResult === ring.length) this.floor = Math.max(this.floor, ring[at] ?? 0);
+    else this.#count++;
+    ring[at] = counter;
+    ring[at + 1] = firstSeq;
+    ring[at + 2] = count;
+    ring[at + 3] = position;
+    this.#next = at + numbersPerResult === ring.length ? 0 : at + numbersPerResult;
+    if (counter > this.#highest) this.#highest = counter;
+  }
+
+  /** The floor and the results up to `committedPosition`, oldest first; undefined when there is none. */
+  encode(
+    committedPosition: number,
+  ): { readonly numbers: Float64Array; readonly isWhole: boolean } | undefined {
+    const ordered = this.#ordered();
+    const numbers = new Float64Array(1 + ordered.length);
+    numbers[0] = this.floor;
+    let to = 1;
+    for (let at = 0; at < ordered.length; at += numbersPerResult) {
+      if ((ordered[at + 3] ?? 0) > committedPosition) continue;
+      numbers.set(ordered.subarray(at, at + numbersPerResult), to);
+      to += numbersPerResult;
+    }
+    return to === 1 ? undefined : { numbers: numbers.slice(0, to), isWhole: to === numbers.length };
+  }
+
+  #indexOf(counter: number): number {
+    if (counter > this.#highest) return -1;
+    const ring = this.#ring;
+    for (let at = 0; at < this.#count * numbersPerResult; at += numbersPerResult) {
+      if (ring[at] === counter) return at;
+    }
+    return -1;
+  }
+
+  #ordered(): Float64Array {
+    const used = this.#count * numbersPerResult;
+    const ordered = new Float64Array(used);
+    const oldest = used === this.#ring.length ? this.#next : 0;
+    ordered.set(this.#ring.subarray(oldest, used));
+    ordered.set(this.#ring.subarray(0, oldest), used - oldest);
+    return ordered;
+  }
+
+  #grow(): void {
+    const results = Math.min(limits.deliveryWindow, this.#count * 2);
+    const grown = new Float64Array(results * numbersPerResult);
+    grown.set(this.#ordered());
+    this.#ring = grown;
+    this.#next = this.#count * numbersPerResult;
+  }
 }
 
 export class Deliveries {
   readonly #shard: number;
-  readonly #windows = new Map<string, Window>();
+  /** By session number; sessions of one number are told apart by their start. */
+  readonly #windows = new Map<number, Window[]>();
   readonly #dirty = new Set<Window>();
+  /** The one that was looked for last: clients send many requests in a row. */
+  #recent: Window | undefined;
 
   constructor(shard: number) {
     this.#shard = shard;
@@ -39,27 +120,16 @@ export class Deliveries {
   find(delivery: Delivery, now: number): Appended | undefined {
     requireWhole(delivery);
     if (delivery.sessionStart < now - limits.deliveryTtlMs) throw expired(delivery);
-    const window = this.#windows.get(nameOf(delivery));
-    if (window === undefined) return undefined;
-    const result = window.results.get(delivery.counter);
-    if (result === undefined && delivery.counter <= window.floor) throw expired(delivery);
+    const window = this.#windowOf(delivery);
+    const result = window?.find(delivery.counter, this.#shard);
+    if (window !== undefined && result === undefined && delivery.counter <= window.floor)
+      throw expired(delivery);
     return result;
   }
 
   remember(delivery: Delivery, result: Appended): void {
-    const name = nameOf(delivery);
-    let window = this.#windows.get(name);
-    if (window === undefined) {
-      const { sessionStart, sessionNumber } = delivery;
-      window = { sessionStart, sessionNumber, results: new Map(), floor: 0, isDirty: false };
-      this.#windows.set(name, window);
-    }
-    window.results.set(delivery.counter, result);
-    if (window.results.size > limits.deliveryWindow) {
-      const oldest = window.results.keys().next().value ?? 0;
-      window.results.delete(oldest);
-      window.floor = Math.max(window.floor, oldest);
-    }
+    const window = this.#windowOf(delivery) ?? this.#open(delivery);
+    window.add(delivery.counter, result.firstSeq, result.count, result.position);
     if (window.isDirty) return;
     window.isDirty = true;
     this.#dirty.add(window);
@@ -72,70 +142,65 @@ export class Deliveries {
   takeDirty(now: number, committedPosition: number): DeliveryWindowDraft[] {
     const drafts: DeliveryWindowDraft[] = [];
     for (const window of this.#dirty) {
-      const results = [...window.results].filter(([, result]) => result.position <= committedPosition);
-      if (results.length === window.results.size) {
+      const encoded = window.encode(committedPosition);
+      if (encoded === undefined) continue;
+      if (encoded.isWhole) {
         window.isDirty = false;
         this.#dirty.delete(window);
       }
-      if (results.length > 0) drafts.push(this.#toDraft(window, results, now));
+      const { sessionStart, sessionNumber } = window;
+      const results = new Uint8Array(encoded.numbers.buffer);
+      drafts.push({ shard: this.#shard, sessionStart, sessionNumber, usedAt: now, results });
     }
-    for (const [name, window] of this.#windows) {
-      if (window.sessionStart < now - limits.deliveryTtlMs) this.#windows.delete(name);
+    for (const [number, windows] of this.#windows) {
+      const alive = windows.filter((window) => window.sessionStart >= now - limits.deliveryTtlMs);
+      if (alive.length === 0) this.#windows.delete(number);
+      else if (alive.length < windows.length) this.#windows.set(number, alive);
     }
+    this.#recent = undefined;
     return drafts;
   }
 
   /** Takes in a stored window; results that are known already stay. */
   restore(draft: DeliveryWindowDraft): void {
     const numbers = new Float64Array(draft.results.slice().buffer);
-    const { sessionStart, sessionNumber } = draft;
+    const window = this.#windowOf(draft) ?? this.#open(draft);
     for (let i = 1; i + numbersPerResult <= numbers.length; i += numbersPerResult) {
       const [counter = 0, firstSeq = 0, count = 0, position = 0] = numbers.subarray(i, i + numbersPerResult);
-      const seq = firstSeq + count - 1;
-      this.remember(
-        { sessionStart, sessionNumber, counter },
-        { ok: true, seq, firstSeq, count, duplicate: true, shard: this.#shard, position },
-      );
+      window.add(counter, firstSeq, count, position);
     }
-    const window = this.#windows.get(nameOf(draft));
-    if (window !== undefined) {
-      window.floor = Math.max(window.floor, numbers[0] ?? 0);
-      window.isDirty = false;
-      this.#dirty.delete(window);
-    }
+    window.floor = Math.max(window.floor, numbers[0] ?? 0);
   }
 
-  #toDraft(window: Window, results: readonly [number, Appended][], now: number): DeliveryWindowDraft {
-    const numbers = new Float64Array(1 + results.length * numbersPerResult);
-    numbers[0] = window.floor;
-    let at = 1;
-    for (const [counter, result] of results) {
-      numbers[at++] = counter;
-      numbers[at++] = result.firstSeq;
-      numbers[at++] = result.count;
-      numbers[at++] = result.position;
-    }
-    return {
-      shard: this.#shard,
-      sessionStart: window.sessionStart,
-      sessionNumber: window.sessionNumber,
-      usedAt: now,
-      results: new Uint8Array(numbers.buffer),
-    };
+  #windowOf(session: { readonly sessionStart: number; readonly sessionNumber: number }): Window | undefined {
+    const { sessionStart, sessionNumber } = session;
+    const recent = this.#recent;
+    if (recent?.sessionNumber === sessionNumber && recent.sessionStart === sessionStart) return recent;
+    const found = this.#windows.get(sessionNumber)?.find((window) => window.sessionStart === sessionStart);
+    if (found !== undefined) this.#recent = found;
+    return found;
+  }
+
+  #open(session: { readonly sessionStart: number; readonly sessionNumber: number }): Window {
+    const window = new Window(session);
+    const same = this.#windows.get(session.sessionNumber);
+    if (same === undefined) this.#windows.set(session.sessionNumber, [window]);
+    else same.push(window);
+    return window;
   }
 }
 
 /** Numbers that are not whole could be neither compared nor stored. */
 function requireWhole({ sessionStart, sessionNumber, counter }: Delivery): void {
-  if ([sessionStart, sessionNumber, counter].every((part) => Number.isSafeInteger(part) && part >= 0)) return;
+  if (isWhole(sessionStart) && isWhole(sessionNumber) && isWhole(counter)) return;
   throw new WarpError(
     "INVALID_ARGUMENT",
     "a delivery id is three whole numbers from 0: start, number, counter",
   );
 }
 
-function nameOf(session: { sessionStart: number; sessionNumber: number }): string {
-  return `${session.sessionStart}-${session.sessionNumber}`;
+function isWhole(part: number): boolean {
+  return Number.isSafeInteger(part) && part >= 0;
 }
 
 function expired(delivery: Delivery): WarpError {
