@@ -48,7 +48,7 @@ function benchmark(events: number, entityCount: number): void {
     const begun = performance.now();
     const cpu = process.cpuUsage();
     const counts = writer.settle(message);
-    writer.growFilters();
+    writer.grownFilters();
     writer.checkpointGrown();
     const { user, system } = process.cpuUsage(cpu);
     return { ...counts, ms: performance.now() - begun, cpuMs: (user + system) / 1000 };

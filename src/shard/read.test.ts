@@ -52,7 +52,7 @@ describe("a reader", () => {
   test("pages through every range of seqs in both directions, without a gap or a repetition", () => {
     const { entity, reader, writer } = settled(6);
     const last = entity.seq;
-    for (let from = 1; from <= last + 1; from++) {
+    for (let from = 0; from <= last + 1; from++) {
       for (let to = from - 1; to <= last + 2; to++) {
         for (const direction of ["forward", "backward"] as const) {
           for (const bytesMax of [1, 120, 1e6]) {

@@ -87,14 +87,16 @@ export class Reader {
     const number = view.names.find(request.entity);
     if (number === undefined) return { op: "load", found: undefined };
     const found = view.runs.view(() => {
-      const seq = view.runs.tipOf(number);
       const snapshots = this.#snapshots(view, number, request.aggregates);
-      const isFolded = request.aggregates.length > 0;
+      if (request.aggregates.length === 0) {
+        const seq = view.runs.tipOf(number);
+        return { number, seq, snapshots, entries: emptyPage(seq + 1) };
+      }
       const isComplete = snapshots.length === request.aggregates.length;
-      const from = isComplete ? Math.min(seq, ...snapshots.map((snapshot) => snapshot.seq)) + 1 : 1;
-      const entries = isFolded
-        ? readPage(view, { number, from, to: seq, direction: "forward", bytesMax: limits.readPageBytes })
-        : emptyPage(seq + 1);
+      const from = isComplete ? Math.min(...snapshots.map((snapshot) => snapshot.seq)) + 1 : 1;
+      const page = { number, from, to: Number.MAX_SAFE_INTEGER, bytesMax: limits.readPageBytes };
+      const { end, ...entries } = readForward(view, page);
+      const seq = entries.next === undefined ? end - 1 : view.runs.tipOf(number);
       return { number, seq, snapshots, entries };
     });
     return { op: "load", found };
@@ -145,31 +147,40 @@ export class Reader {
   }
 }
 
-function readPage(
-  view: ShardView,
-  request: Pick<Request<"entries">, "number" | "from" | "to" | "direction" | "bytesMax">,
-): EntriesPage {
-  return request.direction === "forward" ? readForward(view, request) : readBackward(view, request);
-}
-
 type PageRequest = Pick<Request<"entries">, "number" | "from" | "to" | "bytesMax">;
 
-function readForward(view: ShardView, { number, from, to, bytesMax }: PageRequest): EntriesPage {
+function readPage(
+  view: ShardView,
+  request: PageRequest & Pick<Request<"entries">, "direction">,
+): EntriesPage {
+  if (request.direction === "backward") return readBackward(view, request);
+  const from = Math.max(1, request.from);
+  const { bytes, firstSeq, next } = readForward(view, { ...request, from });
+  return { bytes, firstSeq, next };
+}
+
+/** A page with the seq behind the last run that was looked at; 1 when there was none. */
+function readForward(
+  view: ShardView,
+  { number, from, to, bytesMax }: PageRequest,
+): EntriesPage & { readonly end: number } {
   const bodies: Uint8Array[] = [];
   let bytes = 0;
   let firstSeq = from;
-  let due: number | undefined;
+  let end = 1;
   for (const row of view.runs.forward(number, from, to)) {
-    if (row.seq + row.count <= from) continue;
-    if (bytes >= bytesMax) return { bytes: joined(bodies, bytes), firstSeq, next: row.seq };
-    if (due === undefined) firstSeq = row.seq;
-    if (row.seq !== (due ?? Math.min(row.seq, from))) throw gap(view, number, due ?? from, row.seq);
+    if (bytes >= bytesMax) return { bytes: joined(bodies, bytes), firstSeq, next: row.seq, end };
+    if (bodies.length > 0 ? row.seq !== end : row.seq > from) {
+      throw gap(view, number, bodies.length > 0 ? end : from, row.seq);
+    }
+    end = row.seq + row.count;
+    if (end <= from) continue;
+    if (bodies.length === 0) firstSeq = row.seq;
     const body = openRun(view, number, row);
     bodies.push(body);
     bytes += body.length;
-    due = row.seq + row.count;
   }
-  return { bytes: joined(bodies, bytes), firstSeq, next: undefined };
+  return { bytes: joined(bodies, bytes), firstSeq, next: undefined, end };
 }
 
 function readBackward(view: ShardView, { number, from, to, bytesMax }: PageRequest): EntriesPage {

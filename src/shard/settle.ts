@@ -51,6 +51,7 @@ export function settleNames(shard: Shard, batch: ShardBatch, gather: Gather): vo
       insert.run(view.getFloat64(at + partOffset.number, true), buffer.subarray(from, from + length));
     }
   });
+  shard.ids.reserve(batch.named.length);
   for (const part of batch.named) {
     const at = gather.partAt(part) + partHeaderBytes;
     shard.ids.addBytes(buffer, at + 2, at + 2 + view.getUint16(at, true));
@@ -75,6 +76,7 @@ export function settleRuns(
     nextNumber: shard.nextNumber,
     lastRecordedAt,
   };
+  shard.keys.reserve(batch.keyed.length);
   shard.runs.settle(after, (to) => {
     for (const chain of batch.chains) {
       const counts = settleChain(shard, batch, gather, chain, to.insertRun);

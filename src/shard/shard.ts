@@ -134,9 +134,9 @@ export class Shard {
     const saved = KeptFilter.load(path, this.shard);
     const isUsable = saved !== undefined && saved.completeTo < this.nextNumber;
     const kept = isUsable ? saved.kept : KeptFilter.empty(path, this.shard, this.names.count * 2);
+    if (isUsable) kept.reserve(Math.max(0, this.names.lastNumber - saved.completeTo));
     for (const { id } of this.names.rowsAfter(isUsable ? saved.completeTo : 0))
       kept.addBytes(id, 0, id.length);
-    kept.growWhenFull();
     return kept;
   }
 
@@ -145,11 +145,11 @@ export class Shard {
     const saved = KeptFilter.load(path, this.shard);
     const isUsable = saved !== undefined && saved.completeTo <= this.runs.lastCallerKey;
     const kept = isUsable ? saved.kept : KeptFilter.empty(path, this.shard, this.runs.callerKeyCount * 2);
+    if (isUsable) kept.reserve(this.runs.lastCallerKey - saved.completeTo);
     for (const row of this.runs.callerKeysAfter(isUsable ? saved.completeTo : 0)) {
       const element = elementOf(this.vault, this.associated, row, this.runs.path);
       if (element !== undefined) kept.addHash(element);
     }
-    kept.growWhenFull();
     return kept;
   }
 }

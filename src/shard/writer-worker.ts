@@ -31,7 +31,7 @@ function handle(message: ToWriter): void {
   switch (message.type) {
     case "settle": {
       const { runs, bytes } = writer.settle(message);
-      for (const grown of writer.growFilters()) post(grown);
+      for (const grown of writer.grownFilters()) post(grown);
       post({ type: "settled", round: message.round, runs, bytes });
       if (writer.checkpointGrown()) reportCheckpoint(writer, "when it rose");
       return;

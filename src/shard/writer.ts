@@ -73,13 +73,12 @@ export class Writer {
     return { runs, bytes };
   }
 
-  /** Begins new layers of filters that are full, and tells of them. */
-  growFilters(): FilterMessage[] {
+  /** The filters that grew in the last round. */
+  grownFilters(): FilterMessage[] {
     const messages: FilterMessage[] = [];
     for (const { shard, ids, keys } of this.#shards.values()) {
-      if (ids.growWhenFull()) messages.push({ type: "filter", shard, of: "ids", filter: ids.filter.memory });
-      if (keys.growWhenFull())
-        messages.push({ type: "filter", shard, of: "keys", filter: keys.filter.memory });
+      if (ids.takeGrown()) messages.push({ type: "filter", shard, of: "ids", filter: ids.filter.memory });
+      if (keys.takeGrown()) messages.push({ type: "filter", shard, of: "keys", filter: keys.filter.memory });
     }
     return messages;
   }

@@ -6,6 +6,8 @@
  * - All integers are below 2^53, so they come back as exact numbers.
  */
 import { Database, SQLiteError } from "bun:sqlite";
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { type ErrorCode, type ErrorDetails, toWarpError, WarpError } from "../../core/errors.ts";
 
 /** One size for all files: 8 KiB settles as fast as 16 KiB and a third faster than 4 KiB, and wastes less. */
@@ -152,20 +154,30 @@ interface MetaRow extends Meta {
   readonly checksum: number;
 }
 
-/** Makes the tables of a new file and its meta row, in one transaction; does nothing to a file that has them. */
+/**
+ * Makes the tables of a new file and its meta row, synced into the main file; does nothing to a file that has them.
+ * Where the vault is, which is made last, the tables were made: without them the file is damaged, and never made anew.
+ */
 export function prepareSchema(
   database: Database,
   path: string,
   shard: number,
   schema: readonly string[],
 ): void {
-  transact(database, path, "IMMEDIATE", () => {
+  const isMade = transact(database, path, "IMMEDIATE", () => {
     const exists = database.query("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").get() !== null;
-    if (exists) return;
+    if (exists) return false;
+    if (existsSync(join(dirname(path), "vault"))) {
+      throw new WarpError("CORRUPT", `${path} is damaged: its tables are gone`, { file: path });
+    }
     database.run(metaSchema);
     for (const statement of schema) database.run(statement);
     writeMeta(database, { shard, position: 0, nextNumber: 1, lastRecordedAt: 0, epoch: 1 });
+    return true;
   });
+  if (isMade && !checkpoint(database, path, "TRUNCATE")) {
+    throw new WarpError("IO_ERROR", `${path}: its new tables could not be synced`, { file: path });
+  }
 }
 
 /** Errors: CORRUPT, FORMAT_UNSUPPORTED, CONFIG_MISMATCH. */

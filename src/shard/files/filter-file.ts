@@ -30,6 +30,7 @@ export class KeptFilter {
   #elements: number;
   #newestElements: number;
   #savedElements: number;
+  #hasGrown = false;
 
   private constructor(path: string, shard: number, filter: Filter, elements: number, newestElements: number) {
     this.#path = path;
@@ -71,12 +72,19 @@ export class KeptFilter {
     this.#count();
   }
 
-  /** Begins a new layer if the newest is full; true when it did. */
-  growWhenFull(): boolean {
-    if (this.#newestElements <= this.filter.newestCapacity) return false;
-    this.filter = this.filter.grown();
+  /** Makes sure that `count` more elements do not overfill the newest layer: begins another one if they would. */
+  reserve(count: number): void {
+    if (this.#newestElements + count <= this.filter.newestCapacity) return;
+    this.filter = this.filter.grown(count);
     this.#newestElements = 0;
-    return true;
+    this.#hasGrown = true;
+  }
+
+  /** True once after the filter has grown. */
+  takeGrown(): boolean {
+    const hasGrown = this.#hasGrown;
+    this.#hasGrown = false;
+    return hasGrown;
   }
 
   /** True when so much was added since the last save that the next start would feel it. */

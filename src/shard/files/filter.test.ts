@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Worker as Thread } from "node:worker_threads";
 import { sampleDirectory, seededRandom } from "../sample.ts";
 import { elementHash, elementHashOfBytes, Filter } from "./filter.ts";
 import { KeptFilter, readFilterFile } from "./filter-file.ts";
@@ -60,22 +61,20 @@ describe("a filter", () => {
   test("of two threads that add at once loses nothing", async () => {
     const filter = Filter.forElements(40_000);
     const script = `
+      import { parentPort, workerData } from "node:worker_threads";
       import { Filter } from ${JSON.stringify(join(import.meta.dir, "filter.ts"))};
-      self.onmessage = ({ data }) => {
-        const filter = new Filter(data);
-        for (let i = 0; i < 20000; i++) filter.add("worker-" + i);
-        self.postMessage("done");
-      };`;
-    const path = join(directory, "add-worker.ts");
+      const filter = new Filter(workerData);
+      for (let i = 0; i < 20000; i++) filter.add("thread-" + i);
+      parentPort.postMessage("done");`;
+    const path = join(directory, "add.ts");
     writeFileSync(path, script);
-    const worker = new Worker(path);
-    const done = new Promise((resolve) => worker.addEventListener("message", resolve, { once: true }));
-    worker.postMessage(filter.memory);
+    const thread = new Thread(path, { workerData: filter.memory });
+    const done = new Promise((resolve) => thread.once("message", resolve));
     for (let i = 0; i < 20_000; i++) filter.add(`main-${i}`);
     await done;
-    worker.terminate();
+    await thread.terminate();
     for (let i = 0; i < 20_000; i++) {
-      if (!filter.mayHave(`main-${i}`) || !filter.mayHave(`worker-${i}`)) throw new Error(`lost ${i}`);
+      if (!filter.mayHave(`main-${i}`) || !filter.mayHave(`thread-${i}`)) throw new Error(`lost ${i}`);
     }
   });
 });
@@ -92,10 +91,12 @@ describe("a kept filter", () => {
     const path = join(directory, "grown.filter");
     const kept = KeptFilter.empty(path, 3, 0);
     expect(kept.isWorthSaving).toBe(true);
-    fill(kept, 0, 12_000);
-    expect(kept.growWhenFull()).toBe(true);
-    expect(kept.growWhenFull()).toBe(false);
-    fill(kept, 12_000, 15_000);
+    kept.reserve(10_000);
+    fill(kept, 0, 10_000);
+    expect(kept.takeGrown()).toBe(false);
+    kept.reserve(5_000);
+    expect([kept.takeGrown(), kept.takeGrown()]).toEqual([true, false]);
+    fill(kept, 10_000, 15_000);
     kept.save(14_999);
     expect(kept.isSaved).toBe(true);
     const loaded = KeptFilter.load(path, 3);

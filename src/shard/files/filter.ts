@@ -102,10 +102,9 @@ export class Filter {
     return new Filter({ layers: [emptyLayer(elements)], hashes: hashesPerElement });
   }
 
-  /** The same elements with one more, empty, layer that has twice the space of the newest. */
-  grown(): Filter {
-    const newest = this.memory.layers.at(-1)?.byteLength ?? 0;
-    const layer = emptyLayer((newest * 8 * 2) / bitsPerElement);
+  /** The same elements with one more, empty, layer: twice the newest, or with space for `elements` if that is more. */
+  grown(elements = 0): Filter {
+    const layer = emptyLayer(Math.max(this.newestCapacity * 2, elements));
     return new Filter({ layers: [...this.memory.layers, layer], hashes: hashesPerElement });
   }
 

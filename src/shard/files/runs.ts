@@ -116,6 +116,7 @@ export class Runs {
   readonly #shard: number;
   readonly #tip: Statement<{ seq: number; count: number }, [number]>;
   readonly #forward: Statement<RunRow, [number, number, number]>;
+  readonly #fromStart: Statement<RunRow, [number, number]>;
   readonly #backward: Statement<RunRow, [number, number]>;
   readonly #transaction: RunsTransaction;
   #meta: Meta;
@@ -129,6 +130,9 @@ export class Runs {
     this.#forward = database.query(
       `SELECT seq, count, batch, data FROM runs WHERE number = ?1 AND seq <= ?3
        AND seq >= coalesce((SELECT max(seq) FROM runs WHERE number = ?1 AND seq <= ?2), ?2) ORDER BY seq`,
+    );
+    this.#fromStart = database.query(
+      "SELECT seq, count, batch, data FROM runs WHERE number = ? AND seq <= ? ORDER BY seq",
     );
     this.#backward = database.query(
       "SELECT seq, count, batch, data FROM runs WHERE number = ? AND seq <= ? ORDER BY seq DESC",
@@ -189,7 +193,8 @@ export class Runs {
 
   /** Runs with a seq in [from, to], ascending; the first may begin before `from`. */
   forward(number: number, from: number, to: number): IterableIterator<RunRow> {
-    return this.#forward.iterate(number, from, to);
+    // Looking for the run that holds `from` is a second search, which the start does not need.
+    return from <= 1 ? this.#fromStart.iterate(number, to) : this.#forward.iterate(number, from, to);
   }
 
   /** Runs that begin at `to` or before, descending. */

@@ -13,7 +13,7 @@
  */
 import { closeSync, fdatasyncSync, fstatSync, openSync, readSync, writeSync } from "node:fs";
 import { keyBytes, open, seal, sealOverheadBytes } from "../../core/aead.ts";
-import { assert, WarpError } from "../../core/errors.ts";
+import { assert, toWarpError, WarpError } from "../../core/errors.ts";
 import type { PeriodKey } from "../../core/keyring.ts";
 import { randomBytesPooled } from "../../core/random.ts";
 import { replaceFile } from "../../core/replace-file.ts";
@@ -158,7 +158,20 @@ export class Vault {
     const pending = this.#pending;
     const last = pending[pending.length - 1];
     if (last === undefined) return;
-    if (last > this.#slots) this.#growTo(last);
+    try {
+      if (last > this.#slots) this.#growTo(last);
+      this.#writePending();
+      fdatasyncSync(this.#file);
+    } catch (thrown) {
+      throw toWarpError(thrown, "IO_ERROR", { file: this.#path });
+    }
+    this.#unusedFrom = Math.max(this.#unusedFrom, last + 1);
+    this.#pending = [];
+  }
+
+  /** Slots of consecutive numbers go in one write. */
+  #writePending(): void {
+    const pending = this.#pending;
     let from = 0;
     for (let i = 1; i <= pending.length; i++) {
       const first = pending[from] ?? 0;
@@ -167,9 +180,6 @@ export class Vault {
       writeAll(this.#file, bytes, bytes.length, slotOffset(first));
       from = i;
     }
-    fdatasyncSync(this.#file);
-    this.#unusedFrom = Math.max(this.#unusedFrom, last + 1);
-    this.#pending = [];
   }
 
   /** Wipes the cached key of a number. */
