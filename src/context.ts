@@ -21,7 +21,7 @@ import type { Write } from "./actor/write.ts";
 import type { Aggregate } from "./aggregate/aggregate.ts";
 import { compileAggregates, FoldPlan } from "./aggregate/fold.ts";
 import { type DataDirectory, openDataDirectory } from "./core/data-directory.ts";
-import { WarpError } from "./core/errors.ts";
+import { toWarpError, WarpError } from "./core/errors.ts";
 import { type Keyring, openKeyring } from "./core/keyring.ts";
 import { type ResolvedSettings, resolveSettings, type StorageSettings } from "./core/settings.ts";
 import { createKeySlots, Journal } from "./journal/journal.ts";
@@ -47,7 +47,7 @@ export async function start(settings: Settings): Promise<Warp> {
     return await open(directory, resolved, new Folding(plan, resolved.logger));
   } catch (thrown) {
     directory.unlock();
-    throw thrown;
+    throw toWarpError(thrown, "IO_ERROR", { file: dataDir });
   }
 }
 

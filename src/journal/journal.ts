@@ -10,7 +10,7 @@ import { closeSync, fsyncSync, openSync, renameSync, writeSync } from "node:fs";
 import { open as openAsync, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { type ErrorCode, type ErrorDetails, toWarpError, WarpError } from "../core/errors.ts";
-import { syncDirectory } from "../core/replace-file.ts";
+import { replaceFile, syncDirectory } from "../core/replace-file.ts";
 import { JournalControl, rangesMax, type TailRange } from "./control.ts";
 import { keysName, segmentName, slotBytes } from "./format.ts";
 import type { JournalWorkerStart } from "./journal-worker.ts";
@@ -285,12 +285,9 @@ function errorFromWorker(wire: unknown): WarpError {
 
 const zeroChunkBytes = 1024 * 1024;
 
-/** Makes the journal directory's key slots; zeros, so that every slot is empty. */
+/** Makes the journal directory's key slots, whole or not at all; zeros, so that every slot is empty. */
 export function createKeySlots(directory: string, segmentsMax: number): void {
-  const file = openSync(join(directory, keysName), "wx");
-  writeSync(file, Buffer.alloc(segmentsMax * slotBytes), 0, segmentsMax * slotBytes, 0);
-  fsyncSync(file);
-  closeSync(file);
+  replaceFile(join(directory, keysName), Buffer.alloc(segmentsMax * slotBytes));
 }
 
 /** A segment is made under another name, so that one that is there is whole. */
@@ -298,23 +295,27 @@ const unfinished = ".new";
 
 function createSegmentNow(directory: string, id: number, segmentBytes: number): void {
   const path = join(directory, segmentName(id));
-  const file = openSync(path + unfinished, "w");
-  const zeros = Buffer.alloc(Math.min(zeroChunkBytes, segmentBytes));
-  for (let at = 0; at < segmentBytes; at += zeros.length) {
-    writeSync(file, zeros, 0, Math.min(zeros.length, segmentBytes - at), at);
+  try {
+    const file = openSync(path + unfinished, "w");
+    const zeros = Buffer.alloc(Math.min(zeroChunkBytes, segmentBytes));
+    for (let at = 0; at < segmentBytes; ) {
+      at += writeSync(file, zeros, 0, Math.min(zeros.length, segmentBytes - at), at);
+    }
+    fsyncSync(file);
+    closeSync(file);
+    renameSync(path + unfinished, path);
+    syncDirectory(directory);
+  } catch (thrown) {
+    throw toWarpError(thrown, "IO_ERROR", { file: `journal/${segmentName(id)}` });
   }
-  fsyncSync(file);
-  closeSync(file);
-  renameSync(path + unfinished, path);
-  syncDirectory(directory);
 }
 
 async function createSegment(directory: string, id: number, segmentBytes: number): Promise<void> {
   const path = join(directory, segmentName(id));
   const file = await openAsync(path + unfinished, "w");
   const zeros = Buffer.alloc(Math.min(zeroChunkBytes, segmentBytes));
-  for (let at = 0; at < segmentBytes; at += zeros.length) {
-    await file.write(zeros, 0, Math.min(zeros.length, segmentBytes - at), at);
+  for (let at = 0; at < segmentBytes; ) {
+    at += (await file.write(zeros, 0, Math.min(zeros.length, segmentBytes - at), at)).bytesWritten;
     await file.datasync();
   }
   await file.sync();
