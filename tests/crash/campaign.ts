@@ -120,7 +120,7 @@ export async function openAndVerify(
     const sample = keyed.filter(() => random() < 40 / keyed.length);
     const complaints = [...verified.complaints, ...(await repeatKeyed(warp, model, sample))];
     await warp.close();
-    if (complaints.length === 0) complaints.push(...(await checkDirectory(join(directory, "data"))));
+    if (complaints.length === 0) complaints.push(...checkDirectory(join(directory, "data")));
     return { complaints, events: verified.events };
   } catch (thrown) {
     const code = thrown instanceof WarpError ? `${thrown.code} ${JSON.stringify(thrown.details)} ` : "";

@@ -6,10 +6,11 @@
  * whole and at once, so that a line that is there is true, whatever happens to the process next.
  */
 import { writeSync } from "node:fs";
+import { limits } from "../../src/core/limits.ts";
 import { start, WarpError } from "../../src/index.ts";
 import { type Answer, type Operation, Operations, perform } from "./operations.ts";
 import { seededRandom } from "./seeded.ts";
-import { loadSettings } from "./settings.ts";
+import { loadSettings, unsettledSettings } from "./settings.ts";
 
 export interface LoadOrder {
   readonly dataDir: string;
@@ -20,12 +21,16 @@ export interface LoadOrder {
   /** Operations after which it closes the context and ends; it never ends by itself when it is 0. */
   readonly operations: number;
   readonly durability?: "fsync" | "os";
-  /** A number that is a full second or more makes callers pause now and then, so that the journal becomes idle. */
+  /** Callers pause now and then, so that the journal becomes idle. */
   readonly pauses?: boolean;
+  /** Settles nothing by itself, so that the journal alone has what was appended. */
+  readonly isUnsettled?: boolean;
+  /** Waits to be killed instead of closing, and says so when the journal has been idle for long enough. */
+  readonly lingers?: boolean;
 }
 
 export type LogLine =
-  | { readonly mark: "opening" | "open" | "closing" | "closed" }
+  | { readonly mark: "opening" | "open" | "closing" | "closed" | "lingering" }
   | { readonly try: Operation }
   | { readonly done: Answer }
   | { readonly error: string; readonly op: string; readonly message: string }
@@ -39,7 +44,8 @@ async function load(order: LoadOrder): Promise<void> {
   const random = seededRandom(order.seed);
   const operations = new Operations(order.run, random);
   say({ mark: "opening" });
-  const warp = await start({ ...loadSettings(order.dataDir), durability: order.durability ?? "fsync" });
+  const settings = order.isUnsettled ? unsettledSettings(order.dataDir) : loadSettings(order.dataDir);
+  const warp = await start({ ...settings, durability: order.durability ?? "fsync" });
   say({ mark: "open" });
   let hasFailed = false;
   const onFailure = warp.failed.then(({ code, message, details }) => {
@@ -61,6 +67,11 @@ async function load(order: LoadOrder): Promise<void> {
     }
   };
   await Promise.all(Array.from({ length: order.callers }, caller));
+  if (order.lingers === true) {
+    await Bun.sleep(limits.idleMarkerMs * 4);
+    say({ mark: "lingering" });
+    await new Promise(() => setInterval(() => {}, 1000));
+  }
   say({ mark: "closing" });
   if (hasFailed) await onFailure;
   await warp.close();

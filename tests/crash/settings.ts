@@ -20,3 +20,13 @@ export function loadSettings(dataDir: string): Settings {
     logger: silentLogger,
   };
 }
+
+/** Everything stays in the journal until the context is closed. */
+export function unsettledSettings(dataDir: string): Settings {
+  return {
+    ...loadSettings(dataDir),
+    journal: { segmentBytes: 64 * 1024, segmentsMax: 64 },
+    memory: { residentBytes: 100_000_000, tailBytes: 8 * 1024 * 1024 },
+    settle: { bytes: 4 * 1024 * 1024, delayMs: 3_600_000 },
+  };
+}

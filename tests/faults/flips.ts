@@ -1,0 +1,110 @@
+/**
+ * One changed byte somewhere in the files of a data directory, and what follows from it.
+ *
+ * Allowed: the content is what it was; or a WarpError says which file is damaged; or `check` finds it. Never fewer events,
+ * or other ones, in silence.
+ */
+import { cpSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { checkDirectory } from "../../src/check.ts";
+import { start, WarpError } from "../../src/index.ts";
+import type { LoadOrder, LogLine } from "../crash/load.ts";
+import { logLines, Model } from "../crash/model.ts";
+import { loadSettings } from "../crash/settings.ts";
+import { verify } from "../crash/verify.ts";
+
+export interface Sample {
+  readonly home: string;
+  readonly lines: readonly LogLine[];
+}
+
+/** A directory that was closed, or that a killed process left; with all of its events in the journal alone, or not. */
+export async function makeSample(seed: number, how: "closed" | "killed" | "unsettled"): Promise<Sample> {
+  const home = mkdtempSync(join(tmpdir(), "warp-flips-"));
+  const log = join(home, "log");
+  const order: LoadOrder = {
+    dataDir: join(home, "data"),
+    seed,
+    run: "s",
+    callers: 10,
+    operations: 250,
+    isUnsettled: how === "unsettled",
+    lingers: how !== "closed",
+  };
+  const script = join(import.meta.dir, "../crash/load.ts");
+  const child = Bun.spawn([process.execPath, script, JSON.stringify(order)], {
+    stdout: openSync(log, "a"),
+    stderr: "inherit",
+    env: { ...process.env, NODE_ENV: "production" },
+  });
+  const isDone = () => how !== "closed" && readFileSync(log, "latin1").includes('"lingering"');
+  while (child.exitCode === null && !isDone()) await Bun.sleep(5);
+  child.kill("SIGKILL");
+  await child.exited;
+  return { home, lines: logLines(readFileSync(log, "utf8")) };
+}
+
+/** Files whose bytes matter: the lock holds nothing, and the index of a WAL is made anew. */
+export function filesOf(sample: Sample): string[] {
+  return readdirSync(join(sample.home, "data"), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && !/^lock\.db|-shm$/.test(entry.name))
+    .map((entry) => join(entry.parentPath, entry.name).slice(join(sample.home, "data").length + 1))
+    .sort();
+}
+
+export interface Outcome {
+  readonly kind: "identical" | "error" | "found" | "silent";
+  readonly what: string;
+}
+
+/** Changes the content of one file of a copy, and looks. */
+export async function damage(
+  sample: Sample,
+  file: string,
+  change: (content: Buffer) => Buffer,
+): Promise<Outcome> {
+  const copy = mkdtempSync(join(tmpdir(), "warp-flipped-"));
+  try {
+    const dataDir = join(copy, "data");
+    cpSync(join(sample.home, "data"), dataDir, { recursive: true });
+    writeFileSync(join(dataDir, file), change(readFileSync(join(dataDir, file))));
+    const found = checkFinds(dataDir);
+    const opened = await open(dataDir, sample);
+    if (opened.kind === "silent" && found !== undefined) return { kind: "found", what: found };
+    return opened;
+  } finally {
+    rmSync(copy, { recursive: true });
+  }
+}
+
+function checkFinds(dataDir: string): string | undefined {
+  try {
+    for (const { severity, file, what } of checkDirectory({ dataDir })) {
+      if (severity === "damage") return `${file}: ${what}`;
+    }
+    return undefined;
+  } catch (thrown) {
+    return thrown instanceof WarpError ? thrown.code : undefined;
+  }
+}
+
+async function open(dataDir: string, sample: Sample): Promise<Outcome> {
+  const model = new Model();
+  model.take(sample.lines);
+  try {
+    const warp = await start({ ...loadSettings(dataDir), create: false });
+    try {
+      const { complaints } = await verify(warp, model);
+      if (complaints.length === 0) return { kind: "identical", what: "" };
+      return { kind: "silent", what: complaints.slice(0, 3).join("; ") };
+    } finally {
+      await warp.close();
+    }
+  } catch (thrown) {
+    if (thrown instanceof WarpError && thrown.code !== "ENGINE_FAILED" && thrown.code !== "OUTCOME_UNKNOWN") {
+      return { kind: "error", what: `${thrown.code} ${JSON.stringify(thrown.details)}` };
+    }
+    return { kind: "silent", what: `it broke: ${thrown instanceof Error ? thrown.stack : String(thrown)}` };
+  }
+}
