@@ -5,7 +5,8 @@
  *   else can change them meanwhile.
  * - Nothing is allocated per record: parts and chains are rows of typed arrays that are used again in every round. A
  *   chain is the list of one entity's parts, in order.
- * - Positions of a shard follow each other without gaps, and so do the seqs of a chain; anything else is CORRUPT.
+ * - Positions of a shard follow each other without gaps, and so do the seqs of a chain, also across rounds as far as
+ *   they are remembered; anything else is CORRUPT.
  * - A record that is settled already adds to no chain, and one that is named already adds no name.
  * - Numbers of new entities rise with the positions of the records that make them: names and filters build on it.
  */
@@ -21,6 +22,7 @@ import {
   recordKind,
   recordOffset,
 } from "../core/record.ts";
+import { RecentSeqs } from "./recent-seqs.ts";
 
 const none = -1;
 /** Chains of a shard are sorted by number × this + chain, exactly, as long as numbers are below 2^33. */
@@ -83,6 +85,7 @@ export class Gather {
   #chains = 0;
   /** Open addressing over (shard, number): chain + 1, or 0 where free. */
   #table = new Int32Array(4096);
+  readonly #recent = new RecentSeqs();
   readonly #batches: ReadonlyMap<number, ShardBatch>;
 
   constructor(shards: readonly number[]) {
@@ -103,6 +106,14 @@ export class Gather {
     const touched = [...this.#batches.values()].filter((batch) => batch.lastPosition > 0);
     for (const batch of touched) batch.chains = this.#sorted(batch.chains);
     return touched;
+  }
+
+  /** The round is settled: what is due next for its entities is known. */
+  remember(): void {
+    for (let chain = 0; chain < this.#chains; chain++) {
+      const due = this.#chainNextSeq[chain] ?? 0;
+      this.#recent.remember(this.#chainShard[chain] ?? 0, this.#chainNumber[chain] ?? 0, due);
+    }
   }
 
   numberOf(chain: number): number {
@@ -223,26 +234,20 @@ export class Gather {
   #link(batch: ShardBatch, part: number, number: number, firstSeq: number, count: number): void {
     const slot = this.#find(batch.shard, number);
     let chain = (this.#table[slot] ?? 0) - 1;
-    if (chain === none) {
+    const isNew = chain === none;
+    const due = isNew ? this.#recent.dueFor(batch.shard, number) : (this.#chainNextSeq[chain] ?? 0);
+    if (due !== firstSeq && due !== 0) {
+      const { shard } = batch;
+      const what = `shard ${shard}: seq ${firstSeq} of entity ${number} comes where ${due} is due`;
+      throw new WarpError("CORRUPT", what, { shard, number, seq: firstSeq });
+    }
+    if (isNew) {
       chain = this.#addChain(batch.shard, number);
       this.#table[slot] = chain + 1;
       this.#chainHead[chain] = part;
       batch.chains.push(chain);
       if (this.#chains * 2 > this.#table.length) this.#rehash();
     } else {
-      const due = this.#chainNextSeq[chain];
-      if (due !== firstSeq) {
-        const { shard } = batch;
-        throw new WarpError(
-          "CORRUPT",
-          `shard ${shard}: seq ${firstSeq} of entity ${number} comes where ${due} is due`,
-          {
-            shard,
-            number,
-            seq: firstSeq,
-          },
-        );
-      }
       this.#partNext[this.#chainTail[chain] ?? 0] = part;
     }
     this.#chainTail[chain] = part;

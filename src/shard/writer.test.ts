@@ -309,6 +309,22 @@ describe("a writer", () => {
       writer.abandon();
     }
   });
+
+  test("refuses a seq that does not follow the rounds before", () => {
+    for (const wrongSeq of [3, 5]) {
+      const options = freshOptions({ shards: [0] });
+      const tail = new SampleTail(2 ** 20);
+      const writer = new Writer(options, tail.memory);
+      const entity = tail.entity(0, "a");
+      for (let i = 0; i < 3; i++) tail.append([entity], ["1"]);
+      writer.settle(tail.settleMessage());
+      const at = tail.bytes;
+      tail.append([entity], ["1"]);
+      new DataView(tail.memory).setFloat64(at + recordHeaderBytes + partOffset.firstSeq, wrongSeq, true);
+      expect(codeOf(() => writer.settle(tail.settleMessage()))).toBe("CORRUPT");
+      writer.abandon();
+    }
+  });
 });
 
 describe("the files of a shard", () => {

@@ -69,6 +69,7 @@ export class Writer {
       runs += counts.runs;
       bytes += counts.bytes;
     }
+    this.#gather.remember();
     this.#settledRound = message.round;
     return { runs, bytes };
   }
