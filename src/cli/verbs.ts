@@ -3,6 +3,7 @@
  */
 import type { Verb } from "./verb.ts";
 import { benchVerb } from "./verbs/bench.ts";
+import { checkVerb } from "./verbs/check.ts";
 import { entitiesVerb } from "./verbs/entities.ts";
 import { eventsVerb } from "./verbs/events.ts";
 import { getVerb } from "./verbs/get.ts";
@@ -16,6 +17,7 @@ export const verbs: readonly Verb[] = [
   getVerb,
   eventsVerb,
   entitiesVerb,
+  checkVerb,
   benchVerb,
   versionVerb,
 ];

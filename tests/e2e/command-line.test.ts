@@ -3,7 +3,7 @@
  * how an import meets input that is not right.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { verbs } from "../../src/cli/verbs.ts";
 import { jsonLines, root, runWarp, startWarp, temporaryFolder } from "./command.ts";
@@ -114,6 +114,53 @@ describe("the exit status", () => {
     expect(jsonLines(events).map(({ data }) => (data as { n: number }).n)).toEqual(
       rowsOf(5000).map((_, n) => n),
     );
+  });
+});
+
+describe("check", () => {
+  const checked = join(folder, "checked");
+
+  test("finds nothing in a directory that is whole", async () => {
+    const { code } = await runWarp([
+      "import",
+      write("fine.ndjson", ...rowsOf(100)),
+      ...mapping,
+      "--data",
+      checked,
+    ]);
+    expect(code).toBe(0);
+    const text = await runWarp(["check", checked]);
+    expect(text).toEqual({ code: 0, stdout: `${checked}: no damage found\n`, stderr: "" });
+    expect(await runWarp(["check", "--data", checked, "--json"])).toEqual({
+      code: 0,
+      stdout: "",
+      stderr: "",
+    });
+  });
+
+  test("ends with 3 and names the first damage", async () => {
+    const shards = readdirSync(join(checked, "shards")).map((shard) => join("shards", shard, "vault"));
+    const used = shards.find((vault) =>
+      readFileSync(join(checked, vault))
+        .subarray(4096)
+        .some((byte) => byte !== 0),
+    );
+    const path = join(checked, used ?? "");
+    const bytes = readFileSync(path);
+    bytes.writeUInt8(bytes.readUInt8(4106) ^ 1, 4106);
+    writeFileSync(path, bytes);
+    const { code, stdout, stderr } = await runWarp(["check", checked, "--json"]);
+    expect(code).toBe(3);
+    expect(jsonLines(stdout)[0]).toMatchObject({ severity: "damage", file: used, details: { offset: 4096 } });
+    expect(JSON.parse(stderr)).toMatchObject({ code: "CORRUPT", details: { file: used, offset: 4096 } });
+  });
+
+  test("fails where there is no data directory, and calls a damaged identity damage", async () => {
+    expect((await runWarp(["check", folder])).code).toBe(1);
+    writeFileSync(join(checked, "warp.json"), "{");
+    const { code, stderr } = await runWarp(["check", checked]);
+    expect(code).toBe(3);
+    expect(stderr).toContain("warp.json");
   });
 });
 
