@@ -27,6 +27,8 @@ export interface Welcome {
   readonly node: string;
   readonly incarnation: string;
   readonly shards: number;
+  /** Names of the aggregates, the default one first; a server may leave it out. */
+  readonly aggregates?: readonly string[];
   /** `[node, address, shards]`, `shards` nil for all; empty on a single node. */
   readonly topology: readonly unknown[];
   readonly limits: {

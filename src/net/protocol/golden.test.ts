@@ -1,0 +1,266 @@
+/**
+ * The frames in tests/golden/frames.json never change: this encoder writes them and this decoder reads them, as every
+ * client in another language may. A new message adds a frame there.
+ */
+import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { decode } from "@msgpack/msgpack";
+import { WarpError } from "../../core/errors.ts";
+import { FrameInput } from "./frame-input.ts";
+import { FrameReader } from "./frame-reader.ts";
+import { FrameWriter } from "./frame-writer.ts";
+import type { SendResult } from "./outcomes.ts";
+import * as replies from "./replies.ts";
+import * as requests from "./requests.ts";
+import { encodeList, encodeValue } from "./value.ts";
+import { frameKind } from "./words.ts";
+
+interface GoldenFrame {
+  readonly name: string;
+  readonly hex: string;
+}
+
+const path = join(import.meta.dir, "../../../tests/golden/frames.json");
+const golden = JSON.parse(readFileSync(path, "utf8")) as { readonly frames: readonly GoldenFrame[] };
+
+const delivery = { sessionStart: 1_800_000_000_000, sessionNumber: 9_007_199_254_740_991, counter: 7 };
+const stored = {
+  entity: "alice",
+  seq: 3,
+  type: "Credited",
+  version: 2,
+  data: { cents: 5000 },
+  recordedAt: 1_800_000_000_123,
+  position: 70_000,
+};
+const welcome: replies.Welcome = {
+  version: 1,
+  context: "banking",
+  node: "n1",
+  incarnation: "i1",
+  shards: 16,
+  topology: [],
+  limits: {
+    frameBytes: 10_485_760,
+    requests: 4096,
+    idleMs: 120_000,
+    deliveryWindow: 4096,
+    deliveryTtlMs: 86_400_000,
+  },
+  now: 1_800_000_000_000,
+};
+const appended: SendResult = {
+  ok: true,
+  seq: 300,
+  firstSeq: 299,
+  count: 2,
+  duplicate: false,
+  shard: 15,
+  position: 2 ** 40,
+};
+const conflict: SendResult = { ok: false, reason: "conflict", seq: 12 };
+const rejected: SendResult = {
+  ok: false,
+  reason: "rejected",
+  code: "INSUFFICIENT_FUNDS",
+  details: { have: 100 },
+  seq: 12,
+  duplicate: true,
+};
+const failure = new WarpError("EVENT_TOO_LARGE", "too large", { limit: "eventBytesMax" });
+
+interface Message {
+  readonly write: (writer: FrameWriter) => void;
+  /** Reads the frame behind its kind, id and, in a request, operation. */
+  readonly read: (reader: FrameReader) => unknown;
+  readonly means: unknown;
+}
+
+const messages: Readonly<Record<string, Message>> = {
+  hello: {
+    write: (w) => requests.writeHello(w, 1, { context: "banking", token: "secret", client: undefined }),
+    read: requests.readHello,
+    means: { version: 1, context: "banking", token: "secret", client: undefined },
+  },
+  welcome: { write: (w) => replies.writeWelcome(w, 1, welcome), read: replies.readWelcome, means: welcome },
+  "append one event": {
+    write: (w) => {
+      const draft = {
+        types: "Credited",
+        data: encodeList([{ cents: 5000, ref: "Gehalt für März" }]),
+        occurred: undefined,
+      };
+      requests.writeAppend(w, 2, "alice", draft, undefined, delivery);
+    },
+    read: (r) => {
+      const request = requests.readAppend(r);
+      return [request.entity, requests.eventsOf(request), request.options];
+    },
+    means: ["alice", [{ type: "Credited", data: { cents: 5000, ref: "Gehalt für März" } }], { delivery }],
+  },
+  "append several events with times, expect and key": {
+    write: (w) => {
+      const draft = { types: ["A", "B"], data: encodeList([1, [true, null]]), occurred: [undefined, 1.5] };
+      requests.writeAppend(w, 300, "bob", draft, { expect: 41, key: "k-1" }, undefined);
+    },
+    read: (r) => {
+      const request = requests.readAppend(r);
+      return [request.entity, requests.eventsOf(request), request.options];
+    },
+    means: [
+      "bob",
+      [
+        { type: "A", data: 1 },
+        { type: "B", data: [true, null], occurredAt: 1.5 },
+      ],
+      { expect: 41, key: "k-1" },
+    ],
+  },
+  "append what JSON cannot hold": {
+    write: (w) => {
+      const data = encodeList([
+        { at: new Date(1), big: 2n ** 40n, bytes: Uint8Array.of(1, 2), minus: -0, plain: 5 },
+      ]);
+      requests.writeAppend(
+        w,
+        4,
+        "eve",
+        { types: "M", data, occurred: undefined },
+        { expect: "none" },
+        undefined,
+      );
+    },
+    read: (r) => {
+      const request = requests.readAppend(r);
+      return [requests.eventsOf(request), request.options];
+    },
+    means: [
+      [
+        {
+          type: "M",
+          data: { at: new Date(1), big: 2n ** 40n, bytes: Uint8Array.of(1, 2), minus: -0, plain: 5 },
+        },
+      ],
+      { expect: "none" },
+    ],
+  },
+  send: {
+    write: (w) =>
+      requests.writeSend(
+        w,
+        5,
+        "alice",
+        "account.debit",
+        encodeValue({ cents: 1 }),
+        { expect: "exists" },
+        delivery,
+      ),
+    read: (r) => {
+      const request = requests.readSend(r);
+      return [request.entity, request.command, requests.inputOf(request), request.options];
+    },
+    means: ["alice", "account.debit", { cents: 1 }, { expect: "exists", delivery }],
+  },
+  "send without input": {
+    write: (w) => requests.writeSend(w, 6, "alice", "close", undefined, undefined, undefined),
+    read: (r) => requests.inputOf(requests.readSend(r)),
+    means: undefined,
+  },
+  state: {
+    write: (w) => requests.writeState(w, 7, "alice", undefined, undefined),
+    read: requests.readState,
+    means: { entity: "alice", aggregate: undefined, at: undefined },
+  },
+  "state of the past": {
+    write: (w) => requests.writeState(w, 8, "alice", "account", { recorded: 1_800_000_000_000 }),
+    read: requests.readState,
+    means: { entity: "alice", aggregate: "account", at: { recorded: 1_800_000_000_000 } },
+  },
+  seq: { write: (w) => requests.writeSeq(w, 9, "alice"), read: (r) => r.str(), means: "alice" },
+  events: {
+    write: (w) =>
+      requests.writeEvents(w, 10, "alice", { from: 1, to: 99, direction: "backward", limit: 10 }, true),
+    read: requests.readEvents,
+    means: { entity: "alice", query: { from: 1, to: 99, direction: "backward", limit: 10 }, stored: true },
+  },
+  entities: {
+    write: (w) => requests.writeEntities(w, 11, { prefix: "user-", after: "user-9", limit: 5 }),
+    read: requests.readEntities,
+    means: { prefix: "user-", after: "user-9", limit: 5 },
+  },
+  ping: { write: (w) => requests.writePing(w, 4_294_967_295), read: (r) => r.finish(), means: undefined },
+  appended: {
+    write: (w) => replies.writeOutcome(w, 2, appended),
+    read: replies.readOutcome,
+    means: appended,
+  },
+  conflict: {
+    write: (w) => replies.writeOutcome(w, 3, conflict),
+    read: replies.readOutcome,
+    means: conflict,
+  },
+  rejected: {
+    write: (w) => replies.writeOutcome(w, 4, rejected),
+    read: replies.readOutcome,
+    means: rejected,
+  },
+  "state result": {
+    write: (w) => replies.writeStateAt(w, 7, { seq: 12, state: { cents: 5000 } }),
+    read: replies.readStateAt,
+    means: { seq: 12, state: { cents: 5000 } },
+  },
+  "seq result": { write: (w) => replies.writeWhole(w, 9, 65_536), read: (r) => r.whole(), means: 65_536 },
+  "page of events": {
+    write: (w) => {
+      const events = [stored, { ...stored, seq: 4, occurredAt: 12 }];
+      replies.writeEventsPage(w, 10, events, encodeList([{ cents: 5000 }, { cents: 5000 }]), 5);
+    },
+    read: (r) => replies.readEventsPage(r, "alice"),
+    means: { events: [stored, { ...stored, seq: 4, occurredAt: 12 }], next: 5 },
+  },
+  "page of entities": {
+    write: (w) => replies.writeEntitiesPage(w, 11, [{ id: "käthe", seq: 3 }], undefined),
+    read: replies.readEntitiesPage,
+    means: { entities: [{ id: "käthe", seq: 3 }], next: undefined },
+  },
+  pong: { write: (w) => replies.writeNothing(w, 12), read: (r) => r.isNil(), means: true },
+  error: {
+    write: (w) => replies.writeError(w, 13, failure),
+    read: (r) => replies.readError(r).toWire(),
+    means: failure.toWire(),
+  },
+};
+
+test("every message has a golden frame and every golden frame a message", () => {
+  expect(golden.frames.map(({ name }) => name).sort()).toEqual(Object.keys(messages).sort());
+});
+
+for (const { name, hex } of golden.frames) {
+  const message = messages[name];
+
+  test(`${name} is written as its golden frame`, () => {
+    const writer = new FrameWriter(16);
+    message?.write(writer);
+    expect(writer.buffer.toString("hex", 0, writer.at)).toBe(hex);
+  });
+
+  test(`the golden frame of ${name} is read`, () => {
+    const input = new FrameInput();
+    input.push(Buffer.from(hex, "hex"));
+    expect(input.next()).toBe(true);
+    const reader = new FrameReader();
+    reader.begin(input.bytes, input.frameStart, input.frameEnd);
+    const kind = reader.whole();
+    reader.whole();
+    if (kind === frameKind.request) reader.whole();
+    expect(message?.read(reader)).toEqual(message?.means as never);
+    expect(input.next()).toBe(false);
+  });
+
+  test(`the golden frame of ${name} is one array for any MessagePack library`, () => {
+    const frame = Buffer.from(hex, "hex");
+    expect(frame.readUInt32BE(0)).toBe(frame.length - 4);
+    expect(decode(frame.subarray(4))).toBeInstanceOf(Array);
+  });
+}
