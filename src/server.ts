@@ -11,6 +11,7 @@ export function enginePortOf(warp: Warp): EnginePort {
     shards: warp.shards,
     node: warp.node,
     incarnation: warp.incarnation,
+    aggregates: warp.aggregates,
 
     append(entity, events, options, answer) {
       answerWith(answer, () => warp.entity(entity).appendBatch(events, options));

@@ -40,6 +40,8 @@ export class Warp {
   readonly node: string;
   /** New after every restore. */
   readonly incarnation: string;
+  /** Names of the aggregates, the default one first; none in log mode. */
+  readonly aggregates: readonly string[];
   /** Resolves with the reason when the engine fails; a closed context never resolves it. */
   readonly failed: Promise<WarpError>;
   readonly #parts: WarpParts;
@@ -50,6 +52,7 @@ export class Warp {
     this.shards = parts.identity.shards;
     this.node = parts.identity.nodeId;
     this.incarnation = parts.identity.incarnation;
+    this.aggregates = parts.folding.plan.aggregates.map(({ name }) => name);
     this.failed = parts.failed;
     this.#parts = parts;
   }

@@ -31,6 +31,8 @@ export interface EnginePort {
   readonly node: string;
   /** New after every restore. */
   readonly incarnation: string;
+  /** Names of the aggregates, the default one first; none in log mode. */
+  readonly aggregates: readonly string[];
 
   append(
     entity: string,

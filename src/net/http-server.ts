@@ -26,6 +26,8 @@ export function listenHttp(options: { host: string; port: number }, parts: HttpP
     const server = Bun.serve({
       hostname: host,
       port,
+      // Two servers on one port would share its connections between two data directories.
+      reusePort: false,
       idleTimeout: idleTimeoutSeconds,
       // The app answers a body that is too large itself; this one ends a connection that goes on sending.
       maxRequestBodySize: parts.bodyBytesMax + 1024 * 1024,

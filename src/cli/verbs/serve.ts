@@ -73,7 +73,9 @@ export const serveVerb: Verb = {
       const args = process.argv.slice(2).filter((arg) => arg !== "--supervise");
       return await supervise(args, jsonLogger(settings.logLevel));
     }
-    await runServer(settings, orSupervisorGone(signal), async (listening) => {
+    const isSupervised = process.env[supervisedVariable] === "1";
+    const stop = isSupervised ? AbortSignal.any([signal, supervisorGone()]) : signal;
+    await runServer(settings, stop, async (listening) => {
       await output.item(listening, sentenceOf(listening));
       await output.flush();
     });
@@ -93,14 +95,4 @@ function sentenceOf({ context, listen, http }: Listening): string {
     ...(http === undefined ? [] : [`HTTP at ${http}`]),
   ];
   return `serving ${context}: ${doors.join(", ")}`;
-}
-
-function orSupervisorGone(signal: AbortSignal): AbortSignal {
-  if (process.env[supervisedVariable] !== "1") return signal;
-  const gone = new AbortController();
-  supervisorGone().then(
-    () => gone.abort(),
-    () => gone.abort(),
-  );
-  return AbortSignal.any([signal, gone.signal]);
 }

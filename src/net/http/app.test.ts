@@ -45,7 +45,6 @@ beforeAll(async () => {
     { host: "127.0.0.1", port: 0 },
     {
       engine: enginePortOf(warp),
-      aggregates: ["purse"],
       status: () => status,
       metrics: createMetrics({ context: warp.context }, [
         { name: "warp_pending_writes", help: "Writes under way.", read: () => warp.pressure.pendingWrites },

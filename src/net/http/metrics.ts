@@ -11,10 +11,12 @@ export interface HttpMetrics {
 }
 
 /** A number that is read when somebody asks for the metrics. */
-export interface GaugeSource {
+export interface MetricSource {
   readonly name: string;
   readonly help: string;
   readonly read: () => number;
+  /** It never decreases while the process runs. */
+  readonly grows?: true;
 }
 
 const buckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -22,25 +24,13 @@ const buckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 /** `info` becomes labels of `warp_info`. */
 export function createMetrics(
   info: Readonly<Record<string, string>>,
-  sources: readonly GaugeSource[],
+  sources: readonly MetricSource[],
 ): HttpMetrics {
   const registry = new Registry();
   const registers = [registry];
   const labelNames = Object.keys(info);
   new Gauge({ name: "warp_info", help: "What is running here.", labelNames, registers }).set(info, 1);
-  for (const { name, help, read } of [...sources, ...processSources]) {
-    new Gauge({ name, help, registers, collect: gaugeOf(read) });
-  }
-  new Counter({
-    name: "process_cpu_seconds_total",
-    help: "Processor time of all threads.",
-    registers,
-    collect() {
-      const { user, system } = process.cpuUsage();
-      this.reset();
-      this.inc((user + system) / 1e6);
-    },
-  });
+  for (const source of [...sources, ...processSources]) addSource(source, registers);
   const requests = new Histogram({
     name: "warp_http_request_duration_seconds",
     help: "Time until the answer began.",
@@ -55,17 +45,43 @@ export function createMetrics(
 }
 
 const startedAt = Date.now() / 1000 - process.uptime();
-const processSources: readonly GaugeSource[] = [
+const processSources: readonly MetricSource[] = [
   {
     name: "process_resident_memory_bytes",
     help: "Memory of the process.",
     read: () => process.memoryUsage.rss(),
   },
+  {
+    name: "process_cpu_seconds_total",
+    help: "Processor time of all threads.",
+    read: () => {
+      const { user, system } = process.cpuUsage();
+      return (user + system) / 1e6;
+    },
+    grows: true,
+  },
   { name: "process_start_time_seconds", help: "When the process started.", read: () => startedAt },
 ];
 
-function gaugeOf(read: () => number): (this: Gauge) => void {
-  return function (this: Gauge) {
-    this.set(read());
-  };
+function addSource({ name, help, read, grows }: MetricSource, registers: Registry[]): void {
+  if (grows !== true) {
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(read());
+      },
+    });
+    return;
+  }
+  new Counter({
+    name,
+    help,
+    registers,
+    collect() {
+      this.reset();
+      this.inc(read());
+    },
+  });
 }

@@ -14,8 +14,6 @@ export type ServerStatus = "ready" | "draining" | "failed";
 
 export interface HttpParts {
   readonly engine: EnginePort;
-  /** Names of the aggregates, the default one first; none in log mode. */
-  readonly aggregates: readonly string[];
   readonly status: () => ServerStatus;
   readonly metrics: HttpMetrics;
   readonly logger: Logger;

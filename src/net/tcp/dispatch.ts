@@ -128,6 +128,7 @@ function welcome(connection: Connection, id: number, reader: FrameReader): void 
     node: port.node,
     incarnation: port.incarnation,
     shards: port.shards,
+    aggregates: port.aggregates,
     topology: [],
     limits: {
       frameBytes: limits.frameBytesMax,

@@ -9,9 +9,11 @@
  */
 import { jsonLogger, type Logger } from "../../../core/logger.ts";
 import { start, type Warp } from "../../../index.ts";
-import { createMetrics, type GaugeSource } from "../../../net/http/metrics.ts";
+import type { EnginePort } from "../../../net/engine-port.ts";
+import { createMetrics, type MetricSource } from "../../../net/http/metrics.ts";
 import type { ServerStatus } from "../../../net/http/parts.ts";
 import { listenHttp } from "../../../net/http-server.ts";
+import { listenTcp, type TcpServer } from "../../../net/tcp-server.ts";
 import { enginePortOf } from "../../../server.ts";
 import { loadApplication } from "../../application.ts";
 import type { ServerSettings } from "./server-settings.ts";
@@ -35,7 +37,9 @@ interface Door {
   abort(): unknown;
 }
 
-/** How long a failed engine has to end by itself. */
+/** How long the answers of a failed engine have to leave … */
+const failedDrainMs = 1000;
+/** … and how long it has to end by itself after that. */
 const failedEndMs = 2000;
 
 /** Serves until `signal` or until the engine fails, which is thrown. */
@@ -50,12 +54,16 @@ export async function runServer(
   let status: ServerStatus = "ready";
   const doors: Door[] = [];
   try {
-    const names = aggregates.length === 0 ? ["document"] : aggregates.map(({ name }) => name);
     const engine = enginePortOf(warp);
-    const metrics = createMetrics({ context: warp.context }, gaugesOf(warp));
+    const tcp =
+      settings.listen === "off" ? undefined : await openTcp(settings.listen, settings, engine, logger);
+    if (tcp !== undefined) doors.push(tcp);
+    const metrics = createMetrics({ context: warp.context, pid: String(process.pid) }, [
+      ...contextMetrics(warp),
+      ...(tcp === undefined ? [] : tcpMetrics(tcp.server)),
+    ]);
     const parts = {
       engine,
-      aggregates: settings.mode === "log" ? [] : names,
       status: () => status,
       metrics,
       logger,
@@ -68,7 +76,7 @@ export async function runServer(
     const listening = {
       context: warp.context,
       data: settings.data,
-      listen: undefined,
+      listen: tcp === undefined ? undefined : formatAddress(tcp.address),
       http: http === undefined ? undefined : `http://${formatAddress(http.address)}`,
     };
     logger.info("serving", listening);
@@ -76,16 +84,20 @@ export async function runServer(
     const failure = await Promise.race([warp.failed, aborted(signal)]);
     if (failure !== undefined) {
       status = "failed";
+      // Whoever waits for an answer is told that its outcome is unknown.
+      await drain(doors, failedDrainMs, logger);
       throw failure;
     }
     status = "draining";
     logger.info("draining: no new work is taken", { pendingWrites: warp.pressure.pendingWrites });
     await drain(doors, settings.drainTimeout, logger);
   } catch (thrown) {
-    for (const door of doors) door.abort();
-    if (status !== "failed") await warp.close();
+    if (status !== "failed") {
+      for (const door of doors) await door.abort();
+      await warp.close();
+    }
     // A failed engine may have Workers that never end. Its data is safe: a start reads the disk again.
-    else setTimeout(() => process.exit(), failedEndMs).unref();
+    if (status === "failed") setTimeout(() => process.exit(), failedEndMs).unref();
     throw thrown;
   }
   const failure = await Promise.race([warp.failed, warp.close()]);
@@ -107,6 +119,25 @@ function contextSettings(settings: ServerSettings) {
     settle: { bytes: settings.settleBytes, delayMs: settings.settleDelay },
     ...(rootKeyFile === undefined ? {} : { rootKey: { file: rootKeyFile } }),
     ...(rootKeyCommand === undefined ? {} : { rootKey: { command: rootKeyCommand } }),
+  };
+}
+
+async function openTcp(
+  address: Address,
+  { maxConnections }: ServerSettings,
+  engine: EnginePort,
+  logger: Logger,
+): Promise<Door & { readonly server: TcpServer }> {
+  const { host, port } = address;
+  const server = await listenTcp(
+    { hostname: host, port, limits: { connections: maxConnections }, logger },
+    engine,
+  );
+  return {
+    server,
+    address: { host, port: server.port },
+    drain: () => server.drain(),
+    abort: () => server.close(),
   };
 }
 
@@ -140,7 +171,37 @@ function warnOfStrangers(doors: readonly Door[], logger: Logger): void {
   }
 }
 
-function gaugesOf(warp: Warp): GaugeSource[] {
+function tcpMetrics(server: TcpServer): MetricSource[] {
+  const { counters } = server;
+  return [
+    { name: "warp_tcp_connections", help: "Clients that are connected.", read: () => server.connections },
+    {
+      name: "warp_tcp_buffer_bytes",
+      help: "Buffers that their connections hold.",
+      read: () => server.bufferBytes,
+    },
+    {
+      name: "warp_tcp_requests_total",
+      help: "Requests of all connections.",
+      read: () => counters.requests,
+      grows: true,
+    },
+    {
+      name: "warp_tcp_errors_total",
+      help: "Requests that were answered with an error.",
+      read: () => counters.errors,
+      grows: true,
+    },
+    {
+      name: "warp_tcp_refused_total",
+      help: "Connections that were refused.",
+      read: () => counters.refused,
+      grows: true,
+    },
+  ];
+}
+
+function contextMetrics(warp: Warp): MetricSource[] {
   return [
     {
       name: "warp_resident_entities",

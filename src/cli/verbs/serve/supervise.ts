@@ -51,11 +51,15 @@ export async function supervise(args: readonly string[], logger: Logger): Promis
   }
 }
 
-/** In a supervised child: resolves when the supervisor has gone. */
-export async function supervisorGone(): Promise<void> {
-  for await (const _ of Bun.stdin.stream()) {
-    // Nothing is sent; only the end counts.
-  }
+/** In a supervised child: aborted when the supervisor has gone. Does not keep the process alive. */
+export function supervisorGone(): AbortSignal {
+  const gone = new AbortController();
+  const { stdin } = process;
+  stdin.once("end", () => gone.abort()).once("error", () => gone.abort());
+  // Nothing is ever sent; it is read for its end.
+  stdin.resume();
+  stdin.unref();
+  return gone.signal;
 }
 
 /** What starts this program: the executable alone when it is compiled, else the runtime and the main file. */
