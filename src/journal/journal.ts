@@ -6,7 +6,7 @@
  * - After a failure nothing is handed over any more: `onFailed` runs once, and every outcome not yet
  *   acknowledged is unknown.
  */
-import { closeSync, fsyncSync, openSync, renameSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, fsyncSync, openSync, renameSync, writeSync } from "node:fs";
 import { open as openAsync, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { type ErrorCode, type ErrorDetails, toWarpError, WarpError } from "../core/errors.ts";
@@ -74,6 +74,7 @@ export class Journal<Completion> {
     this.#segmentCount = options.segmentCount;
     this.#open = emptyTurn(options.firstTurn);
     const { directory, segmentBytes } = options.segments;
+    growKeySlots(directory, options.segmentsMax);
     while (this.#segmentCount < 2) {
       createSegmentNow(directory, this.#segmentCount + 1, segmentBytes);
       this.#segmentCount++;
@@ -288,6 +289,22 @@ const zeroChunkBytes = 1024 * 1024;
 /** Makes the journal directory's key slots, whole or not at all; zeros, so that every slot is empty. */
 export function createKeySlots(directory: string, segmentsMax: number): void {
   replaceFile(join(directory, keysName), Buffer.alloc(segmentsMax * slotBytes));
+}
+
+/** Sees to a slot for every segment that may come, before it does: a setting may have been raised. */
+function growKeySlots(directory: string, segmentsMax: number): void {
+  try {
+    const file = openSync(join(directory, keysName), "r+");
+    const size = fstatSync(file).size;
+    const missing = Buffer.alloc(Math.max(0, segmentsMax * slotBytes - size));
+    for (let at = 0; at < missing.length; ) {
+      at += writeSync(file, missing, at, missing.length - at, size + at);
+    }
+    if (missing.length > 0) fsyncSync(file);
+    closeSync(file);
+  } catch (thrown) {
+    throw toWarpError(thrown, "IO_ERROR", { file: `journal/${keysName}` });
+  }
 }
 
 /** A segment is made under another name, so that one that is there is whole. */
