@@ -10,7 +10,7 @@ import { limits } from "../../src/core/limits.ts";
 import { start, WarpError } from "../../src/index.ts";
 import { type Answer, type Operation, Operations, perform } from "./operations.ts";
 import { seededRandom } from "./seeded.ts";
-import { loadSettings, unsettledSettings } from "./settings.ts";
+import { loadSettings, uncheckedSettings, unsettledSettings } from "./settings.ts";
 
 export interface LoadOrder {
   readonly dataDir: string;
@@ -25,6 +25,8 @@ export interface LoadOrder {
   readonly pauses?: boolean;
   /** Settles nothing by itself, so that the journal alone has what was appended. */
   readonly isUnsettled?: boolean;
+  /** Settles everything and copies no WAL into a main file. */
+  readonly isUnchecked?: boolean;
   /** Waits to be killed instead of closing, and says so when the journal has been idle for long enough. */
   readonly lingers?: boolean;
 }
@@ -44,7 +46,11 @@ async function load(order: LoadOrder): Promise<void> {
   const random = seededRandom(order.seed);
   const operations = new Operations(order.run, random);
   say({ mark: "opening" });
-  const settings = order.isUnsettled ? unsettledSettings(order.dataDir) : loadSettings(order.dataDir);
+  const settings = order.isUnsettled
+    ? unsettledSettings(order.dataDir)
+    : order.isUnchecked
+      ? uncheckedSettings(order.dataDir)
+      : loadSettings(order.dataDir);
   const warp = await start({ ...settings, durability: order.durability ?? "fsync" });
   say({ mark: "open" });
   let hasFailed = false;

@@ -30,3 +30,8 @@ export function unsettledSettings(dataDir: string): Settings {
     settle: { bytes: 4 * 1024 * 1024, delayMs: 3_600_000 },
   };
 }
+
+/** Everything is settled soon, and stays in WALs and in the journal until the context is closed. */
+export function uncheckedSettings(dataDir: string): Settings {
+  return { ...unsettledSettings(dataDir), settle: { bytes: 8 * 1024, delayMs: 5 } };
+}

@@ -8,7 +8,7 @@ import { cpSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, write
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkDirectory } from "../../src/check.ts";
-import { start, WarpError } from "../../src/index.ts";
+import { type Settings, start, WarpError } from "../../src/index.ts";
 import type { LoadOrder, LogLine } from "../crash/load.ts";
 import { logLines, Model } from "../crash/model.ts";
 import { loadSettings } from "../crash/settings.ts";
@@ -19,30 +19,37 @@ export interface Sample {
   readonly lines: readonly LogLine[];
 }
 
-/** A directory that was closed, or that a killed process left; with all of its events in the journal alone, or not. */
-export async function makeSample(seed: number, how: "closed" | "killed" | "unsettled"): Promise<Sample> {
+/**
+ * A directory that was closed, or that a killed process left with an idle journal: some of it settled, all of it in the
+ * journal alone ("unsettled"), or all of it settled and nothing in a main database file ("unchecked").
+ */
+export async function makeSample(
+  seed: number,
+  how: "closed" | "killed" | "unsettled" | "unchecked",
+  more: Partial<LoadOrder> = {},
+): Promise<Sample> {
   const home = mkdtempSync(join(tmpdir(), "warp-flips-"));
-  const log = join(home, "log");
-  const order: LoadOrder = {
-    dataDir: join(home, "data"),
-    seed,
-    run: "s",
-    callers: 10,
-    operations: 250,
-    isUnsettled: how === "unsettled",
-    lingers: how !== "closed",
-  };
+  const dataDir = join(home, "data");
+  const isUnchecked = how === "unchecked";
+  const kind = { isUnsettled: how === "unsettled", isUnchecked, lingers: how !== "closed" };
+  const order: LoadOrder = { dataDir, seed, run: "s", callers: 10, operations: 250, ...kind, ...more };
+  return { home, lines: await loadInto(home, order) };
+}
+
+/** Loads the directory of a sample until the load is closed, or idle and then killed. */
+export async function loadInto(home: string, order: LoadOrder): Promise<LogLine[]> {
+  const log = join(home, `log-${order.run}`);
   const script = join(import.meta.dir, "../crash/load.ts");
   const child = Bun.spawn([process.execPath, script, JSON.stringify(order)], {
     stdout: openSync(log, "a"),
     stderr: "inherit",
     env: { ...process.env, NODE_ENV: "production" },
   });
-  const isDone = () => how !== "closed" && readFileSync(log, "latin1").includes('"lingering"');
+  const isDone = () => order.lingers === true && readFileSync(log, "latin1").includes('"lingering"');
   while (child.exitCode === null && !isDone()) await Bun.sleep(5);
   child.kill("SIGKILL");
   await child.exited;
-  return { home, lines: logLines(readFileSync(log, "utf8")) };
+  return logLines(readFileSync(log, "utf8"));
 }
 
 /** Files whose bytes matter: the lock holds nothing, and the index of a WAL is made anew. */
@@ -59,18 +66,26 @@ export interface Outcome {
 }
 
 /** Changes the content of one file of a copy, and looks. */
-export async function damage(
+export function damage(sample: Sample, file: string, change: (content: Buffer) => Buffer): Promise<Outcome> {
+  return openChanged(sample, (dataDir) => {
+    const path = join(dataDir, file);
+    writeFileSync(path, change(readFileSync(path)));
+  });
+}
+
+/** Changes a copy of the directory, and looks. */
+export async function openChanged(
   sample: Sample,
-  file: string,
-  change: (content: Buffer) => Buffer,
+  change: (dataDir: string) => void,
+  settings: Partial<Settings> = {},
 ): Promise<Outcome> {
   const copy = mkdtempSync(join(tmpdir(), "warp-flipped-"));
   try {
     const dataDir = join(copy, "data");
     cpSync(join(sample.home, "data"), dataDir, { recursive: true });
-    writeFileSync(join(dataDir, file), change(readFileSync(join(dataDir, file))));
+    change(dataDir);
     const found = checkFinds(dataDir);
-    const opened = await open(dataDir, sample);
+    const opened = await open(dataDir, sample, settings);
     if (opened.kind === "silent" && found !== undefined) return { kind: "found", what: found };
     return opened;
   } finally {
@@ -89,11 +104,11 @@ function checkFinds(dataDir: string): string | undefined {
   }
 }
 
-async function open(dataDir: string, sample: Sample): Promise<Outcome> {
+async function open(dataDir: string, sample: Sample, settings: Partial<Settings>): Promise<Outcome> {
   const model = new Model();
   model.take(sample.lines);
   try {
-    const warp = await start({ ...loadSettings(dataDir), create: false });
+    const warp = await start({ ...loadSettings(dataDir), create: false, ...settings });
     try {
       const { complaints } = await verify(warp, model);
       if (complaints.length === 0) return { kind: "identical", what: "" };
