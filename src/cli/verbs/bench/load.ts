@@ -99,14 +99,14 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
   );
   options.signal.addEventListener("abort", onStopped, { once: true });
 
-  await Promise.race([Bun.sleep(options.warmupSeconds * 1000), stopped]);
+  await within(options.warmupSeconds, stopped);
   const backlogStartBytes = warp.pressure.unsettledBytes;
   const processor = new Processor(options.workerNames);
   latencies.clear();
   appends = 0;
   reads = 0;
   const begun = performance.now();
-  await Promise.race([Bun.sleep(options.seconds * 1000), stopped]);
+  await within(options.seconds, stopped);
   const seconds = (performance.now() - begun) / 1000;
   const events = appends * batch;
   const result = {
@@ -129,4 +129,14 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
   await Promise.all(running);
   if (failure !== undefined) throw failure;
   return result;
+}
+
+/** Waits so many seconds, or until `stopped` if that is earlier; leaves no timer behind. */
+async function within(seconds: number, stopped: Promise<void>): Promise<void> {
+  let timer: Timer | undefined;
+  const over = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, seconds * 1000);
+  });
+  await Promise.race([over, stopped]);
+  clearTimeout(timer);
 }

@@ -1,0 +1,98 @@
+/**
+ * The page that bench/run.ts writes: the machine, then a table per scenario with the median and the spread of each
+ * figure. Nothing on it is written by hand.
+ */
+import { readFileSync } from "node:fs";
+import { availableParallelism, cpus, release, tmpdir, totalmem } from "node:os";
+import type { Figure, Scenario } from "./scenarios.ts";
+
+/** The parsed JSON lines of a scenario, one per round. */
+export interface Measured {
+  readonly scenario: Scenario;
+  readonly lines: readonly unknown[];
+}
+
+export function resultsPage(measured: readonly Measured[], rounds: number, loadBefore: number): string {
+  const yardsticks = measured.flatMap(({ lines }) => lines);
+  const rows = valuesAt(yardsticks, "yardsticks.rowsPerSecond");
+  const syncs = valuesAt(yardsticks, "yardsticks.syncsPerSecond");
+  return `# Measured results
+
+Written by \`bun bench/run.ts\`. Each scenario ran in ${rounds === 1 ? "one round" : `${rounds} rounds, the scenarios taking turns`}; large
+ones ran once. A cell is the median, with the smallest and the largest in brackets where there are several. Events have four fields, about
+100 bytes of JSON, and are folded by an aggregate; an append is acknowledged when it is on disk. Every run
+verified a sample of its entities afterwards.
+
+- ${machine()}
+- load average when it began: ${loadBefore.toFixed(2)}
+- yardsticks on this machine, measured before and after each run: ${spread(rows, thousands)} rows/s of plain SQLite (one thread,
+  1,000 rows a transaction, \`synchronous=FULL\`, no index) and ${spread(syncs, thousands)} fdatasync/s of 4 KiB. "× rows/s of SQLite" compares a
+  run with the rows measured beside it.
+
+${measured.map(section).join("\n\n")}
+`;
+}
+
+function section({ scenario, lines }: Measured): string {
+  const known = scenario.figures.filter((figure) => valuesAt(lines, figure.path).length > 0);
+  const cells = known.map((figure) => spread(valuesAt(lines, figure.path), figure.format));
+  return [
+    `## ${scenario.name}`,
+    "",
+    `| ${known.map(({ name }) => name).join(" | ")} |`,
+    `|${known.map(() => "---").join("|")}|`,
+    `| ${cells.join(" | ")} |`,
+    "",
+    `\`bun ${scenario.command.join(" ")}\``,
+  ].join("\n");
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle] ?? Number.NaN;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
+}
+
+export function valuesAt(lines: readonly unknown[], path: Figure["path"]): number[] {
+  return lines.flatMap((line) => {
+    let value: unknown = line;
+    for (const name of path.split(".")) {
+      value = typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined;
+    }
+    return typeof value === "number" ? [value] : [];
+  });
+}
+
+function spread(values: readonly number[], format: (value: number) => string): string {
+  if (values.length === 0) return "–";
+  const middle = format(median(values));
+  if (values.length === 1) return middle;
+  return `${middle} (${format(Math.min(...values))} to ${format(Math.max(...values))})`;
+}
+
+function thousands(value: number): string {
+  return String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
+function machine(): string {
+  const gigabytes = (totalmem() / 2 ** 30).toFixed(0);
+  const processor = cpus()[0]?.model ?? "unknown processor";
+  const system = `${process.platform} ${release()} ${process.arch}`;
+  return `${availableParallelism()} × ${processor}, ${gigabytes} GiB memory, ${system}, data on ${fileSystem()}, Bun ${Bun.version}`;
+}
+
+/** The type of the file system of the temporary folder, where the kernel tells. */
+function fileSystem(): string {
+  if (process.platform !== "linux") return "an unknown file system";
+  const mounts = readFileSync("/proc/self/mounts", "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => line.split(" "));
+  const folder = tmpdir();
+  const within = mounts.filter(
+    ([, at = ""]) => folder === at || folder.startsWith(at === "/" ? at : `${at}/`),
+  );
+  within.sort(([, a = ""], [, b = ""]) => a.length - b.length);
+  return within.at(-1)?.[2] ?? "an unknown file system";
+}

@@ -1,0 +1,55 @@
+/**
+ * Runs every scenario in its own process, the scenarios taking turns for some rounds, and writes bench/RESULTS.md:
+ *
+ * `bun bench/run.ts [--rounds=3] [--seconds=10] [--events=20000000] [--only=TEXT] [--out=bench/RESULTS.md]`
+ *
+ * `--events=100000000` is the long run over a hundred million events; it needs about 25 GB of disk.
+ */
+import { writeFileSync } from "node:fs";
+import { loadavg } from "node:os";
+import { dirname, join } from "node:path";
+import { parseArgs } from "node:util";
+import { resultsPage } from "./results-page.ts";
+import { scenariosOf } from "./scenarios.ts";
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: "string", default: "3" },
+    seconds: { type: "string", default: "10" },
+    events: { type: "string", default: "20000000" },
+    /** Only the scenarios whose name contains this. */
+    only: { type: "string", default: "" },
+    out: { type: "string", default: join(import.meta.dir, "RESULTS.md") },
+  },
+});
+const root = dirname(import.meta.dir);
+const rounds = Number(values.rounds);
+const loadBefore = loadavg()[0] ?? 0;
+const scenarios = scenariosOf(Number(values.seconds), Number(values.events));
+const chosen = scenarios
+  .filter(({ name }) => name.includes(values.only))
+  .map((scenario) => ({ scenario, lines: [] as unknown[] }));
+
+for (let round = 1; round <= rounds; round++) {
+  for (const { scenario, lines } of chosen) {
+    if (scenario.isLarge === true && round > 1) continue;
+    const line = await runOnce(scenario.command);
+    console.error(`round ${round}, ${scenario.name}: ${line}`);
+    lines.push(JSON.parse(line));
+  }
+}
+writeFileSync(values.out, resultsPage(chosen, rounds, loadBefore));
+
+/** The JSON line that the command prints; throws when it fails. */
+async function runOnce(command: readonly string[]): Promise<string> {
+  const json = command.includes("bench") ? ["--json"] : [];
+  const child = Bun.spawn([process.execPath, ...command, ...json], {
+    cwd: root,
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  const text = await new Response(child.stdout).text();
+  const code = await child.exited;
+  if (code !== 0) throw new Error(`bun ${command.join(" ")} ended with status ${code}`);
+  return text.trim();
+}
