@@ -1,0 +1,149 @@
+/**
+ * Who may open a directory, with what, and what is refused of a caller.
+ */
+import { afterEach, describe, expect, test } from "bun:test";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { limits } from "../../src/core/limits.ts";
+import type { Entity, NewEvent, WriteOptions } from "../../src/index.ts";
+import { cleanUp, codeOf, credited, freshDirectory, openSmall } from "./sample.ts";
+
+afterEach(cleanUp);
+
+async function made(): Promise<string> {
+  const dataDir = freshDirectory();
+  const warp = await openSmall(dataDir);
+  await warp.entity("e").append(credited(1));
+  await warp.close();
+  return dataDir;
+}
+
+/** Opens the directory in another process and says how that ended. */
+function openElsewhere(dataDir: string): string {
+  const sample = join(import.meta.dir, "sample.ts");
+  const program = `
+    import { openSmall, codeOf } from ${JSON.stringify(sample)};
+    console.log(await codeOf(openSmall(${JSON.stringify(dataDir)}).then(async (warp) => {
+      const seq = await warp.entity("e").seq();
+      await warp.close();
+      return seq;
+    })));`;
+  const run = Bun.spawnSync([process.execPath, "-e", program], { stdin: "ignore", timeout: 20_000 });
+  return `${run.stdout.toString().trim()}${run.exitCode === 0 ? "" : run.stderr.toString()}`;
+}
+
+describe("a directory", () => {
+  test("is open once, in one process", async () => {
+    const dataDir = await made();
+    const warp = await openSmall(dataDir);
+    expect(await codeOf(openSmall(dataDir))).toBe("DIRECTORY_LOCKED");
+    expect(openElsewhere(dataDir)).toBe("DIRECTORY_LOCKED");
+    expect(await warp.entity("e").append(credited(1))).toMatchObject({ seq: 2 });
+    await warp.close();
+    expect(openElsewhere(dataDir)).toBe("no error: 2");
+    expect(await (await openSmall(dataDir)).entity("e").seq()).toBe(2);
+  }, 30_000);
+
+  test("keeps its shards and its context", async () => {
+    const dataDir = await made();
+    expect(await codeOf(openSmall(dataDir, { shards: 3 }))).toBe("CONFIG_MISMATCH");
+    expect(await codeOf(openSmall(dataDir, { context: "other" }))).toBe("CONFIG_MISMATCH");
+    const warp = await openSmall(dataDir, { shards: undefined, context: undefined });
+    expect([warp.shards, warp.context]).toEqual([2, "banking"]);
+  });
+
+  test("opens with its root key only, and a refusal leaves it as it was", async () => {
+    const dataDir = await made();
+    const path = join(dataDir, "root.key");
+    const key = readFileSync(path, "utf8");
+    writeFileSync(path, `${Buffer.alloc(32, 9).toString("base64")}\n`);
+    expect(await codeOf(openSmall(dataDir))).toBe("ROOT_KEY_WRONG");
+    expect(await codeOf(openSmall(dataDir, { rootKey: { file: "none" } }))).toBe("ROOT_KEY_MISSING");
+    writeFileSync(path, key);
+    expect(await (await openSmall(dataDir)).entity("e").seq()).toBe(1);
+  });
+
+  test("that must exist is not made", async () => {
+    expect(await codeOf(openSmall(freshDirectory(), { create: false }))).toBe("INVALID_ARGUMENT");
+  });
+
+  test('kept with durability "os" comes back after a clean stop', async () => {
+    const dataDir = freshDirectory();
+    for (let i = 1; i <= 3; i++) {
+      const warp = await openSmall(dataDir, { durability: "os" });
+      await Promise.all(Array.from({ length: 50 }, () => warp.entity("e").append(credited(1))));
+      await warp.close();
+      expect(openElsewhere(dataDir)).toBe(`no error: ${i * 50}`);
+    }
+  }, 30_000);
+});
+
+describe("a call is refused, and changes nothing, with", () => {
+  const loop: { self?: unknown } = {};
+  loop.self = loop;
+  let deep: unknown = 1;
+  for (let i = 0; i <= limits.dataDepthMax; i++) deep = [deep];
+  const typed = (type: unknown) => ({ type, data: {} }) as NewEvent;
+  const holding = (data: unknown) => ({ type: "Noted", data }) as NewEvent;
+  const keyed = (options: unknown) => options as WriteOptions;
+  const many = Array.from({ length: limits.appendEventsMax + 1 }, () => holding(1));
+  const types = Array.from({ length: limits.appendTypesMax + 1 }, (_, i) => typed(`T${i}`));
+  const calls: [string, string, (entity: Entity) => Promise<unknown>][] = [
+    ["INVALID_EVENT", "no event", (entity) => entity.append(undefined as unknown as NewEvent)],
+    ["INVALID_EVENT", "an empty type", (entity) => entity.append(typed(""))],
+    ["INVALID_EVENT", "a type that is no text", (entity) => entity.append(typed(7))],
+    ["INVALID_EVENT", "a reserved type", (entity) => entity.append(typed("__proto__"))],
+    ["INVALID_EVENT", "a long type", (entity) => entity.append(typed("t".repeat(256)))],
+    ["INVALID_EVENT", "a lone surrogate", (entity) => entity.append(holding("\ud800"))],
+    ["INVALID_EVENT", "undefined", (entity) => entity.append(holding({ a: undefined }))],
+    ["INVALID_EVENT", "a function", (entity) => entity.append(holding(() => 1))],
+    ["INVALID_EVENT", "an instance", (entity) => entity.append(holding(new Map()))],
+    ["INVALID_EVENT", "a cycle", (entity) => entity.append(holding(loop))],
+    ["INVALID_EVENT", "too much nesting", (entity) => entity.append(holding(deep))],
+    [
+      "INVALID_EVENT",
+      "a time that is none",
+      (entity) => entity.append({ ...holding(1), occurredAt: Number.NaN }),
+    ],
+    ["INVALID_EVENT", "too many types", (entity) => entity.appendBatch(types)],
+    ["INVALID_EVENT", "one bad of two", (entity) => entity.appendBatch([holding(1), typed("")])],
+    ["EVENT_TOO_LARGE", "too many events", (entity) => entity.appendBatch(many)],
+    [
+      "EVENT_TOO_LARGE",
+      "a large event",
+      (entity) => entity.append(holding("x".repeat(limits.eventBytesMax))),
+    ],
+    ["INVALID_ARGUMENT", "an empty key", (entity) => entity.append(holding(1), { key: "" })],
+    ["INVALID_ARGUMENT", "a long key", (entity) => entity.append(holding(1), { key: "k".repeat(513) })],
+    ["INVALID_ARGUMENT", "a key that is no UTF-8", (entity) => entity.append(holding(1), { key: "\udfff" })],
+    ["INVALID_ARGUMENT", "a key that is no text", (entity) => entity.append(holding(1), keyed({ key: 5 }))],
+    [
+      "INVALID_ARGUMENT",
+      "an unknown expect",
+      (entity) => entity.append(holding(1), keyed({ expect: "some" })),
+    ],
+    ["INVALID_ARGUMENT", "a negative expect", (entity) => entity.append(holding(1), { expect: -1 })],
+    ["INVALID_ARGUMENT", "a broken expect", (entity) => entity.append(holding(1), { expect: 0.5 })],
+    ["UNKNOWN_COMMAND", "an unknown command", (entity) => entity.send("fly")],
+    ["COMMAND_FAILED", "a command that throws", (entity) => entity.send("debit")],
+  ];
+  test.each(calls)("%s for %s", async (code, _, call) => {
+    const warp = await openSmall(freshDirectory());
+    const entity = warp.entity("e");
+    expect(await codeOf(call(entity))).toBe(code);
+    expect(await entity.append(credited(1), { expect: "none" })).toMatchObject({ seq: 1 });
+  });
+
+  test("CROSS_SHARD or INVALID_ARGUMENT for ids that cannot be appended to together, or are none", async () => {
+    const warp = await openSmall(freshDirectory());
+    const nothing = () => undefined;
+    const spread = Array.from({ length: 20 }, (_, i) => `e${i}`);
+    expect(await codeOf(warp.atomically(spread, nothing))).toBe("CROSS_SHARD");
+    expect(await codeOf(warp.atomically([], nothing))).toBe("INVALID_ARGUMENT");
+    expect(await codeOf(warp.atomically(["a", "a"], nothing))).toBe("INVALID_ARGUMENT");
+    for (const id of ["", "\0", "a\0", "\ud800", "x".repeat(513), "é".repeat(257), 7 as unknown as string]) {
+      expect(await codeOf(() => warp.entity(id))).toBe("INVALID_ARGUMENT");
+    }
+    expect(await warp.entity("é".repeat(256)).append(credited(1))).toMatchObject({ seq: 1 });
+  });
+});
