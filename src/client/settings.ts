@@ -43,7 +43,7 @@ export function requireTimeout(timeoutMs: number): number {
 
 /** `host`, `host:port`, `[v6]` or `[v6]:port`. Errors: INVALID_ARGUMENT. */
 export function parseAddress(address: string): { readonly host: string; readonly port: number } {
-  const match = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/.exec(String(address));
+  const match = /^(?:\[([^\]]+)\]|([^\s:[\]]+))(?::(\d{1,5}))?$/.exec(String(address));
   const host = match?.[1] ?? match?.[2];
   const port = match?.[3] === undefined ? defaultPort : Number(match[3]);
   if (host !== undefined && port >= 1 && port <= 65_535) return { host, port };

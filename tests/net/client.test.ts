@@ -1,0 +1,208 @@
+/**
+ * The client against a server: every verb, the ends that a call can have, and each append exactly once whatever happens
+ * to the connection.
+ */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { type Client, connect, WarpError } from "../../src/client/index.ts";
+import { openCuttingProxy, randomOf } from "./cutting-proxy.ts";
+import { counter, type ServedContext, serveContext } from "./served-context.ts";
+
+let served: ServedContext;
+let client: Client;
+
+beforeAll(async () => {
+  served = await serveContext();
+  client = await connect({ address: served.tcp.address, context: "default", name: "test" });
+});
+
+afterAll(async () => {
+  await client.close();
+  await served.close();
+});
+
+const added = (by: number) => ({ type: "Added", data: { by } });
+
+async function codeOf(call: Promise<unknown>): Promise<string> {
+  const error = await call.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  expect(error).toBeInstanceOf(WarpError);
+  return (error as WarpError).code;
+}
+
+async function collect<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
+  const all: Item[] = [];
+  for await (const item of items) all.push(item);
+  return all;
+}
+
+test("appends, conflicts, keys and rejections come back as the library gives them", async () => {
+  const alice = client.entity("alice");
+  expect(await alice.append(added(5))).toMatchObject({
+    ok: true,
+    seq: 1,
+    firstSeq: 1,
+    count: 1,
+    duplicate: false,
+  });
+  expect(
+    await alice.appendBatch([added(1), { type: "Note", data: "hä?", occurredAt: new Date(5) }]),
+  ).toMatchObject({
+    ok: true,
+    seq: 3,
+    count: 2,
+  });
+  expect(await alice.append(added(1), { expect: 2 })).toEqual({ ok: false, reason: "conflict", seq: 3 });
+  expect(await alice.append(added(1), { key: "k" })).toMatchObject({ seq: 4, duplicate: false });
+  expect(await alice.append(added(1), { key: "k" })).toMatchObject({ seq: 4, duplicate: true });
+  expect(await codeOf(alice.append(added(2), { key: "k" }))).toBe("KEY_REUSED");
+  expect(await alice.as(counter).send("add", { by: 3 })).toMatchObject({ ok: true, seq: 5 });
+  const { seq } = await served.warp.entity("alice").snapshot();
+  expect(await alice.send("counter.add", { by: -1 })).toEqual({
+    ok: false,
+    reason: "rejected",
+    code: "NEGATIVE",
+    details: { by: -1 },
+    seq,
+    duplicate: false,
+  });
+});
+
+test("states and histories are those of the library", async () => {
+  const bob = client.entity("bob");
+  const special = {
+    at: new Date(7),
+    big: 2n ** 60n,
+    bytes: Uint8Array.of(1, 2, 3),
+    minus: -0,
+    none: Number.NaN,
+  };
+  await bob.appendBatch(Array.from({ length: 30 }, (_, i) => added(i)));
+  await bob.append({ type: "Special", data: special, occurredAt: 1000 });
+  const local = served.warp.entity("bob");
+  expect(await bob.state()).toEqual(await local.read());
+  expect(await bob.as(counter).state()).toEqual(await local.read(counter));
+  expect(await bob.snapshot("counter")).toEqual({ seq: 31, state: { sum: 435, times: 30 } });
+  expect(await bob.stateAt({ seq: 3 })).toEqual({ sum: 3, times: 3 });
+  expect(await bob.stateAt({ occurred: new Date(999) })).toEqual({ sum: 0, times: 0 });
+  expect(await bob.seq()).toBe(31);
+  expect(await client.entity("nobody").seq()).toBe(0);
+  for (const query of [{}, { from: 5, to: 9 }, { limit: 3 }, { direction: "backward", limit: 4 }] as const) {
+    expect(await collect(bob.events(query))).toEqual(await collect(local.events(query)));
+    expect(await collect(bob.storedEvents(query))).toEqual(await collect(local.storedEvents(query)));
+  }
+  expect(await codeOf(bob.state("nothing"))).toBe("UNKNOWN_AGGREGATE");
+});
+
+test("a long history and a long listing come page by page", async () => {
+  const long = client.entity("long");
+  const text = "x".repeat(400);
+  for (let i = 0; i < 12; i++) {
+    await long.appendBatch(
+      Array.from({ length: 250 }, (_, k) => ({ type: "Line", data: { i: i * 250 + k, text } })),
+    );
+  }
+  const seqs = (events: readonly { seq: number }[]) => events.map(({ seq }) => seq);
+  const upwards = Array.from({ length: 3000 }, (_, i) => i + 1);
+  expect(seqs(await collect(long.events()))).toEqual(upwards);
+  expect(seqs(await collect(long.events({ direction: "backward" })))).toEqual(upwards.toReversed());
+  expect(seqs(await collect(long.events({ from: 100, limit: 2800 })))).toEqual(upwards.slice(99, 2899));
+  await Promise.all(Array.from({ length: 1200 }, (_, i) => client.entity(`many-${i}`).append(added(1))));
+  const local = await collect(served.warp.entities({ prefix: "many-" }));
+  expect(await collect(client.entities({ prefix: "many-" }))).toEqual(local);
+  expect(await collect(client.entities({ prefix: "many-", limit: 700 }))).toEqual(local.slice(0, 700));
+});
+
+test("what cannot be sent is refused before it is sent, and nothing else is disturbed", async () => {
+  const carol = client.entity("carol");
+  const bad = [undefined, { when: new Map() }, "\ud800", () => 1];
+  const results = await Promise.allSettled([
+    ...bad.map((data) => carol.append({ type: "Bad", data })),
+    carol.append(added(1)),
+    carol.append({ type: "Long", data: "x".repeat(2 << 20) }),
+    carol.append(added(1)),
+  ]);
+  expect(results.map(({ status }) => status).filter((status) => status === "fulfilled")).toHaveLength(2);
+  expect(await codeOf(carol.append({ type: "Bad", data: undefined }))).toBe("INVALID_EVENT");
+  expect(await codeOf(carol.append(added(1), { timeoutMs: 0 }))).toBe("INVALID_ARGUMENT");
+  expect(await carol.seq()).toBe(2);
+});
+
+test("a call ends with its signal, its time or its client, whichever is first", async () => {
+  const dave = client.entity("dave");
+  expect(await codeOf(dave.append(added(1), { signal: AbortSignal.abort() }))).toBe("ABORTED");
+  const aborting = new AbortController();
+  const call = dave.append(added(1), { signal: aborting.signal });
+  aborting.abort();
+  expect(await codeOf(call)).toBe("ABORTED");
+
+  const own = await serveContext();
+  const other = await connect({ address: own.tcp.address, timeoutMs: 400 });
+  await own.close();
+  const late = other.entity("dave").append(added(1));
+  expect(await codeOf(late)).toBe("DISCONNECTED");
+  const pending = other.entity("dave").append(added(1));
+  const closing = other.close();
+  expect(await codeOf(other.entity("dave").seq())).toBe("CLOSED");
+  expect(await codeOf(pending)).toBe("DISCONNECTED");
+  await closing;
+});
+
+test("connecting says why it failed", async () => {
+  const { address } = served.tcp;
+  expect(await codeOf(connect({ address, context: "other" }))).toBe("CONFIG_MISMATCH");
+  expect(await codeOf(connect({ address: "not an address" }))).toBe("INVALID_ARGUMENT");
+  const own = await serveContext({ token: "secret" });
+  expect(await codeOf(connect({ address: own.tcp.address, token: "wrong" }))).toBe("UNAUTHORIZED");
+  const right = await connect({ address: own.tcp.address, token: "secret" });
+  await right.ping();
+  await right.close();
+  await own.close();
+  expect(await codeOf(connect({ address: own.tcp.address, timeoutMs: 300 }))).toBe("DISCONNECTED");
+});
+
+test("draining answers what is under way, refuses nothing that was sent, and ends", async () => {
+  const own = await serveContext();
+  const other = await connect({ address: own.tcp.address, timeoutMs: 2000 });
+  const calls = Array.from({ length: 500 }, () => other.entity("erin").append(added(1)));
+  await calls[0];
+  await own.tcp.drain();
+  const answered = await Promise.allSettled(calls);
+  const done = answered.filter(({ status }) => status === "fulfilled").length;
+  expect(await own.warp.entity("erin").seq()).toBe(done);
+  expect(own.tcp.connections).toBe(0);
+  await other.close();
+  await own.close();
+});
+
+const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
+
+test(`each append counts once over connections that are split, delayed and cut (SEED=${seed})`, async () => {
+  const random = randomOf(seed);
+  const proxy = await openCuttingProxy(served.tcp.port, seed);
+  const shaky = await connect({ address: proxy.address, timeoutMs: 30_000 });
+  const entities = Array.from({ length: 10 }, (_, i) => `shaky-${seed}-${i}`);
+  const expected = new Map(entities.map((id) => [id, [] as number[]]));
+  let next = 0;
+  const caller = async (): Promise<void> => {
+    for (let i = 0; i < 60; i++) {
+      const id = entities[Math.floor(random() * entities.length)] ?? "";
+      const numbers = Array.from({ length: 1 + Math.floor(random() * 3) }, () => next++);
+      expected.get(id)?.push(...numbers);
+      const result = await shaky.entity(id).appendBatch(numbers.map(added));
+      expect(result).toMatchObject({ ok: true, count: numbers.length });
+    }
+  };
+  await Promise.all(Array.from({ length: 20 }, caller));
+  for (const [id, numbers] of expected) {
+    const events = await collect(served.warp.entity(id).events());
+    const stored = events.map(({ data }) => (data as { by: number }).by);
+    expect(stored.toSorted((a, b) => a - b)).toEqual(numbers.toSorted((a, b) => a - b));
+    expect(await shaky.entity(id).state()).toMatchObject({ times: numbers.length });
+  }
+  expect(proxy.cuts).toBeGreaterThan(0);
+  proxy.calm();
+  await shaky.close();
+  await proxy.close();
+});
