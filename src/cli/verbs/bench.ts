@@ -88,7 +88,7 @@ export const benchVerb: Verb = {
       .option("--mixed <percent>", "share of the calls that read instead of appending", wholeNumber(0, 99), 0)
       .option("--seconds <seconds>", "measured time", count, 10)
       .option("--warmup <seconds>", "time before it that is not measured", wholeNumber(0), 3)
-      .option("--events <count>", "end after so many events, at the latest after --seconds", count)
+      .option("--events <count>", "end after so many measured events, at the latest after --seconds", count)
       .option("--read", "measure reads of states in memory instead of appends")
       .option("--writers <count>", "shard writers (default: one per two processors)", wholeNumber(1, 32))
       .option("--seed <number>", "what the choices follow from", wholeNumber(0, 0xffff_ffff), 1)

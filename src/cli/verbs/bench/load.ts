@@ -23,7 +23,7 @@ export interface LoadOptions {
   readonly mixed: number;
   readonly warmupSeconds: number;
   readonly seconds: number;
-  /** Stop after so many events, should they come before the time is over. */
+  /** End the window after so many events, should they come before the time is over. */
   readonly events: number | undefined;
   readonly signal: AbortSignal;
   readonly workerNames: readonly string[];
@@ -62,7 +62,7 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
   const latencies = new Latencies();
   let appends = 0;
   let reads = 0;
-  let total = 0;
+  let isMeasured = false;
   let isOver = false;
   let failure: unknown;
   let onStopped = () => {};
@@ -86,8 +86,7 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
       if (!result.ok) throw new Error("an append without expectations met a conflict");
       driven.note(number, batch);
       appends++;
-      total += batch;
-      if (total >= eventsMax) onStopped();
+      if (isMeasured && appends * batch >= eventsMax) onStopped();
     }
   };
   const running = Array.from({ length: callers }, () =>
@@ -99,12 +98,13 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
   );
   options.signal.addEventListener("abort", onStopped, { once: true });
 
-  await within(options.warmupSeconds, stopped);
+  if (options.warmupSeconds > 0) await within(options.warmupSeconds, stopped);
   const backlogStartBytes = warp.pressure.unsettledBytes;
   const processor = new Processor(options.workerNames);
   latencies.clear();
   appends = 0;
   reads = 0;
+  isMeasured = true;
   const begun = performance.now();
   await within(options.seconds, stopped);
   const seconds = (performance.now() - begun) / 1000;
