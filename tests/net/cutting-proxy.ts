@@ -33,7 +33,9 @@ export async function openCuttingProxy(targetPort: number, seed: number): Promis
   const pass = (from: Socket, to: Socket, cut: () => void): void => {
     let isDeaf = false;
     from.on("data", (chunk: Buffer) => {
-      if (isCalm && !isDeaf) {
+      // What comes behind a piece that was swallowed must not arrive either: TCP loses the end, never the middle.
+      if (isDeaf) return;
+      if (isCalm) {
         to.write(chunk);
         return;
       }
