@@ -1,83 +1,68 @@
-import { expect, test } from "bun:test";
-import fc from "fast-check";
+import { describe, expect, test } from "bun:test";
 import { limits } from "../core/limits.ts";
 import { Deliveries } from "./deliveries.ts";
+import type { Appended } from "./results.ts";
 
-const now = 1_800_000_000_000;
-const session = { sessionStart: now - 1000, sessionNumber: 42 };
+const now = 1_700_000_000_000;
+const session = { sessionStart: now - 1000, sessionNumber: 5 };
 
-const appended = (counter: number) =>
-  ({
-    ok: true,
-    seq: counter + 1,
-    firstSeq: counter,
-    count: 2,
-    duplicate: false,
-    shard: 3,
-    position: counter,
-  }) as const;
-
-function remember(deliveries: Deliveries, counter: number): void {
-  deliveries.remember({ ...session, counter }, appended(counter));
+function result(position: number): Appended {
+  return { ok: true, seq: position, firstSeq: position, count: 1, duplicate: false, shard: 0, position };
 }
 
-test("a repeat finds its result, also when it came out of order", () => {
-  const deliveries = new Deliveries(3);
-  for (const counter of [5, 1, 9, 2]) remember(deliveries, counter);
-  for (const counter of [1, 2, 5, 9]) {
-    expect(deliveries.find({ ...session, counter }, now)).toEqual({ ...appended(counter), duplicate: true });
+function remember(deliveries: Deliveries, from: number, to: number): void {
+  for (let counter = from; counter <= to; counter++) {
+    deliveries.remember({ ...session, counter }, result(counter));
   }
-  for (const counter of [3, 10]) expect(deliveries.find({ ...session, counter }, now)).toBeUndefined();
-  expect(deliveries.find({ ...session, sessionNumber: 43, counter: 5 }, now)).toBeUndefined();
-  expect(deliveries.find({ ...session, sessionStart: now, counter: 5 }, now)).toBeUndefined();
-});
+}
 
-test("what fell out of the window is refused, and so is an ended session", () => {
-  const deliveries = new Deliveries(3);
-  for (let counter = 1; counter <= limits.deliveryWindow + 10; counter++) remember(deliveries, counter);
-  expect(() => deliveries.find({ ...session, counter: 10 }, now)).toThrow("too old");
-  expect(deliveries.find({ ...session, counter: 11 }, now)?.firstSeq).toBe(11);
-  const later = now + limits.deliveryTtlMs;
-  expect(() => deliveries.find({ ...session, counter: 11 }, later)).toThrow("too old");
-});
+/** Another start that knows only what was stored. */
+function restored(windows: ReturnType<Deliveries["takeDirty"]>): Deliveries {
+  const deliveries = new Deliveries(0);
+  for (const window of windows) deliveries.restore(window);
+  return deliveries;
+}
 
-test("only durable results are stored, the others the next time; an ended session is dropped", () => {
-  const deliveries = new Deliveries(3);
-  for (const counter of [1, 2, 3]) remember(deliveries, counter);
-  const restored = new Deliveries(3);
-  for (const draft of deliveries.takeDirty(now, 2)) restored.restore(draft);
-  expect(restored.find({ ...session, counter: 2 }, now)?.firstSeq).toBe(2);
-  expect(restored.find({ ...session, counter: 3 }, now)).toBeUndefined();
-  for (const draft of deliveries.takeDirty(now, 3)) restored.restore(draft);
-  expect(restored.find({ ...session, counter: 3 }, now)?.firstSeq).toBe(3);
-  expect(deliveries.takeDirty(now, 3)).toEqual([]);
-  deliveries.takeDirty(now + limits.deliveryTtlMs, 3);
-  expect(deliveries.find({ ...session, counter: 3 }, now)).toBeUndefined();
-});
-
-test("a stored window forgets and remembers exactly as the one it was", () => {
-  const counters = fc.uniqueArray(fc.integer({ min: 1, max: 20_000 }), {
-    minLength: 1,
-    maxLength: 6000,
-    size: "max",
+describe("delivery windows", () => {
+  test("are stored up to what is durable; the rest is stored when it is", () => {
+    const deliveries = new Deliveries(0);
+    remember(deliveries, 1, 5);
+    const first = restored(deliveries.takeDirty(now, 3));
+    const found = (of: Deliveries) =>
+      [1, 2, 3, 4, 5].map((counter) => of.find({ ...session, counter }, now)?.seq);
+    expect(found(first)).toEqual([1, 2, 3, undefined, undefined]);
+    expect(found(deliveries)).toEqual([1, 2, 3, 4, 5]);
+    expect(found(restored(deliveries.takeDirty(now, 5)))).toEqual([1, 2, 3, 4, 5]);
+    expect(deliveries.takeDirty(now, 5)).toEqual([]);
   });
-  fc.assert(
-    fc.property(counters, (given) => {
-      const deliveries = new Deliveries(3);
-      for (const counter of given) remember(deliveries, counter);
-      const restored = new Deliveries(3);
-      for (const draft of deliveries.takeDirty(now, 20_000)) restored.restore(draft);
-      const kept = new Set(given.slice(-limits.deliveryWindow));
-      const floor = Math.max(0, ...given.slice(0, -limits.deliveryWindow));
-      for (const counter of [...given.slice(0, 20), ...given.slice(-20), 1, 20_000]) {
-        for (const one of [deliveries, restored]) {
-          const find = () => one.find({ ...session, counter }, now)?.firstSeq;
-          if (kept.has(counter)) expect(find()).toBe(counter);
-          else if (counter <= floor) expect(find).toThrow("too old");
-          else expect(find()).toBeUndefined();
-        }
-      }
-    }),
-    { numRuns: 20 },
-  );
+
+  test("with nothing durable are not stored", () => {
+    const deliveries = new Deliveries(0);
+    remember(deliveries, 1, 2);
+    expect(deliveries.takeDirty(now, 0)).toEqual([]);
+    expect(deliveries.takeDirty(now, 2).length).toBe(1);
+  });
+
+  test("forget their oldest results and know that they have, also when restored", () => {
+    const deliveries = new Deliveries(0);
+    const count = limits.deliveryWindow + 3;
+    remember(deliveries, 1, count);
+    for (const of of [deliveries, restored(deliveries.takeDirty(now, count))]) {
+      const find = (counter: number) => () => of.find({ ...session, counter }, now);
+      expect(find(3)).toThrow(expect.objectContaining({ code: "KEY_EXPIRED" }));
+      expect(find(4)()).toMatchObject({ seq: 4 });
+      expect(find(count)()).toMatchObject({ seq: count });
+      expect(find(count + 1)()).toBeUndefined();
+    }
+  });
+
+  test("of ended sessions are dropped, and their requests refused", () => {
+    const deliveries = new Deliveries(0);
+    remember(deliveries, 1, 1);
+    const later = session.sessionStart + limits.deliveryTtlMs + 1;
+    deliveries.takeDirty(later, 1);
+    expect(() => deliveries.find({ ...session, counter: 1 }, later)).toThrow(
+      expect.objectContaining({ code: "KEY_EXPIRED" }),
+    );
+  });
 });

@@ -1,0 +1,138 @@
+import { afterAll, describe, expect, test } from "bun:test";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { WarpError } from "../core/errors.ts";
+import { createKeySlots, Journal } from "./journal.ts";
+import { replayJournal } from "./replay.ts";
+import { Tail } from "./tail.ts";
+
+const base = mkdtempSync(join(tmpdir(), "warp-journal-"));
+afterAll(() => rmSync(base, { recursive: true, force: true }));
+let count = 0;
+
+const periodKey = new Uint8Array(32).fill(3);
+const segmentBytes = 64 * 1024;
+
+/** A journal over two tails; `take` appends a text, and `durable` has them in the order they became so. */
+class Sample {
+  readonly directory = join(base, String(++count));
+  readonly tails = [new Tail(256 * 1024), new Tail(256 * 1024)];
+  readonly durable: string[] = [];
+  readonly turns: { readonly id: number; readonly texts: number; readonly use: number }[] = [];
+  readonly failures: WarpError[] = [];
+  readonly journal: Journal<string>;
+  retires = true;
+
+  constructor(segmentsMax = 4) {
+    mkdirSync(this.directory);
+    createKeySlots(this.directory, segmentsMax);
+    const start = { period: 1, periodKey, lastUse: 0, lastSequence: 0 };
+    this.journal = new Journal<string>({
+      segments: { directory: this.directory, context: "c", durability: "fsync", segmentBytes, ...start },
+      segmentCount: 0,
+      segmentsMax,
+      firstTurn: 1,
+      blockBytesMax: 32 * 1024,
+      tails: this.tails,
+      onDurable: (turn, use) => {
+        this.durable.push(...turn.completions);
+        this.turns.push({ id: turn.id, texts: turn.completions.length, use });
+        for (const tail of this.tails) tail.free(turn.id);
+        if (this.retires) this.journal.retire(use - 1);
+      },
+      onFailed: (error) => this.failures.push(error),
+    });
+  }
+
+  take(text: string, tail = 0): boolean {
+    const at = this.journal.reserve(tail, text.length);
+    if (at < 0) return false;
+    this.tails[tail]?.bytes.buffer.write(text, at, "latin1");
+    this.journal.commit(tail, at, at + text.length);
+    this.journal.complete(text);
+    return true;
+  }
+
+  replayed(): string {
+    const blocks = replayJournal({ directory: this.directory, context: "c", keyOf: () => periodKey });
+    return [...blocks].map((block) => block.toString("latin1")).join("");
+  }
+}
+
+describe("the journal", () => {
+  test("makes what is appended together durable together, in order, with all tails in one block", async () => {
+    const sample = new Sample();
+    sample.retires = false;
+    const texts = Array.from({ length: 50 }, (_, i) => `<${i}>`);
+    for (const [index, text] of texts.entries()) sample.take(text, index % 2);
+    expect(sample.durable).toEqual([]);
+    await sample.journal.whenIdle();
+    expect(sample.durable).toEqual(texts);
+    expect(sample.turns.length).toBe(1);
+    await sample.journal.close();
+    const of = (tail: number) => texts.filter((_, index) => index % 2 === tail).join("");
+    expect(sample.replayed()).toBe(of(0) + of(1));
+  });
+
+  test("cuts turns that grow too large for a block, and keeps their order", async () => {
+    const sample = new Sample();
+    const texts = Array.from({ length: 40 }, (_, i) => String.fromCharCode(48 + i).repeat(5000));
+    for (const text of texts) expect(sample.take(text)).toBe(true);
+    await sample.journal.whenIdle();
+    expect(sample.durable).toEqual(texts);
+    expect(sample.turns.length).toBeGreaterThan(5);
+    expect(sample.turns.map(({ id }) => id)).toEqual(sample.turns.map((_, i) => i + 1));
+    await sample.journal.close();
+  });
+
+  test("waits when the ring is full, and goes on when a segment is retired", async () => {
+    const sample = new Sample(2);
+    sample.retires = false;
+    let taken = 0;
+    // Two segments hold four blocks of this size; the fifth finds no room.
+    for (; taken < 4; taken++) {
+      sample.take(`${taken}`.repeat(28_000));
+      await sample.journal.whenIdle();
+    }
+    expect(sample.turns.map(({ use }) => use)).toEqual([1, 1, 2, 2]);
+    sample.take("x".repeat(28_000));
+    for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+    expect(sample.durable.length).toBe(4);
+    sample.journal.retire(1);
+    await sample.journal.whenIdle();
+    expect(sample.turns.at(-1)).toMatchObject({ use: 3, texts: 1 });
+    await sample.journal.close();
+    expect(sample.failures).toEqual([]);
+  });
+
+  test("completes what appended nothing behind what it waits for", async () => {
+    const sample = new Sample();
+    sample.take("record");
+    sample.journal.complete("answer");
+    await sample.journal.whenIdle();
+    expect(sample.durable).toEqual(["record", "answer"]);
+    sample.journal.complete("alone");
+    await sample.journal.whenIdle();
+    expect(sample.durable.at(-1)).toBe("alone");
+    await sample.journal.close();
+  });
+
+  test("fails once, says so, and keeps what it did not acknowledge, when its files are gone", async () => {
+    const sample = new Sample();
+    sample.take("good");
+    await sample.journal.whenIdle();
+    rmSync(sample.directory, { recursive: true });
+    // The open segment can still be written; the next one cannot be made or opened.
+    let texts = 0;
+    while (sample.failures.length === 0 && texts < 100) {
+      sample.take(`${texts++}`.padEnd(28_000, "."));
+      await sample.journal.whenIdle();
+    }
+    expect(sample.failures.length).toBe(1);
+    expect(sample.durable.length + sample.journal.unacknowledged().length).toBe(texts + 1);
+    sample.take("late");
+    await sample.journal.whenIdle();
+    expect(sample.durable).not.toContain("late");
+  });
+});
