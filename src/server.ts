@@ -12,6 +12,7 @@ export function enginePortOf(warp: Warp): EnginePort {
     node: warp.node,
     incarnation: warp.incarnation,
     aggregates: warp.aggregates,
+    commands: warp.commands,
 
     append(entity, events, options, answer) {
       answerWith(answer, () => warp.entity(entity).appendBatch(events, options));

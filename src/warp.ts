@@ -42,6 +42,8 @@ export class Warp {
   readonly incarnation: string;
   /** Names of the aggregates, the default one first; none in log mode. */
   readonly aggregates: readonly string[];
+  /** Their commands, as `aggregate.command`. */
+  readonly commands: readonly string[];
   /** Resolves with the reason when the engine fails; a closed context never resolves it. */
   readonly failed: Promise<WarpError>;
   readonly #parts: WarpParts;
@@ -53,6 +55,9 @@ export class Warp {
     this.node = parts.identity.nodeId;
     this.incarnation = parts.identity.incarnation;
     this.aggregates = parts.folding.plan.aggregates.map(({ name }) => name);
+    this.commands = parts.folding.plan.aggregates.flatMap(({ name, commands }) =>
+      [...commands.keys()].map((command) => `${name}.${command}`),
+    );
     this.failed = parts.failed;
     this.#parts = parts;
   }

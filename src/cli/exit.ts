@@ -16,6 +16,8 @@ export const exitCode = {
   damage: 3,
   /** The entity has no events. */
   notFound: 4,
+  /** Another seq than expected, or a command that said no; nothing was appended. */
+  refused: 5,
   /** Ended by SIGINT or SIGTERM; what was acknowledged is durable. */
   interrupted: 130,
 } as const;

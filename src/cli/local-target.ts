@@ -3,14 +3,24 @@
  */
 import type { Aggregate } from "../aggregate/aggregate.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
-import type { Logger } from "../core/logger.ts";
 import type { RootKeySource } from "../core/keyring.ts";
+import type { Logger } from "../core/logger.ts";
 import { start, type Warp } from "../index.ts";
 import { loadApplication } from "./application.ts";
-import type { AppendOutcome, EntityQuery, EventRange, Moment, Target } from "./target.ts";
+import type {
+  AppendOutcome,
+  EntityQuery,
+  EventRange,
+  Moment,
+  SendOutcome,
+  Target,
+  WriteOptions,
+} from "./target.ts";
 
 /** What the command line says about the data to open. */
 export interface TargetSettings {
+  /** HOST:PORT of a server; the rest but `context` is then the server's business. */
+  readonly addr?: string;
   readonly dataDir: string;
   /** Make the data directory if there is none. */
   readonly create: boolean;
@@ -25,27 +35,30 @@ export interface TargetSettings {
 
 /** Opens, or makes, a data directory. Errors: those of `start`, and APPLICATION_INVALID. */
 export async function openLocalTarget(settings: TargetSettings, logger: Logger): Promise<Target> {
-  const { app, ...rest } = settings;
+  const { app, addr: _, ...rest } = settings;
   const aggregates = app === undefined ? [] : await loadApplication(app);
   const warp = await start({ ...rest, aggregates, logger });
   return new LocalTarget(warp, aggregates);
 }
 
 class LocalTarget implements Target {
+  readonly isShared = false;
   readonly aggregates: readonly string[];
+  readonly commands: readonly string[];
   private readonly warp: Warp;
 
   constructor(warp: Warp, aggregates: readonly Aggregate[]) {
     this.warp = warp;
     this.aggregates = aggregates.length === 0 ? ["document"] : aggregates.map(({ name }) => name);
+    this.commands = warp.commands;
   }
 
-  append(
-    entity: string,
-    events: readonly NewEvent[],
-    options: { key?: string } = {},
-  ): Promise<AppendOutcome> {
+  append(entity: string, events: readonly NewEvent[], options: WriteOptions = {}): Promise<AppendOutcome> {
     return this.warp.entity(entity).appendBatch(events, options);
+  }
+
+  send(entity: string, command: string, input: unknown, options: WriteOptions = {}): Promise<SendOutcome> {
+    return this.warp.entity(entity).send(command, input, options);
   }
 
   seq(entity: string): Promise<number> {

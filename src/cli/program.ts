@@ -10,7 +10,8 @@ import { describeFailure, type ExitCode, exitCode, NotFoundError, UsageError } f
 import { openLocalTarget } from "./local-target.ts";
 import { cliLogger } from "./log.ts";
 import { Output, OutputClosed } from "./output.ts";
-import type { Verb, VerbContext } from "./verb.ts";
+import { openServerTarget } from "./server-target.ts";
+import { addVerb, type VerbContext } from "./verb.ts";
 import { verbs } from "./verbs.ts";
 
 const exitCodesHelp = `
@@ -20,6 +21,7 @@ Exit status:
   2  wrong usage; nothing was done
   3  check found damage
   4  the entity has no events
+  5  refused: another seq than expected, or a command that said no
   130  interrupted; what was acknowledged is durable
 
 "warp VERB --help" shows the options of a verb, with examples.`;
@@ -63,26 +65,16 @@ function createProgram(context: VerbContext, onEnd: (code: ExitCode) => void): C
   return program;
 }
 
-function addVerb(program: Command, verb: Verb, context: VerbContext, onEnd: (code: ExitCode) => void): void {
-  const command = program.command(verb.name).description(verb.summary);
-  verb.define(command);
-  command.option("--json", "print one JSON object a line, and failures as JSON");
-  const examples = verb.examples.map(([line, does]) => `  ${line}\n      ${does}`);
-  command.addHelpText("after", `\nExamples:\n${examples.join("\n")}`);
-  command.action(async () => {
-    const code = await verb.run(command, context);
-    const isInterrupted = code === exitCode.ok && context.signal.aborted && verb.endsBySignal !== true;
-    onEnd(isInterrupted ? exitCode.interrupted : code);
-  });
-}
-
 function contextOf(output: Output, signal: AbortSignal, json: boolean): VerbContext {
   return {
     output,
     errors: process.stderr,
     signal,
     async withTarget(settings, use) {
-      const target = await openLocalTarget(settings, cliLogger(process.stderr, json));
+      const target =
+        settings.addr === undefined
+          ? await openLocalTarget(settings, cliLogger(process.stderr, json))
+          : await openServerTarget(settings.addr, settings.context);
       try {
         return await use(target);
       } finally {

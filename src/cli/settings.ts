@@ -4,10 +4,13 @@
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { limits } from "../core/limits.ts";
+import { UsageError } from "./exit.ts";
 import type { TargetSettings } from "./local-target.ts";
 import { toTime } from "./moment.ts";
+import type { Expect, WriteOptions } from "./target.ts";
 
 interface TargetOptions {
+  readonly addr?: string;
   readonly data: string;
   readonly app?: string;
   readonly context?: string;
@@ -21,6 +24,7 @@ interface TargetOptions {
 /** Where the data is and what is needed to open it. */
 export function addTargetOptions(command: Command): Command {
   return command
+    .addOption(new Option("--addr <host:port>", "a server, instead of a data directory").env("WARP_ADDR"))
     .addOption(dataOption())
     .option("--app <file>", "TypeScript module that exports the aggregates")
     .option("--context <name>", "name of the context; another one in the directory is refused")
@@ -67,6 +71,10 @@ export function rootKeyCommandOption(): Option {
 /** The settings of the options that {@link addTargetOptions} and {@link addCreateOptions} added. */
 export function targetSettings(command: Command, create: boolean): TargetSettings {
   const options = command.opts<TargetOptions>();
+  if (isOnServer(command)) {
+    const { addr = "", context } = options;
+    return { addr, dataDir: "", create: false, ...(context === undefined ? {} : { context }) };
+  }
   const rootKey = rootKeyOf(options);
   return {
     dataDir: options.data,
@@ -78,6 +86,46 @@ export function targetSettings(command: Command, create: boolean): TargetSetting
     ...(options.durability === undefined ? {} : { durability: options.durability }),
     ...(rootKey === undefined ? {} : { rootKey }),
   };
+}
+
+/** What the settings of a server are, and no business of its clients. */
+const serverSide = ["data", "app", "shards", "mode", "durability", "rootKeyFile", "rootKeyCommand"];
+
+/** A server or a directory of the command line counts before those of the variables. */
+function isOnServer(command: Command): boolean {
+  const given = (name: string) => command.getOptionValueSource(name) === "cli";
+  if (!given("addr")) return command.opts<TargetOptions>().addr !== undefined && !given("data");
+  const other = serverSide.find(given);
+  if (other === undefined) return true;
+  const flag = other.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  throw new UsageError(`--${flag} is the server's to say and does not go with --addr`);
+}
+
+/** A parser of what is expected of an entity. */
+export function expectation(text: string): Expect {
+  if (text === "any" || text === "none" || text === "exists") return text;
+  return wholeNumber(0)(text);
+}
+
+/** A parser of JSON. */
+export function json(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (thrown) {
+    throw new UsageError(`not JSON: ${text} (${thrown instanceof Error ? thrown.message : String(thrown)})`);
+  }
+}
+
+/** How a write is guarded. */
+export function addWriteOptions(command: Command): Command {
+  return command
+    .option("--expect <what>", "any, none (no events yet), exists, or the newest seq", expectation)
+    .option("--key <key>", "the call takes effect once for as long as the entity lives");
+}
+
+export function writeOptions(command: Command): WriteOptions {
+  const { expect, key } = command.opts<WriteOptions>();
+  return { ...(expect === undefined ? {} : { expect }), ...(key === undefined ? {} : { key }) };
 }
 
 export function rootKeyOf(options: {

@@ -7,6 +7,15 @@
  */
 import type { NewEvent, StoredEvent } from "../core/event.ts";
 
+/** What must be true of the entity: nothing, no events yet, some events, or this newest seq. */
+export type Expect = "any" | "none" | "exists" | number;
+
+export interface WriteOptions {
+  readonly expect?: Expect;
+  /** The call takes effect once for as long as the entity lives. */
+  readonly key?: string;
+}
+
 /** The history up to this point: a seq, the engine's time or the caller's time (ms since 1970). */
 export type Moment = { readonly seq: number } | { readonly recorded: number } | { readonly occurred: number };
 
@@ -20,6 +29,17 @@ export type AppendOutcome =
       readonly duplicate: boolean;
     }
   | { readonly ok: false; readonly reason: "conflict"; readonly seq: number };
+
+export type SendOutcome =
+  | AppendOutcome
+  | {
+      readonly ok: false;
+      readonly reason: "rejected";
+      readonly code: string;
+      readonly details: unknown;
+      readonly seq: number;
+      readonly duplicate: boolean;
+    };
 
 export interface EventRange {
   readonly from?: number;
@@ -36,9 +56,14 @@ export interface EntityQuery {
 }
 
 export interface Target {
+  /** Others can write to it too. */
+  readonly isShared: boolean;
   /** The aggregates of the application, or the built-in `document`. */
   readonly aggregates: readonly string[];
-  append(entity: string, events: readonly NewEvent[], options?: { key?: string }): Promise<AppendOutcome>;
+  /** Their commands as `aggregate.command`, as far as they are known; for completion. */
+  readonly commands: readonly string[];
+  append(entity: string, events: readonly NewEvent[], options?: WriteOptions): Promise<AppendOutcome>;
+  send(entity: string, command: string, input: unknown, options?: WriteOptions): Promise<SendOutcome>;
   /** The newest seq; 0 when the entity has no events. */
   seq(entity: string): Promise<number>;
   state(entity: string, aggregate: string, at?: Moment): Promise<unknown>;

@@ -2,7 +2,7 @@
  * What a verb of the command line is: its arguments and options, and what it does with them.
  */
 import type { Command } from "commander";
-import type { ExitCode } from "./exit.ts";
+import { type ExitCode, exitCode } from "./exit.ts";
 import type { TargetSettings } from "./local-target.ts";
 import type { Output } from "./output.ts";
 import type { ProgressStream } from "./progress.ts";
@@ -30,4 +30,23 @@ export interface Verb {
   define(command: Command): void;
   /** Runs with the parsed command; throws UsageError when its options contradict each other. */
   run(command: Command, context: VerbContext): Promise<ExitCode>;
+}
+
+/** Makes a verb a command of the program; `onEnd` hears of its exit status. */
+export function addVerb(
+  program: Command,
+  verb: Verb,
+  context: VerbContext,
+  onEnd: (code: ExitCode) => void,
+): void {
+  const command = program.command(verb.name).description(verb.summary);
+  verb.define(command);
+  command.option("--json", "print one JSON object a line, and failures as JSON");
+  const examples = verb.examples.map(([line, does]) => `  ${line}\n      ${does}`);
+  command.addHelpText("after", `\nExamples:\n${examples.join("\n")}`);
+  command.action(async () => {
+    const code = await verb.run(command, context);
+    const isInterrupted = code === exitCode.ok && context.signal.aborted && verb.endsBySignal !== true;
+    onEnd(isInterrupted ? exitCode.interrupted : code);
+  });
 }

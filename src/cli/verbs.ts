@@ -2,18 +2,24 @@
  * All verbs, in the order in which help lists them.
  */
 import type { Verb } from "./verb.ts";
+import { appendVerb } from "./verbs/append.ts";
 import { benchVerb } from "./verbs/bench.ts";
 import { checkVerb } from "./verbs/check.ts";
 import { entitiesVerb } from "./verbs/entities.ts";
 import { eventsVerb } from "./verbs/events.ts";
 import { getVerb } from "./verbs/get.ts";
 import { importVerb } from "./verbs/import.ts";
+import { sendVerb } from "./verbs/send.ts";
 import { serveVerb } from "./verbs/serve.ts";
+import { shellVerb } from "./verbs/shell.ts";
 import { versionVerb } from "./verbs/version.ts";
 
 export const verbs: readonly Verb[] = [
   serveVerb,
+  shellVerb,
   importVerb,
+  appendVerb,
+  sendVerb,
   getVerb,
   eventsVerb,
   entitiesVerb,

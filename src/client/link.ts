@@ -84,14 +84,19 @@ export class Link {
 
   /** Resolves with the first connection. Errors: DISCONNECTED in time, UNAUTHORIZED, CONFIG_MISMATCH, UNSUPPORTED. */
   async open(): Promise<void> {
-    const { timeoutMs } = this.#settings;
+    const { connectTimeoutMs } = this.#settings;
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => {
         const why = this.#lost?.message ?? "there was no answer";
         this.#fail(
-          new WarpError("DISCONNECTED", `no connection within ${timeoutMs} ms: ${why}`, {}, this.#lost),
+          new WarpError(
+            "DISCONNECTED",
+            `no connection within ${connectTimeoutMs} ms: ${why}`,
+            {},
+            this.#lost,
+          ),
         );
-      }, timeoutMs);
+      }, connectTimeoutMs);
       this.#onReady = () => {
         clearTimeout(timer);
         resolve();

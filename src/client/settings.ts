@@ -13,6 +13,8 @@ export interface ConnectSettings {
   readonly name?: string | undefined;
   /** How long a call may take, reconnecting included; 100 to 3,600,000 ms, 30,000 by default. */
   readonly timeoutMs?: number | undefined;
+  /** How long `connect` tries before it gives up; by default as long as a call. */
+  readonly connectTimeoutMs?: number | undefined;
   /** Called when a connection is lost and when there is one again. */
   readonly onConnection?: ((state: "connected" | "lost", reason: string) => void) | undefined;
 }
@@ -24,6 +26,7 @@ export interface ResolvedConnect {
   readonly token: string | undefined;
   readonly name: string | undefined;
   readonly timeoutMs: number;
+  readonly connectTimeoutMs: number;
   readonly onConnection: (state: "connected" | "lost", reason: string) => void;
 }
 
@@ -33,7 +36,8 @@ const defaultPort = 7400;
 export function resolveConnect(given: ConnectSettings): ResolvedConnect {
   const { context, token, name, onConnection = () => {} } = given;
   const timeoutMs = requireTimeout(given.timeoutMs ?? 30_000);
-  return { ...parseAddress(given.address), context, token, name, timeoutMs, onConnection };
+  const connectTimeoutMs = requireTimeout(given.connectTimeoutMs ?? timeoutMs);
+  return { ...parseAddress(given.address), context, token, name, timeoutMs, connectTimeoutMs, onConnection };
 }
 
 export function requireTimeout(timeoutMs: number): number {

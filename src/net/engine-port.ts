@@ -33,6 +33,8 @@ export interface EnginePort {
   readonly incarnation: string;
   /** Names of the aggregates, the default one first; none in log mode. */
   readonly aggregates: readonly string[];
+  /** Their commands, as `aggregate.command`. */
+  readonly commands: readonly string[];
 
   append(
     entity: string,

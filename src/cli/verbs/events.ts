@@ -2,17 +2,19 @@
  * `warp events ENTITY`: the events of an entity, oldest or newest first.
  */
 import type { StoredEvent } from "../../core/event.ts";
-import { exitCode, NotFoundError } from "../exit.ts";
+import { exitCode, NotFoundError, UsageError } from "../exit.ts";
 import { formatTime } from "../moment.ts";
-import { type Column, toJson } from "../output.ts";
+import { type Column, toJson, toLine } from "../output.ts";
 import { addTargetOptions, targetSettings, wholeNumber } from "../settings.ts";
 import type { Verb } from "../verb.ts";
+import { followEvents } from "./events/follow.ts";
 
 interface EventsOptions {
   readonly from?: number;
   readonly to?: number;
   readonly limit?: number;
   readonly reverse?: true;
+  readonly follow?: true;
 }
 
 const columns: readonly Column<StoredEvent>[] = [
@@ -29,6 +31,7 @@ export const eventsVerb: Verb = {
   examples: [
     ["warp events alice", "all events of the entity alice, oldest first"],
     ["warp events alice --reverse --limit 10 --json", "its ten newest, newest first, one JSON object a line"],
+    ["warp events alice --addr 127.0.0.1:7400 --follow", "on a server: all of them, and then those to come"],
   ],
 
   define(command) {
@@ -37,14 +40,25 @@ export const eventsVerb: Verb = {
       .option("--from <seq>", "first seq to print", wholeNumber(1))
       .option("--to <seq>", "last seq to print", wholeNumber(1))
       .option("--limit <count>", "print at most this many", wholeNumber(1))
-      .option("--reverse", "newest first");
+      .option("--reverse", "newest first")
+      .option("--follow", "go on with the events to come, until interrupted (with --addr)");
   },
 
-  async run(command, { output, withTarget }) {
+  async run(command, { output, signal, withTarget }) {
     const [entity = ""] = command.args;
-    const { reverse, ...range } = command.opts<EventsOptions>();
-    const { from, to, limit } = range;
-    return await withTarget(targetSettings(command, false), async (target) => {
+    const { reverse, follow, from, to, limit } = command.opts<EventsOptions>();
+    const settings = targetSettings(command, false);
+    if (follow === true && (reverse ?? to) !== undefined) {
+      throw new UsageError("--follow goes forward and has no end");
+    }
+    return await withTarget(settings, async (target) => {
+      if (follow === true) {
+        if (!target.isShared)
+          throw new UsageError("--follow needs a server (--addr): nobody else writes here");
+        const events = followEvents(target, entity, { from, limit }, signal, () => output.flush());
+        for await (const event of events) await output.item(event, lineOf(event));
+        return exitCode.ok;
+      }
       const events = target.events(entity, {
         direction: reverse === true ? "backward" : "forward",
         ...(from === undefined ? {} : { from }),
@@ -57,3 +71,8 @@ export const eventsVerb: Verb = {
     });
   },
 };
+
+/** Without a table: its widths would be known only at the end. */
+function lineOf(event: StoredEvent): string {
+  return columns.map(({ of }) => toLine(of(event))).join("  ");
+}

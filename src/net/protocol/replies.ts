@@ -29,6 +29,8 @@ export interface Welcome {
   readonly shards: number;
   /** Names of the aggregates, the default one first; a server may leave it out. */
   readonly aggregates?: readonly string[];
+  /** Their commands, as `aggregate.command`; a server may leave it out. */
+  readonly commands?: readonly string[];
   /** `[node, address, shards]`, `shards` nil for all; empty on a single node. */
   readonly topology: readonly unknown[];
   readonly limits: {

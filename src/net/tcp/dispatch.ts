@@ -129,6 +129,7 @@ function welcome(connection: Connection, id: number, reader: FrameReader): void 
     incarnation: port.incarnation,
     shards: port.shards,
     aggregates: port.aggregates,
+    commands: port.commands,
     topology: [],
     limits: {
       frameBytes: limits.frameBytesMax,

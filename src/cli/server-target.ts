@@ -1,0 +1,68 @@
+/**
+ * A target on a server, reached over the wire protocol.
+ */
+import { type Client, connect } from "../client/client.ts";
+import type { NewEvent, StoredEvent } from "../core/event.ts";
+import type {
+  AppendOutcome,
+  EntityQuery,
+  EventRange,
+  Moment,
+  SendOutcome,
+  Target,
+  WriteOptions,
+} from "./target.ts";
+
+/** A server that is there answers at once; one that is being started again, within this. */
+const connectTimeoutMs = 5000;
+
+/** Connects to a server. Errors: those of `connect`. */
+export async function openServerTarget(address: string, context: string | undefined): Promise<Target> {
+  return new ServerTarget(await connect({ address, context, connectTimeoutMs, name: "warp command line" }));
+}
+
+class ServerTarget implements Target {
+  readonly isShared = true;
+  private readonly client: Client;
+
+  constructor(client: Client) {
+    this.client = client;
+  }
+
+  get aggregates(): readonly string[] {
+    return this.client.server?.aggregates ?? [];
+  }
+
+  get commands(): readonly string[] {
+    return this.client.server?.commands ?? [];
+  }
+
+  append(entity: string, events: readonly NewEvent[], options: WriteOptions = {}): Promise<AppendOutcome> {
+    return this.client.entity(entity).appendBatch(events, options);
+  }
+
+  send(entity: string, command: string, input: unknown, options: WriteOptions = {}): Promise<SendOutcome> {
+    return this.client.entity(entity).send(command, input, options);
+  }
+
+  seq(entity: string): Promise<number> {
+    return this.client.entity(entity).seq();
+  }
+
+  async state(entity: string, aggregate: string, at?: Moment): Promise<unknown> {
+    const handle = this.client.entity(entity);
+    return at === undefined ? await handle.state(aggregate) : await handle.stateAt(at, aggregate);
+  }
+
+  events(entity: string, range: EventRange = {}): AsyncIterable<StoredEvent> {
+    return this.client.entity(entity).events(range);
+  }
+
+  entities(query: EntityQuery = {}): AsyncIterable<{ readonly id: string; readonly seq: number }> {
+    return this.client.entities(query);
+  }
+
+  close(): Promise<void> {
+    return this.client.close();
+  }
+}
