@@ -71,19 +71,23 @@ export function rememberKeyed(
 /** SHA-256 of the events or the command of a call, cut to 16 bytes. */
 export function contentHashOf(write: Write): Uint8Array {
   if (write.contentHash !== undefined) return write.contentHash;
-  const hasher = new Bun.CryptoHasher("sha256");
-  if (write.command === undefined) {
-    const events = write.events ?? [];
-    for (const { type, occurredAt } of events) {
-      hasher.update(`${JSON.stringify(type)}@${occurredAt === undefined ? "" : timeOf(occurredAt)}`);
-    }
-    hasher.update(encodeData(events.map((event) => event.data)));
-  } else {
-    hasher.update(`${JSON.stringify(write.command)}!`);
-    hasher.update(encodeData([write.input ?? null]));
-  }
-  write.contentHash = hasher.digest().subarray(0, contentHashBytes);
+  const digest: Uint8Array = Bun.CryptoHasher.hash("sha256", contentOf(write));
+  write.contentHash = digest.subarray(0, contentHashBytes);
   return write.contentHash;
+}
+
+/** What tells two calls under one key apart: a line of types and times, or the command, and the encoded data. */
+function contentOf(write: Write): Uint8Array {
+  const events = write.events ?? [];
+  const head =
+    write.command === undefined
+      ? events.map(({ type, occurredAt }) => [type, occurredAt === undefined ? null : timeOf(occurredAt)])
+      : write.command;
+  const data = write.command === undefined ? events.map((event) => event.data) : [write.input ?? null];
+  const encoded = encodeData(data);
+  const line = `${JSON.stringify(head)}\n`;
+  if (typeof encoded === "string") return Buffer.from(line + encoded);
+  return Buffer.concat([Buffer.from(line), encoded]);
 }
 
 function requireKey(key: string): void {
