@@ -171,7 +171,7 @@ export class Link {
     const { next } = this.#requests;
     const from = writer.at;
     try {
-      write(writer, next >>> 0, this.#session.delivery(next, performance.timeOrigin + this.#now));
+      write(writer, next >>> 0, this.#session.delivery(next, this.#now));
     } catch (thrown) {
       writer.at = from;
       throw thrown;
@@ -297,7 +297,7 @@ export class Link {
   #welcomed(welcome: Welcome): void {
     this.#phase = "ready";
     this.#welcome = welcome;
-    this.#session.adjust(welcome.now);
+    this.#session.adjust(welcome.now, performance.now());
     this.#attempts = 0;
     this.#lost = undefined;
     this.#requests.rewind();

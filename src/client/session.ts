@@ -1,34 +1,33 @@
 /**
  * Delivery ids: which request of which session a write is, so that a repeat of it counts once (docs/protocol.md).
  *
- * A session ends long before the server forgets it; a write keeps the session it was made in.
+ * A session's age is told by the server's clock, since the server forgets by it; it ends long before that. A write
+ * keeps the session it was made in.
  */
 import { limits } from "../core/limits.ts";
 import type { Delivery } from "../net/protocol/outcomes.ts";
 
+/** The server's clock is known only as well as its answers are quick. */
+const inaccuracyMs = 60_000;
+
 export class Session {
   /** Server's clock minus ours, ms. */
   #offset = 0;
-  #endsAt = 0;
-  readonly #delivery: { sessionStart: number; sessionNumber: number; counter: number } = {
-    sessionStart: 0,
-    sessionNumber: 0,
-    counter: 0,
-  };
+  readonly #delivery = { sessionStart: Number.NEGATIVE_INFINITY, sessionNumber: 0, counter: 0 };
 
-  /** Takes the server's clock, by which sessions grow old. */
-  adjust(serverNow: number): void {
-    this.#offset = serverNow - Date.now();
+  /** Takes the server's clock; `now` is ours, of any origin, as {@link delivery} is given it. */
+  adjust(serverNow: number, now: number): void {
+    this.#offset = serverNow - now;
   }
 
   /** The delivery id of a write; the object is reused for the next one. Counters never repeat in a client. */
   delivery(counter: number, now: number): Delivery {
     const delivery = this.#delivery;
-    // A clock that was set back must not make a session live on.
-    if (now >= this.#endsAt || now < this.#endsAt - limits.clientSessionMs) {
-      delivery.sessionStart = Math.floor(now + this.#offset);
+    const serverNow = now + this.#offset;
+    const ageMs = serverNow - delivery.sessionStart;
+    if (ageMs >= limits.clientSessionMs || ageMs < -inaccuracyMs) {
+      delivery.sessionStart = Math.floor(serverNow);
       delivery.sessionNumber = randomNumber();
-      this.#endsAt = now + limits.clientSessionMs;
     }
     delivery.counter = counter;
     return delivery;
