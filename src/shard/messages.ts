@@ -88,7 +88,10 @@ export interface FilterMemory {
 
 export interface ShardOpened {
   readonly shard: number;
-  /** Records up to this position are settled in runs.db, and in names.db. */
+  /**
+   * Records up to this position are settled in runs.db, and in names.db. The latter stands still while no new entity
+   * comes, so it may be behind for good reason.
+   */
   readonly settledPosition: number;
   readonly namedPosition: number;
   /** The number the next new entity gets. */

@@ -35,7 +35,9 @@ export class Writer {
       for (const shard of options.shards) this.#shards.set(shard, Shard.open(shard, options));
       // What a process that was killed left in the WALs counts as settled, and need not be on the disk yet; the
       // journal that still holds it is about to be retired.
-      for (const shard of this.#shards.values()) if (shard.walBytes > 0) shard.checkpoint("TRUNCATE");
+      for (const [number, shard] of this.#shards) {
+        if (shard.walBytes > 0 && !shard.checkpoint("TRUNCATE")) this.#dirtySince.set(number, 0);
+      }
     } catch (error) {
       this.#closeFiles();
       throw error;

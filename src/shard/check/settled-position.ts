@@ -1,5 +1,8 @@
 /**
  * How far a shard is settled, read from its files alone.
+ *
+ * That is what runs.db says. The position of names.db stands still while no new entity comes, so it may be behind for
+ * good reason; that every run has its name is what `checkShards` proves.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -7,21 +10,19 @@ import { readMeta } from "../files/database.ts";
 import { shardDirectory } from "../shard.ts";
 import { openToCheck } from "./structure.ts";
 
-/** The smaller of what names.db and runs.db have; undefined when that cannot be read, which `checkShards` tells of. */
+/** Undefined when it cannot be read, which `checkShards` tells of. */
 export function settledPositionOf(dataDir: string, shard: number): number | undefined {
-  const positions = ["names.db", "runs.db"].map((name) => {
-    const path = join(shardDirectory(dataDir, shard), name);
-    if (!existsSync(path)) return undefined;
+  const path = join(shardDirectory(dataDir, shard), "runs.db");
+  if (!existsSync(path)) return undefined;
+  try {
     const database = openToCheck(path);
     try {
       return readMeta(database, path, shard).position;
-    } catch {
-      // Damage of the meta row is a finding of checkShards, which names it.
-      return undefined;
     } finally {
       database.close();
     }
-  });
-  const [named, settled] = positions;
-  return named === undefined || settled === undefined ? undefined : Math.min(named, settled);
+  } catch {
+    // A database that does not open, or whose meta row is damaged, is a finding of checkShards, which names it.
+    return undefined;
+  }
 }
