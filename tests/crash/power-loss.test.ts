@@ -1,13 +1,13 @@
 import { expect, test } from "bun:test";
 import { failPower } from "./power-loss.ts";
-import { printedSeed } from "./seeded.ts";
+import { effort, printedSeed } from "./seeded.ts";
 import { whyNoTrace } from "./trace.ts";
 
 const reason = whyNoTrace();
 
 /** Without strace nothing can be proved here; the run says so in its output and in the test's name. */
 function powerTest(name: string, work: () => Promise<void>): void {
-  if (reason === undefined) test(name, work, 180_000);
+  if (reason === undefined) test(name, work, 600_000);
   else
     test(`DID NOT RUN (${reason}): ${name}`, () => console.warn(`\nPOWER LOSS WAS NOT TESTED: ${reason}\n`));
 }
@@ -17,7 +17,7 @@ powerTest(
   async () => {
     const seed = printedSeed();
     for (const isUsed of [true, false]) {
-      const result = await failPower({ seed, states: 20, durability: "fsync", isUsed });
+      const result = await failPower({ seed, states: effort(12), durability: "fsync", isUsed });
       expect(result.complaints).toEqual([]);
       expect(result.lost).toBe(0);
     }
@@ -30,7 +30,12 @@ powerTest(
     const seed = printedSeed();
     let lost = 0;
     for (let round = 0; round < 3 && lost === 0; round++) {
-      const result = await failPower({ seed: seed + round, states: 15, durability: "os", isUsed: true });
+      const result = await failPower({
+        seed: seed + round,
+        states: effort(10),
+        durability: "os",
+        isUsed: true,
+      });
       expect(result.complaints).toEqual([]);
       lost += result.lost;
     }

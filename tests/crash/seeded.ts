@@ -20,3 +20,8 @@ export function printedSeed(): number {
   console.log(`seed ${seed} (repeat with WARP_TEST_SEED=${seed})`);
   return seed;
 }
+
+/** How much to try: `times` of it, or as many times more as `WARP_TEST_EFFORT` says. */
+export function effort(times: number): number {
+  return Math.max(1, Math.round(times * Number(process.env.WARP_TEST_EFFORT ?? 1)));
+}

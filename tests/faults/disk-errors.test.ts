@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { printedSeed, seededRandom } from "../crash/seeded.ts";
+import { effort, printedSeed, seededRandom } from "../crash/seeded.ts";
 import { whyNoTrace } from "../crash/trace.ts";
 import { type DiskError, loadWithDiskError } from "./disk-errors.ts";
 
@@ -21,7 +21,7 @@ function both(name: string): string[] {
 }
 
 function faultTest(name: string, work: () => Promise<void>): void {
-  if (reason === undefined) test(name, work, 180_000);
+  if (reason === undefined) test(name, work, 600_000);
   else
     test(`DID NOT RUN (${reason}): ${name}`, () =>
       console.warn(`\nDISK ERRORS WERE NOT TESTED: ${reason}\n`));
@@ -34,7 +34,7 @@ describe("a disk that fails at some write or sync loses nothing that was acknowl
       const random = seededRandom(seed);
       const complaints: string[] = [];
       let hits = 0;
-      for (let round = 0; round < 6; round++) {
+      for (let round = 0; round < effort(4); round++) {
         const call = round % 2 === 0 ? "sync" : "write";
         const nth = 1 + Math.floor(random() * (call === "sync" ? syncs : writes));
         const errno = call === "sync" ? "EIO" : "ENOSPC";

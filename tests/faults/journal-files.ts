@@ -1,14 +1,20 @@
 /**
  * Where things lie in the journal of a data directory, for tests that damage them.
  */
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { keyBytes, seal } from "../../src/core/aead.ts";
+import { openKeyring } from "../../src/core/keyring.ts";
 import { limits } from "../../src/core/limits.ts";
 import {
+  associatedOfSlot,
   blockBytes,
   decodeBlockHeader,
   decodeSegmentHeader,
   decodeSlot,
+  encodeSlot,
+  segmentName,
   slotBytes,
 } from "../../src/journal/format.ts";
 
@@ -29,6 +35,22 @@ export function liveSegments(dataDir: string): LiveSegment[] {
       return slot === undefined ? [] : [{ name, use: slot.use }];
     })
     .sort((a, b) => a.use - b.use);
+}
+
+/** Gives the next segment a key slot and nothing else, as a crash does that comes before its header. Returns its name. */
+export function beginUse(dataDir: string, context: string): string {
+  const last = liveSegments(dataDir).at(-1);
+  const id = Number(last?.name) + 1;
+  const use = (last?.use ?? 0) + 1;
+  const name = segmentName(id);
+  const path = join(dataDir, "journal", name);
+  if (!existsSync(path)) writeFileSync(path, Buffer.alloc(statSync(join(dataDir, "journal/0001")).size));
+  const { period, key } = openKeyring({ dataDir, context, create: false }).current;
+  const wrapped = seal(key, randomBytes(keyBytes), associatedOfSlot(context, id, use));
+  const keys = readFileSync(join(dataDir, "journal/keys"));
+  encodeSlot({ use, period, wrapped }).copy(keys, (id - 1) * slotBytes);
+  writeFileSync(join(dataDir, "journal/keys"), keys);
+  return name;
 }
 
 export interface Block {
