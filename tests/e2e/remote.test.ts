@@ -1,0 +1,141 @@
+/**
+ * The command line against a server: how the server is named, following, importing, and the shell.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { jsonLines, runWarp, startWarp, temporaryFolder } from "./command.ts";
+import { type RunningServer, smallServer, startServer } from "./server.ts";
+
+const folder = temporaryFolder();
+const dataDir = join(folder, "data");
+let server: RunningServer;
+let addr: string[] = [];
+
+beforeAll(async () => {
+  server = await startServer(["--data", dataDir, "--app", "examples/banking.ts", ...smallServer]);
+  addr = ["--addr", server.address];
+});
+
+afterAll(async () => {
+  server.process.kill("SIGTERM");
+  await server.ended;
+  rmSync(folder, { recursive: true });
+});
+
+describe("the server", () => {
+  test("can be a variable, which a data directory on the command line outranks", async () => {
+    const environment = { WARP_ADDR: server.address };
+    const appended = await runWarp(["append", "a", "Noted", '{"n":1}', "--json"], undefined, environment);
+    expect(jsonLines(appended.stdout)).toMatchObject([{ entity: "a", ok: true, seq: 1 }]);
+    const elsewhere = ["get", "a", "--data", join(folder, "nowhere")];
+    const local = await runWarp(elsewhere, undefined, environment);
+    expect(local.stderr).toContain("is not a Warp data directory");
+  });
+
+  test("has its own settings: others on the command line are wrong usage", async () => {
+    for (const other of [
+      ["--data", dataDir],
+      ["--app", "x.ts"],
+      ["--root-key-file", "key"],
+    ]) {
+      const { code, stderr } = await runWarp(["get", "a", ...addr, ...other]);
+      expect({ code, stderr }).toEqual({
+        code: 2,
+        stderr: `warp: USAGE: ${other[0]} is the server's to say and does not go with --addr\n`,
+      });
+    }
+  });
+
+  test("that has another context refuses, and one that is not there is told", async () => {
+    const other = await runWarp(["get", "a", ...addr, "--context", "else", "--json"]);
+    expect([other.code, JSON.parse(other.stderr).code]).toEqual([1, "CONFIG_MISMATCH"]);
+    const absent = await runWarp(["get", "a", "--addr", "127.0.0.1:1", "--json"]);
+    expect([absent.code, JSON.parse(absent.stderr).code]).toEqual([1, "DISCONNECTED"]);
+  });
+
+  test("takes an import, which can be run again", async () => {
+    const rows = Array.from({ length: 3000 }, (_, n) => JSON.stringify({ id: `i${n % 7}`, n })).join("\n");
+    const args = [
+      "import",
+      "-",
+      "--format",
+      "ndjson",
+      "--name",
+      "rows",
+      "--entity",
+      "id",
+      "--type-name",
+      "Row",
+    ];
+    const first = await runWarp([...args, ...addr, "--json"], rows);
+    expect(jsonLines(first.stdout)).toMatchObject([{ events: 3000, alreadyThere: 0, entitiesNew: 7 }]);
+    const again = await runWarp([...args, ...addr, "--json"], rows);
+    expect(jsonLines(again.stdout)).toMatchObject([{ events: 0, alreadyThere: 3000 }]);
+  });
+});
+
+describe("events --follow", () => {
+  test("prints what there is and what comes, each once, until it is interrupted", async () => {
+    const append = (n: number) => runWarp(["append", "f", "Noted", `{"n":${n}}`, ...addr]);
+    await append(1);
+    const following = startWarp([
+      "events",
+      "f",
+      "--follow",
+      "--from",
+      "1",
+      "--limit",
+      "4",
+      "--json",
+      ...addr,
+    ]);
+    for (let n = 2; n <= 5; n++) await append(n);
+    const { code, stdout } = await following.ended;
+    expect(code).toBe(0);
+    expect(jsonLines(stdout).map(({ seq }) => seq)).toEqual([1, 2, 3, 4]);
+    const waiting = startWarp(["events", "nobody-yet", "--follow", "--json", ...addr]);
+    waiting.process.kill("SIGINT");
+    expect((await waiting.ended).stdout).toBe("");
+  });
+
+  test("needs a server", async () => {
+    const { code, stderr } = await runWarp(["events", "f", "--follow", "--reverse", ...addr]);
+    expect([code, stderr]).toEqual([2, "warp: USAGE: --follow goes forward and has no end\n"]);
+  });
+});
+
+describe("the shell", () => {
+  const shell = (lines: string[]) => runWarp(["shell", ...addr], lines.map((line) => `${line}\n`).join(""));
+
+  test("runs a verb a line, with JSON as it is", async () => {
+    const { code, stdout } = await shell([
+      'send "s 1" open {"owner": "Al ice", "overdraftCents": 0}',
+      "get 's 1' --json",
+      "",
+      "exit",
+      "get nothing-behind-exit",
+    ]);
+    expect(code).toBe(0);
+    const [opened, state] = stdout.split("\n");
+    expect(opened).toBe("s 1: appended, seq 1");
+    expect(JSON.parse(state ?? "")).toMatchObject({ entity: "s 1", state: { owner: "Al ice" } });
+  });
+
+  test("goes on behind a failure, and ends with the status of the last one", async () => {
+    const { code, stdout, stderr } = await shell([
+      "nope",
+      "get 'a",
+      'send s2 debit {"cents": 1, "ref": "r"}',
+      "get nobody",
+    ]);
+    expect(code).toBe(4);
+    expect(stdout).toStartWith("s2: rejected, ");
+    expect(stderr.split("\n").map((line) => line.split(":")[1])).toEqual([
+      " USAGE",
+      " USAGE",
+      " NOT_FOUND",
+      undefined,
+    ]);
+  });
+});
