@@ -2,9 +2,9 @@
  * The public names of the library: `import { start, defineAggregate } from "warp"`.
  */
 export type { Entity, EntityView } from "./actor/entity.ts";
-export type { EventsQuery, Moment } from "./actor/history.ts";
-export type { EntitiesQuery, EntityListed } from "./actor/listing.ts";
 export type { Appended, AppendResult, Conflict, Expect, Rejected, SendResult } from "./actor/results.ts";
+export type { EventsQuery, Moment } from "./actor/storage/history.ts";
+export type { EntitiesQuery, EntityListed } from "./actor/storage/listing.ts";
 export type { Participant, TogetherResult } from "./actor/together.ts";
 export type { WriteOptions } from "./actor/write.ts";
 export {

@@ -4,10 +4,10 @@
 import type { Engine } from "./actor/engine.ts";
 import { Entity } from "./actor/entity.ts";
 import type { Folding } from "./actor/folding.ts";
-import type { HistoryParts } from "./actor/history.ts";
-import { type EntitiesQuery, type EntityListed, listEntities } from "./actor/listing.ts";
-import type { Reading } from "./actor/reading.ts";
 import type { Residency } from "./actor/residency.ts";
+import type { HistoryParts } from "./actor/storage/history.ts";
+import { type EntitiesQuery, type EntityListed, listEntities } from "./actor/storage/listing.ts";
+import type { Reading } from "./actor/storage/reading.ts";
 import { type Participant, type TogetherResult, together } from "./actor/together.ts";
 import type { Rejection } from "./aggregate/command.ts";
 import type { Identity } from "./core/data-directory.ts";
@@ -69,7 +69,7 @@ export class Warp {
 
   /**
    * Appends to several entities of one shard at once, all or nothing: `decide` sees them at one moment and appends to
-   * them, or returns `reject(code)`. Errors: CROSS_SHARD unless the ids share a shard (give them a common `{tag}`).
+   * them, or returns `reject(code)`. It may run more than once before anything is appended, so it only looks and appends. Errors: CROSS_SHARD unless the ids share a shard (give them a common `{tag}`).
    */
   atomically(
     ids: readonly string[],

@@ -8,7 +8,7 @@
  */
 import { WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
-import type { ShardState } from "./shard-state.ts";
+import type { ShardState } from "./storage/shard-state.ts";
 
 /** The states of all aggregates, as folding.ts keeps them. */
 export type States = unknown;
@@ -40,6 +40,8 @@ export class Actor {
   #mailbox: (() => void)[] | undefined;
   /** Position of the newest record of the entity. */
   tipPosition = 0;
+  /** False until its states are those of the disk. */
+  isLoaded = true;
   /** Why it could not be loaded; calls that waited for it fail with this, the next call loads again. */
   loadFailure: WarpError | undefined;
   /** False once it left memory; handles then look the entity up again. */

@@ -14,9 +14,9 @@ import type { Actor } from "./actor.ts";
 import { contentHashOf, findKeyed, rememberKeyed, repeatedResult } from "./caller-keys.ts";
 import { draftEvents, emptyDraft, foldEvents } from "./draft.ts";
 import type { Folding } from "./folding.ts";
-import type { Reading } from "./reading.ts";
-import type { Recorder } from "./recorder.ts";
 import type { Appended, Expect, Rejected, SendResult } from "./results.ts";
+import type { Reading } from "./storage/reading.ts";
+import type { Recorder } from "./storage/recorder.ts";
 import { Write } from "./write.ts";
 
 export interface AppenderParts {
@@ -143,7 +143,7 @@ export class Appender {
     if (unloaded?.loadFailure !== undefined) throw unloaded.loadFailure;
     if (first === undefined) throw new WarpError("INVALID_ARGUMENT", "atomically needs at least one entity");
     const { folding, recorder, freeze } = this.#parts;
-    const lists = decide(actors);
+    const lists = decideFor(actors, decide);
     const recordedAt = recorder.now(first.shard);
     const drafts = actors.map((_, index) => draftEvents(folding, lists[index] ?? []));
     const states = actors.map((actor, index) =>
@@ -162,21 +162,36 @@ export class Appender {
       actor.tipStates = states[index] ?? actor.tipStates;
       results.push(appended(actor, count, position));
     }
-    for (const [index, actor] of actors.entries()) {
+    const writes = actors.map((actor, index) => {
       const done = index === actors.length - 1 ? () => resolve(results) : () => {};
       const write = new Write(actor, [], undefined, undefined, undefined, done, reject);
       write.position = position;
-      const result = results[index];
-      if (result !== undefined) this.#complete(write, result);
-      this.#noteSnapshotDue(actor);
-    }
+      noteTip(write);
+      write.result = results[index];
+      return write;
+    });
+    // One turn for all, so that nobody sees one entity with it and another without.
+    this.#parts.journal.completeTogether(writes);
+    for (const actor of actors) this.#noteSnapshotDue(actor);
     return true;
+  }
+
+  /** Rejects a write, once what it was refused for is durable; appends nothing. */
+  refuse(write: Write, error: WarpError): void {
+    const { actor } = write;
+    if (actor.tipPosition <= actor.shard.committedPosition) {
+      write.reject(error);
+      return;
+    }
+    write.error = error;
+    write.position = 0;
+    noteTip(write);
+    this.#parts.journal.complete(write);
   }
 
   #complete(write: Write, result: SendResult): void {
     write.result = result;
-    write.seq = write.actor.tipSeq;
-    write.states = write.actor.tipStates;
+    noteTip(write);
     this.#parts.journal.complete(write);
   }
 
@@ -209,6 +224,12 @@ export class Appender {
     );
     return true;
   }
+}
+
+/** What the write's actor will have committed when the write's turn is durable. */
+function noteTip(write: Write): void {
+  write.seq = write.actor.tipSeq;
+  write.states = write.actor.tipStates;
 }
 
 /** The result of an append of `count` events that the actor's tip has taken in. */
@@ -246,6 +267,16 @@ function partsTogether(actors: readonly Actor[], drafts: readonly PartDraft["ent
     parts.push({ number, firstSeq: actor.tipSeq + 1, id, ...none, entry });
   }
   return parts;
+}
+
+function decideFor(actors: readonly Actor[], decide: DecideTogether): ReturnType<DecideTogether> {
+  try {
+    return decide(actors);
+  } catch (thrown) {
+    if (thrown instanceof WarpError) throw thrown;
+    const why = thrown instanceof Error ? thrown.message : String(thrown);
+    throw new WarpError("COMMAND_FAILED", `the function given to atomically threw: ${why}`, {}, thrown);
+  }
 }
 
 function meets(expect: Expect, seq: number): boolean {

@@ -101,12 +101,13 @@ export class Engine {
     const { completions } = turn;
     for (let i = 0; i < completions.length; i++) {
       const write = completions[i];
-      if (write?.result === undefined) continue;
+      if (write === undefined) continue;
       const { actor } = write;
       actor.committedSeq = write.seq;
       actor.committedStates = write.states;
       if (write.position > 0) actor.shard.committedPosition = write.position;
-      write.resolve(write.result);
+      if (write.result !== undefined) write.resolve(write.result);
+      else if (write.error !== undefined) write.reject(write.error);
     }
     this.#parts.onDurable(turn, use);
     if (this.#spaceQueue.length > 0) this.#parts.onStarved();
@@ -186,7 +187,9 @@ export class Engine {
     try {
       return this.#appender.perform(write);
     } catch (thrown) {
-      this.#refuse(write.reject, thrown);
+      const error = toWarpError(thrown, "INVALID_ARGUMENT");
+      this.#appender.refuse(write, error);
+      this.#failIfBroken(thrown);
       return true;
     }
   }
@@ -195,15 +198,15 @@ export class Engine {
     try {
       return queued.attempt();
     } catch (thrown) {
-      this.#refuse(queued.reject, thrown);
+      queued.reject(toWarpError(thrown, "INVALID_ARGUMENT"));
+      this.#failIfBroken(thrown);
       return true;
     }
   }
 
   /** An error of the caller is the caller's; one in the middle of a record ends the engine. */
-  #refuse(reject: (error: Error) => void, thrown: unknown): void {
+  #failIfBroken(thrown: unknown): void {
     const { recorder, onBroken } = this.#parts;
-    reject(toWarpError(thrown, "INVALID_ARGUMENT"));
     if (recorder.isBroken) onBroken(toWarpError(thrown, "ENGINE_FAILED"));
   }
 }

@@ -8,9 +8,9 @@ import type { NewEvent, StoredEvent } from "../core/event.ts";
 import type { Actor, States } from "./actor.ts";
 import type { Engine } from "./engine.ts";
 import type { Folding } from "./folding.ts";
-import { type EventsQuery, type HistoryParts, type Moment, readEvents, statesAt } from "./history.ts";
 import type { Residency } from "./residency.ts";
 import type { AppendResult, SendResult } from "./results.ts";
+import { type EventsQuery, type HistoryParts, type Moment, readEvents, statesAt } from "./storage/history.ts";
 import type { WriteOptions } from "./write.ts";
 
 export interface EntityParts {
@@ -66,7 +66,7 @@ export class Entity {
   state(aggregate?: string): unknown;
   state(aggregate?: Aggregate | string): unknown {
     const actor = this.#actor;
-    if (actor.isWaiting || !actor.isResident) {
+    if (!actor.isLoaded || !actor.isResident) {
       const again = this.#parts.residency.peek(this.id);
       if (again === undefined) return undefined;
       this.#actor = again;
@@ -121,7 +121,7 @@ export class Entity {
     if (engine.failure !== undefined) {
       throw new WarpError("ENGINE_FAILED", `the engine has failed: ${engine.failure.message}`);
     }
-    if (!this.#actor.isResident || this.#actor.isWaiting) this.#actor = await residency.ready(this.id);
+    if (!this.#actor.isResident || !this.#actor.isLoaded) this.#actor = await residency.ready(this.id);
     return this.#actor;
   }
 }

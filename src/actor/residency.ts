@@ -17,8 +17,8 @@ import { shardOf } from "../shard/placement.ts";
 import { Actor, type States } from "./actor.ts";
 import type { Folding } from "./folding.ts";
 import { estimateBytes } from "./memory-estimate.ts";
-import type { Reading } from "./reading.ts";
-import type { ShardState } from "./shard-state.ts";
+import type { Reading } from "./storage/reading.ts";
+import type { ShardState } from "./storage/shard-state.ts";
 
 export interface ResidencyOptions {
   readonly shards: readonly ShardState[];
@@ -61,7 +61,7 @@ export class Residency {
   /** The actor if it is in memory and loaded. */
   peek(id: string): Actor | undefined {
     const actor = this.#actors.get(id);
-    return actor === undefined || actor.isWaiting ? undefined : actor;
+    return actor?.isLoaded === true ? actor : undefined;
   }
 
   /** The actor of an entity; it may still be loading. Errors: INVALID_ARGUMENT for what is no id. */
@@ -81,6 +81,7 @@ export class Residency {
     this.#ring.push(actor);
     this.#account(actor, actorBytes + 2 * id.length);
     if (shard.ids.mayHave(id)) {
+      actor.isLoaded = false;
       actor.suspend();
       this.#load(actor);
     }
@@ -92,6 +93,10 @@ export class Residency {
     return new Promise((resolve, reject) => {
       try {
         const actor = this.actor(id);
+        if (actor.isLoaded) {
+          resolve(actor);
+          return;
+        }
         actor.whenReady(() => {
           const failure = actor.loadFailure;
           if (failure === undefined) resolve(actor);
@@ -136,7 +141,10 @@ export class Residency {
     const { reading, folding } = this.#options;
     const { shard } = actor;
     const found = await reading.load(shard.index, actor.id, folding.snapshotVersions);
-    if (found === undefined) return;
+    if (found === undefined) {
+      actor.isLoaded = true;
+      return;
+    }
     let states: States = folding.initialStates();
     const covered: number[] = new Array(folding.snapshotVersions.length).fill(0);
     for (const snapshot of found.snapshots) {
@@ -166,6 +174,7 @@ export class Residency {
     actor.committedSeq = found.seq;
     actor.tipStates = states;
     actor.committedStates = states;
+    actor.isLoaded = true;
     actor.snapshotSeq = covered.length === 0 ? found.seq : Math.min(...covered);
     this.remeasure(actor);
   }

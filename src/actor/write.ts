@@ -2,6 +2,7 @@
  * One write on its way: what was asked, and, once it is appended, what its caller is told when it is durable.
  */
 import type { Delivery } from "../core/append-record.ts";
+import type { WarpError } from "../core/errors.ts";
 import type { NewEvent } from "../core/event.ts";
 import type { Actor, KeyedResult, States } from "./actor.ts";
 import type { Expect, SendResult } from "./results.ts";
@@ -28,6 +29,8 @@ export class Write {
   stored: KeyedResult | null | undefined;
   /** Of a keyed call, once it was needed. */
   contentHash: Uint8Array | undefined;
+  /** Why it was refused, when what it was decided on is not durable yet. */
+  error: WarpError | undefined;
   /** Set when it is appended. */
   result: SendResult | undefined;
   seq = 0;

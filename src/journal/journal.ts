@@ -131,9 +131,20 @@ export class Journal<Completion> {
 
   /** Adds something to complete when the open turn is durable, and sees to it that it is sent. */
   complete(completion: Completion): void {
-    const { completions } = this.#open;
-    completions.push(completion);
+    this.#open.completions.push(completion);
     this.#pending++;
+    this.#sendWhenDue();
+  }
+
+  /** As {@link complete}, for several that must be of the same turn. */
+  completeTogether(completions: readonly Completion[]): void {
+    this.#open.completions.push(...completions);
+    this.#pending += completions.length;
+    this.#sendWhenDue();
+  }
+
+  #sendWhenDue(): void {
+    const { completions } = this.#open;
     if (this.#inFlight !== undefined) return;
     if (completions.length >= this.#eagerAt && this.#waiting.length === 0) this.#send();
     else this.#schedule();

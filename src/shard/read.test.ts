@@ -1,12 +1,12 @@
+import { Database } from "bun:sqlite";
 import { afterAll, describe, expect, test } from "bun:test";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { Database } from "bun:sqlite";
 import { WarpError } from "../core/errors.ts";
 import type { EntriesPage } from "./messages.ts";
 import { Reader } from "./read.ts";
-import { eventsOf, expectSettled, read, readPage } from "./sample-read.ts";
 import { SampleTail, sampleDirectory, sampleOptions } from "./sample.ts";
+import { eventsOf, expectSettled, read, readPage } from "./sample-read.ts";
 import { Writer } from "./writer.ts";
 
 const directories: string[] = [];

@@ -8,7 +8,6 @@ import { Filter } from "./files/filter.ts";
 import { Gather, type ShardBatch } from "./gather.ts";
 import type { EntriesPage, ShardOpened, ShardWorkerOptions } from "./messages.ts";
 import { Reader } from "./read.ts";
-import { eventsOf, expectSettled, read, readPage } from "./sample-read.ts";
 import {
   appendRandomly,
   SampleTail,
@@ -17,6 +16,7 @@ import {
   sampleSeed,
   seededRandom,
 } from "./sample.ts";
+import { eventsOf, expectSettled, read, readPage } from "./sample-read.ts";
 import { settleKeys, settleNames, settleRuns } from "./settle.ts";
 import { Shard } from "./shard.ts";
 import { Writer } from "./writer.ts";

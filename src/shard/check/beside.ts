@@ -1,9 +1,10 @@
 /**
  * What stands beside the runs: snapshots, caller keys, delivery windows, and the saved filters.
  */
+
+import type { Database } from "bun:sqlite";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { Database } from "bun:sqlite";
 import { open } from "../../core/aead.ts";
 import { rowChecksum } from "../files/database.ts";
 import { Filter } from "../files/filter.ts";

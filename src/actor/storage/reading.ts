@@ -1,7 +1,7 @@
 /**
  * The main thread's side of the reader Worker: requests of one turn go in one message.
  */
-import { WarpError } from "../core/errors.ts";
+import { WarpError } from "../../core/errors.ts";
 import type {
   EntriesPage,
   FromReader,
@@ -12,7 +12,7 @@ import type {
   ReadRequest,
   ShardWorkerOptions,
   ToReader,
-} from "../shard/messages.ts";
+} from "../../shard/messages.ts";
 
 type Result = Extract<ReadAnswer, { ok: true }>["result"];
 type Unnumbered<Request> = Request extends unknown ? Omit<Request, "id"> : never;

@@ -4,9 +4,9 @@
  * Pages are read from every shard and merged, and entities that only the memory knows yet are merged in. An entity
  * that is made while a listing goes on may or may not be in it.
  */
-import { limits } from "../core/limits.ts";
+import { limits } from "../../core/limits.ts";
+import type { Residency } from "../residency.ts";
 import type { Reading } from "./reading.ts";
-import type { Residency } from "./residency.ts";
 
 export interface EntitiesQuery {
   readonly prefix?: string;

@@ -4,14 +4,14 @@
  * - What a read will see is fixed when it starts: the durable events up to then, and nothing later.
  * - The tail's share is copied at that moment, since its memory is reused once it is settled.
  */
-import { bytesOf, entryCount, entryLength, readEntry } from "../core/entry.ts";
-import { WarpError } from "../core/errors.ts";
-import type { StoredEvent } from "../core/event.ts";
-import { limits } from "../core/limits.ts";
-import type { Tail } from "../journal/tail.ts";
-import type { EntriesPage } from "../shard/messages.ts";
-import type { Actor, States } from "./actor.ts";
-import type { Folding } from "./folding.ts";
+import { bytesOf, entryCount, entryLength, readEntry } from "../../core/entry.ts";
+import { WarpError } from "../../core/errors.ts";
+import type { StoredEvent } from "../../core/event.ts";
+import { limits } from "../../core/limits.ts";
+import type { Tail } from "../../journal/tail.ts";
+import type { EntriesPage } from "../../shard/messages.ts";
+import type { Actor, States } from "../actor.ts";
+import type { Folding } from "../folding.ts";
 import type { Reading } from "./reading.ts";
 
 export interface EventsQuery {

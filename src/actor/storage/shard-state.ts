@@ -2,8 +2,8 @@
  * What the main thread knows of one shard.
  */
 
-import type { Filter } from "../shard/files/filter.ts";
-import { Deliveries } from "./deliveries.ts";
+import type { Filter } from "../../shard/files/filter.ts";
+import { Deliveries } from "../deliveries.ts";
 
 export class ShardState {
   readonly index: number;

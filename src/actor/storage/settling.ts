@@ -6,13 +6,13 @@
  * - A round is ordered when enough waits or the oldest has waited long enough: runs get longer the more waits.
  * - Snapshots are taken when the round is ordered, of the committed state, which is exactly what the round settles.
  */
-import { WarpError } from "../core/errors.ts";
-import type { Turn } from "../journal/journal.ts";
-import type { Tail } from "../journal/tail.ts";
-import { Filter } from "../shard/files/filter.ts";
-import type { FromWriter, ShardOpened, SnapshotDraft, ToWriter } from "../shard/messages.ts";
-import type { Actor } from "./actor.ts";
-import type { Folding } from "./folding.ts";
+import { WarpError } from "../../core/errors.ts";
+import type { Turn } from "../../journal/journal.ts";
+import type { Tail } from "../../journal/tail.ts";
+import { Filter } from "../../shard/files/filter.ts";
+import type { FromWriter, ShardOpened, SnapshotDraft, ToWriter } from "../../shard/messages.ts";
+import type { Actor } from "../actor.ts";
+import type { Folding } from "../folding.ts";
 import type { ShardState } from "./shard-state.ts";
 
 export interface SettlingOptions {

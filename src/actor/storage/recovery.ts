@@ -2,14 +2,14 @@
  * After a start: everything that the journal holds beyond the shards is put into the tails and settled, before
  * anything is served. The table of what can be found is docs/recovery.md.
  */
-import { type RecordHead, readPartHeads, readRecordHead } from "../core/append-record.ts";
-import { bytesOf } from "../core/entry.ts";
-import { WarpError } from "../core/errors.ts";
-import { recordKind } from "../core/record.ts";
-import type { TailRange } from "../journal/control.ts";
-import type { Turn } from "../journal/journal.ts";
-import { type ReplayOptions, type ReplaySummary, replayJournal } from "../journal/replay.ts";
-import type { Tail } from "../journal/tail.ts";
+import { type RecordHead, readPartHeads, readRecordHead } from "../../core/append-record.ts";
+import { bytesOf } from "../../core/entry.ts";
+import { WarpError } from "../../core/errors.ts";
+import { recordKind } from "../../core/record.ts";
+import type { TailRange } from "../../journal/control.ts";
+import type { Turn } from "../../journal/journal.ts";
+import { type ReplayOptions, type ReplaySummary, replayJournal } from "../../journal/replay.ts";
+import type { Tail } from "../../journal/tail.ts";
 import type { Settling } from "./settling.ts";
 import type { ShardState } from "./shard-state.ts";
 

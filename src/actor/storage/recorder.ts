@@ -9,14 +9,14 @@ import {
   type PartDraft,
   writePart,
   writeRecordHeader,
-} from "../core/append-record.ts";
-import { WarpError } from "../core/errors.ts";
-import { recordHeaderBytes } from "../core/record.ts";
-import type { Journal } from "../journal/journal.ts";
-import type { Tail } from "../journal/tail.ts";
-import type { Actor } from "./actor.ts";
+} from "../../core/append-record.ts";
+import { WarpError } from "../../core/errors.ts";
+import { recordHeaderBytes } from "../../core/record.ts";
+import type { Journal } from "../../journal/journal.ts";
+import type { Tail } from "../../journal/tail.ts";
+import type { Actor } from "../actor.ts";
+import type { Write } from "../write.ts";
 import type { ShardState } from "./shard-state.ts";
-import type { Write } from "./write.ts";
 
 export interface RecorderParts {
   readonly journal: Journal<Write>;

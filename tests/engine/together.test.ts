@@ -1,0 +1,67 @@
+/**
+ * `atomically`: what is appended together is seen together; what is refused waits for what it was refused for.
+ */
+import { afterEach, expect, test } from "bun:test";
+import { cleanUp, codeOf, credited, freshDirectory, openSmall } from "./sample.ts";
+
+afterEach(cleanUp);
+
+test("nobody sees one entity with a record and another without, however many writes share the turn", async () => {
+  const warp = await openSmall(freshDirectory());
+  const ids = Array.from({ length: 12 }, (_, i) => `{group}${i}`);
+  const members = ids.map((id) => warp.entity(id));
+  const views: string[] = [];
+  let isRunning = true;
+  const watcher = (async () => {
+    while (isRunning) {
+      views.push([...new Set(members.map((member) => JSON.stringify(member.state())))].join(" "));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  })();
+  for (let round = 0; round < 40; round++) {
+    const crowd = Array.from({ length: 70 }, (_, i) => warp.entity(`other-${i}`).append(credited(1)));
+    const together = warp.atomically(ids, (participants) => {
+      for (const participant of participants) participant.append(credited(1));
+    });
+    expect((await together).ok).toBe(true);
+    await Promise.all(crowd);
+  }
+  isRunning = false;
+  await watcher;
+  expect(views.filter((view) => view.includes(" "))).toEqual([]);
+  expect(new Set(views).size).toBeGreaterThan(10);
+  expect(members.map((member) => member.state())).toEqual(ids.map(() => ({ cents: 40, count: 40 })));
+});
+
+test("an error computed from an append that is not durable comes after that append", async () => {
+  const warp = await openSmall(freshDirectory());
+  const alice = warp.entity("alice");
+  const order: string[] = [];
+  const appended = alice.append(credited(1), { key: "k" }).then(() => order.push("appended"));
+  const refused = codeOf(alice.append(credited(2), { key: "k" })).then((code) => order.push(code));
+  await Promise.all([appended, refused]);
+  expect(order).toEqual(["appended", "KEY_REUSED"]);
+});
+
+test("a function given to atomically that throws changes nothing and is named as the cause", async () => {
+  const warp = await openSmall(freshDirectory());
+  const work = warp.atomically(["{a}1", "{a}2"], ([one]) => {
+    one?.append(credited(1));
+    throw new Error("not today");
+  });
+  expect(await codeOf(work)).toBe("COMMAND_FAILED");
+  expect(await warp.entity("{a}1").seq()).toBe(0);
+});
+
+test("a state in memory can be read while a key of its entity is looked up on the disk", async () => {
+  const dataDir = freshDirectory();
+  const first = await openSmall(dataDir);
+  await first.entity("alice").append(credited(5), { key: "once" });
+  await first.close();
+  const warp = await openSmall(dataDir);
+  const alice = warp.entity("alice");
+  await alice.read();
+  const repeated = alice.append(credited(5), { key: "once" });
+  expect(alice.state()).toEqual({ cents: 5, count: 1 });
+  expect(await repeated).toMatchObject({ ok: true, duplicate: true });
+});
