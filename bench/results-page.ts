@@ -12,7 +12,7 @@ export interface Measured {
   readonly lines: readonly unknown[];
 }
 
-export function resultsPage(measured: readonly Measured[], rounds: number, loadBefore: number): string {
+export function resultsPage(measured: readonly Measured[], rounds: number, loads: readonly number[]): string {
   const yardsticks = measured.flatMap(({ lines }) => lines);
   const rows = valuesAt(yardsticks, "yardsticks.rowsPerSecond");
   const syncs = valuesAt(yardsticks, "yardsticks.syncsPerSecond");
@@ -21,10 +21,11 @@ export function resultsPage(measured: readonly Measured[], rounds: number, loadB
 Written by \`bun bench/run.ts\`. Each scenario ran in ${rounds === 1 ? "one round" : `${rounds} rounds, the scenarios taking turns`}; large
 ones ran once. A cell is the median, with the smallest and the largest in brackets where there are several. Events have four fields, about
 100 bytes of JSON, and are folded by an aggregate; an append is acknowledged when it is on disk. Every run
-verified a sample of its entities afterwards.
+of \`warp bench\` verified a sample of its entities afterwards.
 
 - ${machine()}
-- load average when it began: ${loadBefore.toFixed(2)}
+- load average before each run: ${spread(loads, (load) => load.toFixed(1))}; above 1, other work took processor and disk from the
+  runs, and figures are low and widely spread
 - yardsticks on this machine, measured before and after each run: ${spread(rows, thousands)} rows/s of plain SQLite (one thread,
   1,000 rows a transaction, \`synchronous=FULL\`, no index) and ${spread(syncs, thousands)} fdatasync/s of 4 KiB. "× rows/s of SQLite" compares a
   run with the rows measured beside it.

@@ -24,7 +24,7 @@ const { values } = parseArgs({
 });
 const root = dirname(import.meta.dir);
 const rounds = Number(values.rounds);
-const loadBefore = loadavg()[0] ?? 0;
+const loads: number[] = [];
 const scenarios = scenariosOf(Number(values.seconds), Number(values.events));
 const chosen = scenarios
   .filter(({ name }) => name.includes(values.only))
@@ -33,12 +33,13 @@ const chosen = scenarios
 for (let round = 1; round <= rounds; round++) {
   for (const { scenario, lines } of chosen) {
     if (scenario.isLarge === true && round > 1) continue;
+    loads.push(loadavg()[0] ?? 0);
     const line = await runOnce(scenario.command);
     console.error(`round ${round}, ${scenario.name}: ${line}`);
     lines.push(JSON.parse(line));
   }
 }
-writeFileSync(values.out, resultsPage(chosen, rounds, loadBefore));
+writeFileSync(values.out, resultsPage(chosen, rounds, loads));
 
 /** The JSON line that the command prints; throws when it fails. */
 async function runOnce(command: readonly string[]): Promise<string> {
