@@ -239,7 +239,7 @@ export function bannedNames(file: SourceFile): string[] {
   return found.map((what) => `${file.path} ${what}`);
 }
 
-const wellKnownNames = new Set(["README.md", "CHANGELOG.md", "LICENSE", "Dockerfile"]);
+const wellKnownNames = new Set(["README.md", "CHANGELOG.md", "LICENSE", "Dockerfile", "RESULTS.md"]);
 
 /** File and folder names that are not kebab-case. */
 export function unusualFileNames(paths: readonly string[]): string[] {
