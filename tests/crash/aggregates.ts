@@ -1,9 +1,10 @@
 /**
  * What the crash tests fold: a purse that refuses to be overdrawn, and a trail of everything that happened.
  *
- * Both count every event that they fold, so a state that missed one or saw one twice differs from a plain fold.
+ * Both count every event that they fold, so a state that missed one or saw one twice differs from a plain fold. A server
+ * loads this file as its application.
  */
-import { defineAggregate, reject } from "../../src/index.ts";
+import { defineAggregate, reject } from "warp";
 
 /** Data of every event of these tests: event `i` of `of` in part `part` of operation `op`. */
 export interface EventData {

@@ -113,10 +113,7 @@ export async function openAndVerify(
   try {
     const warp = await start(loadSettings(join(directory, "data")));
     const verified = await verify(warp, model);
-    const keyed = [...model.operations.values()].filter(
-      ({ operation, firstSeqs, rejected }) =>
-        operation.key !== undefined && (firstSeqs !== undefined || rejected !== undefined),
-    );
+    const keyed = model.answeredKeyed();
     const sample = keyed.filter(() => random() < 40 / keyed.length);
     const complaints = [...verified.complaints, ...(await repeatKeyed(warp, model, sample))];
     await warp.close();

@@ -5,15 +5,15 @@
  * - One whose caller heard nothing is `unknown` until somebody reads the directory, and from then on what was found.
  */
 import type { LogLine } from "./load.ts";
-import type { Answer, Operation } from "./operations.ts";
+import type { Answer, Operation, Refusal } from "./operations.ts";
 
 export interface Known {
   readonly operation: Operation;
   status: "unknown" | "there" | "absent";
   /** The first seq of each part, once somebody was told or has read it. */
   firstSeqs: readonly number[] | undefined;
-  /** The code of the rejection, when a caller was told of one. */
-  rejected: string | undefined;
+  /** What a caller was told when it was refused. */
+  refusal: Refusal | undefined;
   /** What its caller was told when it was neither done nor rejected. */
   error: string | undefined;
 }
@@ -38,7 +38,7 @@ export class Model {
         const unheard = {
           status: "unknown",
           firstSeqs: undefined,
-          rejected: undefined,
+          refusal: undefined,
           error: undefined,
         } as const;
         this.operations.set(line.try.op, { operation: line.try, ...unheard });
@@ -57,8 +57,16 @@ export class Model {
   /** Operations that nobody knows the end of and that may be repeated without harm. */
   unansweredKeyed(): Known[] {
     return [...this.operations.values()].filter(
-      ({ operation, firstSeqs, rejected }) =>
-        operation.key !== undefined && firstSeqs === undefined && rejected === undefined,
+      ({ operation, firstSeqs, refusal }) =>
+        operation.key !== undefined && firstSeqs === undefined && refusal === undefined,
+    );
+  }
+
+  /** Operations under a key with an answer, which a repeat must get again. */
+  answeredKeyed(): Known[] {
+    return [...this.operations.values()].filter(
+      ({ operation, firstSeqs, refusal }) =>
+        operation.key !== undefined && (firstSeqs !== undefined || refusal !== undefined),
     );
   }
 
@@ -67,7 +75,7 @@ export class Model {
     if (known === undefined) {
       this.complaints.push(`${answer.op} was answered and never asked`);
     } else if ("rejected" in answer) {
-      known.rejected = answer.rejected;
+      known.refusal = answer;
       known.status = "absent";
     } else {
       known.firstSeqs = answer.firstSeqs;

@@ -5,8 +5,7 @@
  *   again, so the log needs names only.
  * - The name is in every event, so whoever reads the events knows which operation each belongs to.
  */
-import type { AppendResult, SendResult, Warp } from "../../src/index.ts";
-
+import type { AppendResult, SendResult, StoredEvent, Warp } from "../../src/index.ts";
 import type { EventData } from "./aggregates.ts";
 
 export interface Operation {
@@ -15,12 +14,42 @@ export interface Operation {
   /** Which entities get how many events. */
   readonly parts: readonly (readonly [id: string, count: number])[];
   readonly key?: string;
+  /** Its entity is new, and this says so; however often it is sent, it never meets itself. */
+  readonly expect?: "none";
+}
+
+/** What is driven: a context in this process, or a client of a server, which lacks `atomically`. */
+export interface Driven {
+  entity(id: string): DrivenEntity;
+  entities(): AsyncIterable<{ readonly id: string }>;
+  readonly atomically?: Warp["atomically"];
+}
+
+interface WriteChoices {
+  readonly key?: string;
+  readonly expect?: "none";
+}
+
+interface DrivenEntity {
+  append(event: MadeEvent, options: WriteChoices): Promise<AppendResult>;
+  appendBatch(events: readonly MadeEvent[], options: WriteChoices): Promise<AppendResult>;
+  send(command: string, input: unknown, options: WriteChoices): Promise<SendResult>;
+  storedEvents(): AsyncIterable<StoredEvent>;
+  read(aggregate: string): Promise<unknown>;
+  seq(): Promise<number>;
 }
 
 /** What the caller was told. */
 export type Answer =
   | { readonly op: string; readonly firstSeqs: readonly number[]; readonly duplicate: boolean }
-  | { readonly op: string; readonly rejected: string; readonly duplicate: boolean };
+  | ({ readonly op: string; readonly duplicate: boolean } & Refusal);
+
+/** Why nothing was appended; a rejection also says what it was decided on. */
+export interface Refusal {
+  readonly rejected: string;
+  readonly seq?: number;
+  readonly details?: unknown;
+}
 
 export interface MadeEvent {
   readonly type: string;
@@ -52,11 +81,13 @@ export function eventsOf(operation: Operation, part: number): MadeEvent[] {
 export class Operations {
   readonly #run: string;
   readonly #random: () => number;
+  readonly #hasTogether: boolean;
   #made = 0;
 
-  constructor(run: string, random: () => number) {
+  constructor(run: string, random: () => number, hasTogether = true) {
     this.#run = run;
     this.#random = random;
+    this.#hasTogether = hasTogether;
   }
 
   next(): Operation {
@@ -64,46 +95,43 @@ export class Operations {
     const op = `${this.#run}.${++this.#made}`;
     const kind = random();
     const key = random() < 0.3 ? { key: `key ${op}` } : {};
-    if (kind < 0.12) {
+    if (kind < 0.12 && this.#hasTogether) {
       const group = Math.floor(random() * 12);
       const names = ["a", "b", "c"].slice(0, 2 + Math.floor(random() * 2));
       const parts = names.map((name) => [`{group-${group}}/${name}`, 1 + Math.floor(random() * 3)] as const);
       return { op, kind: "together", parts };
     }
-    const id = this.#id();
+    const isNew = random() < 0.15;
+    const id = isNew ? `new ${this.#run}-${this.#made} ü` : `known-${Math.floor(random() ** 2 * 150)}`;
     if (kind < 0.3) return { op, kind: "batch", parts: [[id, 1 + Math.floor(random() * 8)]], ...key };
     if (kind < 0.5) return { op, kind: "spend", parts: [[id, 1]], ...key };
-    return { op, kind: "append", parts: [[id, 1]], ...key };
-  }
-
-  #id(): string {
-    const kind = this.#random();
-    if (kind < 0.15) return `new ${this.#run}-${this.#made} ü`;
-    return `known-${Math.floor(this.#random() ** 2 * 150)}`;
+    const expect = isNew && random() < 0.5 ? { expect: "none" as const } : {};
+    return { op, kind: "append", parts: [[id, 1]], ...key, ...expect };
   }
 }
 
 /** Performs an operation, or repeats it. Errors: those of the engine. */
-export async function perform(warp: Warp, operation: Operation): Promise<Answer> {
-  const { op, kind, parts, key } = operation;
-  if (kind === "together") {
+export async function perform(driven: Driven, operation: Operation): Promise<Answer> {
+  const { op, kind, parts, key, expect } = operation;
+  if (kind === "together" && driven.atomically !== undefined) {
     const ids = parts.map(([id]) => id);
-    const result = await warp.atomically(ids, (participants) => {
+    const result = await driven.atomically(ids, (participants) => {
       for (const [part, participant] of participants.entries())
         participant.append(...eventsOf(operation, part));
     });
     if (!result.ok) return { op, rejected: result.code, duplicate: false };
     return { op, firstSeqs: result.results.map(({ firstSeq }) => firstSeq), duplicate: false };
   }
-  const entity = warp.entity(parts[0]?.[0] ?? "");
+  const entity = driven.entity(parts[0]?.[0] ?? "");
   const events = eventsOf(operation, 0);
-  const options = key === undefined ? {} : { key };
+  const options = { ...(key === undefined ? {} : { key }), ...(expect === undefined ? {} : { expect }) };
   const first = events[0];
   let result: AppendResult | SendResult;
   if (kind === "spend") result = await entity.send("purse.spend", first?.data, options);
   else if (kind === "append" && first !== undefined) result = await entity.append(first, options);
   else result = await entity.appendBatch(events, options);
   if (result.ok) return { op, firstSeqs: [result.firstSeq], duplicate: result.duplicate };
-  const code = result.reason === "rejected" ? result.code : result.reason;
-  return { op, rejected: code, duplicate: result.reason === "rejected" && result.duplicate };
+  const { seq } = result;
+  if (result.reason === "conflict") return { op, rejected: result.reason, seq, duplicate: false };
+  return { op, rejected: result.code, seq, details: result.details, duplicate: result.duplicate };
 }

@@ -1,6 +1,7 @@
 /**
  * Settings under which everything that is rare happens all the time: tiny segments, rounds, memory.
  */
+import { join } from "node:path";
 import type { Settings } from "../../src/context.ts";
 import { silentLogger } from "../../src/core/logger.ts";
 import { purse, trail } from "./aggregates.ts";
@@ -19,6 +20,18 @@ export function loadSettings(dataDir: string): Settings {
     settle: { bytes: 24 * 1024, delayMs: 15 },
     logger: silentLogger,
   };
+}
+
+/** The same for a server, as flags. */
+export function loadFlags(dataDir: string): string[] {
+  const { context = "", shards, writers, journal, memory, settle } = loadSettings(dataDir);
+  return [
+    ...["--data", dataDir, "--context", context, "--shards", `${shards}`, "--writers", `${writers}`],
+    ...["--journal-segment", `${journal?.segmentBytes}`, "--journal-segments", `${journal?.segmentsMax}`],
+    ...["--memory-resident", `${memory?.residentBytes}`, "--memory-tail", `${memory?.tailBytes}`],
+    ...["--settle-bytes", `${settle?.bytes}`, "--settle-delay", `${settle?.delayMs}ms`],
+    ...["--app", join(import.meta.dir, "aggregates.ts")],
+  ];
 }
 
 /** Everything stays in the journal until the context is closed. */

@@ -1,13 +1,14 @@
 /**
  * Compares an open context with the model: every acknowledged operation is there once, whole and with its content,
- * nothing is there that nobody tried, seqs have no gaps, states are a plain fold, and repeats under a key count once.
+ * nothing is there that nobody tried, seqs have no gaps, states are a plain fold, rejections were due, and repeats under
+ * a key count once.
  *
  * Complaints are sentences; an empty list is the proof.
  */
-import type { StoredEvent, Warp } from "../../src/index.ts";
-import { type EventData, plainFold, purse, trail } from "./aggregates.ts";
+import type { StoredEvent } from "../../src/index.ts";
+import { type EventData, plainFold } from "./aggregates.ts";
 import type { Known, Model } from "./model.ts";
-import { eventOf, type Operation, perform } from "./operations.ts";
+import { type Driven, eventOf, type Operation, perform } from "./operations.ts";
 
 /** Where the events of one part of an operation were found. */
 interface Found {
@@ -22,17 +23,19 @@ export interface Verified {
   readonly lost: number;
 }
 
-export async function verify(warp: Warp, model: Model, lossAllowed = false): Promise<Verified> {
+export async function verify(driven: Driven, model: Model, lossAllowed = false): Promise<Verified> {
   const complaints: string[] = [];
   const found = new Map<string, Found[]>();
   let events = 0;
   const ids: string[] = [];
-  for await (const { id } of warp.entities()) ids.push(id);
+  for await (const { id } of driven.entities()) ids.push(id);
+  const histories = new Map<string, readonly StoredEvent[]>();
   for (const id of ids) {
     const stored: StoredEvent[] = [];
-    for await (const event of warp.entity(id).storedEvents()) stored.push(event);
+    for await (const event of driven.entity(id).storedEvents()) stored.push(event);
     events += stored.length;
-    complaints.push(...checkEntity(id, stored, model, found), ...(await checkStates(warp, id, stored)));
+    histories.set(id, stored);
+    complaints.push(...checkEntity(id, stored, model, found), ...(await checkStates(driven, id, stored)));
   }
   let lost = 0;
   for (const known of model.operations.values()) {
@@ -45,19 +48,23 @@ export async function verify(warp: Warp, model: Model, lossAllowed = false): Pro
     } else if (problem === "lost") complaints.push(`${describe(known)} was acknowledged and is not there`);
     else if (problem !== undefined) complaints.push(`${describe(known)} ${problem}`);
     else if (known.status === "unknown") settleUnknown(known, parts);
+    // What a refusal was decided on may be lost like everything else.
+    if (lossAllowed) known.refusal = undefined;
+    const untrue = checkRefusal(known, histories);
+    if (untrue !== undefined) complaints.push(`${describe(known)} ${untrue}`);
   }
   return { complaints, events, lost };
 }
 
 /** Repeats every keyed operation without an answer, and `more` of those with one. */
-export async function repeatKeyed(warp: Warp, model: Model, more: readonly Known[]): Promise<string[]> {
+export async function repeatKeyed(driven: Driven, model: Model, more: readonly Known[]): Promise<string[]> {
   const complaints: string[] = [];
   for (const known of model.unansweredKeyed()) {
-    const answer = await perform(warp, known.operation);
+    const answer = await perform(driven, known.operation);
     if ("rejected" in answer) {
       if (known.status === "there")
         complaints.push(`${describe(known)} is there and was rejected when repeated`);
-      known.rejected = answer.rejected;
+      known.refusal = answer;
       continue;
     }
     if (answer.duplicate !== (known.status === "there")) {
@@ -67,11 +74,11 @@ export async function repeatKeyed(warp: Warp, model: Model, more: readonly Known
     known.firstSeqs = answer.firstSeqs;
   }
   for (const known of more) {
-    const answer = await perform(warp, known.operation);
+    const answer = await perform(driven, known.operation);
     if (!answer.duplicate) complaints.push(`${describe(known)} took effect again when it was repeated`);
     const isSame =
       "rejected" in answer
-        ? answer.rejected === known.rejected
+        ? answer.rejected === known.refusal?.rejected && answer.seq === known.refusal.seq
         : answer.firstSeqs.join() === known.firstSeqs?.join();
     if (!isSame)
       complaints.push(`${describe(known)} got another answer when repeated: ${JSON.stringify(answer)}`);
@@ -115,12 +122,12 @@ function hasContent(event: StoredEvent, operation: Operation, part: number, i: n
   );
 }
 
-async function checkStates(warp: Warp, id: string, stored: readonly StoredEvent[]): Promise<string[]> {
-  const entity = warp.entity(id);
+async function checkStates(driven: Driven, id: string, stored: readonly StoredEvent[]): Promise<string[]> {
+  const entity = driven.entity(id);
   const plain = plainFold(stored);
   const complaints: string[] = [];
-  if (!Bun.deepEquals(await entity.read(purse), plain.purse)) complaints.push(`${id} has another purse`);
-  if (!Bun.deepEquals(await entity.read(trail), plain.trail)) complaints.push(`${id} has another trail`);
+  if (!Bun.deepEquals(await entity.read("purse"), plain.purse)) complaints.push(`${id} has another purse`);
+  if (!Bun.deepEquals(await entity.read("trail"), plain.trail)) complaints.push(`${id} has another trail`);
   if ((await entity.seq()) !== stored.length) complaints.push(`${id} has another newest seq`);
   return complaints;
 }
@@ -139,6 +146,21 @@ function checkOperation(known: Known, parts: readonly Found[] | undefined): stri
       return `is at seq ${first}, not ${firstSeqs[index]}`;
   }
   return undefined;
+}
+
+/** Undefined when a refused operation was to be refused, by what its entity holds at the seq that its caller was told. */
+function checkRefusal(
+  { operation, refusal }: Known,
+  histories: ReadonlyMap<string, readonly StoredEvent[]>,
+): string | undefined {
+  if (refusal === undefined) return undefined;
+  const { rejected, seq = -1, details } = refusal;
+  if (rejected !== "TOO_LITTLE") return `was refused with ${rejected}, for which there is no reason`;
+  const before = (histories.get(operation.parts[0]?.[0] ?? "") ?? []).slice(0, seq);
+  const { cents } = plainFold(before).purse;
+  const isDue = before.length === seq && cents < eventOf(operation, 0, 0).data.cents;
+  if (isDue && Bun.deepEquals(details, { have: cents })) return undefined;
+  return `was rejected at seq ${seq} with ${JSON.stringify(details)}, where ${before.length} events have ${cents}`;
 }
 
 function settleUnknown(known: Known, parts: readonly Found[] | undefined): void {

@@ -1,12 +1,15 @@
 /**
- * Runs the command line from its sources, as a process of its own, the way a user would.
+ * Runs the command line, from its sources or compiled, as a process of its own, the way a user would.
  */
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 export const root = join(import.meta.dir, "../..");
-const main = join(root, "src/main.ts");
+
+/** What starts the command line; a compiled one is its path alone. */
+export type Program = readonly string[];
+export const fromSources: Program = [process.execPath, join(root, "src/main.ts")];
 
 export interface Ended {
   readonly code: number | null;
@@ -21,8 +24,12 @@ export interface Started {
 }
 
 /** Starts `warp ARGS`; its standard input stays open until the test ends it. */
-export function startWarp(args: readonly string[], environment: Record<string, string> = {}): Started {
-  const started = Bun.spawn([process.execPath, main, ...args], {
+export function startWarp(
+  args: readonly string[],
+  environment: Record<string, string> = {},
+  program = fromSources,
+): Started {
+  const started = Bun.spawn([...program, ...args], {
     cwd: root,
     stdin: "pipe",
     stdout: "pipe",
@@ -42,8 +49,9 @@ export async function runWarp(
   args: readonly string[],
   input?: string,
   environment?: Record<string, string>,
+  program = fromSources,
 ): Promise<Ended> {
-  const started = startWarp(args, environment);
+  const started = startWarp(args, environment, program);
   if (input !== undefined) started.process.stdin.write(input);
   await started.process.stdin.end();
   return await started.ended;

@@ -1,8 +1,7 @@
 /**
- * Runs `warp serve` from its sources, as a process of its own, on ports that the operating system chooses.
+ * Runs `warp serve`, from its sources or compiled, as a process of its own, on ports that the operating system chooses.
  */
-import { join } from "node:path";
-import { root } from "./command.ts";
+import { fromSources, root } from "./command.ts";
 
 export interface RunningServer {
   readonly process: Bun.Subprocess<"ignore", "pipe", "pipe">;
@@ -23,11 +22,15 @@ export const smallServer = [
 ];
 
 /** Starts a server and waits until it says where it listens. Throws with its log when it ends instead. */
-export async function startServer(
+export function startServer(
   args: readonly string[],
   environment: Record<string, string> = {},
 ): Promise<RunningServer> {
-  const process_ = spawnServer(args, environment);
+  return whenListening(spawnServer(args, environment));
+}
+
+/** Resolves when it says where it listens. Errors: its log, when it ends instead. */
+export async function whenListening(process_: RunningServer["process"]): Promise<RunningServer> {
   const log = follow(process_.stderr);
   const [stdout, told] = lines(process_.stdout);
   const ended = Promise.all([process_.exited, log.done, stdout]).then(() => process_.exitCode);
@@ -43,9 +46,14 @@ export async function startServer(
   };
 }
 
-function spawnServer(args: readonly string[], environment: Record<string, string>) {
+/** Starts a server and does not wait for it. */
+export function spawnServer(
+  args: readonly string[],
+  environment: Record<string, string> = {},
+  program = fromSources,
+): RunningServer["process"] {
   const doors = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"];
-  return Bun.spawn([process.execPath, join(root, "src/main.ts"), "serve", ...doors, ...args, "--json"], {
+  return Bun.spawn([...program, "serve", ...doors, ...args, "--json"], {
     cwd: root,
     stdin: "ignore",
     stdout: "pipe",
