@@ -1,7 +1,10 @@
 /**
- * Fits the engine to what the network needs of it (net/engine-port.ts).
+ * Fits the engine to what the network needs of it (net/engine-port.ts). Writes, and reads of states in memory, answer
+ * without a promise: at the rate of requests of a server it would cost as much as a good part of the write.
  */
+import type { Entity } from "./actor/entity.ts";
 import type { Answer, EnginePort } from "./net/engine-port.ts";
+import type { Moment, StateAt } from "./net/protocol/outcomes.ts";
 import type { Warp } from "./warp.ts";
 
 /** A context as the network sees it. */
@@ -15,17 +18,28 @@ export function enginePortOf(warp: Warp): EnginePort {
     commands: warp.commands,
 
     append(entity, events, options, answer) {
-      answerWith(answer, () => warp.entity(entity).appendBatch(events, options));
+      try {
+        warp.entity(entity).appendInto(answer, events, options);
+      } catch (thrown) {
+        answer.reject(thrown);
+      }
     },
     send(entity, command, input, options, answer) {
-      answerWith(answer, () => warp.entity(entity).send(command, input, options));
+      try {
+        warp.entity(entity).sendInto(answer, command, input, options);
+      } catch (thrown) {
+        answer.reject(thrown);
+      }
     },
     state(entity, aggregate, at, answer) {
-      answerWith(answer, async () => {
+      try {
         const handle = warp.entity(entity);
-        if (at === undefined) return await handle.snapshot(aggregate);
-        return { seq: undefined, state: await handle.stateAt(at, aggregate) };
-      });
+        const resident = at === undefined ? handle.residentSnapshot(aggregate) : undefined;
+        if (resident !== undefined) answer.resolve(resident);
+        else answerWith(answer, () => stateOf(handle, aggregate, at));
+      } catch (thrown) {
+        answer.reject(thrown);
+      }
     },
     seq(entity, answer) {
       answerWith(answer, () => warp.entity(entity).seq());
@@ -38,6 +52,15 @@ export function enginePortOf(warp: Warp): EnginePort {
       yield* warp.entities(query);
     },
   };
+}
+
+async function stateOf(
+  handle: Entity,
+  aggregate: string | undefined,
+  at: Moment | undefined,
+): Promise<StateAt> {
+  if (at === undefined) return handle.snapshot(aggregate);
+  return { seq: undefined, state: await handle.stateAt(at, aggregate) };
 }
 
 /** Whatever `call` throws or rejects with goes to the answer. */

@@ -164,7 +164,7 @@ export class Appender {
     }
     const writes = actors.map((actor, index) => {
       const done = index === actors.length - 1 ? () => resolve(results) : () => {};
-      const write = new Write(actor, [], undefined, undefined, undefined, done, reject);
+      const write = new Write(actor, [], undefined, undefined, undefined, { resolve: done, reject });
       write.position = position;
       noteTip(write);
       write.result = results[index];
@@ -180,7 +180,7 @@ export class Appender {
   refuse(write: Write, error: WarpError): void {
     const { actor } = write;
     if (actor.tipPosition <= actor.shard.committedPosition) {
-      write.reject(error);
+      write.answer.reject(error);
       return;
     }
     write.error = error;
@@ -199,7 +199,7 @@ export class Appender {
   #answer(write: Write, result: SendResult): boolean {
     const { actor } = write;
     if (actor.tipPosition <= actor.shard.committedPosition) {
-      write.resolve(result);
+      write.answer.resolve(result);
     } else {
       this.#complete(write, result);
     }
@@ -218,7 +218,7 @@ export class Appender {
         actor.resume(() => this.#again(write));
       },
       (thrown) => {
-        write.reject(toWarpError(thrown, "IO_ERROR"));
+        write.answer.reject(toWarpError(thrown, "IO_ERROR"));
         actor.resume();
       },
     );

@@ -6,13 +6,12 @@
  * - After a failure nothing is accepted; what was under way is answered OUTCOME_UNKNOWN.
  */
 import { toWarpError, WarpError } from "../core/errors.ts";
-import type { NewEvent } from "../core/event.ts";
 import { limits } from "../core/limits.ts";
 import type { Turn } from "../journal/journal.ts";
 import type { Actor } from "./actor.ts";
 import { Appender, type AppenderParts, type DecideTogether } from "./appender.ts";
-import type { Appended, SendResult } from "./results.ts";
-import { Write, type WriteOptions } from "./write.ts";
+import type { Appended } from "./results.ts";
+import type { Answer, Write } from "./write.ts";
 
 export interface EngineParts extends AppenderParts {
   /** Hears of every durable turn, after its writes were answered. */
@@ -48,33 +47,22 @@ export class Engine {
     return this.#failure;
   }
 
-  append(actor: Actor, events: readonly NewEvent[], options?: WriteOptions): Promise<SendResult> {
-    return new Promise((resolve, reject) => {
-      this.#submit(new Write(actor, events, undefined, undefined, options, resolve, reject));
-    });
-  }
-
-  send(actor: Actor, command: string, input: unknown, options?: WriteOptions): Promise<SendResult> {
-    return new Promise((resolve, reject) => {
-      this.#submit(new Write(actor, undefined, command, input, options, resolve, reject));
-    });
-  }
-
   /**
    * Runs `decide` once all actors are ready and appends what it returns, one list per actor, as one record. The
    * actors are of one shard. `decide` may throw to change nothing.
    */
   atomically(actors: readonly Actor[], decide: DecideTogether): Promise<Appended[]> {
     return new Promise((resolve, reject) => {
+      const answer = { reject };
       const attempt = (): boolean => {
         const refusal = this.#refusal() ?? actors.find((actor) => actor.loadFailure)?.loadFailure;
         if (refusal !== undefined) throw refusal;
         const waiting = actors.find((actor) => actor.isWaiting);
         if (waiting === undefined) return this.#appender.performTogether(actors, decide, resolve, reject);
-        waiting.whenReady(() => this.#performInTurn({ attempt, reject }));
+        waiting.whenReady(() => this.#performInTurn({ attempt, answer }));
         return true;
       };
-      this.#performInTurn({ attempt, reject });
+      this.#performInTurn({ attempt, answer });
     });
   }
 
@@ -92,8 +80,8 @@ export class Engine {
       { cause: error.toWire() },
       error,
     );
-    for (const write of unacknowledged) write.reject(unknown);
-    for (const write of this.#spaceQueue.splice(0)) write.reject(this.#refusal() ?? unknown);
+    for (const write of unacknowledged) write.answer.reject(unknown);
+    for (const queued of this.#spaceQueue.splice(0)) queued.answer.reject(this.#refusal() ?? unknown);
   }
 
   /** Called by the journal, in the order of the turns. */
@@ -106,8 +94,8 @@ export class Engine {
       actor.committedSeq = write.seq;
       actor.committedStates = write.states;
       if (write.position > 0) actor.shard.committedPosition = write.position;
-      if (write.result !== undefined) write.resolve(write.result);
-      else if (write.error !== undefined) write.reject(write.error);
+      if (write.result !== undefined) write.answer.resolve(write.result);
+      else if (write.error !== undefined) write.answer.reject(write.error);
     }
     this.#parts.onDurable(turn, use);
     if (this.#spaceQueue.length > 0) this.#parts.onStarved();
@@ -137,14 +125,16 @@ export class Engine {
     return this.#closing;
   }
 
-  #submit(write: Write): void {
+  /** Performs the write and answers it when that is durable. Never throws. */
+  submit(write: Write): void {
     const refusal = this.#refusal();
     if (refusal !== undefined) {
-      write.reject(refusal);
+      write.answer.reject(refusal);
     } else if (this.pending >= limits.pendingMax) {
-      write.reject(new WarpError("OVERLOADED", "too many writes wait for the disk", { limit: "pendingMax" }));
+      const why = "too many writes wait for the disk";
+      write.answer.reject(new WarpError("OVERLOADED", why, { limit: "pendingMax" }));
     } else if (write.actor.isWaiting || !write.actor.isResident) {
-      guard(write.reject, () => {
+      guard(write.answer, () => {
         if (!write.actor.isResident) write.actor = this.#parts.actorAgain(write.actor);
         write.actor.whenReady(() => this.#enter(write));
       });
@@ -155,21 +145,21 @@ export class Engine {
 
   #enter(write: Write): void {
     const refusal = this.#refusal() ?? write.actor.loadFailure;
-    if (refusal !== undefined) write.reject(refusal);
+    if (refusal !== undefined) write.answer.reject(refusal);
     else if (this.#spaceQueue.length > 0 || !this.#attempt(write)) this.#waitForSpace(write);
   }
 
   #waitForSpace(write: Write): void {
-    const { actor, reject } = write;
+    const { actor, answer } = write;
     actor.holds++;
     const attempt = (): boolean => {
       // Meanwhile it may have begun to wait for the disk; what comes behind this write then waits in its mailbox too.
-      if (actor.isWaiting) guard(reject, () => actor.whenReady(() => this.#enter(write)));
+      if (actor.isWaiting) guard(answer, () => actor.whenReady(() => this.#enter(write)));
       else if (!this.#attempt(write)) return false;
       actor.holds--;
       return true;
     };
-    this.#queueForSpace({ attempt, reject });
+    this.#queueForSpace({ attempt, answer });
   }
 
   /** Runs it now, or behind what waits for space already. */
@@ -198,7 +188,7 @@ export class Engine {
     try {
       return queued.attempt();
     } catch (thrown) {
-      queued.reject(toWarpError(thrown, "INVALID_ARGUMENT"));
+      queued.answer.reject(toWarpError(thrown, "INVALID_ARGUMENT"));
       this.#failIfBroken(thrown);
       return true;
     }
@@ -214,13 +204,13 @@ export class Engine {
 /** What waits for space in a tail: true when it is done, false when there is still none. */
 interface Queued {
   readonly attempt: () => boolean;
-  readonly reject: (error: Error) => void;
+  readonly answer: Pick<Answer<never>, "reject">;
 }
 
-function guard(reject: (error: Error) => void, work: () => void): void {
+function guard(answer: Pick<Answer<never>, "reject">, work: () => void): void {
   try {
     work();
   } catch (thrown) {
-    reject(toWarpError(thrown, "INVALID_ARGUMENT"));
+    answer.reject(toWarpError(thrown, "INVALID_ARGUMENT"));
   }
 }

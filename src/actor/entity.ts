@@ -11,7 +11,7 @@ import type { Folding } from "./folding.ts";
 import type { Residency } from "./residency.ts";
 import type { AppendResult, SendResult } from "./results.ts";
 import { type EventsQuery, type HistoryParts, type Moment, readEvents, statesAt } from "./storage/history.ts";
-import type { WriteOptions } from "./write.ts";
+import { type Answer, Write, type WriteOptions } from "./write.ts";
 
 export interface EntityParts {
   readonly engine: Engine;
@@ -37,12 +37,19 @@ export class Entity {
    * Errors: INVALID_EVENT, EVENT_TOO_LARGE, EVOLVE_FAILED, KEY_REUSED, OVERLOADED, OUTCOME_UNKNOWN, ENGINE_FAILED.
    */
   append(event: NewEvent, options?: WriteOptions): Promise<AppendResult> {
-    return this.#parts.engine.append(this.#actor, [event], options) as Promise<AppendResult>;
+    return this.appendBatch([event], options);
   }
 
   /** Appends up to 10,000 events, all or none. Errors as {@link append}. */
   appendBatch(events: readonly NewEvent[], options?: WriteOptions): Promise<AppendResult> {
-    return this.#parts.engine.append(this.#actor, events, options) as Promise<AppendResult>;
+    const answer = Promise.withResolvers<SendResult>();
+    this.appendInto(answer, events, options);
+    return answer.promise as Promise<AppendResult>;
+  }
+
+  /** As {@link appendBatch}, with no promise in between: what a server calls for every request. Never throws. */
+  appendInto(answer: Answer<SendResult>, events: readonly NewEvent[], options?: WriteOptions): void {
+    this.#parts.engine.submit(new Write(this.#actor, events, undefined, undefined, options, answer));
   }
 
   /**
@@ -50,7 +57,14 @@ export class Entity {
    * aggregate's: `account.debit`. Errors as {@link append}, UNKNOWN_COMMAND, COMMAND_FAILED.
    */
   send(command: string, input?: unknown, options?: WriteOptions): Promise<SendResult> {
-    return this.#parts.engine.send(this.#actor, command, input, options);
+    const answer = Promise.withResolvers<SendResult>();
+    this.sendInto(answer, command, input, options);
+    return answer.promise;
+  }
+
+  /** As {@link send}, with no promise in between. Never throws. */
+  sendInto(answer: Answer<SendResult>, command: string, input: unknown, options?: WriteOptions): void {
+    this.#parts.engine.submit(new Write(this.#actor, undefined, command, input, options, answer));
   }
 
   /** The same entity seen through one aggregate: typed commands and state. */
@@ -65,14 +79,10 @@ export class Entity {
   state<A extends Aggregate>(aggregate: A): StateOf<A> | undefined;
   state(aggregate?: string): unknown;
   state(aggregate?: Aggregate | string): unknown {
-    const actor = this.#actor;
-    if (!actor.isLoaded || !actor.isResident) {
-      const again = this.#parts.residency.peek(this.id);
-      if (again === undefined) return undefined;
-      this.#actor = again;
-    }
-    this.#actor.isRecent = true;
-    return this.#parts.folding.stateOf(this.#actor.committedStates, this.#parts.folding.slotOf(aggregate));
+    const actor = this.#resident();
+    if (actor === undefined) return undefined;
+    const { folding } = this.#parts;
+    return folding.stateOf(actor.committedStates, folding.slotOf(aggregate));
   }
 
   /** The committed state, loaded if need be; the initial state for an entity without events. */
@@ -95,6 +105,17 @@ export class Entity {
     return { seq: actor.committedSeq, state: this.#parts.folding.stateOf(actor.committedStates, slot) };
   }
 
+  /** As {@link snapshot}, at once; undefined while the entity is not in memory. */
+  residentSnapshot(aggregate?: Aggregate | string): { seq: number; state: unknown } | undefined {
+    const { engine, folding } = this.#parts;
+    const actor = engine.failure === undefined ? this.#resident() : undefined;
+    if (actor === undefined) return undefined;
+    return {
+      seq: actor.committedSeq,
+      state: folding.stateOf(actor.committedStates, folding.slotOf(aggregate)),
+    };
+  }
+
   /** The state as it was after an event, at a time, or by what had happened at a time. */
   stateAt<A extends Aggregate>(moment: Moment, aggregate: A): Promise<StateOf<A>>;
   stateAt(moment: Moment, aggregate?: string): Promise<unknown>;
@@ -114,6 +135,18 @@ export class Entity {
   /** The durable events exactly as they were stored. */
   async *storedEvents(query: EventsQuery = {}): AsyncGenerator<StoredEvent> {
     yield* readEvents(this.#parts.history, await this.#load(), query);
+  }
+
+  /** The actor if it is in memory and loaded; this is a use of it. */
+  #resident(): Actor | undefined {
+    let actor: Actor | undefined = this.#actor;
+    if (!actor.isLoaded || !actor.isResident) {
+      actor = this.#parts.residency.peek(this.id);
+      if (actor === undefined) return undefined;
+      this.#actor = actor;
+    }
+    actor.isRecent = true;
+    return actor;
   }
 
   async #load(): Promise<Actor> {

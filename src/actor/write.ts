@@ -16,6 +16,12 @@ export interface WriteOptions {
   readonly delivery?: Delivery;
 }
 
+/** Who hears of a write: a server's request, or the two ends of a promise. Exactly one method is called, once. */
+export interface Answer<Result> {
+  resolve(result: Result): void;
+  reject(error: Error): void;
+}
+
 export class Write {
   actor: Actor;
   /** Events to append, or undefined for a command. */
@@ -23,8 +29,7 @@ export class Write {
   readonly command: string | undefined;
   readonly input: unknown;
   readonly options: WriteOptions | undefined;
-  readonly resolve: (result: SendResult) => void;
-  readonly reject: (error: Error) => void;
+  readonly answer: Answer<SendResult>;
   /** What the disk said of the caller key; undefined before it was asked, null when the key is new. */
   stored: KeyedResult | null | undefined;
   /** Of a keyed call, once it was needed. */
@@ -44,15 +49,13 @@ export class Write {
     command: string | undefined,
     input: unknown,
     options: WriteOptions | undefined,
-    resolve: (result: SendResult) => void,
-    reject: (error: Error) => void,
+    answer: Answer<SendResult>,
   ) {
     this.actor = actor;
     this.events = events;
     this.command = command;
     this.input = input;
     this.options = options;
-    this.resolve = resolve;
-    this.reject = reject;
+    this.answer = answer;
   }
 }

@@ -79,10 +79,8 @@ export class FrameReader {
       return first;
     }
     const value = this.num();
-    if (!Number.isInteger(value) || value < 0 || value > max) {
-      throw protocolError(`a whole number from 0 to ${max} was expected, not ${value}`);
-    }
-    return value;
+    if (value >= 0 && value <= max && Math.floor(value) === value) return value;
+    throw protocolError(`a whole number from 0 to ${max} was expected, not ${value}`);
   }
 
   /** Any number that float64 holds. */
@@ -112,9 +110,9 @@ export class FrameReader {
       case 0xcd:
         return view.getUint16(at);
       case 0xce:
-        return view.getUint32(at);
+        return this.#whole32(at);
       case 0xcf:
-        return safe(view.getUint32(at) * two32 + view.getUint32(at + 4));
+        return safe(this.#whole32(at) * two32 + this.#whole32(at + 4));
       case 0xd0:
         return view.getInt8(at);
       case 0xd1:
@@ -124,6 +122,13 @@ export class FrameReader {
       default:
         return safe(view.getInt32(at) * two32 + view.getUint32(at + 4));
     }
+  }
+
+  /** Faster than a DataView: ids, counters and times of every request are read so. */
+  #whole32(at: number): number {
+    const { bytes } = this;
+    const high = ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
+    return high * 0x10000 + (((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0));
   }
 
   numOrNil(): number | undefined {
@@ -274,6 +279,6 @@ const nothing = Buffer.of(0x90);
 const numberBytes = [4, 8, 1, 2, 4, 8, 1, 2, 4, 8];
 
 function safe(value: number): number {
-  if (Number.isSafeInteger(value)) return value;
+  if (value <= Number.MAX_SAFE_INTEGER && value >= -Number.MAX_SAFE_INTEGER) return value;
   throw protocolError("a number is beyond 2^53");
 }
