@@ -153,6 +153,8 @@ export class JournalControl {
     this.#error.set(bytes);
     this.#words[word.errorLength] = bytes.length;
     Atomics.store(this.#words, word.failed, 1);
+    // Counts as a turn, or the main thread could look, not see it, and then wait for a number that never changes.
+    Atomics.add(this.#words, word.done, 1);
     Atomics.notify(this.#words, word.done);
   }
 }

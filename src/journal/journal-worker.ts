@@ -48,7 +48,9 @@ function run(control: JournalControl, start: JournalWorkerStart): void {
         if (tail !== undefined) body.push(tail.subarray(range.start, range.start + range.length));
         bodyBytes += range.length;
       }
-      seen = makeRoom(control, segments, bodyBytes, seen);
+      const awake = makeRoom(control, segments, bodyBytes, seen);
+      if (awake === undefined) break;
+      seen = awake;
       control.finishTurn(segments.write(blockKind.records, body));
       unmarked = true;
       continue;
@@ -67,8 +69,16 @@ function run(control: JournalControl, start: JournalWorkerStart): void {
   segments.close();
 }
 
-/** Moves on to a free segment when the current one is full; waits for one to be retired or created. */
-function makeRoom(control: JournalControl, segments: Segments, bodyBytes: number, seen: number): number {
+/**
+ * Moves on to a free segment when the current one is full; waits for one to be retired or created. Undefined when it is
+ * told to stop instead: after a failure elsewhere nothing is retired any more, and the turn is never written.
+ */
+function makeRoom(
+  control: JournalControl,
+  segments: Segments,
+  bodyBytes: number,
+  seen: number,
+): number | undefined {
   let now = seen;
   if (segments.hasRoom(bodyBytes)) return now;
   for (;;) {
@@ -78,6 +88,7 @@ function makeRoom(control: JournalControl, segments: Segments, bodyBytes: number
       assert(segments.hasRoom(bodyBytes), "a block fits in an empty segment");
       return now;
     }
+    if (control.stopping) return undefined;
     now = control.waitForWork(now, Number.POSITIVE_INFINITY);
   }
 }

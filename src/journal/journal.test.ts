@@ -61,6 +61,17 @@ class Sample {
 }
 
 describe("the journal", () => {
+  test("can be closed while it waits for a segment that is never retired", async () => {
+    const sample = new Sample(2);
+    sample.retires = false;
+    for (let i = 0; i < 8; i++) expect(sample.take(`${i}`.repeat(20_000), i % 2)).toBe(true);
+    // Two segments of three blocks; the seventh waits.
+    while (sample.durable.length < 6) await new Promise((resolve) => setImmediate(resolve));
+    await sample.journal.close();
+    expect(sample.failures).toEqual([]);
+    expect(sample.replayed()).toHaveLength(120_000);
+  });
+
   test("makes what is appended together durable together, in order, with all tails in one block", async () => {
     const sample = new Sample();
     sample.retires = false;
