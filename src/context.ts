@@ -23,7 +23,12 @@ import { compileAggregates, FoldPlan } from "./aggregate/fold.ts";
 import { type DataDirectory, openDataDirectory } from "./core/data-directory.ts";
 import { toWarpError, WarpError } from "./core/errors.ts";
 import { type Keyring, openKeyring } from "./core/keyring.ts";
-import { type ResolvedSettings, resolveSettings, type StorageSettings } from "./core/settings.ts";
+import {
+  type ResolvedSettings,
+  recordSizes,
+  resolveSettings,
+  type StorageSettings,
+} from "./core/settings.ts";
 import { createKeySlots, Journal } from "./journal/journal.ts";
 import { Tail } from "./journal/tail.ts";
 import { Filter } from "./shard/files/filter.ts";
@@ -98,12 +103,14 @@ async function serve(opened: {
   failure.throwIfFailed();
   report(recovery, settings);
 
+  const segmentBytes = recovery.segmentBytes ?? settings.segmentBytes;
+  const { blockBytesMax, recordBytesMax } = recordSizes(segmentBytes, settings.tailBytes);
   const journal = new Journal<Write>({
     segments: {
       directory: journalDir,
       context: identity.context,
       durability: settings.durability,
-      segmentBytes: recovery.segmentBytes ?? settings.segmentBytes,
+      segmentBytes,
       period: keyring.current.period,
       periodKey: keyring.current.key,
       lastUse: recovery.lastUse,
@@ -112,11 +119,13 @@ async function serve(opened: {
     segmentCount: recovery.segments,
     segmentsMax: settings.segmentsMax,
     firstTurn: recovery.lastTurn + 1,
-    blockBytesMax: settings.blockBytesMax,
+    blockBytesMax,
     tails,
     onDurable: (turn, use) => engine.acknowledge(turn, use),
     onFailed: (error) => failure.set(error),
   });
+  // What earlier lives wrote is in the shards; without this the ring would seem to be full of it.
+  journal.retire(recovery.lastUse);
   const reading = await Reading.open(startReaderWorker(), workerOptions, (error) => failure.set(error));
   const residency = new Residency({
     shards,
@@ -130,7 +139,7 @@ async function serve(opened: {
   });
   const engine: Engine = new Engine({
     folding,
-    recorder: new Recorder({ journal, tails, recordBytesMax: settings.recordBytesMax }),
+    recorder: new Recorder({ journal, tails, recordBytesMax }),
     reading,
     journal,
     freeze: settings.freeze,
@@ -200,7 +209,7 @@ async function finish(
 /** Lets the journal overwrite the segments of which everything is in main database files. */
 function retireSegments(journal: Journal<Write>, settlings: readonly Settling[]): void {
   const oldest = Math.min(journal.currentUse, ...settlings.map((settling) => settling.oldestUse));
-  journal.retire(oldest - 1);
+  if (oldest - 1 > journal.retiredUse) journal.retire(oldest - 1);
 }
 
 /** With half of the ring in use, everything is settled and checkpointed, whatever the shards would do by themselves. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { WarpError } from "./errors.ts";
 import { limits } from "./limits.ts";
-import { resolveSettings, type StorageSettings } from "./settings.ts";
+import { recordSizes, resolveSettings, type StorageSettings } from "./settings.ts";
 
 const dataDir = "data";
 
@@ -15,20 +15,21 @@ describe("settings", () => {
       tailBytes: limits.arenaBytes,
       segmentBytes: limits.segmentBytes,
       segmentsMax: limits.segmentsMax,
-      blockBytesMax: limits.blockBytesMax,
-      recordBytesMax: limits.recordBytesMax,
       settleBytes: limits.settleBytes,
       settleDelayMs: limits.settleDelayMs,
       residentBytes: limits.residentBytes,
       create: true,
     });
+    const { blockBytesMax, recordBytesMax } = limits;
+    expect(recordSizes(limits.segmentBytes, limits.arenaBytes)).toEqual({ blockBytesMax, recordBytesMax });
   });
 
   test("derive what must fit into what, for every size allowed", () => {
     for (const segmentBytes of [64, 128, 4096, 32 * 1024, 1024 * 1024].map((kiB) => kiB * 1024)) {
       for (const tailBytes of [1, 3, 64, 1024].map((miB) => miB * 1024 * 1024)) {
         const resolved = resolveSettings({ dataDir, journal: { segmentBytes }, memory: { tailBytes } });
-        const { blockBytesMax, recordBytesMax, settleBytes } = resolved;
+        const { settleBytes } = resolved;
+        const { blockBytesMax, recordBytesMax } = recordSizes(resolved.segmentBytes, resolved.tailBytes);
         expect(blockBytesMax + 2 * limits.sectorBytes).toBeLessThanOrEqual(segmentBytes);
         expect(2 * blockBytesMax).toBeLessThanOrEqual(tailBytes);
         expect(2 * recordBytesMax).toBeLessThanOrEqual(blockBytesMax);

@@ -63,8 +63,6 @@ export interface ResolvedSettings {
   readonly tailBytes: number;
   readonly segmentBytes: number;
   readonly segmentsMax: number;
-  readonly blockBytesMax: number;
-  readonly recordBytesMax: number;
   readonly settleBytes: number;
   readonly settleDelayMs: number;
   readonly writers: number;
@@ -89,7 +87,6 @@ export function resolveSettings(given: StorageSettings): ResolvedSettings {
   if (segmentBytes % limits.sectorBytes !== 0) {
     throw new WarpError("INVALID_ARGUMENT", `journal.segmentBytes is a multiple of ${limits.sectorBytes}`);
   }
-  const blockBytesMax = Math.min(limits.blockBytesMax, segmentBytes - 2 * limits.sectorBytes, tailBytes / 2);
   const settleDefault = Math.min(limits.settleBytes, tailBytes / 4);
   return {
     dataDir: nonEmpty("dataDir", given.dataDir),
@@ -107,8 +104,6 @@ export function resolveSettings(given: StorageSettings): ResolvedSettings {
     tailBytes,
     segmentBytes,
     segmentsMax: within("journal.segmentsMax", journal.segmentsMax ?? limits.segmentsMax, 2, 1024),
-    blockBytesMax,
-    recordBytesMax: Math.min(limits.recordBytesMax, Math.floor(blockBytesMax / 2)),
     settleBytes: within("settle.bytes", settle.bytes ?? settleDefault, 1, tailBytes / 2),
     settleDelayMs: within("settle.delayMs", settle.delayMs ?? limits.settleDelayMs, 0, 3_600_000),
     writers: within("writers", given.writers ?? defaultWriters(), 1, 32),
@@ -116,6 +111,15 @@ export function resolveSettings(given: StorageSettings): ResolvedSettings {
     create: given.create ?? true,
     logger: given.logger ?? jsonLogger(),
   };
+}
+
+/** What one block and one record may take, by the size that the segments have, which is that of the directory's first. */
+export function recordSizes(
+  segmentBytes: number,
+  tailBytes: number,
+): { readonly blockBytesMax: number; readonly recordBytesMax: number } {
+  const blockBytesMax = Math.min(limits.blockBytesMax, segmentBytes - 2 * limits.sectorBytes, tailBytes / 2);
+  return { blockBytesMax, recordBytesMax: Math.min(limits.recordBytesMax, Math.floor(blockBytesMax / 2)) };
 }
 
 /** Shard writer Workers of this machine. */

@@ -2,7 +2,7 @@
  * Who may open a directory, with what, and what is refused of a caller.
  */
 import { afterEach, describe, expect, test } from "bun:test";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { limits } from "../../src/core/limits.ts";
 import type { Entity, NewEvent, WriteOptions } from "../../src/index.ts";
@@ -145,5 +145,31 @@ describe("a call is refused, and changes nothing, with", () => {
       expect(await codeOf(() => warp.entity(id))).toBe("INVALID_ARGUMENT");
     }
     expect(await warp.entity("é".repeat(256)).append(credited(1))).toMatchObject({ seq: 1 });
+  });
+});
+
+describe("the journal of a directory that is opened again", () => {
+  test("has no more segments than before", async () => {
+    const dataDir = freshDirectory();
+    const segments = () => readdirSync(join(dataDir, "journal")).filter((name) => /^\d+$/.test(name)).length;
+    for (let life = 1; life <= 5; life++) {
+      const warp = await openSmall(dataDir);
+      for (let i = 0; i < 3; i++) await warp.entity("e").append(credited(1));
+      await warp.close();
+      expect(segments()).toBe(2);
+    }
+  });
+
+  test("keeps the size of its segments, whatever settings say, and takes what fits in them", async () => {
+    const dataDir = freshDirectory();
+    const small = await openSmall(dataDir, { journal: { segmentBytes: 64 * 1024, segmentsMax: 8 } });
+    await small.entity("e").append(credited(1));
+    await small.close();
+    const warp = await openSmall(dataDir, { journal: { segmentBytes: 4 << 20, segmentsMax: 8 } });
+    const noted = (length: number) => warp.entity("e").append({ type: "Noted", data: "x".repeat(length) });
+    expect(await codeOf(noted(40_000))).toBe("EVENT_TOO_LARGE");
+    const fitting = await Promise.all(Array.from({ length: 20 }, () => noted(25_000)));
+    expect(fitting.at(-1)).toMatchObject({ ok: true, seq: 21 });
+    await warp.close();
   });
 });
