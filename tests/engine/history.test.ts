@@ -151,3 +151,24 @@ describe("an upcast", () => {
     expect(await entity.stateAt({ seq: 1 }, purse)).toBe(300);
   });
 });
+
+test("an append after one that failed has its own time, however long that was ago", async () => {
+  const fragile = defineAggregate({
+    name: "fragile",
+    initialState: 0,
+    evolve: (state: number, { type }) => {
+      if (type === "Broken") throw new Error("this event cannot be folded");
+      return state + 1;
+    },
+  });
+  const warp = await openSmall(freshDirectory(), { aggregates: [fragile] });
+  const entity = warp.entity("e");
+  await entity.append({ type: "Fine", data: 1 });
+  expect(await codeOf(entity.append({ type: "Broken", data: 2 }))).toBe("EVOLVE_FAILED");
+  const failedAt = Date.now();
+  while (Date.now() < failedAt + 3) await new Promise((resolve) => setImmediate(resolve));
+  const before = Date.now();
+  await entity.append({ type: "Fine", data: 3 });
+  const [, second] = await collect(entity.storedEvents());
+  expect(second?.recordedAt).toBeGreaterThanOrEqual(before);
+});

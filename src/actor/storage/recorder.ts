@@ -42,10 +42,11 @@ export class Recorder {
 
   /** ms since 1970; read once a turn, and never behind the shard's newest record. */
   now(shard: ShardState): number {
-    const turn = this.#parts.journal.openTurn.id;
-    if (turn !== this.#clockTurn) {
+    const { id, completions } = this.#parts.journal.openTurn;
+    // A turn stays open while nothing comes into it, perhaps for hours.
+    if (id !== this.#clockTurn || completions.length === 0) {
       this.#clock = Date.now();
-      this.#clockTurn = turn;
+      this.#clockTurn = id;
     }
     return Math.max(this.#clock, shard.lastRecordedAt);
   }
