@@ -30,7 +30,14 @@ export class Reading {
 
   private constructor(worker: Worker, onFailed: (error: WarpError) => void) {
     this.#worker = worker;
-    this.#closed = new Promise((resolve) => worker.addEventListener("close", () => resolve()));
+    this.#closed = new Promise((resolve) => {
+      worker.addEventListener("close", () => {
+        resolve();
+        // Whoever waits for an answer would wait for ever.
+        if (this.#failure === undefined)
+          onFailed(this.#fail(new WarpError("ENGINE_FAILED", "the reader Worker ended by itself")));
+      });
+    });
     worker.onmessage = (event: MessageEvent<FromReader>) => {
       const message = event.data;
       if (message.type === "answers") for (const answer of message.answers) this.#settle(answer);

@@ -56,12 +56,19 @@ export class Settling {
   /** Settled, but perhaps not in main database files; oldest first. */
   #unchecked: Round[] = [];
   #isCheckpointAsked = false;
+  #isClosing = false;
   #idle: (() => void)[] = [];
 
   constructor(options: SettlingOptions) {
     this.#options = options;
     const { worker } = options;
-    this.#closed = new Promise((resolve) => worker.addEventListener("close", () => resolve()));
+    this.#closed = new Promise((resolve) => {
+      worker.addEventListener("close", () => {
+        resolve();
+        if (!this.#isClosing)
+          options.onFailed(new WarpError("ENGINE_FAILED", "a shard writer ended by itself"));
+      });
+    });
     worker.onmessage = (event: MessageEvent<FromWriter>) => this.#onMessage(event.data);
     worker.onerror = (event) => {
       options.onFailed(new WarpError("ENGINE_FAILED", `a shard writer died: ${event.message}`));
@@ -151,6 +158,7 @@ export class Settling {
   }
 
   async close(): Promise<void> {
+    this.#isClosing = true;
     clearTimeout(this.#timer);
     this.#post({ type: "close" });
     await this.#closed;
