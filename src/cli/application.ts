@@ -1,12 +1,14 @@
 /**
  * Loads an application: a TypeScript module, read at run time, that exports aggregates.
  *
+ * - A name such as `warp:bench` stands for one that is part of the executable.
  * - What counts is its default export `{ aggregates: [...] }` if it has one, else every aggregate among its exports.
  * - Whatever goes wrong is APPLICATION_INVALID with the file and, where it can be known, line and column in it.
  */
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Aggregate } from "../aggregate/aggregate.ts";
+import { ledger } from "../aggregate/ledger.ts";
 import { WarpError } from "../core/errors.ts";
 
 interface Place {
@@ -18,8 +20,16 @@ interface Place {
 /** The folder of this library's own sources, whose places are of no use to the writer of an application. */
 const ownSources = resolve(import.meta.dir, "..");
 
+const builtInPrefix = "warp:";
+const builtIn: ReadonlyMap<string, Aggregate> = new Map([[`${builtInPrefix}bench`, ledger]]);
+
 /** The aggregates of the application at `path`, relative to the working directory. */
 export async function loadApplication(path: string): Promise<Aggregate[]> {
+  if (path.startsWith(builtInPrefix)) {
+    const aggregate = builtIn.get(path);
+    if (aggregate === undefined) throw invalid("there is no such built-in application", { file: path });
+    return [aggregate];
+  }
   const file = resolve(path);
   if (!existsSync(file)) throw invalid("there is no such file", { file });
   let module: Readonly<Record<string, unknown>>;

@@ -1,5 +1,6 @@
 /**
- * `warp bench`: what this machine does, measured against what its disk and processor do without Warp.
+ * `warp bench`: what this machine does, measured against what its disk and processor do without Warp: over TCP with a
+ * server of its own, on a server that runs (--addr), or with the engine in this process (--in-process).
  *
  * The figures of bench/RESULTS.md come from this verb; docs and comparisons name the command line that shows them.
  */
@@ -10,9 +11,12 @@ import { cliLogger } from "../log.ts";
 import { formatBytes, formatCount } from "../progress.ts";
 import { addCreateOptions, wholeNumber } from "../settings.ts";
 import type { Verb } from "../verb.ts";
+import type { LoadResult } from "./bench/load.ts";
 import { type BenchResult, type BenchSettings, runBench } from "./bench/run-bench.ts";
 
 interface BenchOptions {
+  readonly addr?: string;
+  readonly http?: string;
   readonly inProcess?: true;
   readonly data?: string;
   readonly callers: number;
@@ -43,6 +47,12 @@ export const benchVerb: Verb = {
   name: "bench",
   summary: "measure appends or reads on this machine, next to plain SQLite and plain fdatasync",
   examples: [
+    ["warp bench --callers 256", "256 callers append to a server that is started for it, over TCP"],
+    [
+      "warp bench --addr 127.0.0.1:7400 --http 127.0.0.1:7401",
+      "the same on a server that runs; its metrics tell its backlog",
+    ],
+    ["warp bench --read --callers 64", "64 callers read states over TCP"],
     [
       "warp bench --in-process --callers 256 --seconds 10",
       "256 callers append single events for ten seconds",
@@ -60,7 +70,17 @@ export const benchVerb: Verb = {
 
   define(command) {
     command
-      .option("--in-process", "run the engine in this process")
+      .option("--addr <host:port>", "a server that runs, instead of one that is started for this")
+      .option(
+        "--http <host:port>",
+        "where that server answers HTTP: its metrics tell backlog and processor time",
+      )
+      .addOption(
+        new Option("--in-process", "run the engine in this process, without a server").conflicts([
+          "addr",
+          "http",
+        ]),
+      )
       .option("--callers <count>", "callers; each appends, waits, appends again", count, 16)
       .option(
         "--entities <count>",
@@ -99,18 +119,37 @@ export const benchVerb: Verb = {
 
   async run(command, { output, errors, signal }) {
     const options = command.opts<BenchOptions>();
-    if (options.inProcess !== true) throw new UsageError("--in-process is needed: only that can be measured");
+    checkServerOptions(options);
     const result = await runBench(settingsOf(options), cliLogger(errors, output.json), signal);
     await output.item(lineOf(result), textOf(result));
     return exitCode.ok;
   },
 };
 
+/** What only a server of the run's own, or only one that was there before, can be told. */
+function checkServerOptions(options: BenchOptions): void {
+  if (options.addr === undefined) {
+    if (options.http !== undefined) throw new UsageError("--http goes with --addr");
+    return;
+  }
+  const own = ["data", "shards", "mode", "durability", "writers"] as const;
+  const other = own.find((name) => options[name] !== undefined);
+  if (other !== undefined) {
+    throw new UsageError(`--${other} is the server's to say and does not go with --addr`);
+  }
+  if (options.active !== undefined || options.cold === true) {
+    throw new UsageError("--active and --cold start the server again, which does not go with --addr");
+  }
+}
+
 function settingsOf(options: BenchOptions): BenchSettings {
   const { callers, entities, batch, bytes, mixed, seconds, seed } = options;
   const active = options.active ?? entities;
   if (active > entities) throw new UsageError("--active is at most --entities");
   return {
+    inProcess: options.inProcess === true,
+    addr: options.addr,
+    http: options.http,
     ...{ callers, entities, active, batch, bytes, mixed, seconds, seed },
     create: options.active !== undefined || options.uniform === true || options.cold === true,
     cold: options.active !== undefined || options.cold === true,
@@ -130,12 +169,18 @@ function settingsOf(options: BenchOptions): BenchSettings {
 /** The JSON line: what matters most stands first and flat. */
 function lineOf(result: BenchResult): object {
   const { load, settings, ...rest } = result;
-  return { ...load, ...rest, settings };
+  const { mode, durability, shards, writers, ...own } = settings;
+  // A server that was there before has settings of its own, which it does not tell.
+  return { ...load, ...rest, settings: settings.addr === undefined ? settings : own };
 }
 
 function textOf(result: BenchResult): string {
-  const { load, reads, setup, yardsticks, ratios, settings } = result;
+  const { load, reads, setup, yardsticks, ratios, settings, server } = result;
   const lines: string[] = [];
+  if (server !== undefined) {
+    const whose = server.isChild ? "started for this run" : `entities ${server.entityPrefix}*`;
+    lines.push(`server ${server.address} (${whose}), aggregate ${server.aggregates[0] ?? "none"}`);
+  }
   if (setup !== undefined) {
     const perSecond = formatCount(Math.round(setup.entities / setup.seconds));
     lines.push(
@@ -145,12 +190,19 @@ function textOf(result: BenchResult): string {
   if (load !== undefined) {
     const { processor } = load;
     const threads = processor.threads.slice(0, 5).map(({ name, busy }) => `${name} ${busy.toFixed(2)}`);
+    const rate = settings.read
+      ? `${formatCount(Math.round(load.readsPerSecond))} reads/s of states by ${settings.callers} callers`
+      : `${formatCount(Math.round(load.eventsPerSecond))} events/s from ${settings.callers} callers, ${settings.batch} an append`;
     lines.push(
-      `${formatCount(Math.round(load.eventsPerSecond))} events/s from ${settings.callers} callers, ${settings.batch} an append`,
+      rate,
       `latency p50 ${ms(load.p50Ms)}, p99 ${ms(load.p99Ms)}, p99.9 ${ms(load.p999Ms)}, largest ${ms(load.maxMs)}`,
       `processors busy ${processor.busy.toFixed(2)} of ${result.processors} (${threads.join(", ")})`,
-      `memory ${formatBytes(load.rssBytes)}; not settled ${formatBytes(load.backlogStartBytes)} at the start, ${formatBytes(load.backlogEndBytes)} at the end, drained in ${result.drainSeconds.toFixed(1)} s`,
     );
+    if (processor.client !== undefined) {
+      const ofServer = processor.server?.busy.toFixed(2) ?? "not told";
+      lines.push(`processors of the client ${processor.client.busy.toFixed(2)}, of the server ${ofServer}`);
+    }
+    lines.push(memoryLine(load, result.drainSeconds));
   }
   if (reads !== undefined) {
     lines.push(
@@ -165,6 +217,15 @@ function textOf(result: BenchResult): string {
   }
   lines.push(`verified ${formatCount(result.verifiedEntities)} entities`);
   return lines.join("\n");
+}
+
+function memoryLine(load: LoadResult, drainSeconds: number | undefined): string {
+  const { rssBytes, backlogStartBytes, backlogEndBytes } = load;
+  if (rssBytes === undefined || backlogStartBytes === undefined || backlogEndBytes === undefined) {
+    return "memory and backlog of the server are not told; --http says where to ask";
+  }
+  const drained = drainSeconds === undefined ? "" : `, drained in ${drainSeconds.toFixed(1)} s`;
+  return `memory ${formatBytes(rssBytes)}; not settled ${formatBytes(backlogStartBytes)} at the start, ${formatBytes(backlogEndBytes)} at the end${drained}`;
 }
 
 function ms(value: number): string {

@@ -1,12 +1,14 @@
 /**
  * The entities that a run drives, by number: their handles, and how many events each was given.
  */
-import type { Entity, Warp } from "../../../index.ts";
 import type { Payments } from "./payload.ts";
 import type { Random } from "./random.ts";
+import type { DrivenEntity, EntitySource } from "./subject.ts";
 
 export interface DrivenOptions {
-  readonly warp: Warp;
+  readonly source: EntitySource;
+  /** What ids begin with, before the number. */
+  readonly prefix?: string;
   /** Entities in the directory. */
   readonly entities: number;
   /** The first so many of them are driven. */
@@ -15,19 +17,22 @@ export interface DrivenOptions {
   readonly lookup: boolean;
 }
 
+const usualPrefix = "entity-";
 const setupCallers = 512;
 const samples = 1000;
 
 export class DrivenEntities {
   readonly active: number;
-  readonly #warp: Warp;
+  readonly #source: EntitySource;
+  readonly #prefix: string;
   readonly #entities: number;
   readonly #lookup: boolean;
-  readonly #handles: (Entity | undefined)[];
+  readonly #handles: (DrivenEntity | undefined)[];
   readonly #given: Uint32Array;
 
-  constructor({ warp, entities, active, lookup }: DrivenOptions) {
-    this.#warp = warp;
+  constructor({ source, prefix = usualPrefix, entities, active, lookup }: DrivenOptions) {
+    this.#source = source;
+    this.#prefix = prefix;
     this.#entities = entities;
     this.active = active;
     this.#lookup = lookup;
@@ -35,11 +40,11 @@ export class DrivenEntities {
     this.#given = new Uint32Array(entities);
   }
 
-  entity(number: number): Entity {
-    if (this.#lookup) return this.#warp.entity(idOf(number));
+  entity(number: number): DrivenEntity {
+    if (this.#lookup) return this.#source.entity(this.#idOf(number));
     const known = this.#handles[number];
     if (known !== undefined) return known;
-    const made = this.#warp.entity(idOf(number));
+    const made = this.#source.entity(this.#idOf(number));
     this.#handles[number] = made;
     return made;
   }
@@ -49,13 +54,13 @@ export class DrivenEntities {
     this.#given[number] = (this.#given[number] ?? 0) + count;
   }
 
-  /** Gives every entity of the directory its first event. */
-  async create(payments: Payments): Promise<void> {
+  /** Gives every entity of the directory, or the first `count` of them, an event. */
+  async create(payments: Payments, count: number = this.#entities): Promise<void> {
     let next = 0;
     const caller = async () => {
-      while (next < this.#entities) {
+      while (next < count) {
         const number = next++;
-        const result = await this.#warp.entity(idOf(number)).append(payments.event());
+        const result = await this.#source.entity(this.#idOf(number)).append(payments.event());
         if (result.ok) this.note(number, 1);
       }
     };
@@ -63,9 +68,10 @@ export class DrivenEntities {
   }
 
   /** Carries on with a context that was opened again. */
-  reopened(warp: Warp): DrivenEntities {
+  reopened(source: EntitySource): DrivenEntities {
     const again = new DrivenEntities({
-      warp,
+      source,
+      prefix: this.#prefix,
       entities: this.#entities,
       active: this.active,
       lookup: this.#lookup,
@@ -79,15 +85,20 @@ export class DrivenEntities {
     const count = Math.min(samples, this.active);
     for (let i = 0; i < count; i++) {
       const number = random.below(this.active);
-      const seq = await this.#warp.entity(idOf(number)).seq();
+      const id = this.#idOf(number);
+      const seq = await this.#source.entity(id).seq();
       if (seq !== this.#given[number]) {
-        throw new Error(`${idOf(number)} has ${seq} events and was given ${this.#given[number]}`);
+        throw new Error(`${id} has ${seq} events and was given ${this.#given[number]}`);
       }
     }
     return count;
   }
+
+  #idOf(number: number): string {
+    return `${this.#prefix}${number}`;
+  }
 }
 
 export function idOf(number: number): string {
-  return `entity-${number}`;
+  return `${usualPrefix}${number}`;
 }

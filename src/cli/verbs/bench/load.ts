@@ -4,53 +4,46 @@
  * - What ends before the warm-up is over, or after the window has closed, is not counted.
  * - A latency is the time from the call to the continuation behind its `await`, as a program sees it.
  */
-import type { Warp } from "../../../index.ts";
 import type { DrivenEntities } from "./entities.ts";
 import { Latencies } from "./latencies.ts";
 import type { Payments } from "./payload.ts";
-import { Processor, type ProcessorUse } from "./processor.ts";
 import type { Random } from "./random.ts";
+import type { Readings, Subject } from "./subject.ts";
 
 export interface LoadOptions {
-  readonly warp: Warp;
+  readonly subject: Subject;
   readonly driven: DrivenEntities;
   readonly payments: Payments;
   readonly random: Random;
   readonly callers: number;
   /** Events of one append. */
   readonly batch: number;
-  /** Percent of the calls that read a state instead of appending. */
+  /** Percent of the calls that read a state instead of appending; of 100 the latencies are those of the reads. */
   readonly mixed: number;
   readonly warmupSeconds: number;
   readonly seconds: number;
   /** End the window after so many events, should they come before the time is over. */
   readonly events: number | undefined;
   readonly signal: AbortSignal;
-  readonly workerNames: readonly string[];
 }
 
-export interface LoadResult {
+export interface LoadResult extends Readings {
   /** The measured window, seconds. */
   readonly seconds: number;
   readonly events: number;
   readonly appends: number;
   readonly reads: number;
   readonly eventsPerSecond: number;
+  readonly readsPerSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly p999Ms: number;
   readonly maxMs: number;
-  readonly processor: ProcessorUse;
-  readonly rssBytes: number;
-  /** Bytes that were journalled and not settled, when the window opened and when it closed. */
-  readonly backlogStartBytes: number;
-  readonly backlogEndBytes: number;
-  readonly residentEntities: number;
 }
 
 export async function runLoad(options: LoadOptions): Promise<LoadResult> {
   const {
-    warp,
+    subject,
     driven,
     payments,
     random,
@@ -75,7 +68,9 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
       const number = random.below(active);
       const entity = driven.entity(number);
       if (mixed > 0 && random.below(100) < mixed) {
+        const begun = performance.now();
         await entity.read();
+        if (mixed === 100) latencies.record(performance.now() - begun);
         reads++;
         continue;
       }
@@ -99,8 +94,7 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
   options.signal.addEventListener("abort", onStopped, { once: true });
 
   if (options.warmupSeconds > 0) await within(options.warmupSeconds, stopped);
-  const backlogStartBytes = warp.pressure.unsettledBytes;
-  const processor = new Processor(options.workerNames);
+  const readings = await subject.measure();
   latencies.clear();
   appends = 0;
   reads = 0;
@@ -109,22 +103,19 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
   await within(options.seconds, stopped);
   const seconds = (performance.now() - begun) / 1000;
   const events = appends * batch;
-  const result = {
+  const counted = {
     seconds,
     events,
     appends,
     reads,
     eventsPerSecond: events / seconds,
+    readsPerSecond: reads / seconds,
     p50Ms: latencies.quantileMs(0.5),
     p99Ms: latencies.quantileMs(0.99),
     p999Ms: latencies.quantileMs(0.999),
     maxMs: latencies.maxMs,
-    processor: processor.use(),
-    rssBytes: process.memoryUsage.rss(),
-    backlogStartBytes,
-    backlogEndBytes: warp.pressure.unsettledBytes,
-    residentEntities: warp.pressure.residentEntities,
   };
+  const result = { ...counted, ...(await readings()) };
   isOver = true;
   await Promise.all(running);
   if (failure !== undefined) throw failure;

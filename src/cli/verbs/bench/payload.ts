@@ -1,30 +1,13 @@
 /**
- * What a benchmark appends: payments of four fields with varied content, and the aggregate that folds them.
+ * What a benchmark appends: payments of four fields with varied content.
  *
  * Texts come from pools that are filled beforehand: making an event costs little beside appending it.
  */
-import { type Aggregate, defineAggregate, type NewEvent } from "../../../index.ts";
+import type { PaymentData } from "../../../aggregate/ledger.ts";
+import type { NewEvent } from "../../../index.ts";
 import { Random } from "./random.ts";
 
-export interface PaymentData {
-  readonly cents: number;
-  readonly ref: string;
-  /** ms since 1970. */
-  readonly at: number;
-  readonly note: string;
-}
-
-/** Counts and sums payments; what makes a state, and checks that nothing was lost. */
-export const ledger: Aggregate<{ count: number; cents: number }> = defineAggregate({
-  name: "ledger",
-  initialState: { count: 0, cents: 0 },
-  evolve: {
-    Paid: (state, { data }: { data: PaymentData }) => ({
-      count: state.count + 1,
-      cents: state.cents + data.cents,
-    }),
-  },
-});
+export { ledger } from "../../../aggregate/ledger.ts";
 
 const poolSize = 4096;
 const letters = "abcdefghijklmnopqrstuvwxyz0123456789-";

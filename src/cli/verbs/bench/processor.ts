@@ -1,7 +1,8 @@
 /**
- * How much processor a stretch of time took: by the process, and where the kernel tells (Linux) by each of its threads.
+ * How much processor a stretch of time took: by this process or another one of this machine, and where the kernel tells
+ * (Linux) by each of its threads.
  */
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 
 export interface ProcessorUse {
@@ -18,47 +19,69 @@ interface ThreadTime {
   readonly ns: number;
 }
 
-const threadsFolder = "/proc/self/task";
+/** The unit of times in `/proc/PID/stat`; the same on every machine that this program runs on. */
+const ticksPerSecond = 100;
 
 export class Processor {
   readonly #workerNames: readonly string[];
   readonly #begun = performance.now();
-  readonly #usage = process.cpuUsage();
+  readonly #pid: number;
+  readonly #usedMs: number;
   readonly #threads: ReadonlyMap<string, ThreadTime>;
 
-  /** Names of this process's Workers in the order in which they were started. */
-  constructor(workerNames: readonly string[]) {
+  /** Names of the process's Workers in the order in which they were started. Of another process only Linux tells. */
+  constructor(workerNames: readonly string[], pid: number = process.pid) {
     this.#workerNames = workerNames;
-    this.#threads = threadTimes(workerNames);
+    this.#pid = pid;
+    this.#usedMs = usedMs(pid);
+    this.#threads = threadTimes(pid, workerNames);
   }
 
   /** What was used since this was made. */
   use(): ProcessorUse {
     const elapsedMs = performance.now() - this.#begun;
-    const { user, system } = process.cpuUsage(this.#usage);
-    const busy = (user + system) / 1000 / elapsedMs;
-    const threads = [...threadTimes(this.#workerNames)]
+    const busy = (usedMs(this.#pid) - this.#usedMs) / elapsedMs;
+    const threads = [...threadTimes(this.#pid, this.#workerNames)]
       .map(([id, { name, ns }]) => ({
         name,
         busy: (ns - (this.#threads.get(id)?.ns ?? 0)) / 1e6 / elapsedMs,
       }))
       .filter((thread) => thread.busy >= 0.01)
       .sort((a, b) => b.busy - a.busy);
-    return { busy, share: busy / availableParallelism(), threads };
+    return { ...busyProcessors(busy), threads };
   }
 }
 
+/** Processors kept busy, and the share of all that this is. */
+export function busyProcessors(busy: number): { readonly busy: number; readonly share: number } {
+  return { busy, share: busy / availableParallelism() };
+}
+
+/** Processor time of a process so far, user and system; 0 for one that has ended. */
+function usedMs(pid: number): number {
+  if (pid === process.pid) {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1000;
+  }
+  // The second field is the name in parentheses, which may hold anything; utime and stime are the 14th and 15th.
+  const stat = readText(`/proc/${pid}/stat`) ?? "";
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return ((Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) * 1000) / ticksPerSecond;
+}
+
 /** By thread id, which grows with every start; the main thread is called `main`. */
-function threadTimes(workerNames: readonly string[]): Map<string, ThreadTime> {
+function threadTimes(pid: number, workerNames: readonly string[]): Map<string, ThreadTime> {
   const times = new Map<string, ThreadTime>();
   if (process.platform !== "linux") return times;
+  const folder = `/proc/${pid}/task`;
+  if (!existsSync(folder)) return times;
   let workers = 0;
-  const ids = readdirSync(threadsFolder).sort((a, b) => Number(a) - Number(b));
+  const ids = readdirSync(folder).sort((a, b) => Number(a) - Number(b));
   for (const id of ids) {
-    const name = readText(`${threadsFolder}/${id}/comm`);
-    const ns = Number(readText(`${threadsFolder}/${id}/schedstat`)?.split(" ")[0]);
+    const name = readText(`${folder}/${id}/comm`);
+    const ns = Number(readText(`${folder}/${id}/schedstat`)?.split(" ")[0]);
     if (name === undefined || Number.isNaN(ns)) continue;
-    const isMain = id === String(process.pid);
+    const isMain = id === String(pid);
     times.set(id, {
       name: isMain ? "main" : name === "Worker" ? (workerNames[workers++] ?? name) : name,
       ns,

@@ -14,6 +14,9 @@ afterAll(() => rmSync(directory, { recursive: true, force: true }));
 const logger = { info: () => {}, warn: () => {}, error: () => {} };
 const signal = new AbortController().signal;
 const settings: BenchSettings = {
+  inProcess: true,
+  addr: undefined,
+  http: undefined,
   callers: 8,
   entities: 50,
   active: 50,
@@ -76,7 +79,7 @@ describe("a benchmark run", () => {
 
   test("fails when an entity has other events than it was given", async () => {
     const warp = await start({ dataDir: join(directory, "other"), aggregates: [ledger], shards: 2, logger });
-    const driven = new DrivenEntities({ warp, entities: 1, active: 1, lookup: false });
+    const driven = new DrivenEntities({ source: warp, entities: 1, active: 1, lookup: false });
     const payments = new Payments(100, 1);
     await driven.entity(0).append(payments.event());
     await expect(driven.verify(new Random(1))).rejects.toThrow("entity-0 has 1 events and was given 0");

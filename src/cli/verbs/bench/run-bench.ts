@@ -1,24 +1,34 @@
 /**
- * One benchmark run: a context is opened, filled, measured between two yardsticks, verified and closed.
+ * One benchmark run: a context is opened in this process or behind a server, filled, measured between two yardsticks,
+ * verified and closed.
  *
  * - The yardsticks run while the engine has nothing to do, on the same file system.
  * - Every run ends by comparing a sample of the entities with what they were given; a difference fails it.
  * - A directory that this made for itself is removed; one that was named is kept, and must be new.
+ * - On a server that was there before, it drives entities of a name of its own, and leaves them there.
  */
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Logger } from "../../../core/logger.ts";
-import { start, type Warp } from "../../../index.ts";
 import { UsageError } from "../../exit.ts";
 import { DrivenEntities } from "./entities.ts";
+import { openInProcess } from "./in-process.ts";
 import { type LoadResult, runLoad } from "./load.ts";
-import { ledger, Payments } from "./payload.ts";
+import { openChild, openServer } from "./over-tcp.ts";
+import { Payments } from "./payload.ts";
 import { Random } from "./random.ts";
-import { measureStateReads, type StateReads } from "./state-reads.ts";
+import type { StateReads } from "./state-reads.ts";
+import type { ServerFacts, Subject } from "./subject.ts";
 import { meanOf, measureYardsticks, type Yardsticks } from "./yardsticks.ts";
 
 export interface BenchSettings {
+  /** Run the engine in this process, and not in a server. */
+  readonly inProcess: boolean;
+  /** HOST:PORT of a server that runs; undefined for one of the run's own. */
+  readonly addr: string | undefined;
+  /** Where that server answers HTTP, for its metrics; undefined when they are not to be asked for. */
+  readonly http: string | undefined;
   readonly callers: number;
   readonly entities: number;
   /** Entities that are driven, chosen uniformly. */
@@ -50,6 +60,8 @@ export interface BenchSettings {
 
 export interface BenchResult {
   readonly settings: BenchSettings;
+  /** What was driven over TCP, and what the ids of the entities begin with. */
+  readonly server?: ServerFacts & { readonly entityPrefix: string };
   readonly load?: LoadResult;
   readonly reads?: StateReads;
   /** Making the entities, if that was asked for. */
@@ -57,8 +69,8 @@ export interface BenchResult {
   readonly yardsticks?: Yardsticks;
   /** eventsPerSecond / rowsPerSecond, and eventsPerSecond / (callers · syncsPerSecond). */
   readonly ratios?: { readonly toRows: number; readonly toSyncs: number };
-  /** From the end of the load until nothing was left to settle and the process was idle. */
-  readonly drainSeconds: number;
+  /** From the end of the load until nothing was left to settle and engine and client were idle; undefined if untold. */
+  readonly drainSeconds: number | undefined;
   readonly verifiedEntities: number;
   readonly closeSeconds: number;
   readonly processors: number;
@@ -88,13 +100,17 @@ async function runIn(
   logger: Logger,
   signal: AbortSignal,
 ): Promise<BenchResult> {
-  const { mode, durability, shards, writers, seed, bytes, entities, active, lookup } = settings;
-  const open = () =>
-    start({ context: "bench", aggregates: [ledger], dataDir, mode, durability, shards, writers, logger });
+  const { mode, durability, shards, writers, seed, bytes, entities, active, lookup, addr } = settings;
+  const engine = { dataDir, mode, durability, shards, writers };
+  const open = (): Promise<Subject> => {
+    if (settings.inProcess) return openInProcess(engine, logger);
+    return addr === undefined ? openChild(engine) : openServer(addr, settings.http);
+  };
+  const prefix = addr === undefined ? "entity-" : `bench-${Date.now().toString(36)}-`;
   const random = new Random(seed);
   const payments = new Payments(bytes, seed + 1);
-  let warp = await open();
-  let driven = new DrivenEntities({ warp, entities, active, lookup });
+  let subject = await open();
+  let driven = new DrivenEntities({ source: subject.source, prefix, entities, active, lookup });
   try {
     let setup: BenchResult["setup"];
     if (settings.create) {
@@ -103,14 +119,14 @@ async function runIn(
       setup = { entities, seconds: secondsSince(begun) };
     }
     if (settings.cold) {
-      await warp.close();
-      warp = await open();
-      driven = driven.reopened(warp);
+      await subject.close();
+      subject = await open();
+      driven = driven.reopened(subject.source);
     }
     // What making the entities left behind is not the run's memory.
     Bun.gc(true);
     const yardstick = async () => {
-      const drainSeconds = await whenIdle(warp);
+      const drainSeconds = await whenIdle(subject);
       const { yardstickSeconds } = settings;
       if (yardstickSeconds === 0) return { drainSeconds, measured: undefined };
       return {
@@ -119,17 +135,19 @@ async function runIn(
       };
     };
     const before = await yardstick();
+    const isLocalRead = settings.read && subject.stateReads !== undefined;
     const reads = settings.read
-      ? await measureStateReads(warp, driven, payments, random, settings.seconds)
+      ? await subject.stateReads?.(driven, payments, random, settings.seconds)
       : undefined;
-    const workerNames = [...Array.from({ length: writers }, (_, i) => `writer ${i}`), "journal", "reader"];
-    const load = settings.read
+    if (settings.read && !isLocalRead && !settings.create) await driven.create(payments, active);
+    const mixed = settings.read ? 100 : settings.mixed;
+    const load = isLocalRead
       ? undefined
-      : await runLoad({ ...settings, warp, driven, payments, random, signal, workerNames });
+      : await runLoad({ ...settings, mixed, subject, driven, payments, random, signal });
     const after = await yardstick();
     const verifiedEntities = await driven.verify(random);
     const closing = performance.now();
-    await warp.close();
+    await subject.close();
     const closeSeconds = secondsSince(closing);
 
     const yardsticks =
@@ -138,11 +156,12 @@ async function runIn(
         : meanOf(before.measured, after.measured);
     return {
       settings,
+      ...(subject.server === undefined ? {} : { server: { ...subject.server, entityPrefix: prefix } }),
       ...(load === undefined ? {} : { load }),
       ...(reads === undefined ? {} : { reads }),
       ...(setup === undefined ? {} : { setup }),
       ...(yardsticks === undefined ? {} : { yardsticks }),
-      ...(yardsticks === undefined || load === undefined
+      ...(yardsticks === undefined || load === undefined || settings.read
         ? {}
         : { ratios: ratiosOf(load, yardsticks, settings.callers) }),
       drainSeconds: after.drainSeconds,
@@ -151,7 +170,7 @@ async function runIn(
       processors: availableParallelism(),
     };
   } finally {
-    await warp.close();
+    await subject.close();
   }
 }
 
@@ -166,19 +185,23 @@ function ratiosOf(load: LoadResult, { rowsPerSecond, syncsPerSecond }: Yardstick
 const idlePollMs = 100;
 const idleWaitMs = 60_000;
 
-/** Waits until nothing is left to settle and the process does next to nothing; returns how long that took, seconds. */
-async function whenIdle(warp: Warp): Promise<number> {
+/**
+ * Waits until nothing is left to settle and neither engine nor client does more than next to nothing; returns how long
+ * that took, seconds, or undefined when the server does not tell what is left.
+ */
+async function whenIdle(subject: Subject): Promise<number | undefined> {
   const begun = performance.now();
   let isIdle = false;
+  let isTold = false;
   while (!isIdle && performance.now() - begun < idleWaitMs) {
-    const usage = process.cpuUsage();
-    const polled = performance.now();
+    const readings = await subject.measure();
     await Bun.sleep(idlePollMs);
-    const { user, system } = process.cpuUsage(usage);
-    const busy = (user + system) / 1000 / (performance.now() - polled);
-    isIdle = warp.pressure.unsettledBytes === 0 && busy < 0.05;
+    const { processor, backlogEndBytes } = await readings();
+    const busy = Math.max(processor.client?.busy ?? processor.busy, processor.server?.busy ?? 0);
+    isTold = backlogEndBytes !== undefined;
+    isIdle = (backlogEndBytes ?? 0) === 0 && busy < 0.05;
   }
-  return secondsSince(begun);
+  return isTold ? secondsSince(begun) : undefined;
 }
 
 function secondsSince(begun: number): number {

@@ -26,8 +26,8 @@ export async function measureStateReads(
   seconds: number,
 ): Promise<StateReads> {
   const { active } = driven;
-  const handles = Array.from({ length: active }, (_, number) => driven.entity(number));
-  const ids = handles.map((_, number) => idOf(number));
+  const ids = Array.from({ length: active }, (_, number) => idOf(number));
+  const handles = ids.map((id) => warp.entity(id));
   await Promise.all(handles.map((handle) => handle.append(payments.event())));
   for (let number = 0; number < active; number++) driven.note(number, 1);
   const order = Uint32Array.from({ length: loopCalls }, () => random.below(active));

@@ -63,7 +63,7 @@ export function supervisorGone(): AbortSignal {
 }
 
 /** What starts this program: the executable alone when it is compiled, else the runtime and the main file. */
-function ownCommand(): string[] {
+export function ownCommand(): string[] {
   return Bun.main.includes("$bunfs") || Bun.main.includes("~BUN")
     ? [process.execPath]
     : [process.execPath, Bun.main];

@@ -1,0 +1,115 @@
+/**
+ * An engine behind a server, as what a run drives: all callers share one connection of the client library.
+ *
+ * - The processor time of a child is the kernel's account of it; of another server what its metrics say, if it is told
+ *   where they are.
+ * - The window that is closed is closed first for the client and a child, then the metrics are asked.
+ */
+import { connect } from "../../../client/client.ts";
+import { type EngineSettings, workerNamesOf } from "./in-process.ts";
+import { busyProcessors, Processor } from "./processor.ts";
+import { readServerMetrics, type ServerMetrics } from "./server-metrics.ts";
+import { startServerProcess } from "./server-process.ts";
+import type { Readings, ServerFacts, Subject } from "./subject.ts";
+
+interface Reachable {
+  readonly address: string;
+  /** URL of HTTP, or undefined. */
+  readonly http: string | undefined;
+  /** Of a child. */
+  readonly pid?: number;
+  readonly workerNames?: readonly string[];
+  stop(): Promise<void>;
+}
+
+const connectTimeoutMs = 5000;
+
+/** Starts a server and connects to it; closing stops it. */
+export async function openChild(settings: EngineSettings): Promise<Subject> {
+  const server = await startServerProcess(settings);
+  try {
+    return await openReachable({ ...server, workerNames: workerNamesOf(settings.writers) });
+  } catch (thrown) {
+    await server.stop();
+    throw thrown;
+  }
+}
+
+/** Connects to a server that runs; `http` (HOST:PORT or URL) is where it tells its metrics. */
+export function openServer(address: string, http: string | undefined): Promise<Subject> {
+  const url = http === undefined || http.includes("://") ? http : `http://${http}`;
+  return openReachable({ address, http: url, stop: async () => {} });
+}
+
+async function openReachable(server: Reachable): Promise<Subject> {
+  const { address, http, pid } = server;
+  const client = await connect({ address, connectTimeoutMs, name: "warp bench" });
+  const facts: ServerFacts = {
+    address,
+    isChild: pid !== undefined,
+    aggregates: client.server?.aggregates ?? [],
+  };
+  const metrics = async () => (http === undefined ? undefined : await readServerMetrics(http));
+  let closing: Promise<void> | undefined;
+  return {
+    source: client,
+    server: facts,
+    async measure() {
+      const before = await metrics();
+      const begun = performance.now();
+      const ofServer = pid === undefined ? undefined : processorOf(pid, server.workerNames);
+      const ofClient = new Processor([]);
+      return async () => {
+        const clientUse = ofClient.use();
+        const serverUse = ofServer?.use();
+        const after = await metrics();
+        const told = toldUse(before, after, performance.now() - begun);
+        return readingsOf(clientUse, serverUse ?? told, before, after);
+      };
+    },
+    close() {
+      closing ??= client.close().then(() => server.stop());
+      return closing;
+    },
+  };
+}
+
+/** Undefined where the kernel does not tell it of another process. */
+function processorOf(pid: number, workerNames: readonly string[] = []): Processor | undefined {
+  return process.platform === "linux" ? new Processor(workerNames, pid) : undefined;
+}
+
+type Use = ReturnType<Processor["use"]>;
+
+function toldUse(
+  before: ServerMetrics | undefined,
+  after: ServerMetrics | undefined,
+  elapsedMs: number,
+): Use | undefined {
+  if (before === undefined || after === undefined) return undefined;
+  return { ...busyProcessors(((after.cpuSeconds - before.cpuSeconds) * 1000) / elapsedMs), threads: [] };
+}
+
+function readingsOf(
+  client: Use,
+  server: Use | undefined,
+  before: ServerMetrics | undefined,
+  after: ServerMetrics | undefined,
+): Readings {
+  const named = (side: string, use: Use | undefined) =>
+    (use?.threads ?? []).map(({ name, busy }) => ({ name: `${side} ${name}`, busy }));
+  const threads = [...named("client", client), ...named("server", server)].sort((a, b) => b.busy - a.busy);
+  return {
+    processor: {
+      ...busyProcessors(client.busy + (server?.busy ?? 0)),
+      client: busyProcessors(client.busy),
+      ...(server === undefined ? {} : { server: busyProcessors(server.busy) }),
+      threads,
+    },
+    rssBytes: after?.rssBytes,
+    clientRssBytes: process.memoryUsage.rss(),
+    backlogStartBytes: before?.unsettledBytes,
+    backlogEndBytes: after?.unsettledBytes,
+    residentEntities: after?.residentEntities,
+  };
+}
