@@ -164,6 +164,8 @@ test("an append after one that failed has its own time, however long that was ag
   const warp = await openSmall(freshDirectory(), { aggregates: [fragile] });
   const entity = warp.entity("e");
   await entity.append({ type: "Fine", data: 1 });
+  // The journal has come to rest, so that what fails now is the first to ask for the time of an open, empty turn.
+  await new Promise((resolve) => setImmediate(resolve));
   expect(await codeOf(entity.append({ type: "Broken", data: 2 }))).toBe("EVOLVE_FAILED");
   const failedAt = Date.now();
   while (Date.now() < failedAt + 3) await new Promise((resolve) => setImmediate(resolve));
