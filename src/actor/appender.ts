@@ -78,7 +78,9 @@ export class Appender {
         `no aggregate of this context has a command ${JSON.stringify(name)}`,
       );
     }
+    const tipSeq = actor.tipSeq;
     const decision = command.decide(folding.stateOf(actor.tipStates, command.index), write.input, actor.id);
+    requireTip(actor, tipSeq, "COMMAND_FAILED");
     if (!(decision instanceof Rejection)) return this.#appendEvents(write, decision);
     const { code, details } = decision;
     const seq = actor.tipSeq;
@@ -98,6 +100,7 @@ export class Appender {
     const recordedAt = recorder.now(shard);
     const states = foldEvents(folding, actor, events, recordedAt, freeze);
     const part = partOf(write, entry, undefined);
+    requireTip(actor, firstSeq - 1, "EVOLVE_FAILED");
     write.position = recorder.record(actor, part, recordedAt);
     if (write.position === 0) return false;
     actor.tipSeq = firstSeq + count - 1;
@@ -143,6 +146,7 @@ export class Appender {
     if (unloaded?.loadFailure !== undefined) throw unloaded.loadFailure;
     if (first === undefined) throw new WarpError("INVALID_ARGUMENT", "atomically needs at least one entity");
     const { folding, recorder, freeze } = this.#parts;
+    const tipSeqs = actors.map((actor) => actor.tipSeq);
     const lists = decideFor(actors, decide);
     const recordedAt = recorder.now(first.shard);
     const drafts = actors.map((_, index) => draftEvents(folding, lists[index] ?? []));
@@ -151,6 +155,7 @@ export class Appender {
     );
     const touched = actors.filter((_, index) => (drafts[index]?.count ?? 0) > 0);
     const parts = partsTogether(actors, drafts);
+    for (const [index, actor] of actors.entries()) requireTip(actor, tipSeqs[index] ?? 0, "COMMAND_FAILED");
     const recorded = parts.length === 0 ? 0 : recorder.recordTogether(touched, parts, recordedAt);
     if (parts.length > 0 && recorded === 0) return false;
     const position = recorded === 0 ? first.shard.nextPosition - 1 : recorded;
@@ -224,6 +229,16 @@ export class Appender {
     );
     return true;
   }
+}
+
+/**
+ * A program's function that appends to the entity it is asked about, instead of returning events, has decided on what is
+ * no longer so; two records would carry one seq.
+ */
+function requireTip(actor: Actor, tipSeq: number, code: "COMMAND_FAILED" | "EVOLVE_FAILED"): void {
+  if (actor.tipSeq === tipSeq) return;
+  const entity = JSON.stringify(actor.id);
+  throw new WarpError(code, `entity ${entity} was appended to by the function that was run for it`);
 }
 
 /** What the write's actor will have committed when the write's turn is durable. */

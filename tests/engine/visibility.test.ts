@@ -2,8 +2,8 @@
  * What an observer can and cannot see while an append is on its way to the disk.
  */
 import { afterEach, describe, expect, test } from "bun:test";
-import { reject } from "../../src/index.ts";
-import { account, cleanUp, collect, credited, freshDirectory, openSmall } from "./sample.ts";
+import { defineAggregate, reject } from "../../src/index.ts";
+import { account, cleanUp, codeOf, collect, credited, freshDirectory, openSmall } from "./sample.ts";
 
 afterEach(cleanUp);
 
@@ -121,4 +121,36 @@ describe("one append", () => {
     expect(await entity.append(credited(2))).toMatchObject({ seq: 2 });
     expect(entity.state(account)).toEqual({ cents: 3, count: 2 });
   });
+});
+
+test("a function that appends to the entity it is run for fails, and what it appended stands", async () => {
+  const dataDir = freshDirectory();
+  const append = (id: string) => warp.entity(id).append({ type: "Inner", data: 1 });
+  const inner: Promise<unknown>[] = [];
+  const meddling = defineAggregate({
+    name: "meddling",
+    initialState: 0,
+    evolve: (state: number, { type, entity }) => {
+      if (type === "Outer") inner.push(append(entity));
+      return state + 1;
+    },
+    commands: {
+      meddle: (_state, id: string) => {
+        inner.push(append(id));
+        return { type: "Inner", data: 2 };
+      },
+    },
+  });
+  const warp = await openSmall(dataDir, { aggregates: [meddling] });
+  expect(await codeOf(warp.entity("a").append({ type: "Outer", data: 1 }))).toBe("EVOLVE_FAILED");
+  expect(await codeOf(warp.entity("b").send("meddle", "b"))).toBe("COMMAND_FAILED");
+  const together = warp.atomically(["c"], ([participant]) => {
+    inner.push(append("c"));
+    participant?.append({ type: "Inner", data: 3 });
+  });
+  expect(await codeOf(together)).toBe("COMMAND_FAILED");
+  await Promise.all(inner);
+  await warp.close();
+  const again = await openSmall(dataDir, { aggregates: [meddling] });
+  for (const id of ["a", "b", "c"]) expect(await again.entity(id).seq()).toBe(1);
 });
