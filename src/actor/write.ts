@@ -16,7 +16,10 @@ export interface WriteOptions {
   readonly delivery?: Delivery;
 }
 
-/** Who hears of a write: a server's request, or the two ends of a promise. Exactly one method is called, once. */
+/**
+ * Who hears of a write: a server's request, or the two ends of a promise. Exactly one method is called, once, in the
+ * middle of the engine's work: it must neither throw nor call the engine before it returns.
+ */
 export interface Answer<Result> {
   resolve(result: Result): void;
   reject(error: Error): void;

@@ -4,6 +4,7 @@
  *
  * - The hot calls take an {@link Answer} instead of returning a promise, since a server holds one object per request
  *   anyway. Exactly one of its methods is called, once; it may be called before the call returns.
+ * - An answer neither throws nor calls the engine before it returns: it is told in the middle of the engine's work.
  * - A call never throws: what goes wrong goes to `reject`, as a WarpError.
  * - Calls made in one turn of the event loop share one fsync; nothing is visible before it is durable.
  */
