@@ -33,6 +33,13 @@ const memory: Figure = { name: "memory", path: "rssBytes", format: megabytes };
 const backlog: Figure = { name: "not settled at the end", path: "backlogEndBytes", format: megabytes };
 const load = [perSecond, toRows, p50, p99, largest, backlog];
 
+/** Over TCP, with a server of its own on the same processors. */
+const benchOverTcp = (...options: readonly string[]): readonly string[] => [
+  "src/main.ts",
+  "bench",
+  ...options,
+];
+
 const bench = (...options: readonly string[]): readonly string[] => [
   "src/main.ts",
   "bench",
@@ -42,6 +49,8 @@ const bench = (...options: readonly string[]): readonly string[] => [
 
 export function scenariosOf(seconds: number, events: number): readonly Scenario[] {
   const timed = ["--seconds", String(seconds)];
+  const short = ["--seconds", String(Math.min(seconds, 10))];
+  const readsPerSecond: Figure = { name: "reads/s", path: "readsPerSecond", format: count };
   return [
     {
       name: "singles, 16 callers",
@@ -56,8 +65,28 @@ export function scenariosOf(seconds: number, events: number): readonly Scenario[
       figures: load,
     },
     {
+      name: "over TCP: singles, 256 callers",
+      command: benchOverTcp("--callers", "256", ...short),
+      figures: load,
+    },
+    {
+      name: "over TCP: singles, 1,000 callers",
+      command: benchOverTcp("--callers", "1000", ...short),
+      figures: load,
+    },
+    {
+      name: "over TCP: batches of 500, 16 callers",
+      command: benchOverTcp("--callers", "16", "--batch", "500", ...short),
+      figures: load,
+    },
+    {
+      name: "over TCP: reads of state, 256 callers",
+      command: benchOverTcp("--read", "--callers", "256", ...short),
+      figures: [readsPerSecond, p50, p99, largest],
+    },
+    {
       name: "state reads in memory",
-      command: bench("--read", ...timed),
+      command: bench("--read", ...short),
       figures: [
         { name: "one handle", path: "reads.oneHandleNs", format: ns },
         { name: "random handles", path: "reads.randomHandleNs", format: ns },
@@ -76,17 +105,17 @@ export function scenariosOf(seconds: number, events: number): readonly Scenario[
     },
     {
       name: "1 M entities on disk, 10,000 active, 256 callers",
-      command: bench("--callers", "256", "--entities", "1000000", "--active", "10000", ...timed),
+      command: bench("--callers", "256", "--entities", "1000000", "--active", "10000", ...short),
       figures: [...load, memory],
     },
     {
       name: "1 M entities in memory, uniform, 256 callers",
-      command: bench("--callers", "256", "--entities", "1000000", "--uniform", ...timed),
+      command: bench("--callers", "256", "--entities", "1000000", "--uniform", ...short),
       figures: [...load, memory],
     },
     {
       name: "1 M entities, uniform, none in memory at first, 256 callers",
-      command: bench("--callers", "256", "--entities", "1000000", "--uniform", "--cold", ...timed),
+      command: bench("--callers", "256", "--entities", "1000000", "--uniform", "--cold", ...short),
       figures: load,
     },
     {
