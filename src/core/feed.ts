@@ -1,0 +1,105 @@
+/**
+ * The feed of a shard: what subscriptions, projections and other followers read, in the order of positions.
+ *
+ * - A page holds every durable record behind `after`, up to and including `upTo`, of one shard, as *parts* back to back:
+ *   the share of a record that belongs to one entity, or the erasure of an entity. A record's parts are never divided
+ *   between two pages.
+ * - Only what is durable is in it. What was erased is not in it any more, but its erasure is, so a follower that reads
+ *   on from where it was meets the erasure of everything it may have seen.
+ * - A part is self-contained and a page is one block of memory, so that it can be handed to a Worker.
+ *
+ * A part, little-endian: u32 length of all of it, u8 kind, u8 0, u16 bytes of the id, f64 number, f64 first seq, f64
+ * position, the id in UTF-8, and for events an entry (record.ts), verbatim.
+ */
+import { type Bytes, readEntry } from "./entry.ts";
+import type { StoredEvent } from "./event.ts";
+
+export const feedPartKind = { events: 1, erased: 2 } as const;
+export const feedPartHeaderBytes = 32;
+const offset = { length: 0, kind: 4, idBytes: 6, number: 8, firstSeq: 16, position: 24 } as const;
+
+export interface FeedPage {
+  readonly shard: number;
+  readonly after: number;
+  /** Everything up to here has been read; equal to `after` when nothing durable is behind it. */
+  readonly upTo: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Where followers read. Made by the engine; positions and numbers mean nothing outside their shard. */
+export interface FeedSource {
+  readonly shards: number;
+  readonly incarnation: string;
+  /** Position of the newest durable record of a shard. */
+  committed(shard: number): number;
+  /** The next page behind `after`, of about `bytesMax` bytes. Errors: INVALID_ARGUMENT for a position of the future. */
+  read(shard: number, after: number, bytesMax: number): Promise<FeedPage>;
+  /** The position behind which everything was recorded at this time (ms since 1970) or later. */
+  positionAt(shard: number, recordedAt: number): Promise<number>;
+  /** Calls `onDurable` after turns that made something durable, at most once a turn. Returns how to end it. */
+  watch(onDurable: () => void): () => void;
+}
+
+/** A part as it lies in a page; `at` is its offset. */
+export interface FeedPart {
+  readonly at: number;
+  readonly length: number;
+  readonly kind: number;
+  readonly number: number;
+  readonly entity: string;
+  readonly firstSeq: number;
+  readonly position: number;
+  /** Offset of the entry; the end of the part for an erasure. */
+  readonly entryAt: number;
+}
+
+/** Bytes of a part with this id and entry. */
+export function feedPartBytes(idBytes: number, entryBytes: number): number {
+  return feedPartHeaderBytes + idBytes + entryBytes;
+}
+
+/** Writes a part but for its entry, which the caller puts at the offset that this returns. */
+export function writeFeedPart(
+  out: Bytes,
+  at: number,
+  part: {
+    readonly kind: number;
+    readonly number: number;
+    readonly firstSeq: number;
+    readonly position: number;
+  },
+  id: Uint8Array,
+  entryBytes: number,
+): number {
+  const { buffer, view } = out;
+  view.setUint32(at + offset.length, feedPartBytes(id.length, entryBytes), true);
+  view.setUint16(at + offset.kind, part.kind, true);
+  view.setUint16(at + offset.idBytes, id.length, true);
+  view.setFloat64(at + offset.number, part.number, true);
+  view.setFloat64(at + offset.firstSeq, part.firstSeq, true);
+  view.setFloat64(at + offset.position, part.position, true);
+  buffer.set(id, at + feedPartHeaderBytes);
+  return at + feedPartHeaderBytes + id.length;
+}
+
+export function readFeedPart(bytes: Bytes, at: number): FeedPart {
+  const { buffer, view } = bytes;
+  const idAt = at + feedPartHeaderBytes;
+  const entryAt = idAt + view.getUint16(at + offset.idBytes, true);
+  return {
+    at,
+    length: view.getUint32(at + offset.length, true),
+    kind: view.getUint8(at + offset.kind),
+    number: view.getFloat64(at + offset.number, true),
+    entity: buffer.toString("utf8", idAt, entryAt),
+    firstSeq: view.getFloat64(at + offset.firstSeq, true),
+    position: view.getFloat64(at + offset.position, true),
+    entryAt,
+  };
+}
+
+/** The events of a part, as stored; none of an erasure. */
+export function eventsOfFeedPart(bytes: Bytes, part: FeedPart): StoredEvent[] {
+  if (part.kind !== feedPartKind.events) return [];
+  return readEntry(bytes, part.entryAt, part.entity, part.firstSeq);
+}
