@@ -41,6 +41,8 @@ export interface Keyring {
   readonly current: PeriodKey;
   /** All period keys, oldest first. */
   readonly periods: readonly PeriodKey[];
+  /** What ids are hashed with in ledgers and backups (erasure.ts); stays the same for as long as the context lives. */
+  readonly idHashKey: Uint8Array;
   /** The key of a period; undefined when the keyring has none, because it was destroyed or never was. */
   keyOf(period: number): Uint8Array | undefined;
 }
@@ -52,6 +54,8 @@ const commandTimeoutMs = 30_000;
 
 interface KeyringFile {
   readonly format: number;
+  /** Base64 of the sealed key; associated data `warp id hash key|CONTEXT`. */
+  readonly idHashKey: string;
   readonly periods: readonly {
     readonly number: number;
     readonly createdAt: string;
@@ -74,21 +78,28 @@ export function openKeyring(options: KeyringOptions): Keyring {
   if (!exists) mkdirSync(options.dataDir, { recursive: true });
   const root = readRootKey(options, !exists);
   if (!exists) replaceFile(path, firstKeyring(root, options.context));
-  return keyringOf(unwrapPeriods(readKeyringFile(path), path, root, options.context));
+  const file = readKeyringFile(path);
+  const periods = unwrapPeriods(file, path, root, options.context);
+  const idHashKey = open(root, Buffer.from(file.idHashKey, "base64"), associatedOfIdHash(options.context));
+  if (idHashKey?.length === keyBytes) return keyringOf(periods, idHashKey);
+  const why = `${path} is damaged: its key for hashes of ids does not open`;
+  throw new WarpError("CORRUPT", why, { file: path });
 }
 
-function keyringOf(periods: readonly PeriodKey[]): Keyring {
+function keyringOf(periods: readonly PeriodKey[], idHashKey: Uint8Array): Keyring {
   const byNumber = new Map(periods.map(({ period, key }) => [period, key]));
   const current = periods.at(-1);
   if (current === undefined)
     throw new WarpError("CORRUPT", `${keyringName} names no period`, { file: keyringName });
-  return { current, periods, keyOf: (period) => byNumber.get(period) };
+  return { current, periods, idHashKey, keyOf: (period) => byNumber.get(period) };
 }
 
 function firstKeyring(root: Uint8Array, context: string): string {
   const wrapped = seal(root, randomBytesPooled(keyBytes), associatedOf(context, 1)).toString("base64");
+  const idHashKey = seal(root, randomBytesPooled(keyBytes), associatedOfIdHash(context)).toString("base64");
   const file: KeyringFile = {
     format: keyringFormat,
+    idHashKey,
     periods: [{ number: 1, createdAt: new Date().toISOString(), wrapped }],
   };
   return `${JSON.stringify(file, undefined, 2)}\n`;
@@ -108,6 +119,10 @@ function unwrapPeriods(file: KeyringFile, path: string, root: Uint8Array, contex
 
 function associatedOf(context: string, period: number): Buffer {
   return Buffer.from(`warp period key|${context}|${period}`);
+}
+
+function associatedOfIdHash(context: string): Buffer {
+  return Buffer.from(`warp id hash key|${context}`);
 }
 
 function readKeyringFile(path: string): KeyringFile {
@@ -138,7 +153,8 @@ function readKeyringFile(path: string): KeyringFile {
       typeof period.wrapped === "string",
   );
   if (!isWhole || periods.length === 0) throw damaged("its periods are not a rising list");
-  return { format: keyringFormat, periods };
+  if (typeof file.idHashKey !== "string") throw damaged("it has no key for hashes of ids");
+  return { format: keyringFormat, idHashKey: file.idHashKey, periods };
 }
 
 function readRootKey(options: KeyringOptions, isNew: boolean): Uint8Array {

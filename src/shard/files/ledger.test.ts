@@ -1,0 +1,132 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { idHash, keyFingerprint } from "../../core/erasure.ts";
+import { WarpError } from "../../core/errors.ts";
+import { Ledger, type LedgerDraft, ledgerEntryBytes, ledgerHeaderBytes, readLedger } from "./ledger.ts";
+
+let directory = "";
+let made = 0;
+const idHashKey = new Uint8Array(32).fill(7);
+
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), "erasure-ledger-"));
+});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+function place() {
+  return { path: join(directory, `ledger-${made++}`), context: "banking", shard: 3 };
+}
+
+function draft(number: number): LedgerDraft {
+  return {
+    number,
+    position: number * 10,
+    erasedAt: 1_700_000_000_000 + number,
+    fingerprint: keyFingerprint(new Uint8Array(32).fill(number)),
+    idHash: idHash(idHashKey, `customer-${number}`),
+    reason: "art-17",
+    by: "ticket-4711",
+  };
+}
+
+function written(count: number) {
+  const at = place();
+  Ledger.create(at);
+  const ledger = Ledger.open(at, "write", 0, () => {});
+  for (let number = 1; number <= count; number++) ledger.append([draft(number)]);
+  ledger.close();
+  return at;
+}
+
+function codeOf(work: () => unknown): string {
+  try {
+    work();
+  } catch (error) {
+    return error instanceof WarpError ? `${error.code} ${error.details.offset ?? ""}`.trim() : String(error);
+  }
+  return "nothing";
+}
+
+test("what was appended is read back, in order, whether it came alone or together", () => {
+  const at = written(2);
+  const ledger = Ledger.open(at, "write", 2, () => {});
+  ledger.append([draft(3), draft(4)]);
+  ledger.close();
+  const entries = readLedger(at, 4);
+  expect(entries.map(({ index, number, position }) => [index, number, position])).toEqual([
+    [1, 1, 10],
+    [2, 2, 20],
+    [3, 3, 30],
+    [4, 4, 40],
+  ]);
+  expect(entries[3]).toEqual({
+    ...draft(4),
+    index: 4,
+    fingerprint: Uint8Array.from(draft(4).fingerprint),
+    idHash: Uint8Array.from(draft(4).idHash),
+  });
+});
+
+test("many entries are read in chunks", () => {
+  const at = place();
+  Ledger.create(at);
+  const ledger = Ledger.open(at, "write", 0, () => {});
+  ledger.append(Array.from({ length: 1000 }, (_, i) => draft((i % 250) + 1)));
+  const { chain } = ledger;
+  ledger.close();
+  const again = Ledger.open(at, "read", 1000, () => {});
+  expect(again.count).toBe(1000);
+  expect(again.chain).toEqual(chain);
+  again.close();
+});
+
+test("a last entry that was cut off counts for nothing, and the next one takes its place", () => {
+  const at = written(2);
+  appendFileSync(at.path, readFileSync(at.path).subarray(ledgerHeaderBytes, ledgerHeaderBytes + 100));
+  expect(readLedger(at)).toHaveLength(2);
+  const ledger = Ledger.open(at, "write", 2, () => {});
+  ledger.append([draft(3)]);
+  ledger.close();
+  expect(readLedger(at, 3)).toHaveLength(3);
+  expect(statSync(at.path).size).toBe(ledgerHeaderBytes + 3 * ledgerEntryBytes);
+});
+
+test("an entry that somebody relied on is damage when it is cut off or changed", () => {
+  const at = written(2);
+  const whole = readFileSync(at.path);
+  writeFileSync(at.path, whole.subarray(0, whole.length - 1));
+  expect(readLedger(at)).toHaveLength(1);
+  expect(codeOf(() => readLedger(at, 2))).toBe(`CORRUPT ${ledgerHeaderBytes + ledgerEntryBytes}`);
+  writeFileSync(at.path, whole.subarray(0, ledgerHeaderBytes + ledgerEntryBytes));
+  expect(codeOf(() => readLedger(at, 2))).toBe(`CORRUPT ${ledgerHeaderBytes + ledgerEntryBytes}`);
+});
+
+test("every changed byte before the last entry is found", () => {
+  const at = written(3);
+  const whole = readFileSync(at.path);
+  for (let offset = 0; offset < whole.length - ledgerEntryBytes; offset += 7) {
+    const changed = Buffer.from(whole);
+    changed[offset] = (changed[offset] ?? 0) ^ 1;
+    writeFileSync(at.path, changed);
+    expect(codeOf(() => readLedger(at)).split(" ")[0]).toBe("CORRUPT");
+  }
+});
+
+test("an entry that was taken out is found", () => {
+  const at = written(3);
+  const whole = readFileSync(at.path);
+  const without = Buffer.concat([
+    whole.subarray(0, ledgerHeaderBytes + ledgerEntryBytes),
+    whole.subarray(ledgerHeaderBytes + 2 * ledgerEntryBytes),
+  ]);
+  writeFileSync(at.path, without);
+  expect(codeOf(() => readLedger(at, 2))).toBe(`CORRUPT ${ledgerHeaderBytes + ledgerEntryBytes}`);
+});
+
+test("the ledger of another shard or context is refused", () => {
+  const at = written(1);
+  expect(codeOf(() => readLedger({ ...at, shard: 4 }))).toBe("CONFIG_MISMATCH");
+  expect(codeOf(() => readLedger({ ...at, context: "other" }))).toBe("CONFIG_MISMATCH");
+});
