@@ -12,6 +12,7 @@ import { join, resolve } from "node:path";
 import { Engine } from "./actor/engine.ts";
 import { Folding } from "./actor/folding.ts";
 import { Residency } from "./actor/residency.ts";
+import { Feed } from "./actor/storage/feed.ts";
 import { Reading } from "./actor/storage/reading.ts";
 import { Recorder } from "./actor/storage/recorder.ts";
 import { type RecoverySummary, recover } from "./actor/storage/recovery.ts";
@@ -126,7 +127,9 @@ async function serve(opened: {
   });
   // What earlier lives wrote is in the shards; without this the ring would seem to be full of it.
   journal.retire(recovery.lastUse);
-  const reading = await Reading.open(startReaderWorker(), workerOptions, (error) => failure.set(error));
+  const openReading = () => Reading.open(startReaderWorker(), workerOptions, (error) => failure.set(error));
+  const reading = await openReading();
+  const feed = new Feed({ incarnation: identity.incarnation, shards, tails, openReading });
   const residency = new Residency({
     shards,
     folding,
@@ -146,6 +149,7 @@ async function serve(opened: {
     onDurable: (turn, use) => {
       for (const settling of settlings) settling.add(turn, use);
       relieveRing(journal, settlings, use, settings.segmentsMax);
+      feed.turned(turn);
     },
     onStarved: () => {
       for (const settling of settlings) settling.order();
@@ -176,6 +180,7 @@ async function serve(opened: {
     if (failure.error === undefined) journal.retire(journal.currentUse);
     await journal.close();
     await reading.close();
+    await feed.close();
     await Promise.all(settlings.map((settling) => settling.close()));
     directory.unlock();
   };
@@ -187,6 +192,7 @@ async function serve(opened: {
     reading,
     folding,
     history,
+    feed,
     failed: failure.happened,
     close,
   });

@@ -5,6 +5,7 @@ import type { Engine } from "./actor/engine.ts";
 import { Entity } from "./actor/entity.ts";
 import type { Folding } from "./actor/folding.ts";
 import type { Residency } from "./actor/residency.ts";
+import type { Feed } from "./actor/storage/feed.ts";
 import type { HistoryParts } from "./actor/storage/history.ts";
 import { type EntitiesQuery, type EntityListed, listEntities } from "./actor/storage/listing.ts";
 import type { Reading } from "./actor/storage/reading.ts";
@@ -12,6 +13,7 @@ import { type Participant, type TogetherResult, together } from "./actor/togethe
 import type { Rejection } from "./aggregate/command.ts";
 import type { Identity } from "./core/data-directory.ts";
 import type { WarpError } from "./core/errors.ts";
+import type { FeedSource } from "./core/feed.ts";
 
 export interface WarpParts {
   readonly identity: Identity;
@@ -20,6 +22,7 @@ export interface WarpParts {
   readonly reading: Reading;
   readonly folding: Folding;
   readonly history: HistoryParts;
+  readonly feed: Feed;
   readonly failed: Promise<WarpError>;
   readonly close: () => Promise<void>;
 }
@@ -83,6 +86,11 @@ export class Warp {
   entities(query: EntitiesQuery = {}): AsyncGenerator<EntityListed> {
     const { reading, residency } = this.#parts;
     return listEntities({ reading, residency, shards: this.shards }, query);
+  }
+
+  /** Everything durable in the order of positions, for followers. */
+  get feed(): FeedSource {
+    return this.#parts.feed;
   }
 
   /** What is in memory and under way, for operators. */

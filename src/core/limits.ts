@@ -66,6 +66,8 @@ export const limits = {
   deliveryTtlMs: 24 * 60 * 60 * 1000,
   /** Entries of history that the reader hands over in one message. */
   readPageBytes: 1 * miB,
+  /** Opened batches that a reader keeps for the next pages of the feed; the newest one is kept whatever its size. */
+  feedCacheBytes: 64 * miB,
   /** Entities in one page of a listing. */
   listPage: 500,
   /** Default memory for resident actors and their states, estimated. */

@@ -13,7 +13,8 @@ import { TailIndex } from "./tail-index.ts";
 /** No part of a record is shorter. */
 const partBytesMin = partHeaderBytes + entryHeaderBytes;
 
-interface Extent {
+/** Whole records of one turn, from `start` to `end`. */
+export interface Extent {
   readonly turn: number;
   readonly start: number;
   readonly end: number;
@@ -108,6 +109,17 @@ export class Tail {
       this.#held = this.#held.slice(this.#heldFrom);
       this.#heldFrom = 0;
     }
+  }
+
+  /** What turns behind `after`, up to and including `upTo`, have left in it, oldest first. */
+  heldBetween(after: number, upTo: number): Extent[] {
+    const extents: Extent[] = [];
+    for (let i = this.#held.length - 1; i >= this.#heldFrom; i--) {
+      const extent = this.#held[i];
+      if (extent === undefined || extent.turn <= after) break;
+      if (extent.turn <= upTo) extents.push(extent);
+    }
+    return extents.reverse();
   }
 
   #wrap(turn: number, onWrap: (start: number, length: number) => void): void {

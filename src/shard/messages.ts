@@ -142,7 +142,26 @@ export type ReadRequest =
       readonly shard: number;
       readonly number: number;
       readonly key: string;
-    };
+    }
+  /** A page of the shard's feed (core/feed.ts): records behind `after`, none behind `to`, which is settled. */
+  | {
+      readonly id: number;
+      readonly op: "feed";
+      readonly shard: number;
+      readonly after: number;
+      readonly to: number;
+      readonly bytesMax: number;
+    }
+  /** The position behind which everything settled up to `to` was recorded at `time` (ms) or later. */
+  | {
+      readonly id: number;
+      readonly op: "positionAt";
+      readonly shard: number;
+      readonly time: number;
+      readonly to: number;
+    }
+  /** The ids of numbers. */
+  | { readonly id: number; readonly op: "ids"; readonly shard: number; readonly numbers: Float64Array };
 
 export type ToReader =
   | { readonly type: "open"; readonly options: ShardWorkerOptions }
@@ -159,9 +178,19 @@ export type ReadAnswer =
   | {
       readonly id: number;
       readonly ok: true;
-      readonly result: LoadResult | EntriesResult | NamesResult | KeyResult;
+      readonly result: ReadResult;
     }
   | { readonly id: number; readonly ok: false; readonly error: WireError };
+
+export type ReadResult =
+  | LoadResult
+  | EntriesResult
+  | NamesResult
+  | KeyResult
+  | FeedResult
+  | { readonly op: "positionAt"; readonly position: number }
+  /** In the order of the numbers; an empty one for a number that has none. */
+  | { readonly op: "ids"; readonly ids: readonly string[] };
 
 export interface LoadResult {
   readonly op: "load";
@@ -213,4 +242,11 @@ export interface KeyResult {
         /** JSON of the outcome when the call was rejected. */
         readonly outcome: string | undefined;
       };
+}
+
+/** Parts of the feed, back to back, and up to where they are complete. */
+export interface FeedResult {
+  readonly op: "feed";
+  readonly upTo: number;
+  readonly bytes: Uint8Array;
 }

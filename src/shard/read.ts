@@ -12,40 +12,29 @@ import { open } from "../core/aead.ts";
 import { toWarpError, WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import { Names } from "./files/names.ts";
-import { type RunRow, Runs } from "./files/runs.ts";
-import {
-  aggregateHash,
-  callerKeyHash,
-  openPacked,
-  type ShardAssociated,
-  shardAssociated,
-} from "./files/sealed.ts";
+import { Runs } from "./files/runs.ts";
+import { aggregateHash, callerKeyHash, openPacked, shardAssociated } from "./files/sealed.ts";
 import { Vault } from "./files/vault.ts";
 import type {
   EntriesPage,
-  EntriesResult,
   KeyResult,
   LoadResult,
   NamesResult,
   ReadAnswer,
   ReadRequest,
+  ReadResult,
   ShardWorkerOptions,
 } from "./messages.ts";
+import { SettledFeed } from "./read/feed.ts";
+import { damaged, keyFor, openRun, type ShardView } from "./read/view.ts";
 import { callerKeyLayout, shardDirectory, vaultOptions } from "./shard.ts";
 
 type Request<Op extends ReadRequest["op"]> = Extract<ReadRequest, { op: Op }>;
 
-interface ShardView {
-  readonly shard: number;
-  readonly names: Names;
-  readonly runs: Runs;
-  readonly vault: Vault;
-  readonly associated: ShardAssociated;
-}
-
 export class Reader {
   readonly #options: ShardWorkerOptions;
   readonly #views = new Map<number, ShardView>();
+  readonly #feed = new SettledFeed();
 
   constructor(options: ShardWorkerOptions) {
     this.#options = options;
@@ -69,7 +58,7 @@ export class Reader {
     this.#views.clear();
   }
 
-  #read(request: ReadRequest): LoadResult | EntriesResult | NamesResult | KeyResult {
+  #read(request: ReadRequest): ReadResult {
     const view = this.#view(request.shard);
     switch (request.op) {
       case "load":
@@ -80,6 +69,12 @@ export class Reader {
         return listNames(view, request);
       case "key":
         return { op: "key", found: view.runs.view(() => findKey(view, request)) };
+      case "feed":
+        return this.#feed.read(view, request);
+      case "positionAt":
+        return { op: "positionAt", position: this.#feed.positionAt(view, request) };
+      case "ids":
+        return { op: "ids", ids: this.#feed.idsOf(view, request.numbers) };
     }
   }
 
@@ -200,13 +195,6 @@ function readBackward(view: ShardView, { number, from, to, bytesMax }: PageReque
   return { bytes: joined(bodies.reverse(), bytes), firstSeq, next: undefined };
 }
 
-function openRun(view: ShardView, number: number, row: RunRow): Uint8Array {
-  const associated = view.associated.run.of(number, row.seq, row.count, row.batch);
-  const body = openPacked(keyFor(view, number), row.data, associated);
-  if (body === undefined) throw damaged(view, number, row.seq, "a run does not open");
-  return body;
-}
-
 function listNames(view: ShardView, { prefix, after, limit }: Request<"names">): NamesResult {
   const rows = view.names.list(prefix, after, limit);
   const names = view.runs.view(() =>
@@ -240,12 +228,6 @@ function findKey(view: ShardView, { number, key }: Request<"key">): KeyResult["f
   };
 }
 
-function keyFor(view: ShardView, number: number): Uint8Array {
-  const key = view.vault.keyOf(number);
-  if (key === undefined) throw damaged(view, number, 0, "the entity has no key in the vault");
-  return key;
-}
-
 function emptyPage(firstSeq: number): EntriesPage {
   return { bytes: new Uint8Array(0), firstSeq, next: undefined };
 }
@@ -267,9 +249,4 @@ function owned(bytes: Uint8Array): Uint8Array {
 
 function gap(view: ShardView, number: number, due: number, found: number): WarpError {
   return damaged(view, number, found, `seq ${due} is due and ${found} comes`);
-}
-
-function damaged(view: ShardView, number: number, seq: number, why: string): WarpError {
-  const file = view.runs.path;
-  return new WarpError("CORRUPT", `${file}: entity ${number}: ${why}`, { file, number, seq });
 }

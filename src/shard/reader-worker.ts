@@ -42,6 +42,7 @@ function memoryOf(answer: ReadAnswer): ArrayBuffer[] {
   if (!answer.ok) return [];
   const { result } = answer;
   if (result.op === "entries") return [result.page.bytes.buffer as ArrayBuffer];
+  if (result.op === "feed") return [result.bytes.buffer as ArrayBuffer];
   if (result.op !== "load" || result.found === undefined) return [];
   const { entries, snapshots } = result.found;
   return [entries, ...snapshots.map(({ state }) => ({ bytes: state }))].map(

@@ -4,6 +4,7 @@
 import { WarpError } from "../../core/errors.ts";
 import type {
   EntriesPage,
+  FeedResult,
   FromReader,
   KeyResult,
   LoadResult,
@@ -91,6 +92,22 @@ export class Reading {
 
   async key(shard: number, number: number, key: string): Promise<KeyResult["found"]> {
     return ((await this.#ask({ op: "key", shard, number, key })) as KeyResult).found;
+  }
+
+  async feed(request: { shard: number; after: number; to: number; bytesMax: number }): Promise<FeedResult> {
+    return (await this.#ask({ op: "feed", ...request })) as FeedResult;
+  }
+
+  /** The position behind which everything settled up to `to` was recorded at `time` or later. */
+  async positionAt(shard: number, time: number, to: number): Promise<number> {
+    const result = await this.#ask({ op: "positionAt", shard, time, to });
+    return result.op === "positionAt" ? result.position : 0;
+  }
+
+  /** The ids of numbers; an empty one where there is none. */
+  async ids(shard: number, numbers: Float64Array): Promise<readonly string[]> {
+    const result = await this.#ask({ op: "ids", shard, numbers });
+    return result.op === "ids" ? result.ids : [];
   }
 
   /** Answers what was asked before, then ends the Worker; later requests fail with CLOSED. */

@@ -39,6 +39,7 @@ export class Names {
   readonly #database: Database;
   readonly #insert: Statement;
   readonly #find: Statement<{ number: number }, [Uint8Array]>;
+  readonly #idOf: Statement<{ id: Uint8Array }, [number]>;
   #meta: Meta;
 
   private constructor(options: NamesOptions, path: string, database: Database) {
@@ -47,6 +48,7 @@ export class Names {
     this.#meta = readMeta(database, path, options.shard);
     this.#insert = database.query("INSERT INTO names (number, id) VALUES (?, ?)");
     this.#find = database.query("SELECT number FROM names WHERE id = ?");
+    this.#idOf = database.query("SELECT id FROM names WHERE number = ?");
   }
 
   static open(options: NamesOptions): Names {
@@ -86,6 +88,11 @@ export class Names {
   /** The number of an id, if it has one. */
   find(id: string): number | undefined {
     return guard(this.path, () => this.#find.get(Buffer.from(id, "utf8"))?.number);
+  }
+
+  /** The id of a number in UTF-8, if it has one. */
+  idOf(number: number): Uint8Array | undefined {
+    return guard(this.path, () => this.#idOf.get(number)?.id);
   }
 
   /** Ids that begin with `prefix`, after `after`, in the order of their bytes. */

@@ -75,6 +75,11 @@ export interface RunRow {
   readonly data: Uint8Array;
 }
 
+export interface ArrivedRow extends RunRow {
+  readonly id: number;
+  readonly number: number;
+}
+
 export interface SnapshotRow {
   readonly aggregate: number;
   readonly version: number;
@@ -118,6 +123,8 @@ export class Runs {
   readonly #forward: Statement<RunRow, [number, number, number]>;
   readonly #fromStart: Statement<RunRow, [number, number]>;
   readonly #backward: Statement<RunRow, [number, number]>;
+  readonly #arrived: Statement<ArrivedRow, [number]>;
+  readonly #arrival: Statement<{ id: number; batch: number }, [number]>;
   readonly #transaction: RunsTransaction;
   #meta: Meta;
 
@@ -137,6 +144,10 @@ export class Runs {
     this.#backward = database.query(
       "SELECT seq, count, batch, data FROM runs WHERE number = ? AND seq <= ? ORDER BY seq DESC",
     );
+    this.#arrived = database.query(
+      "SELECT id, number, seq, count, batch, data FROM runs WHERE id >= ? ORDER BY id",
+    );
+    this.#arrival = database.query("SELECT id, batch FROM runs WHERE id >= ? ORDER BY id LIMIT 1");
     const delivery = database.query(putDelivery);
     this.#transaction = {
       insertRun: database.query(insertRun),
@@ -200,6 +211,47 @@ export class Runs {
   /** Runs that begin at `to` or before, descending. */
   backward(number: number, to: number): IterableIterator<RunRow> {
     return this.#backward.iterate(number, to);
+  }
+
+  /** All runs of batches behind a position, in the order of arrival. */
+  arrivedBehind(position: number): IterableIterator<ArrivedRow> {
+    return this.#arrived.iterate(this.#firstBehind(position));
+  }
+
+  /** The first run with this id or a later one. */
+  arrivedFrom(id: number): ArrivedRow | undefined {
+    for (const row of this.#arrived.iterate(id)) return row;
+    return undefined;
+  }
+
+  /** The ids that there may be: from `first`, below `end`. */
+  arrivals(): { first: number; end: number } {
+    const query = "SELECT coalesce(min(id), 1) AS first, coalesce(max(id), 0) + 1 AS end FROM runs";
+    return this.#database.query<{ first: number; end: number }, []>(query).get() ?? { first: 1, end: 1 };
+  }
+
+  /** The batch before this one; 0 when it is the first. */
+  batchBefore(batch: number): number {
+    const query = "SELECT batch FROM runs WHERE id < ? ORDER BY id DESC LIMIT 1";
+    const first = this.#firstBehind(batch - 1);
+    return this.#database.query<{ batch: number }, [number]>(query).get(first)?.batch ?? 0;
+  }
+
+  /** Changes whenever another connection has written. */
+  get version(): number {
+    return this.#database.query<{ data_version: number }, []>("PRAGMA data_version").get()?.data_version ?? 0;
+  }
+
+  /** The first id that can be of a batch behind `position`: batches rise with ids. */
+  #firstBehind(position: number): number {
+    let { first, end } = this.arrivals();
+    while (first < end) {
+      const middle = Math.floor((first + end) / 2);
+      const row = this.#arrival.get(middle);
+      if (row === null || row.batch > position) end = middle;
+      else first = row.id + 1;
+    }
+    return first;
   }
 
   snapshotsOf(number: number): SnapshotRow[] {

@@ -1,0 +1,302 @@
+/**
+ * The context's feed (core/feed.ts): settled records from the shard's file, the newest from the tail.
+ *
+ * - Which of both a page comes from is decided by the settled position when the page is read; a page never spans it.
+ * - Whoever is at the tip reads memory, at once. Settled pages come from a reader of their own, started when first
+ *   needed, so that a replay does not keep loads waiting.
+ * - Without followers a turn costs one assignment and one comparison.
+ */
+import { bytesOf, entryCount, entryLength, entryRecordedAt } from "../../core/entry.ts";
+import { WarpError } from "../../core/errors.ts";
+import {
+  type FeedPage,
+  type FeedSource,
+  feedPartBytes,
+  feedPartKind,
+  readFeedPart,
+  writeFeedPart,
+} from "../../core/feed.ts";
+import {
+  partFlag,
+  partHeaderBytes,
+  partOffset,
+  recordHeaderBytes,
+  recordKind,
+  recordOffset,
+} from "../../core/record.ts";
+import type { Turn } from "../../journal/journal.ts";
+import type { Tail } from "../../journal/tail.ts";
+import type { Write } from "../write.ts";
+import type { Reading } from "./reading.ts";
+import type { ShardState } from "./shard-state.ts";
+import { TailRecords } from "./tail-records.ts";
+
+export interface FeedParts {
+  readonly incarnation: string;
+  readonly shards: readonly ShardState[];
+  readonly tails: readonly Tail[];
+  /** Starts a reader. */
+  readonly openReading: () => Promise<Reading>;
+}
+
+/** Ids of entities that the feed met, over all shards, before the older half of them is forgotten. */
+const idsMax = 131_072;
+
+/** A page is tried this often before its entities count as nameless. */
+const asksMax = 5;
+
+type OnTurn = (turn: Turn<Write>) => void;
+
+export class Feed implements FeedSource {
+  readonly shards: number;
+  readonly incarnation: string;
+  readonly #parts: FeedParts;
+  readonly #records: readonly TailRecords[];
+  #reading: Promise<Reading> | undefined;
+  #isClosed = false;
+  #watchers: readonly OnTurn[] = [];
+  #durableTurn = 0;
+  /** By shard and number, in two generations. */
+  #ids: Map<number, Buffer>[] = [];
+  #olderIds: Map<number, Buffer>[] = [];
+  #idCount = 0;
+
+  constructor(parts: FeedParts) {
+    this.#parts = parts;
+    this.shards = parts.shards.length;
+    this.incarnation = parts.incarnation;
+    this.#records = parts.tails.map(
+      (tail, writer) =>
+        new TailRecords(
+          tail,
+          parts.shards.filter((shard) => shard.writer === writer),
+        ),
+    );
+    this.#forgetOlderIds();
+  }
+
+  /** Hears of every durable turn, after its callers. */
+  turned(turn: Turn<Write>): void {
+    this.#durableTurn = turn.id;
+    if (this.#watchers.length > 0) for (const watcher of this.#watchers) watcher(turn);
+  }
+
+  committed(shard: number): number {
+    return this.#shard(shard).committedPosition;
+  }
+
+  async read(shard: number, after: number, bytesMax: number): Promise<FeedPage> {
+    // What has to be asked for may be settled, or forgotten again, before the page is looked at once more.
+    for (let asked = 0; asked < asksMax; asked++) {
+      const now = this.readNow(shard, after, bytesMax);
+      if (now === undefined) return await this.#readSettled(shard, after, bytesMax);
+      if ("upTo" in now) return now;
+      await this.#learnIds(shard, now.unknown);
+    }
+    throw new WarpError("CORRUPT", `shard ${shard}: an entity behind position ${after} has no name`, {
+      shard,
+    });
+  }
+
+  /**
+   * The page behind `after` if it is in memory; undefined when it is settled. Numbers whose ids have to be asked for
+   * first come back instead.
+   */
+  readNow(shard: number, after: number, bytesMax: number): FeedPage | { unknown: number[] } | undefined {
+    const state = this.#shard(shard);
+    const { committedPosition, settledPosition } = state;
+    if (!Number.isSafeInteger(after) || after < 0 || after > committedPosition) {
+      const why = `shard ${shard} has no position ${after}: its newest is ${committedPosition}`;
+      throw new WarpError("INVALID_ARGUMENT", why, { shard, position: after });
+    }
+    if (after === committedPosition) return { shard, after, upTo: after, bytes: new Uint8Array(0) };
+    if (after < settledPosition) return undefined;
+    const records = this.#records[state.writer];
+    if (records === undefined) return undefined;
+    records.takeIn(this.#durableTurn);
+    return this.#tailPage(records, state, after, bytesMax);
+  }
+
+  async positionAt(shard: number, recordedAt: number): Promise<number> {
+    const state = this.#shard(shard);
+    // Fixed before the reader is asked: what settles meanwhile is looked at here, if it is still in the tail.
+    const { settledPosition } = state;
+    const reading = await this.#openReading();
+    const settled = await reading.positionAt(shard, recordedAt, settledPosition);
+    if (settled < settledPosition) return settled;
+    let after = settledPosition;
+    for (;;) {
+      const page = await this.read(shard, after, 1 << 20);
+      const found = positionBehind(page, recordedAt);
+      if (found !== undefined) return found;
+      if (page.upTo === after) return after;
+      after = page.upTo;
+    }
+  }
+
+  watch(onDurable: () => void): () => void {
+    return this.watchTurns(() => onDurable());
+  }
+
+  /** As {@link watch}, with the turn. */
+  watchTurns(onTurn: OnTurn): () => void {
+    this.#watchers = [...this.#watchers, onTurn];
+    return () => {
+      this.#watchers = this.#watchers.filter((one) => one !== onTurn);
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await (await this.#reading)?.close();
+  }
+
+  #shard(shard: number): ShardState {
+    const state = this.#parts.shards[shard];
+    if (state !== undefined) return state;
+    throw new WarpError("INVALID_ARGUMENT", `there is no shard ${shard}`, { shard });
+  }
+
+  #openReading(): Promise<Reading> {
+    if (this.#isClosed) throw new WarpError("CLOSED", "this context is closed");
+    this.#reading ??= this.#parts.openReading();
+    return this.#reading;
+  }
+
+  async #readSettled(shard: number, after: number, bytesMax: number): Promise<FeedPage> {
+    const to = this.#shard(shard).settledPosition;
+    const reading = await this.#openReading();
+    const { upTo, bytes } = await reading.feed({ shard, after, to, bytesMax });
+    return { shard, after, upTo, bytes };
+  }
+
+  /** Asks for the ids of numbers. One that is not in names.db yet stands in the tail, in the part that made it. */
+  async #learnIds(shard: number, numbers: number[]): Promise<void> {
+    const reading = await this.#openReading();
+    const ids = await reading.ids(shard, Float64Array.from(numbers));
+    for (const [i, number] of numbers.entries()) {
+      const id = ids[i];
+      if (id !== undefined && id !== "") this.#rememberId(shard, number, Buffer.from(id, "utf8"));
+    }
+    if (ids.includes("")) this.#learnFromTail(this.#shard(shard));
+  }
+
+  #learnFromTail(shard: ShardState): void {
+    const records = this.#records[shard.writer];
+    if (records === undefined) return;
+    records.takeIn(this.#durableTurn);
+    const { bytes } = records.tail;
+    for (let position = shard.settledPosition + 1; position <= shard.committedPosition; position++) {
+      for (const { at } of partsOf(bytes.view, records.offsetOf(shard.index, position))) {
+        this.#learnFromPart(bytes, shard.index, at, bytes.view.getFloat64(at + partOffset.number, true));
+      }
+    }
+  }
+
+  #idOf(shard: number, number: number): Buffer | undefined {
+    const known = this.#ids[shard]?.get(number);
+    if (known !== undefined) return known;
+    const older = this.#olderIds[shard]?.get(number);
+    if (older !== undefined) this.#rememberId(shard, number, older);
+    return older;
+  }
+
+  #rememberId(shard: number, number: number, id: Buffer): void {
+    this.#ids[shard]?.set(number, id);
+    if (++this.#idCount > idsMax / 2) this.#forgetOlderIds();
+  }
+
+  #forgetOlderIds(): void {
+    this.#olderIds = this.#ids;
+    this.#ids = this.#parts.shards.map(() => new Map());
+    this.#idCount = 0;
+  }
+
+  /** Records from the tail: measured first, then copied. */
+  #tailPage(
+    records: TailRecords,
+    shard: ShardState,
+    after: number,
+    bytesMax: number,
+  ): FeedPage | { unknown: number[] } {
+    const { bytes: tail } = records.tail;
+    const { index, committedPosition } = shard;
+    const unknown: number[] = [];
+    const ids: Buffer[] = [];
+    let upTo = after;
+    let bytes = 0;
+    while (upTo < committedPosition && (bytes < bytesMax || upTo === after)) {
+      upTo++;
+      for (const part of partsOf(tail.view, records.offsetOf(index, upTo))) {
+        const number = tail.view.getFloat64(part.at + partOffset.number, true);
+        const id = this.#idOf(index, number) ?? this.#learnFromPart(tail, index, part.at, number);
+        if (entryCount(tail, part.entryAt) === 0) continue;
+        if (id === undefined) unknown.push(number);
+        ids.push(id ?? nothing);
+        bytes += feedPartBytes(id?.length ?? 0, entryLength(tail, part.entryAt));
+      }
+    }
+    if (unknown.length > 0) return { unknown };
+    const memory = new ArrayBuffer(bytes);
+    const out = bytesOf(memory);
+    let to = 0;
+    let next = 0;
+    for (let position = after + 1; position <= upTo; position++) {
+      for (const part of partsOf(tail.view, records.offsetOf(index, position))) {
+        if (entryCount(tail, part.entryAt) === 0) continue;
+        const entryBytes = entryLength(tail, part.entryAt);
+        const head = {
+          kind: feedPartKind.events,
+          number: tail.view.getFloat64(part.at + partOffset.number, true),
+          firstSeq: tail.view.getFloat64(part.at + partOffset.firstSeq, true),
+          position,
+        };
+        to = writeFeedPart(out, to, head, ids[next++] ?? nothing, entryBytes);
+        tail.buffer.copy(out.buffer, to, part.entryAt, part.entryAt + entryBytes);
+        to += entryBytes;
+      }
+    }
+    return { shard: index, after, upTo, bytes: new Uint8Array(memory) };
+  }
+
+  /** The part that makes an entity carries its id. */
+  #learnFromPart(
+    { buffer, view }: Tail["bytes"],
+    shard: number,
+    at: number,
+    number: number,
+  ): Buffer | undefined {
+    if ((view.getUint32(at + partOffset.flags, true) & partFlag.id) === 0) return undefined;
+    const from = at + partHeaderBytes + 2;
+    const id = Buffer.from(buffer.subarray(from, from + view.getUint16(from - 2, true)));
+    this.#rememberId(shard, number, id);
+    return id;
+  }
+}
+
+const nothing = Buffer.alloc(0);
+
+/** Where the parts of a record begin, and their entries. */
+function partsOf(view: DataView, recordAt: number): { at: number; entryAt: number }[] {
+  const parts: { at: number; entryAt: number }[] = [];
+  if (view.getUint8(recordAt + recordOffset.kind) !== recordKind.append) return parts;
+  let at = recordAt + recordHeaderBytes;
+  for (let left = view.getUint32(recordAt + recordOffset.parts, true); left > 0; left--) {
+    parts.push({ at, entryAt: at + view.getUint32(at + partOffset.entry, true) });
+    at += view.getUint32(at + partOffset.length, true);
+  }
+  return parts;
+}
+
+/** The position before the first part of a page that was recorded at a time or later, if there is one. */
+function positionBehind({ bytes, after }: FeedPage, time: number): number | undefined {
+  const page = bytesOf(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.length);
+  let before = after;
+  for (let at = 0; at < bytes.length; ) {
+    const part = readFeedPart(page, at);
+    if (part.kind === feedPartKind.events && entryRecordedAt(page, part.entryAt) >= time) return before;
+    before = part.position;
+    at += part.length;
+  }
+  return undefined;
+}

@@ -1,0 +1,232 @@
+/**
+ * The settled part of a shard's feed: rows in the order of arrival, their entries merged by position.
+ *
+ * - Rows of one batch are sorted by entity, and batches follow each other; so a batch is opened whole, and merged.
+ * - A page ends at a record's end. What is left of batches that were opened for it is kept for the page behind it, within
+ *   `limits.feedCacheBytes`, and only as long as nothing was written to the file: something may have been erased.
+ */
+import {
+  type Bytes,
+  bytesOf,
+  entryCount,
+  entryLength,
+  entryPosition,
+  entryRecordedAt,
+} from "../../core/entry.ts";
+import { feedPartBytes, feedPartKind, writeFeedPart } from "../../core/feed.ts";
+import { limits } from "../../core/limits.ts";
+import type { ArrivedRow } from "../files/runs.ts";
+import type { FeedResult, ReadRequest } from "../messages.ts";
+import { damaged, openRun, type ShardView } from "./view.ts";
+
+type Request<Op extends ReadRequest["op"]> = Extract<ReadRequest, { op: Op }>;
+
+/** Records that were opened, in the order of positions. */
+interface Opened {
+  readonly shard: number;
+  /** The file's version that they were read at. */
+  readonly version: number;
+  /** Everything behind `after`, up to and including `upTo`, is here. */
+  readonly after: number;
+  readonly upTo: number;
+  readonly bytes: Bytes;
+  /** By place in the order: position, number, seq, and offset of the entry. */
+  readonly position: Float64Array;
+  readonly number: Float64Array;
+  readonly seq: Float64Array;
+  readonly at: Float64Array;
+}
+
+/** Ids are looked up again and again; this many are remembered per shard. */
+const idsMax = 16_384;
+
+export class SettledFeed {
+  /** Oldest use first. */
+  #opened: Opened[] = [];
+  readonly #ids = new Map<number, Map<number, Uint8Array>>();
+
+  read(view: ShardView, { after, to, bytesMax }: Request<"feed">): FeedResult {
+    return view.runs.view(() => {
+      const opened = this.#find(view, after, to) ?? openBatches(view, after, to, bytesMax);
+      const page = this.#page(view, opened, after, to, bytesMax);
+      this.#keep(opened, page.upTo < Math.min(opened.upTo, to));
+      return page;
+    });
+  }
+
+  /** The position behind which everything settled up to `to` was recorded at `time` or later. */
+  positionAt(view: ShardView, { time, to }: Request<"positionAt">): number {
+    return view.runs.view(() => positionAt(view, time, to));
+  }
+
+  /** The ids of numbers; an empty one where there is none. */
+  idsOf(view: ShardView, numbers: Float64Array): string[] {
+    return Array.from(numbers, (number) => Buffer.from(this.#idOf(view, number) ?? []).toString("utf8"));
+  }
+
+  #find(view: ShardView, after: number, to: number): Opened | undefined {
+    const version = view.runs.version;
+    this.#opened = this.#opened.filter((one) => one.shard !== view.shard || one.version === version);
+    return this.#opened.find(
+      (one) => one.shard === view.shard && one.after <= after && after < Math.min(one.upTo, to),
+    );
+  }
+
+  /** Keeps what a later page needs, newest last. */
+  #keep(opened: Opened, isNeeded: boolean): void {
+    const others = this.#opened.filter((one) => one !== opened);
+    if (isNeeded) others.push(opened);
+    let bytes = 0;
+    for (const one of others) bytes += one.bytes.buffer.length;
+    while (others.length > 1 && bytes > limits.feedCacheBytes)
+      bytes -= others.shift()?.bytes.buffer.length ?? 0;
+    this.#opened = others;
+  }
+
+  #page(view: ShardView, opened: Opened, after: number, to: number, bytesMax: number): FeedResult {
+    const { position, number, at } = opened;
+    const first = firstAbove(position, after);
+    const ids: Uint8Array[] = [];
+    let bytes = 0;
+    let end = first;
+    for (; end < position.length && (position[end] ?? 0) <= to; end++) {
+      const isNewRecord = end > first && position[end] !== position[end - 1];
+      if (isNewRecord && bytes >= bytesMax) break;
+      const id = this.#idOf(view, number[end] ?? 0);
+      if (id === undefined) throw damaged(view, number[end] ?? 0, opened.seq[end] ?? 0, "it has no name");
+      ids.push(id);
+      bytes += feedPartBytes(id.length, entryLength(opened.bytes, at[end] ?? 0));
+    }
+    const isCut = end < position.length && (position[end] ?? 0) <= to;
+    const upTo = isCut ? (position[end] ?? 0) - 1 : Math.min(opened.upTo, to);
+    return { op: "feed", upTo, bytes: writeParts(opened, first, ids, bytes) };
+  }
+
+  #idOf(view: ShardView, number: number): Uint8Array | undefined {
+    let ids = this.#ids.get(view.shard);
+    if (ids === undefined || ids.size >= idsMax) {
+      ids = new Map();
+      this.#ids.set(view.shard, ids);
+    }
+    const known = ids.get(number);
+    if (known !== undefined) return known;
+    const id = view.names.idOf(number);
+    if (id !== undefined) ids.set(number, id);
+    return id;
+  }
+}
+
+function writeParts(opened: Opened, first: number, ids: readonly Uint8Array[], length: number): Uint8Array {
+  const memory = new ArrayBuffer(length);
+  const out = bytesOf(memory);
+  let to = 0;
+  for (const [i, id] of ids.entries()) {
+    const from = opened.at[first + i] ?? 0;
+    const entryBytes = entryLength(opened.bytes, from);
+    const head = {
+      kind: feedPartKind.events,
+      number: opened.number[first + i] ?? 0,
+      firstSeq: opened.seq[first + i] ?? 0,
+      position: opened.position[first + i] ?? 0,
+    };
+    to = writeFeedPart(out, to, head, id, entryBytes);
+    opened.bytes.buffer.copy(out.buffer, to, from, from + entryBytes);
+    to += entryBytes;
+  }
+  return new Uint8Array(memory);
+}
+
+/** Opens whole batches behind `after` and up to `to`, until they hold `bytesMax` bytes. */
+function openBatches(view: ShardView, after: number, to: number, bytesMax: number): Opened {
+  const rows: (ArrivedRow & { readonly body: Uint8Array })[] = [];
+  let bytes = 0;
+  let upTo = to;
+  let batch = 0;
+  for (const row of view.runs.arrivedBehind(after)) {
+    if (row.batch > to) break;
+    if (row.batch !== batch && bytes >= bytesMax) {
+      upTo = batch;
+      break;
+    }
+    batch = row.batch;
+    const body = openRun(view, row.number, row);
+    bytes += body.length;
+    rows.push({ ...row, body });
+  }
+  const joined = Buffer.allocUnsafeSlow(bytes);
+  const entries: { number: number; seq: number; at: number; position: number }[] = [];
+  const all = bytesOf(joined.buffer, joined.byteOffset, bytes);
+  let end = 0;
+  for (const { number, seq: firstSeq, body } of rows) {
+    joined.set(body, end);
+    let seq = firstSeq;
+    for (const runEnd = end + body.length; end < runEnd; end += entryLength(all, end)) {
+      const position = entryPosition(all, end);
+      if (position > after) entries.push({ number, seq, at: end, position });
+      seq += entryCount(all, end);
+    }
+  }
+  entries.sort((a, b) => a.position - b.position || a.number - b.number);
+  return {
+    shard: view.shard,
+    version: view.runs.version,
+    after,
+    upTo,
+    bytes: all,
+    position: Float64Array.from(entries, (entry) => entry.position),
+    number: Float64Array.from(entries, (entry) => entry.number),
+    seq: Float64Array.from(entries, (entry) => entry.seq),
+    at: Float64Array.from(entries, (entry) => entry.at),
+  };
+}
+
+/** The first place whose value is above `value`; values rise. */
+function firstAbove(values: Float64Array, value: number): number {
+  let low = 0;
+  let high = values.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((values[middle] ?? 0) > value) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/**
+ * Times rise with positions, and so from batch to batch. A row says in which direction to look from its batch; where that
+ * changes between two neighbours, the place is in one of their batches.
+ */
+function positionAt(view: ShardView, time: number, to: number): number {
+  let low: ArrivedRow | undefined;
+  let high: ArrivedRow | undefined;
+  const ids = view.runs.arrivals();
+  while (ids.first < ids.end) {
+    const middle = Math.floor((ids.first + ids.end) / 2);
+    const row = view.runs.arrivedFrom(middle);
+    if (row === undefined || row.id >= ids.end) {
+      ids.end = middle;
+    } else if (row.batch > to || firstRecordedAt(view, row) >= time) {
+      high = row;
+      ids.end = middle;
+    } else {
+      low = row;
+      ids.first = row.id + 1;
+    }
+  }
+  let position = 0;
+  for (const batch of new Set([low?.batch, high?.batch])) {
+    if (batch === undefined || batch > to) continue;
+    const opened = openBatches(view, view.runs.batchBefore(batch), batch, Number.POSITIVE_INFINITY);
+    for (const [i, at] of opened.at.entries()) {
+      if (entryRecordedAt(opened.bytes, at) >= time) return position;
+      position = opened.position[i] ?? position;
+    }
+    position = batch;
+  }
+  return to;
+}
+
+function firstRecordedAt(view: ShardView, row: ArrivedRow): number {
+  const { buffer, byteOffset, length } = openRun(view, row.number, row);
+  return entryRecordedAt(bytesOf(buffer, byteOffset, length), 0);
+}

@@ -1,0 +1,36 @@
+/**
+ * The files of one shard as a reader has them open, and opening what is sealed in them.
+ */
+import { WarpError } from "../../core/errors.ts";
+import type { Names } from "../files/names.ts";
+import type { RunRow, Runs } from "../files/runs.ts";
+import { openPacked, type ShardAssociated } from "../files/sealed.ts";
+import type { Vault } from "../files/vault.ts";
+
+export interface ShardView {
+  readonly shard: number;
+  readonly names: Names;
+  readonly runs: Runs;
+  readonly vault: Vault;
+  readonly associated: ShardAssociated;
+}
+
+/** The entries of a run, back to back. Errors: CORRUPT. */
+export function openRun(view: ShardView, number: number, row: RunRow): Uint8Array {
+  const associated = view.associated.run.of(number, row.seq, row.count, row.batch);
+  const body = openPacked(keyFor(view, number), row.data, associated);
+  if (body === undefined) throw damaged(view, number, row.seq, "a run does not open");
+  return body;
+}
+
+/** The key of an entity that has runs. Errors: CORRUPT. */
+export function keyFor(view: ShardView, number: number): Uint8Array {
+  const key = view.vault.keyOf(number);
+  if (key === undefined) throw damaged(view, number, 0, "the entity has no key in the vault");
+  return key;
+}
+
+export function damaged(view: ShardView, number: number, seq: number, why: string): WarpError {
+  const file = view.runs.path;
+  return new WarpError("CORRUPT", `${file}: entity ${number}: ${why}`, { file, number, seq });
+}
