@@ -19,6 +19,7 @@ export const errorCodes = {
   KEY_EXPIRED: "stop",
   ERASED: "fix",
   CROSS_SHARD: "fix",
+  CURSOR_FOREIGN: "fix",
   OVERLOADED: "retry",
   CLOSED: "stop",
   OUTCOME_UNKNOWN: "stop",
