@@ -35,6 +35,7 @@ import { Tail } from "./journal/tail.ts";
 import { Filter } from "./shard/files/filter.ts";
 import type { ShardOpened, ShardWorkerOptions } from "./shard/messages.ts";
 import { startReaderWorker, startWriterWorker } from "./shard/threads.ts";
+import { Hub } from "./subscription/hub.ts";
 import { Warp } from "./warp.ts";
 
 export interface Settings extends StorageSettings {
@@ -130,6 +131,7 @@ async function serve(opened: {
   const openReading = () => Reading.open(startReaderWorker(), workerOptions, (error) => failure.set(error));
   const reading = await openReading();
   const feed = new Feed({ incarnation: identity.incarnation, shards, tails, openReading });
+  const hub = new Hub(feed, folding);
   const residency = new Residency({
     shards,
     folding,
@@ -171,10 +173,12 @@ async function serve(opened: {
   failure.onFailed = (error) => {
     settings.logger.error("the engine has failed", error.toWire());
     engine.fail(error, journal.unacknowledged());
+    hub.end(new WarpError("ENGINE_FAILED", `the engine has failed: ${error.message}`));
   };
   directory.markReady();
   const close = async (): Promise<void> => {
     engine.stopAccepting();
+    hub.end(new WarpError("CLOSED", "this context is closed"));
     const finished = finish(engine, journal, settlings, () => failure.error !== undefined);
     await Promise.race([finished, failure.happened]);
     if (failure.error === undefined) journal.retire(journal.currentUse);
@@ -193,6 +197,7 @@ async function serve(opened: {
     folding,
     history,
     feed,
+    hub,
     failed: failure.happened,
     close,
   });

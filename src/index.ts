@@ -25,4 +25,5 @@ export { type Settings, start } from "./context.ts";
 export { type ErrorCode, errorCodes, WarpError } from "./core/errors.ts";
 export type { NewEvent, StoredEvent } from "./core/event.ts";
 export type { Logger } from "./core/logger.ts";
+export type { Delivery, SubscribeQuery, Subscription } from "./subscription/subscription.ts";
 export type { Warp } from "./warp.ts";

@@ -14,6 +14,8 @@ import type { Rejection } from "./aggregate/command.ts";
 import type { Identity } from "./core/data-directory.ts";
 import type { WarpError } from "./core/errors.ts";
 import type { FeedSource } from "./core/feed.ts";
+import type { Hub } from "./subscription/hub.ts";
+import { type SubscribeQuery, Subscription } from "./subscription/subscription.ts";
 
 export interface WarpParts {
   readonly identity: Identity;
@@ -23,6 +25,7 @@ export interface WarpParts {
   readonly folding: Folding;
   readonly history: HistoryParts;
   readonly feed: Feed;
+  readonly hub: Hub;
   readonly failed: Promise<WarpError>;
   readonly close: () => Promise<void>;
 }
@@ -86,6 +89,15 @@ export class Warp {
   entities(query: EntitiesQuery = {}): AsyncGenerator<EntityListed> {
     const { reading, residency } = this.#parts;
     return listEntities({ reading, residency, shards: this.shards }, query);
+  }
+
+  /**
+   * Reads events as they become durable, from anywhere in the past on: without a gap, without a duplicate, in order per
+   * entity and in the order of positions per shard. Errors, when it is read: INVALID_ARGUMENT, CURSOR_FOREIGN,
+   * OVERLOADED, CLOSED, ENGINE_FAILED.
+   */
+  subscribe(query: SubscribeQuery = {}): Subscription {
+    return new Subscription(this.#parts.hub, query);
   }
 
   /** Everything durable in the order of positions, for followers. */

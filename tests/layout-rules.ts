@@ -24,6 +24,7 @@ export const importTable: Readonly<Record<string, readonly string[] | "anything"
   shard: ["core"],
   aggregate: ["core"],
   actor: ["core", "aggregate", "journal", "shard"],
+  subscription: atAndBelowActor,
   projection: atAndBelowActor,
   saga: atAndBelowActor,
   privacy: atAndBelowActor,

@@ -16,7 +16,15 @@ import type { StoredEvent } from "./event.ts";
 
 export const feedPartKind = { events: 1, erased: 2 } as const;
 export const feedPartHeaderBytes = 32;
-const offset = { length: 0, kind: 4, idBytes: 6, number: 8, firstSeq: 16, position: 24 } as const;
+export const feedPartOffset = {
+  length: 0,
+  kind: 4,
+  idBytes: 6,
+  number: 8,
+  firstSeq: 16,
+  position: 24,
+} as const;
+const offset = feedPartOffset;
 
 export interface FeedPage {
   readonly shard: number;

@@ -68,6 +68,16 @@ export const limits = {
   readPageBytes: 1 * miB,
   /** Opened batches that a reader keeps for the next pages of the feed; the newest one is kept whatever its size. */
   feedCacheBytes: 64 * miB,
+  /** A page that a subscription reads; what it is handed at once is at most this and one record. */
+  followPageBytes: 256 * kiB,
+  /** Records that a subscription of one entity may be behind before the entity's own history is read. */
+  followHistoryFrom: 2048,
+  /** A subscription that is handed nothing hears this often that its cursor has moved. */
+  followMarkMs: 5000,
+  /** Subscriptions of a context. */
+  subscriptionsMax: 100_000,
+  /** Event types that one subscription may name. */
+  subscriptionTypesMax: 256,
   /** Entities in one page of a listing. */
   listPage: 500,
   /** Default memory for resident actors and their states, estimated. */

@@ -85,6 +85,18 @@ export class Feed implements FeedSource {
     return this.#shard(shard).committedPosition;
   }
 
+  /** Up to here the shard's file has everything. */
+  settled(shard: number): number {
+    return this.#shard(shard).settledPosition;
+  }
+
+  /** The reader that replays use. */
+  reading(): Promise<Reading> {
+    if (this.#isClosed) throw new WarpError("CLOSED", "this context is closed");
+    this.#reading ??= this.#parts.openReading();
+    return this.#reading;
+  }
+
   async read(shard: number, after: number, bytesMax: number): Promise<FeedPage> {
     // What has to be asked for may be settled, or forgotten again, before the page is looked at once more.
     for (let asked = 0; asked < asksMax; asked++) {
@@ -121,7 +133,7 @@ export class Feed implements FeedSource {
     const state = this.#shard(shard);
     // Fixed before the reader is asked: what settles meanwhile is looked at here, if it is still in the tail.
     const { settledPosition } = state;
-    const reading = await this.#openReading();
+    const reading = await this.reading();
     const settled = await reading.positionAt(shard, recordedAt, settledPosition);
     if (settled < settledPosition) return settled;
     let after = settledPosition;
@@ -157,22 +169,16 @@ export class Feed implements FeedSource {
     throw new WarpError("INVALID_ARGUMENT", `there is no shard ${shard}`, { shard });
   }
 
-  #openReading(): Promise<Reading> {
-    if (this.#isClosed) throw new WarpError("CLOSED", "this context is closed");
-    this.#reading ??= this.#parts.openReading();
-    return this.#reading;
-  }
-
   async #readSettled(shard: number, after: number, bytesMax: number): Promise<FeedPage> {
     const to = this.#shard(shard).settledPosition;
-    const reading = await this.#openReading();
+    const reading = await this.reading();
     const { upTo, bytes } = await reading.feed({ shard, after, to, bytesMax });
     return { shard, after, upTo, bytes };
   }
 
   /** Asks for the ids of numbers. One that is not in names.db yet stands in the tail, in the part that made it. */
   async #learnIds(shard: number, numbers: number[]): Promise<void> {
-    const reading = await this.#openReading();
+    const reading = await this.reading();
     const ids = await reading.ids(shard, Float64Array.from(numbers));
     for (const [i, number] of numbers.entries()) {
       const id = ids[i];

@@ -1,0 +1,88 @@
+/**
+ * Replaying one entity from its own history, so that following it costs what it has and not what its shard has.
+ *
+ * It reads settled runs only, up to a settled position that was fixed when it began. What is behind that comes from the
+ * feed. Seqs and positions of an entity rise together, so a position is found by seq.
+ */
+import type { Reading } from "../actor/storage/reading.ts";
+import { bytesOf, entryCount, entryLength, entryPosition, readEntry } from "../core/entry.ts";
+import type { StoredEvent } from "../core/event.ts";
+import { limits } from "../core/limits.ts";
+import type { EntriesPage } from "../shard/messages.ts";
+import { Chunk } from "./chunk.ts";
+import type { Filter } from "./filter.ts";
+
+export class EntityReplay {
+  readonly #reading: Reading;
+  readonly #filter: Filter;
+  readonly #entity: string;
+  readonly #shard: number;
+  /** It ends at this position. */
+  readonly to: number;
+  #number = 0;
+  #nextSeq = 0;
+
+  constructor(reading: Reading, filter: Filter, entity: string, shard: number, to: number) {
+    this.#reading = reading;
+    this.#filter = filter;
+    this.#entity = entity;
+    this.#shard = shard;
+    this.to = to;
+  }
+
+  /** The next events behind `after`; at its end, everything up to `to` has been looked at. */
+  async next(after: number): Promise<Chunk> {
+    if (this.#nextSeq === 0) await this.#begin(after);
+    const page = this.#number === 0 ? undefined : await this.#page(this.#nextSeq);
+    const events: StoredEvent[] = [];
+    let upTo = after;
+    for (const entry of page === undefined ? [] : this.#entries(page)) {
+      if (entry.position > this.to) return this.#chunk(after, this.to, events);
+      if (entry.position <= after) continue;
+      for (const event of this.#filter.select(entry.events)) events.push(event);
+      upTo = entry.position;
+    }
+    if (page?.next === undefined) return this.#chunk(after, this.to, events);
+    this.#nextSeq = page.next;
+    return this.#chunk(after, upTo, events);
+  }
+
+  #chunk(after: number, upTo: number, events: readonly StoredEvent[]): Chunk {
+    return new Chunk({ shard: this.#shard, after, upTo }, events);
+  }
+
+  /** Finds the entity, and its first seq whose position is behind `after` (or one in front of it, of the same run). */
+  async #begin(after: number): Promise<void> {
+    this.#nextSeq = 1;
+    const prefix = this.#entity;
+    const [name] = await this.#reading.names({ shard: this.#shard, prefix, after: undefined, limit: 1 });
+    if (name?.entity !== this.#entity) return;
+    this.#number = name.number;
+    if (after === 0) return;
+    let low = 1;
+    let high = name.seq + 1;
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      const [first] = this.#entries(await this.#page(middle, 1));
+      if (first === undefined || first.position > after) high = middle;
+      else low = middle + 1;
+    }
+    this.#nextSeq = Math.max(1, low - 1);
+  }
+
+  #page(from: number, bytesMax: number = limits.followPageBytes): Promise<EntriesPage> {
+    const to = Number.MAX_SAFE_INTEGER;
+    const direction = "forward" as const;
+    return this.#reading.entries({ shard: this.#shard, number: this.#number, from, to, direction, bytesMax });
+  }
+
+  *#entries(page: EntriesPage): Generator<{ position: number; events: StoredEvent[] }> {
+    const { buffer, byteOffset, length } = page.bytes;
+    const bytes = bytesOf(buffer, byteOffset, length);
+    let seq = page.firstSeq;
+    for (let at = 0; at < length; at += entryLength(bytes, at)) {
+      yield { position: entryPosition(bytes, at), events: readEntry(bytes, at, this.#entity, seq) };
+      seq += entryCount(bytes, at);
+    }
+  }
+}

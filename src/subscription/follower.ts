@@ -1,0 +1,180 @@
+/**
+ * One subscription's place in the feed: a position per shard, behind or live.
+ *
+ * - Behind, it reads pages of its own, one at a time, while its sink has room. Live, the hub hands it chunks.
+ * - A chunk that the sink has no room for is not kept: the follower falls behind, and reads it again when there is room.
+ * - What the sink has been handed and what the positions say never differ.
+ */
+import { encodeCursor, type Positions } from "../core/cursor.ts";
+import { toWarpError, type WarpError } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
+import { type Chunk, chunksOf } from "./chunk.ts";
+import { EntityReplay } from "./entity-replay.ts";
+import type { Filter } from "./filter.ts";
+import type { Hub } from "./hub.ts";
+
+/** Who reads a subscription. Its methods neither throw nor wait. */
+export interface Sink {
+  /** Room for another chunk. */
+  readonly hasRoom: boolean;
+  chunk(chunk: Chunk, cursor: string): void;
+  /** Everything that is durable by now has been handed over. Said whenever the follower goes live. */
+  caughtUp(cursor: string): void;
+  /** Much was read that the filter does not let through: the cursor has moved. */
+  moved(cursor: string): void;
+  /** Nothing follows; without an error when the subscription was closed. */
+  ended(error: WarpError | undefined): void;
+}
+
+type Phase = "behind" | "reading" | "live" | "ended";
+
+export class Follower {
+  readonly filter: Filter;
+  readonly #hub: Hub;
+  readonly #sink: Sink;
+  /** By shard; undefined for shards that the filter is not about. While live, those of the hub count. */
+  readonly #positions: (number | undefined)[];
+  #phase: Phase = "behind";
+  #replay: EntityReplay | undefined;
+  /** Where to look first for something to read. */
+  #turn = 0;
+  #toldAt = 0;
+
+  /** Use `Hub.follow`. */
+  constructor(hub: Hub, filter: Filter, positions: Positions, sink: Sink) {
+    this.#hub = hub;
+    this.filter = filter;
+    this.#positions = filter.shards.reduce<(number | undefined)[]>((own, shard) => {
+      own[shard] = positions[shard];
+      return own;
+    }, new Array(positions.length).fill(undefined));
+    this.#sink = sink;
+  }
+
+  get isLive(): boolean {
+    return this.#phase === "live";
+  }
+
+  get cursor(): string {
+    return encodeCursor(this.#hub.feed.incarnation, this.positions);
+  }
+
+  get positions(): Positions {
+    if (this.#phase !== "live") return this.#positions;
+    return this.#positions.map((own, shard) => (own === undefined ? undefined : this.#hub.positionOf(shard)));
+  }
+
+  /** Its sink has room again. */
+  wake(): void {
+    if (this.#phase !== "behind") return;
+    this.#phase = "reading";
+    this.#read().then(
+      () => {
+        if (this.#phase === "reading") this.#phase = "behind";
+        // Room that came while the last page was read was not heard of.
+        if (this.#phase === "behind" && this.#sink.hasRoom) this.wake();
+      },
+      (thrown) => this.end(toWarpError(thrown, "IO_ERROR")),
+    );
+  }
+
+  /** Nothing is handed over any more. */
+  end(error?: WarpError): void {
+    if (this.#phase === "ended") return;
+    if (this.#phase === "live") this.#hub.leave(this);
+    this.#phase = "ended";
+    this.#hub.forget(this);
+    this.#sink.ended(error);
+  }
+
+  /** From the hub, while live. Before it the follower is complete up to `chunk.after` in that shard. */
+  deliver(chunk: Chunk): void {
+    if (this.#phase !== "live") return;
+    if (this.#sink.hasRoom) {
+      this.#hand(chunk);
+      return;
+    }
+    for (const shard of this.filter.shards) this.#positions[shard] = this.#hub.positionOf(shard);
+    this.#positions[chunk.shard] = chunk.after;
+    this.#hub.leave(this);
+    this.#phase = "behind";
+  }
+
+  /** From the hub, while live: the positions have moved for a while and nothing was handed over. */
+  tellMoved(now: number): void {
+    if (now - this.#toldAt < limits.followMarkMs) return;
+    this.#toldAt = now;
+    this.#sink.moved(this.cursor);
+  }
+
+  #hand(chunk: Chunk): void {
+    this.#toldAt = performance.now();
+    this.#sink.chunk(chunk, chunk.cursor(this.#hub.feed.incarnation, this.positions));
+  }
+
+  async #read(): Promise<void> {
+    while (this.#phase === "reading" && this.#sink.hasRoom) {
+      const shard = this.#nextShard();
+      if (shard !== undefined) await this.#readPage(shard);
+      else if (await this.#goLive()) return;
+    }
+  }
+
+  /** A shard that has something behind the position; they take turns. */
+  #nextShard(): number | undefined {
+    const { shards } = this.filter;
+    for (let i = 0; i < shards.length; i++) {
+      const at = (this.#turn + i) % shards.length;
+      const shard = shards[at] ?? 0;
+      if (this.#hub.feed.committed(shard) <= (this.#positions[shard] ?? 0)) continue;
+      this.#turn = at + 1;
+      return shard;
+    }
+    return undefined;
+  }
+
+  async #goLive(): Promise<boolean> {
+    if (!this.#hub.join(this)) {
+      await this.#hub.quiet();
+      return false;
+    }
+    this.#phase = "live";
+    this.#toldAt = performance.now();
+    this.#sink.caughtUp(this.cursor);
+    return true;
+  }
+
+  async #readPage(shard: number): Promise<void> {
+    const after = this.#positions[shard] ?? 0;
+    const replay = await this.#entityReplay(shard, after);
+    if (replay !== undefined) {
+      const chunk = await replay.next(after);
+      this.#take(shard, chunk.upTo, chunk.events.length > 0 ? [chunk] : []);
+      return;
+    }
+    const page = await this.#hub.feed.read(shard, after, limits.followPageBytes);
+    this.#take(shard, page.upTo, chunksOf(page, this.filter));
+  }
+
+  /** Far behind with a single entity, its own history is read. */
+  async #entityReplay(shard: number, after: number): Promise<EntityReplay | undefined> {
+    const { entity } = this.filter;
+    if (entity === undefined) return undefined;
+    const to = this.#hub.feed.settled(shard);
+    if (this.#replay !== undefined && after < this.#replay.to) return this.#replay;
+    this.#replay = undefined;
+    if (to - after < limits.followHistoryFrom) return undefined;
+    this.#replay = new EntityReplay(await this.#hub.feed.reading(), this.filter, entity, shard, to);
+    return this.#replay;
+  }
+
+  #take(shard: number, upTo: number, chunks: readonly Chunk[]): void {
+    if (this.#phase !== "reading") return;
+    for (const chunk of chunks) {
+      this.#positions[shard] = chunk.upTo;
+      this.#hand(chunk);
+    }
+    this.#positions[shard] = upTo;
+    if (chunks.length === 0) this.tellMoved(performance.now());
+  }
+}

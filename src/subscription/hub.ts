@@ -1,0 +1,233 @@
+/**
+ * All subscriptions of a context, and what those that are live share.
+ *
+ * - A *pump* per shard that somebody live is about walks each durable page once and gives every part to the channels
+ *   that want it. A *channel* is all live followers of one filter: a page is decoded for it once.
+ * - Every live follower is complete up to the pumps' positions, so it needs none of its own.
+ * - Passes are paced by what they cost, so that followers never take more than a part of the main thread.
+ */
+import type { Folding } from "../actor/folding.ts";
+import type { Feed } from "../actor/storage/feed.ts";
+import type { Positions } from "../core/cursor.ts";
+import { type Bytes, bytesOf } from "../core/entry.ts";
+import { toWarpError, WarpError } from "../core/errors.ts";
+import { type FeedPage, type FeedPart, readFeedPart } from "../core/feed.ts";
+import { limits } from "../core/limits.ts";
+import { chunksOfParts } from "./chunk.ts";
+import { Filter, type FilterQuery } from "./filter.ts";
+import { Follower, type Sink } from "./follower.ts";
+import { Pump } from "./pump.ts";
+
+/** Live followers of one filter. */
+export class Channel {
+  readonly filter: Filter;
+  readonly members = new Set<Follower>();
+  /** Parts of the page under way that it wants. */
+  parts: FeedPart[] = [];
+
+  constructor(filter: Filter) {
+    this.filter = filter;
+  }
+}
+
+export interface HubCounters {
+  readonly followers: number;
+  readonly live: number;
+}
+
+export class Hub {
+  readonly feed: Feed;
+  readonly #folding: Folding;
+  readonly #followers = new Set<Follower>();
+  readonly #channels = new Map<string, Channel>();
+  readonly #pumps = new Map<number, Pump>();
+  #unwatch: (() => void) | undefined;
+  #live = 0;
+  #isScheduled = false;
+  #nextPassAt = 0;
+  #markedAt = 0;
+  #refusal: WarpError | undefined;
+  /** Pumps whose page has to be read from the disk. */
+  #reading = new Set<Promise<void>>();
+
+  constructor(feed: Feed, folding: Folding) {
+    this.feed = feed;
+    this.#folding = folding;
+  }
+
+  get counters(): HubCounters {
+    return { followers: this.#followers.size, live: this.#live };
+  }
+
+  /** Errors: INVALID_ARGUMENT. */
+  filter(query: FilterQuery): Filter {
+    return new Filter(query, { shards: this.feed.shards, folding: this.#folding });
+  }
+
+  /** Follows from positions on; nothing is handed over before {@link Follower.wake}. Errors: CLOSED, ENGINE_FAILED. */
+  follow(filter: Filter, positions: Positions, sink: Sink): Follower {
+    if (this.#refusal !== undefined) throw this.#refusal;
+    if (this.#followers.size >= limits.subscriptionsMax) {
+      throw new WarpError("OVERLOADED", "too many subscriptions", { limit: "subscriptionsMax" });
+    }
+    const follower = new Follower(this, filter, positions, sink);
+    this.#followers.add(follower);
+    return follower;
+  }
+
+  forget(follower: Follower): void {
+    this.#followers.delete(follower);
+  }
+
+  /** Ends every subscription, and those to come. */
+  end(error: WarpError): void {
+    this.#refusal = error;
+    for (const follower of [...this.#followers]) follower.end(error);
+  }
+
+  /** Up to where every live follower is complete. */
+  positionOf(shard: number): number {
+    return this.#pumps.get(shard)?.position ?? 0;
+  }
+
+  /** Takes a follower among the live if it is where they are; otherwise it has something to read first. */
+  join(follower: Follower): boolean {
+    const { filter, positions } = follower;
+    for (const shard of filter.shards) {
+      const pump = this.#pumps.get(shard);
+      if (pump !== undefined) this.#advance(pump);
+      if ((pump?.position ?? this.feed.committed(shard)) !== positions[shard]) return false;
+    }
+    let channel = this.#channels.get(filter.key);
+    if (channel === undefined) {
+      channel = new Channel(filter);
+      this.#channels.set(filter.key, channel);
+    }
+    for (const shard of filter.shards) {
+      const pump = this.#pumps.get(shard) ?? new Pump(shard, positions[shard] ?? 0);
+      this.#pumps.set(shard, pump);
+      pump.add(channel);
+    }
+    channel.members.add(follower);
+    this.#live++;
+    this.#unwatch ??= this.feed.watch(() => this.#schedule());
+    return true;
+  }
+
+  leave(follower: Follower): void {
+    const channel = this.#channels.get(follower.filter.key);
+    if (channel?.members.delete(follower) !== true) return;
+    this.#live--;
+    if (channel.members.size > 0) return;
+    this.#channels.delete(channel.filter.key);
+    for (const shard of channel.filter.shards) {
+      const pump = this.#pumps.get(shard);
+      pump?.remove(channel);
+      if (pump?.isIdle === true) this.#pumps.delete(shard);
+    }
+    if (this.#live > 0) return;
+    this.#unwatch?.();
+    this.#unwatch = undefined;
+  }
+
+  /** Resolves when no pump waits for the disk. */
+  async quiet(): Promise<void> {
+    await Promise.all(this.#reading);
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    const waitMs = this.#nextPassAt - performance.now();
+    if (waitMs <= 0) setImmediate(this.#pass);
+    else setTimeout(this.#pass, waitMs);
+  }
+
+  /** Hands everything that is durable to those who are live. */
+  readonly #pass = (): void => {
+    this.#isScheduled = false;
+    const startedAt = performance.now();
+    for (const pump of [...this.#pumps.values()]) this.#advance(pump);
+    const endedAt = performance.now();
+    this.#nextPassAt = endedAt + (endedAt - startedAt) * passPause;
+    if (endedAt - this.#markedAt < limits.followMarkMs) return;
+    this.#markedAt = endedAt;
+    for (const { members } of this.#channels.values()) {
+      for (const follower of members) follower.tellMoved(endedAt);
+    }
+  };
+
+  #advance(pump: Pump): void {
+    if (pump.isReading) return;
+    try {
+      for (;;) {
+        const page = this.feed.readNow(pump.shard, pump.position, limits.followPageBytes);
+        if (page === undefined || "unknown" in page) {
+          this.#advanceFromDisk(pump);
+          return;
+        }
+        if (page.upTo === pump.position) return;
+        this.#dispatch(pump, page);
+      }
+    } catch (thrown) {
+      this.#fail(pump, thrown);
+    }
+  }
+
+  #advanceFromDisk(pump: Pump): void {
+    pump.isReading = true;
+    const reading = this.feed.read(pump.shard, pump.position, limits.followPageBytes).then(
+      (page) => {
+        pump.isReading = false;
+        this.#dispatch(pump, page);
+        this.#schedule();
+      },
+      (thrown) => {
+        pump.isReading = false;
+        this.#fail(pump, thrown);
+      },
+    );
+    this.#reading.add(reading);
+    void reading.finally(() => this.#reading.delete(reading));
+  }
+
+  /** Gives the parts of a page to the channels that want them. */
+  #dispatch(pump: Pump, page: FeedPage): void {
+    const { buffer, byteOffset, length } = page.bytes;
+    const bytes = bytesOf(buffer as ArrayBuffer, byteOffset, length);
+    const touched = new Set<Channel>();
+    for (let at = 0; at < length; at += pump.lengthOf(bytes, at)) {
+      const channels = pump.channelsOf(bytes, at);
+      if (channels.length === 0) continue;
+      const part = readFeedPart(bytes, at);
+      for (const channel of channels) {
+        channel.parts.push(part);
+        touched.add(channel);
+      }
+    }
+    for (const channel of touched) this.#give(channel, page, bytes);
+    pump.position = page.upTo;
+  }
+
+  #give(channel: Channel, page: FeedPage, bytes: Bytes): void {
+    const { parts, filter, members } = channel;
+    channel.parts = [];
+    try {
+      for (const chunk of chunksOfParts(page, bytes, parts, filter)) {
+        for (const follower of members) follower.deliver(chunk);
+      }
+    } catch (thrown) {
+      const error = toWarpError(thrown, "CORRUPT");
+      for (const follower of [...members]) follower.end(error);
+    }
+  }
+
+  /** What a pump cannot read, its followers cannot either. */
+  #fail(pump: Pump, thrown: unknown): void {
+    const error = toWarpError(thrown, "IO_ERROR");
+    for (const channel of pump.channels) for (const follower of [...channel.members]) follower.end(error);
+  }
+}
+
+/** A pass is followed by a pause of this many times what it took. */
+const passPause = 8;

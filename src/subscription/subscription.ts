@@ -1,0 +1,156 @@
+/**
+ * A subscription as a program reads it: an async iterator of pages, marks and erasures.
+ *
+ * Nothing is read ahead: a program that does not ask costs a position per shard. Whoever stops in the middle closes it.
+ */
+import type { Positions } from "../core/cursor.ts";
+import { WarpError } from "../core/errors.ts";
+import type { StoredEvent } from "../core/event.ts";
+import type { Chunk } from "./chunk.ts";
+import type { Filter, FilterQuery } from "./filter.ts";
+import type { Follower, Sink } from "./follower.ts";
+import type { Hub } from "./hub.ts";
+import { type From, positionsFrom } from "./start.ts";
+
+export interface SubscribeQuery extends FilterQuery {
+  /** A cursor, `"start"` (the default), `"end"`, or a time of recording. */
+  readonly from?: From | undefined;
+  /** Ends the subscription. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What a subscription is read as. With each comes the cursor to go on from behind it. */
+export type Delivery =
+  /** Events, in the order of their positions within a shard; at least one. */
+  | { readonly kind: "events"; readonly events: readonly StoredEvent[]; readonly cursor: string }
+  /** Everything that is durable by now has been read. What follows is live. */
+  | { readonly kind: "caughtUp"; readonly cursor: string }
+  /** The entity and everything before this was erased. Its id may be empty, when it is no longer known. */
+  | { readonly kind: "erased"; readonly entity: string; readonly cursor: string };
+
+type Waiting = PromiseWithResolvers<IteratorResult<Delivery, undefined>>;
+
+export class Subscription implements AsyncIterableIterator<Delivery, undefined> {
+  readonly #hub: Hub;
+  readonly #filter: Filter;
+  readonly #signal: AbortSignal | undefined;
+  readonly #onAbort = (): void => void this.return();
+  #follower: Follower | undefined;
+  /** What one page brought beyond what was asked for. */
+  #ready: Delivery[] = [];
+  #waiting: Waiting | undefined;
+  #cursor = "";
+  #hasEnded = false;
+  #error: WarpError | undefined;
+
+  /** Use `warp.subscribe`. */
+  constructor(hub: Hub, query: SubscribeQuery) {
+    this.#hub = hub;
+    this.#filter = hub.filter(query);
+    this.#signal = query.signal;
+    if (this.#signal?.aborted === true) this.#hasEnded = true;
+    else this.#signal?.addEventListener("abort", this.#onAbort, { once: true });
+    positionsFrom(hub.feed, this.#filter, query.from ?? "start").then(
+      (positions) => this.#begin(positions),
+      (thrown) => this.#end(thrown),
+    );
+  }
+
+  /** To go on from behind what was read last; empty before anything was. */
+  get cursor(): string {
+    return this.#cursor;
+  }
+
+  /** One call at a time. */
+  next(): Promise<IteratorResult<Delivery, undefined>> {
+    const ready = this.#ready.shift();
+    if (ready !== undefined) {
+      this.#cursor = ready.cursor;
+      return Promise.resolve({ done: false, value: ready });
+    }
+    if (this.#hasEnded) return this.#ended();
+    if (this.#waiting !== undefined) {
+      return Promise.reject(new WarpError("INVALID_ARGUMENT", "a subscription is read by one reader"));
+    }
+    this.#waiting = Promise.withResolvers();
+    const { promise } = this.#waiting;
+    this.#follower?.wake();
+    return promise;
+  }
+
+  /** Ends the subscription; a reader that waits sees the end. */
+  return(): Promise<IteratorResult<Delivery, undefined>> {
+    this.#ready = [];
+    this.#end(undefined);
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  /** The events alone, one after the other. */
+  async *events(): AsyncGenerator<StoredEvent, undefined> {
+    for await (const delivery of this) if (delivery.kind === "events") yield* delivery.events;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  #begin(positions: Positions): void {
+    if (this.#hasEnded) return;
+    try {
+      this.#follower = this.#hub.follow(this.#filter, positions, this.#sink());
+      this.#cursor = this.#follower.cursor;
+      if (this.#waiting !== undefined) this.#follower.wake();
+    } catch (thrown) {
+      this.#end(thrown);
+    }
+  }
+
+  #sink(): Sink {
+    const hasRoom = () => this.#waiting !== undefined;
+    return {
+      get hasRoom() {
+        return hasRoom();
+      },
+      chunk: (chunk, cursor) => this.#give(deliveryOf(chunk, cursor)),
+      caughtUp: (cursor) => this.#give({ kind: "caughtUp", cursor }),
+      moved: (cursor) => {
+        if (this.#ready.length === 0) this.#cursor = cursor;
+      },
+      ended: (error) => this.#end(error),
+    };
+  }
+
+  #give(delivery: Delivery): void {
+    const waiting = this.#waiting;
+    if (waiting === undefined) {
+      this.#ready.push(delivery);
+      return;
+    }
+    this.#waiting = undefined;
+    this.#cursor = delivery.cursor;
+    waiting.resolve({ done: false, value: delivery });
+  }
+
+  #end(thrown: unknown): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#error = thrown === undefined ? undefined : (thrown as WarpError);
+    this.#signal?.removeEventListener("abort", this.#onAbort);
+    this.#follower?.end();
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    if (waiting !== undefined) this.#ended().then(waiting.resolve, waiting.reject);
+  }
+
+  /** The error once, then the end. */
+  #ended(): Promise<IteratorResult<Delivery, undefined>> {
+    const error = this.#error;
+    this.#error = undefined;
+    return error === undefined ? Promise.resolve({ done: true, value: undefined }) : Promise.reject(error);
+  }
+}
+
+function deliveryOf(chunk: Chunk, cursor: string): Delivery {
+  if (chunk.erased !== undefined) return { kind: "erased", entity: chunk.erased, cursor };
+  return { kind: "events", events: chunk.events, cursor };
+}

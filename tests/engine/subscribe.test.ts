@@ -1,0 +1,299 @@
+/**
+ * Subscriptions of the library: random filters, starts and speeds against a plain model, over restarts and settling.
+ */
+import { afterEach, describe, expect, test } from "bun:test";
+import {
+  type Delivery,
+  defineAggregate,
+  type StoredEvent,
+  type SubscribeQuery,
+  type Warp,
+} from "../../src/index.ts";
+import {
+  cleanUp,
+  codeOf,
+  credited,
+  freshDirectory,
+  openSmall,
+  seededRandom,
+  settled,
+  until,
+} from "./sample.ts";
+
+afterEach(cleanUp);
+
+const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
+
+/** Reads deliveries until one passes `isLast`. */
+async function read(
+  warp: Warp,
+  query: SubscribeQuery,
+  isLast: (delivery: Delivery) => boolean,
+): Promise<Delivery[]> {
+  const deliveries: Delivery[] = [];
+  for await (const delivery of warp.subscribe(query)) {
+    deliveries.push(delivery);
+    if (isLast(delivery)) break;
+  }
+  return deliveries;
+}
+
+const untilCaughtUp = (warp: Warp, query: SubscribeQuery) =>
+  read(warp, query, ({ kind }) => kind === "caughtUp");
+
+const eventsOf = (deliveries: readonly Delivery[]): StoredEvent[] =>
+  deliveries.flatMap((delivery) => (delivery.kind === "events" ? delivery.events : []));
+
+/** One subscription that is read at its own speed and goes on from its cursor after every interruption. */
+class Reader {
+  readonly query: SubscribeQuery;
+  readonly seen: StoredEvent[] = [];
+  #cursor: string | undefined;
+  readonly #random: () => number;
+  readonly #slowness: number;
+
+  constructor(query: SubscribeQuery, random: () => number, slowness: number) {
+    this.query = query;
+    this.#random = random;
+    this.#slowness = slowness;
+  }
+
+  /** Reads until the context is closed. */
+  async run(warp: Warp): Promise<void> {
+    for (;;) {
+      const from = this.#cursor === undefined ? {} : { from: this.#cursor };
+      try {
+        for await (const delivery of warp.subscribe({ ...this.query, ...from })) {
+          if (delivery.kind === "events") this.seen.push(...delivery.events);
+          this.#cursor = delivery.cursor;
+          if (this.#random() < this.#slowness) await Bun.sleep(this.#random() * 5);
+          // Whoever stops anywhere goes on from the cursor.
+          if (this.#random() < 0.02) break;
+        }
+      } catch (thrown) {
+        if ((thrown as { code?: string }).code === "CLOSED") return;
+        throw thrown;
+      }
+    }
+  }
+}
+
+test("readers of every kind see what they asked for, once and in order", async () => {
+  console.log(`seed ${seed}`);
+  const random = seededRandom(seed);
+  const whole = (max: number) => Math.floor(random() * max);
+  const dataDir = freshDirectory();
+  const appended = new Map<string, { type: string; cents: number }[]>();
+  const queries: SubscribeQuery[] = [
+    {},
+    { entity: "e-1" },
+    { entity: "e-2", types: ["Debited"] },
+    { entity: "nobody" },
+    { prefix: "e-1" },
+    { prefix: "{t}" },
+    { types: ["Credited"] },
+    { types: ["Debited", "Other"], prefix: "e" },
+  ];
+  const readers = queries.flatMap((query) => [0, 0.3].map((slowness) => new Reader(query, random, slowness)));
+  const append = async (warp: Warp): Promise<void> => {
+    const id = random() < 0.1 ? `{t}${whole(3)}` : `e-${whole(20)}`;
+    const events = Array.from({ length: 1 + whole(random() < 0.05 ? 400 : 3) }, () => ({
+      type: random() < 0.7 ? "Credited" : "Debited",
+      data: { cents: whole(100) },
+    }));
+    const result = await warp.entity(id).appendBatch(events);
+    if (!result.ok) throw new Error("nothing is expected here");
+    const known = appended.get(id) ?? [];
+    for (const [i, { type, data }] of events.entries()) {
+      known[result.firstSeq - 1 + i] = { type, cents: data.cents };
+    }
+    appended.set(id, known);
+  };
+  const wantedOf = ({ entity, prefix = "", types }: SubscribeQuery) =>
+    [...appended]
+      .filter(([id]) => (entity === undefined ? id.startsWith(prefix) : id === entity))
+      .flatMap(([, events]) => events.filter(({ type }) => types === undefined || types.includes(type)));
+  for (let round = 0; round < 4; round++) {
+    const warp = await openSmall(dataDir, { settle: { delayMs: 1 + whole(30) }, writers: 1 + (round % 2) });
+    const running = readers.map((reader) => reader.run(warp));
+    for (let burst = 0; burst < 12; burst++) {
+      await Promise.all(Array.from({ length: 30 }, () => append(warp)));
+      if (random() < 0.2) await settled(warp);
+    }
+    // The last round is waited for, the others end in the middle.
+    if (round === 3) {
+      await until(() => readers.every(({ query, seen }) => seen.length >= wantedOf(query).length));
+    }
+    await warp.close();
+    await Promise.all(running);
+  }
+  for (const { query, seen } of readers) {
+    const seqs = new Map<string, number>();
+    const positions = new Map<string, number>();
+    for (const event of seen) {
+      expect(event.seq).toBeGreaterThan(seqs.get(event.entity) ?? 0);
+      seqs.set(event.entity, event.seq);
+      expect(event.position).toBeGreaterThanOrEqual(positions.get(event.entity) ?? 0);
+      positions.set(event.entity, event.position);
+      const { cents } = event.data as { cents: number };
+      expect(appended.get(event.entity)?.[event.seq - 1]).toEqual({ type: event.type, cents });
+    }
+    expect([query, seen.length]).toEqual([query, wantedOf(query).length]);
+  }
+}, 60_000);
+
+describe("a subscription", () => {
+  test("begins at the start, the end, a time or a cursor", async () => {
+    const warp = await openSmall(freshDirectory());
+    await warp.entity("a").append(credited(1));
+    await Bun.sleep(3);
+    const time = Date.now();
+    const second = await warp.entity("a").append(credited(2));
+    const seqs = async (query: SubscribeQuery) =>
+      eventsOf(await untilCaughtUp(warp, query)).map(({ seq }) => seq);
+    for (const filter of [{}, { entity: "a" }, { prefix: "a" }]) {
+      expect(await seqs(filter)).toEqual([1, 2]);
+      expect(await seqs({ ...filter, from: "start" })).toEqual([1, 2]);
+      expect(await seqs({ ...filter, from: "end" })).toEqual([]);
+      expect(await seqs({ ...filter, from: { time } })).toEqual([2]);
+      expect(await seqs({ ...filter, from: { time: new Date(0) } })).toEqual([1, 2]);
+      const all = await untilCaughtUp(warp, filter);
+      expect(await seqs({ ...filter, from: all.at(-1)?.cursor ?? "" })).toEqual([]);
+    }
+    expect(second.ok).toBe(true);
+  });
+
+  test("says that it has caught up, and goes on live", async () => {
+    const warp = await openSmall(freshDirectory());
+    await warp.entity("a").append(credited(1));
+    const subscription = warp.subscribe({ entity: "a" });
+    expect((await subscription.next()).value).toMatchObject({ kind: "events" });
+    expect((await subscription.next()).value).toMatchObject({ kind: "caughtUp" });
+    const next = subscription.next();
+    await warp.entity("b").append(credited(1));
+    await warp.entity("a").append(credited(2));
+    expect((await next).value).toMatchObject({ kind: "events", events: [{ seq: 2, data: { cents: 2 } }] });
+    await subscription.return();
+    expect(await subscription.next()).toEqual({ done: true, value: undefined });
+  });
+
+  test("never shows what is not durable, and shows a batch whole", async () => {
+    const warp = await openSmall(freshDirectory());
+    const subscription = warp.subscribe({ from: "end" });
+    await subscription.next();
+    const next = subscription.next();
+    await warp.atomically(["{t}a", "{t}b"], ([a, b]) => {
+      a?.append(credited(1), credited(2));
+      b?.append(credited(3));
+    });
+    const { value } = await next;
+    expect(value?.kind === "events" && value.events.map(({ entity, seq }) => [entity, seq])).toEqual([
+      ["{t}a", 1],
+      ["{t}a", 2],
+      ["{t}b", 1],
+    ]);
+  });
+
+  test("of one entity that is far behind reads its history and not its shard", async () => {
+    const warp = await openSmall(freshDirectory(), { shards: 1, memory: { tailBytes: 4 << 20 } });
+    const cursors: string[] = [];
+    for (let i = 1; i <= 30; i++) {
+      await warp.entity("few").append(credited(i));
+      await warp.entity("few").append(credited(i));
+      cursors.push((await untilCaughtUp(warp, { entity: "few", from: "end" }))[0]?.cursor ?? "");
+      const others = Array.from({ length: 300 }, (_, k) => warp.entity(`o${k}`).append(credited(1)));
+      await Promise.all(others);
+    }
+    await settled(warp);
+    const read = spyOnFeed(warp);
+    for (const [i, from] of ["start", ...cursors].entries()) {
+      const deliveries = await untilCaughtUp(warp, { entity: "few", from });
+      expect(eventsOf(deliveries).map(({ seq }) => seq)).toEqual(
+        Array.from({ length: 60 - i * 2 }, (_, k) => i * 2 + k + 1),
+      );
+    }
+    // The last cursors are near enough for the feed.
+    expect(read.count).toBeLessThan(20);
+  });
+
+  test("is refused with a cursor of something else, of another context, or of no one", async () => {
+    const warp = await openSmall(freshDirectory());
+    const other = await openSmall(freshDirectory());
+    await warp.entity("a").append(credited(1));
+    const [mark] = await untilCaughtUp(warp, { from: "end" });
+    const [foreign] = await untilCaughtUp(other, { from: "end" });
+    const [single] = await untilCaughtUp(warp, { entity: "a", from: "end" });
+    const first = (query: SubscribeQuery) => warp.subscribe(query).next();
+    expect(await codeOf(first({ from: foreign?.cursor ?? "" }))).toBe("CURSOR_FOREIGN");
+    expect(await codeOf(first({ from: single?.cursor ?? "" }))).toBe("INVALID_ARGUMENT");
+    expect(await codeOf(first({ from: "nowhere" }))).toBe("INVALID_ARGUMENT");
+    expect(await codeOf(first({ from: { time: Number.NaN } }))).toBe("INVALID_ARGUMENT");
+    expect(await codeOf(() => warp.subscribe({ entity: "a", prefix: "a" }))).toBe("INVALID_ARGUMENT");
+    expect(await codeOf(() => warp.subscribe({ types: [] }))).toBe("INVALID_ARGUMENT");
+    const all = await untilCaughtUp(warp, { entity: "a", from: mark?.cursor ?? "" });
+    expect(all.map(({ kind }) => kind)).toEqual(["caughtUp"]);
+  });
+
+  test("ends with the context, with its signal, and with the loop that reads it", async () => {
+    const warp = await openSmall(freshDirectory());
+    const abort = new AbortController();
+    const byHand = warp.subscribe({ from: "end", signal: abort.signal });
+    await byHand.next();
+    const waiting = byHand.next();
+    abort.abort();
+    expect(await waiting).toEqual({ done: true, value: undefined });
+    const left = warp.subscribe({ from: "end" });
+    await left.next();
+    const end = codeOf(left.next());
+    await warp.close();
+    expect(await end).toBe("CLOSED");
+    expect(await codeOf(warp.subscribe().next())).toBe("CLOSED");
+  });
+
+  test("that is not read holds nothing back and keeps nothing", async () => {
+    const warp = await openSmall(freshDirectory(), { settle: { delayMs: 1 } });
+    const subscription = warp.subscribe({ from: "start" });
+    await warp.entity("a").append(credited(0));
+    expect((await subscription.next()).value?.kind).toBe("events");
+    for (let i = 0; i < 40; i++) {
+      await warp.entity("a").appendBatch(Array.from({ length: 500 }, () => credited(i)));
+    }
+    await until(() => warp.pressure.unsettledBytes === 0);
+    const seqs: number[] = [];
+    for await (const delivery of subscription) {
+      if (delivery.kind === "caughtUp") break;
+      seqs.push(...eventsOf([delivery]).map(({ seq }) => seq));
+    }
+    expect(seqs).toEqual(Array.from({ length: 20_000 }, (_, i) => i + 2));
+  });
+
+  test("upcasts, or not", async () => {
+    const dataDir = freshDirectory();
+    const before = await openSmall(dataDir);
+    await before.entity("a").append({ type: "Renamed", data: "x" });
+    await before.close();
+    const profile = defineAggregate({
+      name: "profile",
+      version: 1,
+      initialState: { name: "" },
+      evolve: { Renamed: (_, { data }) => ({ name: data.name }) },
+      upcast: { Renamed: { 1: (data: string) => ({ name: data }) } },
+    });
+    const warp = await openSmall(dataDir, { aggregates: [profile] });
+    const datas = async (query: SubscribeQuery) =>
+      eventsOf(await untilCaughtUp(warp, query)).map(({ data, version }) => [version, data]);
+    expect(await datas({})).toEqual([[2, { name: "x" }]]);
+    expect(await datas({ stored: true })).toEqual([[1, "x"]]);
+  });
+});
+
+function spyOnFeed(warp: Warp): { count: number } {
+  const spied = { count: 0 };
+  const feed = warp.feed;
+  const read = feed.read.bind(feed);
+  feed.read = (...args) => {
+    spied.count++;
+    return read(...args);
+  };
+  return spied;
+}
