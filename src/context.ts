@@ -21,7 +21,9 @@ import { ShardState } from "./actor/storage/shard-state.ts";
 import type { Write } from "./actor/write.ts";
 import type { Aggregate } from "./aggregate/aggregate.ts";
 import { compileAggregates, FoldPlan } from "./aggregate/fold.ts";
+import { applicationOf } from "./application.ts";
 import { type DataDirectory, openDataDirectory } from "./core/data-directory.ts";
+import { ErasureFollowers } from "./core/erasure.ts";
 import { toWarpError, WarpError } from "./core/errors.ts";
 import { type Keyring, openKeyring } from "./core/keyring.ts";
 import {
@@ -30,8 +32,12 @@ import {
   resolveSettings,
   type StorageSettings,
 } from "./core/settings.ts";
+import { Failure } from "./failure.ts";
 import { createKeySlots, Journal } from "./journal/journal.ts";
 import { Tail } from "./journal/tail.ts";
+import { createQueryPool, startProjections } from "./projecting.ts";
+import type { SinkSettings } from "./projection/places.ts";
+import type { ProjectionsParts } from "./projection/projections.ts";
 import { Filter } from "./shard/files/filter.ts";
 import type { ShardOpened, ShardWorkerOptions } from "./shard/messages.ts";
 import { startReaderWorker, startWriterWorker } from "./shard/threads.ts";
@@ -41,24 +47,46 @@ import { Warp } from "./warp.ts";
 export interface Settings extends StorageSettings {
   /** What folds the events; the built-in `document` aggregate when there are none. */
   readonly aggregates?: readonly Aggregate[] | undefined;
+  /**
+   * Path of a module that exports the aggregates and the projections, instead of `aggregates`. Each projection loads it
+   * again in a Worker of its own.
+   */
+  readonly application?: string | undefined;
+  /** Databases that projections write to, by the name they use: `postgres://…`, or `http://…` for rqlite. */
+  readonly sinks?: SinkSettings | undefined;
 }
 
 /** Opens a context, or makes it. Errors: those of the settings, the directory, the keys and recovery. */
 export async function start(settings: Settings): Promise<Warp> {
   const resolved = resolveSettings(settings);
-  const plan = resolved.mode === "log" ? new FoldPlan([]) : compileAggregates(settings.aggregates ?? []);
+  const application = await applicationOf(settings);
+  const plan = resolved.mode === "log" ? new FoldPlan([]) : compileAggregates(application.aggregates);
   const dataDir = resolve(resolved.dataDir);
   const { context, shards, create } = resolved;
   const directory = openDataDirectory({ path: dataDir, context, shards, create });
   try {
-    return await open(directory, resolved, new Folding(plan, resolved.logger));
+    const { projections } = application;
+    const projecting = {
+      application: settings.application,
+      declared: projections,
+      sinks: settings.sinks ?? {},
+    };
+    return await open(directory, resolved, new Folding(plan, resolved.logger), projecting);
   } catch (thrown) {
     directory.unlock();
     throw toWarpError(thrown, "IO_ERROR", { file: dataDir });
   }
 }
 
-async function open(directory: DataDirectory, settings: ResolvedSettings, folding: Folding): Promise<Warp> {
+/** What the application derives from events, and where its rows go. */
+type Projecting = Pick<ProjectionsParts, "application" | "declared" | "sinks">;
+
+async function open(
+  directory: DataDirectory,
+  settings: ResolvedSettings,
+  folding: Folding,
+  projecting: Projecting,
+): Promise<Warp> {
   const { path: dataDir, identity } = directory;
   const isNew = identity.state === "creating";
   const keyring = openKeyring({
@@ -74,7 +102,7 @@ async function open(directory: DataDirectory, settings: ResolvedSettings, foldin
   const failure = new Failure();
   const storage = await openShards(directory, settings, keyring, folding, failure);
   try {
-    return await serve({ directory, settings, folding, keyring, failure, storage });
+    return await serve({ directory, settings, folding, projecting, keyring, failure, storage });
   } catch (thrown) {
     await Promise.all(storage.settlings.map((settling) => settling.close()));
     throw thrown;
@@ -86,11 +114,12 @@ async function serve(opened: {
   readonly directory: DataDirectory;
   readonly settings: ResolvedSettings;
   readonly folding: Folding;
+  readonly projecting: Projecting;
   readonly keyring: Keyring;
   readonly failure: Failure;
   readonly storage: Storage;
 }): Promise<Warp> {
-  const { directory, settings, folding, keyring, failure, storage } = opened;
+  const { directory, settings, folding, projecting, keyring, failure, storage } = opened;
   const { identity } = directory;
   const journalDir = join(directory.path, "journal");
   const { tails, settlings, shards, workerOptions } = storage;
@@ -176,7 +205,20 @@ async function serve(opened: {
     hub.end(new WarpError("ENGINE_FAILED", `the engine has failed: ${error.message}`));
   };
   directory.markReady();
+  const { logger } = settings;
+  const { context } = identity;
+  const projections = startProjections({
+    dataDir: directory.path,
+    context,
+    source: feed,
+    followers: new ErasureFollowers(),
+    ...projecting,
+    logger,
+  });
+  const queries = createQueryPool();
   const close = async (): Promise<void> => {
+    queries.close();
+    await projections.close();
     engine.stopAccepting();
     hub.end(new WarpError("CLOSED", "this context is closed"));
     const finished = finish(engine, journal, settlings, () => failure.error !== undefined);
@@ -198,6 +240,8 @@ async function serve(opened: {
     history,
     feed,
     hub,
+    projections,
+    queries,
     failed: failure.happened,
     close,
   });
@@ -244,33 +288,6 @@ function report(recovery: RecoverySummary, { logger }: ResolvedSettings): void {
   if (recovery.cutShort)
     logger.warn('the journal was kept with durability "os": its newest records may be missing');
   if (replayed > 0) logger.info("replayed the journal", { records: replayed, blocks, bytes });
-}
-
-/** The first failure of any part, kept until somebody can hear of it. */
-class Failure {
-  error: WarpError | undefined;
-  #onFailed: ((error: WarpError) => void) | undefined;
-  #resolve: (error: WarpError) => void = () => {};
-  /** Resolves when the engine fails. */
-  readonly happened = new Promise<WarpError>((resolve) => {
-    this.#resolve = resolve;
-  });
-
-  set(error: WarpError): void {
-    if (this.error !== undefined) return;
-    this.error = error;
-    this.#onFailed?.(error);
-    this.#resolve(error);
-  }
-
-  set onFailed(listener: (error: WarpError) => void) {
-    this.#onFailed = listener;
-    if (this.error !== undefined) listener(this.error);
-  }
-
-  throwIfFailed(): void {
-    if (this.error !== undefined) throw this.error;
-  }
 }
 
 interface Storage {

@@ -26,4 +26,20 @@ export { type ErrorCode, errorCodes, WarpError } from "./core/errors.ts";
 export type { NewEvent, StoredEvent } from "./core/event.ts";
 export type { Logger } from "./core/logger.ts";
 export type { Delivery, SubscribeQuery, Subscription } from "./subscription/subscription.ts";
+export type { ColumnSpec } from "./projection/columns.ts";
+export {
+  defineProjection,
+  type FailurePolicy,
+  type ProjectedEvent,
+  type Projection,
+  type RunSql,
+  type TableHandle,
+  type TableSpec,
+  type Tables,
+} from "./projection/definition.ts";
+export type { ParkedEntity } from "./projection/messages.ts";
+export type { Projections } from "./projection/projections.ts";
+export type { QueryParam, QueryResult, QueryValue } from "./projection/query/messages.ts";
+export type { After, QueryOptions } from "./projection/query/query.ts";
+export type { ProjectionStatus } from "./projection/status.ts";
 export type { Warp } from "./warp.ts";

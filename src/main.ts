@@ -1,8 +1,15 @@
 /**
- * The executable: runs one command and ends with its exit status.
+ * The executable: runs one command and ends with its exit status. Started by itself as a query process it is that.
  */
 import { runCommand } from "./cli/program.ts";
-import { provideWarpModule } from "./cli/warp-module.ts";
+import { announceExecutable, queryProcessWord } from "./projecting.ts";
+import { runQueryProcess } from "./query-process.ts";
+import { provideWarpModule } from "./warp-module.ts";
 
-provideWarpModule();
-process.exitCode = await runCommand(process.argv.slice(2));
+if (process.argv[2] === queryProcessWord && process.send !== undefined) {
+  runQueryProcess();
+} else {
+  announceExecutable();
+  provideWarpModule();
+  process.exitCode = await runCommand(process.argv.slice(2));
+}

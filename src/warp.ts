@@ -16,6 +16,10 @@ import type { WarpError } from "./core/errors.ts";
 import type { FeedSource } from "./core/feed.ts";
 import type { Hub } from "./subscription/hub.ts";
 import { type SubscribeQuery, Subscription } from "./subscription/subscription.ts";
+import type { Projections } from "./projection/projections.ts";
+import type { QueryParam, QueryResult } from "./projection/query/messages.ts";
+import type { QueryPool } from "./projection/query/pool.ts";
+import { type QueryOptions, query } from "./projection/query/query.ts";
 
 export interface WarpParts {
   readonly identity: Identity;
@@ -26,6 +30,8 @@ export interface WarpParts {
   readonly history: HistoryParts;
   readonly feed: Feed;
   readonly hub: Hub;
+  readonly projections: Projections;
+  readonly queries: QueryPool;
   readonly failed: Promise<WarpError>;
   readonly close: () => Promise<void>;
 }
@@ -103,6 +109,20 @@ export class Warp {
   /** Everything durable in the order of positions, for followers. */
   get feed(): FeedSource {
     return this.#parts.feed;
+  }
+
+  /** The projections of the application: their status, and what operators do with them. */
+  get projections(): Projections {
+    return this.#parts.projections;
+  }
+
+  /**
+   * Runs one SELECT over the rows of the projections, read-only. `after` waits for the caller's own write: give it the result
+   * of an append. Errors: INVALID_ARGUMENT, QUERY_FAILED, TIMEOUT, SINK_UNAVAILABLE, OVERLOADED, CURSOR_FOREIGN, CONFIG_MISMATCH.
+   */
+  query(sql: string, params: readonly QueryParam[] = [], options: QueryOptions = {}): Promise<QueryResult> {
+    const { projections, feed: source, queries: pool } = this.#parts;
+    return query({ projections, source, pool }, sql, params, options);
   }
 
   /** What is in memory and under way, for operators. */

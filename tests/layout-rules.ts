@@ -71,6 +71,11 @@ function unitOf(path: string): string {
 
 const isFolderUnit = (unit: string) => !unit.includes(".");
 
+/** The code without starts of Workers and processes: each is a program of its own, and no import of what starts it. */
+function withoutPrograms(text: string): string {
+  return text.replace(/\bnew URL\(\s*["'][^"']*-(?:worker|process)\.ts["']/g, "new URL(");
+}
+
 function localImports(file: SourceFile): string[] {
   return specifiersOf(file.text)
     .filter((specifier) => specifier.startsWith("."))
@@ -127,7 +132,7 @@ export function folderCycles(files: readonly SourceFile[]): string[] {
     const from = unitOf(file.path);
     const targets = edges.get(from) ?? new Set();
     edges.set(from, targets);
-    for (const target of localImports(file)) {
+    for (const target of localImports({ path: file.path, text: withoutPrograms(file.text) })) {
       const to = unitOf(target);
       if (target.startsWith("src/") && to !== from) targets.add(to);
     }

@@ -1,12 +1,10 @@
 /**
  * A target opened in this process. The data directory is locked until it is closed.
  */
-import type { Aggregate } from "../aggregate/aggregate.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
 import type { RootKeySource } from "../core/keyring.ts";
 import type { Logger } from "../core/logger.ts";
 import { start, type Warp } from "../index.ts";
-import { loadApplication } from "./application.ts";
 import type {
   AppendOutcome,
   EntityQuery,
@@ -36,9 +34,7 @@ export interface TargetSettings {
 /** Opens, or makes, a data directory. Errors: those of `start`, and APPLICATION_INVALID. */
 export async function openLocalTarget(settings: TargetSettings, logger: Logger): Promise<Target> {
   const { app, addr: _, ...rest } = settings;
-  const aggregates = app === undefined ? [] : await loadApplication(app);
-  const warp = await start({ ...rest, aggregates, logger });
-  return new LocalTarget(warp, aggregates);
+  return new LocalTarget(await start({ ...rest, application: app, logger }));
 }
 
 class LocalTarget implements Target {
@@ -47,9 +43,9 @@ class LocalTarget implements Target {
   readonly commands: readonly string[];
   private readonly warp: Warp;
 
-  constructor(warp: Warp, aggregates: readonly Aggregate[]) {
+  constructor(warp: Warp) {
     this.warp = warp;
-    this.aggregates = aggregates.length === 0 ? ["document"] : aggregates.map(({ name }) => name);
+    this.aggregates = warp.aggregates;
     this.commands = warp.commands;
   }
 

@@ -78,6 +78,16 @@ export const limits = {
   subscriptionsMax: 100_000,
   /** Event types that one subscription may name. */
   subscriptionTypesMax: 256,
+  /** Pages of the feed in one message to the Worker of a projection; two are under way at most. */
+  projectionMessageBytes: 1 * miB,
+  /** What a query takes and gives when it does not say: time in all, rows … */
+  queryMs: 10_000,
+  queryRows: 10_000,
+  /** … and at most. */
+  queryMsMax: 600_000,
+  queryRowsMax: 1_000_000,
+  /** Values of a query's result; it is truncated behind the row that passes it. */
+  queryBytes: 8 * miB,
   /** Entities in one page of a listing. */
   listPage: 500,
   /** Default memory for resident actors and their states, estimated. */
@@ -117,6 +127,7 @@ assert(limits.blockBytesMax * 2 <= limits.arenaBytes, "a block can be in flight 
 assert(limits.settleBytes * 2 <= limits.arenaBytes, "settling starts before the tail is full");
 assert(limits.arenaBytes * 2 <= limits.segmentBytes * limits.segmentsMax, "the ring outlasts the tail");
 assert(limits.recordBytesMax + miB <= limits.frameBytesMax, "the largest append fits in a frame");
+assert(limits.queryBytes + miB <= limits.frameBytesMax, "the largest result of a query fits in a frame");
 assert(
   limits.frameBytesMax * 4 <= limits.networkBytesMax,
   "a few large frames do not exhaust the network's memory",

@@ -15,7 +15,6 @@ import type { ServerStatus } from "../../../net/http/parts.ts";
 import { listenHttp } from "../../../net/http-server.ts";
 import { listenTcp, type TcpServer } from "../../../net/tcp-server.ts";
 import { enginePortOf } from "../../../server.ts";
-import { loadApplication } from "../../application.ts";
 import type { ServerSettings } from "./server-settings.ts";
 import { type Address, formatAddress, isLoopback } from "./setting-values.ts";
 
@@ -49,8 +48,7 @@ export async function runServer(
   onListening: (listening: Listening) => Promise<void>,
 ): Promise<void> {
   const logger = jsonLogger(settings.logLevel);
-  const aggregates = settings.app === undefined ? [] : await loadApplication(settings.app);
-  const warp = await start({ ...contextSettings(settings), aggregates, logger });
+  const warp = await start({ ...contextSettings(settings), logger });
   let status: ServerStatus = "ready";
   const doors: Door[] = [];
   try {
@@ -111,6 +109,7 @@ function contextSettings(settings: ServerSettings) {
     dataDir: settings.data,
     context: settings.context,
     shards: settings.shards,
+    application: settings.app,
     mode: settings.mode,
     durability: settings.durability,
     writers: settings.writers,

@@ -3,7 +3,7 @@
  *
  * Without it an application in another folder would find no "warp", or another copy of it.
  */
-import * as library from "../index.ts";
+import * as library from "./index.ts";
 
 /** Makes `import … from "warp"` work in every module loaded from now on. */
 export function provideWarpModule(): void {

@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { WarpError } from "../core/errors.ts";
 import { loadApplication } from "./application.ts";
+import { WarpError } from "./core/errors.ts";
 import { provideWarpModule } from "./warp-module.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "warp-application-"));
@@ -21,7 +21,7 @@ function write(name: string, ...lines: string[]): string {
   return path;
 }
 
-const namesOf = async (path: string) => (await loadApplication(path)).map(({ name }) => name);
+const namesOf = async (path: string) => (await loadApplication(path)).aggregates.map(({ name }) => name);
 
 async function failureOf(path: string): Promise<WarpError> {
   const failure: unknown = await loadApplication(path).then(

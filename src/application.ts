@@ -1,15 +1,23 @@
 /**
- * Loads an application: a TypeScript module, read at run time, that exports aggregates.
+ * Loads an application: a TypeScript module, read at run time, that exports aggregates and projections.
  *
  * - A name such as `warp:bench` stands for one that is part of the executable.
- * - What counts is its default export `{ aggregates: [...] }` if it has one, else every aggregate among its exports.
+ * - What counts is its default export `{ aggregates: [...], projections: [...] }` if it has one, else every aggregate and
+ *   projection among its exports.
+ * - It is loaded again in the Worker of every projection, so it only defines.
  * - Whatever goes wrong is APPLICATION_INVALID with the file and, where it can be known, line and column in it.
  */
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
-import type { Aggregate } from "../aggregate/aggregate.ts";
-import { ledger } from "../aggregate/ledger.ts";
-import { WarpError } from "../core/errors.ts";
+import type { Aggregate } from "./aggregate/aggregate.ts";
+import { ledger } from "./aggregate/ledger.ts";
+import { WarpError } from "./core/errors.ts";
+import { isProjection, type Projection, requireCompatible } from "./projection/definition.ts";
+
+export interface Application {
+  readonly aggregates: readonly Aggregate[];
+  readonly projections: readonly Projection[];
+}
 
 interface Place {
   readonly file: string;
@@ -18,17 +26,28 @@ interface Place {
 }
 
 /** The folder of this library's own sources, whose places are of no use to the writer of an application. */
-const ownSources = resolve(import.meta.dir, "..");
+const ownSources = import.meta.dir;
 
 const builtInPrefix = "warp:";
 const builtIn: ReadonlyMap<string, Aggregate> = new Map([[`${builtInPrefix}bench`, ledger]]);
 
-/** The aggregates of the application at `path`, relative to the working directory. */
-export async function loadApplication(path: string): Promise<Aggregate[]> {
+/** What a program gives as its application: a module, or aggregates alone. */
+export async function applicationOf(given: {
+  readonly application?: string | undefined;
+  readonly aggregates?: readonly Aggregate[] | undefined;
+}): Promise<Application> {
+  const { application, aggregates } = given;
+  if (application === undefined) return { aggregates: aggregates ?? [], projections: [] };
+  if (aggregates === undefined) return await loadApplication(application);
+  throw new WarpError("INVALID_ARGUMENT", "give an application or its aggregates, not both");
+}
+
+/** The application at `path`, relative to the working directory. */
+export async function loadApplication(path: string): Promise<Application> {
   if (path.startsWith(builtInPrefix)) {
     const aggregate = builtIn.get(path);
     if (aggregate === undefined) throw invalid("there is no such built-in application", { file: path });
-    return [aggregate];
+    return { aggregates: [aggregate], projections: [] };
   }
   const file = resolve(path);
   if (!existsSync(file)) throw invalid("there is no such file", { file });
@@ -38,24 +57,38 @@ export async function loadApplication(path: string): Promise<Aggregate[]> {
   } catch (error) {
     throw failureOf(error, file);
   }
-  const aggregates = aggregatesOf(module, file);
-  if (aggregates.length === 0) {
+  const aggregates = membersOf(module, "aggregates", "aggregate", isAggregate, file);
+  const projections = membersOf(module, "projections", "projection", isProjection, file);
+  if (aggregates.length + projections.length === 0) {
     throw invalid("it exports no aggregate; export what defineAggregate returns", { file });
   }
-  return aggregates;
+  try {
+    requireCompatible(projections);
+  } catch (error) {
+    throw failureOf(error, file);
+  }
+  return { aggregates, projections };
 }
 
-function aggregatesOf(module: Readonly<Record<string, unknown>>, file: string): Aggregate[] {
-  const listed = listOf(module.default);
-  if (listed === undefined) return [...new Set(Object.values(module).filter(isAggregate))];
-  const stranger = listed.findIndex((value) => !isAggregate(value));
-  if (stranger < 0) return listed.filter(isAggregate);
-  throw invalid(`aggregates[${stranger}] of its default export is no aggregate`, { file });
-}
-
-function listOf(exported: unknown): readonly unknown[] | undefined {
-  if (typeof exported !== "object" || exported === null || !("aggregates" in exported)) return undefined;
-  return Array.isArray(exported.aggregates) ? exported.aggregates : undefined;
+/** What its default export lists, or what it exports by itself. */
+function membersOf<Member>(
+  module: Readonly<Record<string, unknown>>,
+  list: "aggregates" | "projections",
+  what: string,
+  isMember: (value: unknown) => value is Member,
+  file: string,
+): readonly Member[] {
+  const { default: exported } = module;
+  const isListing =
+    typeof exported === "object" &&
+    exported !== null &&
+    ("aggregates" in exported || "projections" in exported);
+  if (!isListing) return [...new Set(Object.values(module).filter(isMember))];
+  const listed = (exported as Readonly<Record<string, unknown>>)[list] ?? [];
+  if (!Array.isArray(listed)) throw invalid(`${list} of its default export is no list`, { file });
+  const stranger = listed.findIndex((value) => !isMember(value));
+  if (stranger < 0) return listed.filter(isMember);
+  throw invalid(`${list}[${stranger}] of its default export is no ${what}`, { file });
 }
 
 /** By its shape: the application may have been loaded with another copy of this library. */

@@ -1,0 +1,40 @@
+/**
+ * Starting what works beside a context: the Workers of projections and the processes of queries. The addresses stand here
+ * because a compiled binary finds a Worker only beside the file that names it.
+ */
+import { fileURLToPath } from "node:url";
+import { WarpError } from "./core/errors.ts";
+import { Projections, type ProjectionsParts } from "./projection/projections.ts";
+import { QueryPool } from "./projection/query/pool.ts";
+
+export function startProjections(parts: Omit<ProjectionsParts, "startWorker">): Projections {
+  const projections = new Projections({
+    ...parts,
+    startWorker: () => new Worker(new URL("./projection-worker.ts", import.meta.url)),
+  });
+  projections.start();
+  return projections;
+}
+
+/** The word that makes the executable a query process. */
+export const queryProcessWord = "query-process";
+
+/** True in Warp's own executable, which can be started again as a query process. */
+let isOwnExecutable = false;
+
+/** Said by main.ts. */
+export function announceExecutable(): void {
+  isOwnExecutable = true;
+}
+
+export function createQueryPool(): QueryPool {
+  return new QueryPool(() => {
+    const isCompiled = import.meta.path.startsWith("/$bunfs/") || import.meta.path.startsWith("B:/~BUN/");
+    if (!isCompiled) return [process.execPath, fileURLToPath(new URL("./query-process.ts", import.meta.url))];
+    if (isOwnExecutable) return [process.execPath, queryProcessWord];
+    throw new WarpError(
+      "UNSUPPORTED",
+      "a program that is compiled together with Warp cannot query embedded rows",
+    );
+  });
+}

@@ -1,0 +1,347 @@
+/**
+ * One batch of a projection: handlers run over records, their changes gather in memory, and are committed together with
+ * the place up to which they go.
+ *
+ * - A failing event leaves nothing behind. What follows from it says the policy: the entity is held back from this event on
+ *   (park), the event is left out (skip), or the batch ends before its record (retry).
+ * - Plain SQL runs behind the rows of the batch. So a record that uses a table after another one's SQL begins a new batch,
+ *   and within one record it is an error.
+ * - Rows that are not in memory are fetched between passes: handlers run until nothing is missing, and only the last pass counts.
+ */
+import type { FoldPlan } from "../../aggregate/fold.ts";
+import { toWarpError, WarpError } from "../../core/errors.ts";
+import type { StoredEvent } from "../../core/event.ts";
+import type { Stored } from "../columns.ts";
+import type { FailurePolicy, Projection, RunSql, Table } from "../definition.ts";
+import type { EventsOf, FeedRecord } from "./records.ts";
+import { RowMissing, Rows, UndoLog } from "./rows.ts";
+import { checkpoints, ownTables, parked, type Sink, type Statement, seen, totals } from "../sink.ts";
+
+export interface EventFailure {
+  readonly entity: string;
+  readonly seq: number;
+  readonly type: string;
+  readonly message: string;
+  readonly policy: FailurePolicy;
+}
+
+/** What of the records given is in the batch now. */
+export interface PassResult {
+  /** Records that are done, from the first. */
+  readonly done: number;
+  readonly failures: readonly EventFailure[];
+  /** Why it ended before the last record: the batch has to be committed first, or an event waits to be tried again. */
+  readonly end: "all" | "commit" | "retry";
+}
+
+/** A moment within a batch that it can go back to. */
+interface Mark {
+  readonly undo: number;
+  readonly statements: number;
+  readonly parked: number;
+  readonly skipped: number;
+  readonly events: number;
+}
+
+/** Ends a handler that would use a table behind plain SQL of the same batch. */
+class BehindSql extends Error {}
+
+/** Passes that fetch rows; one more for each `get` whose key depends on the row of another. */
+const passesMax = 32;
+
+export class Batch {
+  readonly #projection: Projection;
+  readonly #plan: FoldPlan;
+  readonly #sink: Sink;
+  readonly #rows = new Map<Table, Rows>();
+  readonly #tables: Readonly<Record<string, unknown>>;
+  readonly #run: RunSql;
+  readonly #keepsSeen: boolean;
+  readonly #undo = new UndoLog();
+  #statements: Statement[] = [];
+  /** `shard:number` of entities that are held back … */
+  readonly #parked = new Set<string>();
+  /** … and those of them that this batch has added, in order. */
+  #parkedNow: string[] = [];
+  #skipped = 0;
+  #missing = new Map<Table, Map<string, readonly Stored[]>>();
+  /** Statements at the begin of the record under way. */
+  #recordStatements = 0;
+  events = 0;
+
+  constructor(projection: Projection, plan: FoldPlan, sink: Sink) {
+    this.#projection = projection;
+    this.#plan = plan;
+    this.#sink = sink;
+    this.#keepsSeen = projection.tables.some(({ onErase }) => onErase === "rebuild");
+    const read = sink.read ?? ((table, key) => this.#miss(table, key));
+    const own = { read, onUse: () => {} };
+    const access = { read, onUse: () => this.#onUse() };
+    for (const table of projection.tables) this.#rows.set(table, new Rows(table, access, this.#undo));
+    for (const table of ownTables) this.#rows.set(table, new Rows(table, own, this.#undo));
+    this.#tables = Object.fromEntries(projection.tables.map((table) => [table.name, this.#handleOf(table)]));
+    this.#run = (sql, params = []) => this.#statements.push({ sql, params });
+  }
+
+  get parkedCount(): number {
+    return this.#parked.size;
+  }
+
+  isParked(shard: number, number: number): boolean {
+    return this.#parked.has(`${shard}:${number}`);
+  }
+
+  /** Rows that differ from what is committed, and statements. */
+  get changes(): number {
+    let changes = this.#statements.length;
+    for (const rows of this.#rows.values()) changes += rows.changes;
+    return changes;
+  }
+
+  /** Events that were left out, in all batches. */
+  get skipped(): number {
+    return this.#skipped;
+  }
+
+  /** What earlier lives of the build have left. */
+  restore(held: readonly { readonly shard: number; readonly number: number }[], skipped: number): void {
+    for (const { shard, number } of held) this.#parked.add(`${shard}:${number}`);
+    this.#skipped = skipped;
+  }
+
+  /** Runs the handlers over records, none of which is an erasure. Errors: those of the sink. */
+  async take(records: readonly FeedRecord[], onFailure = this.#projection.onFailure): Promise<PassResult> {
+    const begin = this.#mark();
+    for (let pass = 0; pass < passesMax; pass++) {
+      this.#missing.clear();
+      const result = this.#pass(records, onFailure);
+      if (this.#missing.size === 0) return result;
+      this.#rollBack(begin);
+      await this.#fetchMissing();
+    }
+    throw new WarpError("PROJECTION_FAILED", `handlers of ${this.#projection.name} read rows without end`);
+  }
+
+  /** What to commit. */
+  get content() {
+    const rows = [...this.#rows.values()].filter((one) => one.changes > 0);
+    return {
+      rows: rows.map((one) => ({ table: one.table, changes: one.dirty })),
+      statements: this.#statements,
+    };
+  }
+
+  committed(rowsKeptMax: number): void {
+    const isUnsure = this.#statements.length > 0;
+    this.#statements = [];
+    this.#parkedNow = [];
+    this.#undo.clear();
+    this.events = 0;
+    for (const rows of this.#rows.values()) {
+      rows.committed();
+      if (isUnsure || rows.size > rowsKeptMax) rows.clear();
+    }
+  }
+
+  /** Forgets everything that is not committed, and every row. */
+  clear(): void {
+    this.#rollBack({ undo: 0, statements: 0, parked: 0, skipped: this.#skipped, events: 0 });
+    for (const rows of this.#rows.values()) rows.clear();
+  }
+
+  /** The place up to which the shard's records are done, for a commit without events. */
+  advance(shard: number, position: number, recordedAt: number): void {
+    this.#own(checkpoints).upsert({ shard, position, recorded_at: recordedAt });
+  }
+
+  /** The policy for a record that the sink refused: all its events, since it does not say which. */
+  giveUp(record: FeedRecord, message: string): EventFailure[] {
+    const failures: EventFailure[] = [];
+    const { onFailure } = this.#projection;
+    for (const part of record.parts) {
+      const [first] = part.events;
+      if (first === undefined || this.isParked(record.shard, part.number)) continue;
+      failures.push({ entity: part.entity, seq: first.seq, type: first.type, message, policy: onFailure });
+      if (onFailure === "park") this.#park(record, part, first, message);
+      else this.#skip(part.events.length, message);
+    }
+    this.advance(record.shard, record.position, record.recordedAt);
+    return failures;
+  }
+
+  /** An entity that was erased is not held back any more. */
+  forget(shard: number, number: number): void {
+    if (this.isParked(shard, number)) this.unpark(shard, number);
+  }
+
+  /** True when the build has counted events of the entity in rows that are nobody's. */
+  async hasSeen(shard: number, number: number): Promise<boolean> {
+    if (!this.#keepsSeen) return false;
+    const [row] = await this.#sink.fetch(seen, [[shard, number]]);
+    return row !== null && row !== undefined;
+  }
+
+  /** Lets an entity go on that was held back; its events are given again. */
+  unpark(shard: number, number: number): void {
+    this.#parked.delete(`${shard}:${number}`);
+    this.#own(parked).delete({ shard, number });
+  }
+
+  #pass(records: readonly FeedRecord[], onFailure: FailurePolicy): PassResult {
+    const failures: EventFailure[] = [];
+    let done = 0;
+    for (const record of records) {
+      const mark = this.#mark();
+      const failuresBefore = failures.length;
+      this.#recordStatements = this.#statements.length;
+      try {
+        this.#takeRecord(record, onFailure, failures);
+      } catch (thrown) {
+        this.#rollBack(mark);
+        if (thrown instanceof Retry) return { done, failures, end: "retry" };
+        if (!(thrown instanceof BehindSql)) throw thrown;
+        failures.length = failuresBefore;
+        return { done, failures, end: "commit" };
+      }
+      done++;
+    }
+    return { done, failures, end: "all" };
+  }
+
+  #takeRecord(record: FeedRecord, onFailure: FailurePolicy, failures: EventFailure[]): void {
+    const { shard, position, recordedAt } = record;
+    for (const part of record.parts) {
+      if (this.#keepsSeen && part.firstSeq === 1) this.#own(seen).upsert({ shard, number: part.number });
+      if (part.events.length === 0 || this.isParked(shard, part.number)) continue;
+      for (const stored of part.events) {
+        const failure = this.#takeEvent(stored);
+        if (failure === undefined) continue;
+        failures.push({
+          entity: part.entity,
+          seq: stored.seq,
+          type: stored.type,
+          message: failure,
+          policy: onFailure,
+        });
+        if (onFailure === "retry") throw new Retry();
+        if (onFailure === "skip") {
+          this.#skip(1, failure);
+          continue;
+        }
+        this.#park(record, part, stored, failure);
+        break;
+      }
+    }
+    this.advance(shard, position, recordedAt);
+  }
+
+  /** Why the event's handler failed; undefined when it did not. */
+  #takeEvent(stored: StoredEvent): string | undefined {
+    const handler = this.#projection.handlers.get(stored.type);
+    if (handler === undefined) return undefined;
+    const undo = this.#undo.mark;
+    const statements = this.#statements.length;
+    try {
+      const returned = handler(this.#plan.upcastEvent(stored), this.#tables, this.#run);
+      if (returned instanceof Promise) {
+        returned.catch(() => undefined);
+        throw new WarpError(
+          "PROJECTION_FAILED",
+          "a handler returned a Promise: it has to do its work at once",
+        );
+      }
+      this.events++;
+      return undefined;
+    } catch (thrown) {
+      const isOwnSql = this.#statements.length > this.#recordStatements;
+      this.#undo.rollBack(undo);
+      this.#statements.length = statements;
+      if (thrown instanceof BehindSql) {
+        if (!isOwnSql) throw thrown;
+        return "within one record, tables are used before plain SQL";
+      }
+      if (thrown instanceof RowMissing) return undefined;
+      return toWarpError(thrown, "PROJECTION_FAILED").message;
+    }
+  }
+
+  #skip(events: number, error: string): void {
+    this.#skipped += events;
+    this.#own(totals).upsert({ id: 1, skipped: this.#skipped, last_error: error });
+  }
+
+  #park({ shard, position }: FeedRecord, part: EventsOf, { seq, type }: StoredEvent, error: string): void {
+    const { number, entity } = part;
+    this.#parked.add(`${shard}:${number}`);
+    this.#parkedNow.push(`${shard}:${number}`);
+    const row = { shard, number, entity, seq, position, type, error, parked_at: Date.now() };
+    this.#own(parked).upsert(row);
+  }
+
+  /** A table may be used while nothing of it may be changed by SQL that has not run. */
+  #onUse(): void {
+    if (this.#statements.length > 0) throw new BehindSql();
+  }
+
+  #miss(table: Table, key: readonly Stored[]): never {
+    let keys = this.#missing.get(table);
+    if (keys === undefined) {
+      keys = new Map();
+      this.#missing.set(table, keys);
+    }
+    keys.set(JSON.stringify(key), key);
+    throw new RowMissing();
+  }
+
+  async #fetchMissing(): Promise<void> {
+    for (const [table, wanted] of this.#missing) {
+      const keys = [...wanted.values()];
+      const found = await this.#sink.fetch(table, keys);
+      const rows = this.#rows.get(table);
+      keys.forEach((key, i) => {
+        rows?.provide(key, found[i] ?? null);
+      });
+    }
+  }
+
+  #own(table: Table): Rows {
+    const rows = this.#rows.get(table);
+    if (rows === undefined) throw new RangeError(`there is no table ${table.name}`);
+    return rows;
+  }
+
+  #handleOf(table: Table): object {
+    const rows = this.#own(table);
+    const name = this.#sink.nameOf(table);
+    return {
+      insert: rows.insert.bind(rows),
+      upsert: rows.upsert.bind(rows),
+      update: rows.update.bind(rows),
+      add: rows.add.bind(rows),
+      delete: rows.delete.bind(rows),
+      get: rows.get.bind(rows),
+      toString: () => name,
+    };
+  }
+
+  #mark(): Mark {
+    return {
+      undo: this.#undo.mark,
+      statements: this.#statements.length,
+      parked: this.#parkedNow.length,
+      skipped: this.#skipped,
+      events: this.events,
+    };
+  }
+
+  #rollBack(mark: Mark): void {
+    this.#undo.rollBack(mark.undo);
+    this.#statements.length = mark.statements;
+    for (const one of this.#parkedNow.splice(mark.parked)) this.#parked.delete(one);
+    this.#skipped = mark.skipped;
+    this.events = mark.events;
+  }
+}
+
+/** An event failed that is tried again until it succeeds. */
+class Retry extends Error {}

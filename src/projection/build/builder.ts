@@ -1,0 +1,390 @@
+/**
+ * The life of one build, in a Worker of its own: takes pages of the feed and keeps the rows of its sink up with them.
+ *
+ * - What is asked runs one after the other. Erasures and the end come between two batches, also while it waits for a sink
+ *   that is away or for an event that is tried again.
+ * - Rows and checkpoint are one transaction, so it can be ended at any moment and goes on where the rows are.
+ * - A sink that refuses a batch is given its records one by one, so that only the one that is at fault is held back.
+ */
+import type { FoldPlan } from "../../aggregate/fold.ts";
+import { toWarpError, WarpError } from "../../core/errors.ts";
+import type { FeedPage } from "../../core/feed.ts";
+import { Batch, type EventFailure } from "./batch.ts";
+import type { Erasure, FromBuild, ParkedEntity, Place } from "../messages.ts";
+import { Ended, Patience, waitMsMax, waitMsMin } from "./patience.ts";
+import { type FeedRecord, recordsOf } from "./records.ts";
+import { type Build, checkpoints, parked, type Sink, totals } from "../sink.ts";
+
+/** A batch is committed when it has taken this many events … */
+const batchEventsMax = 8192;
+/** … or changes this many rows. */
+const batchChangesMax = 8192;
+/** Rows that stay in memory between batches, per table. */
+const rowsKeptMax = 20_000;
+/** Deletions that come together are purged together … */
+const purgeDelayMs = 100;
+/** … and purging takes at most this share of the time. */
+const purgeShare = 0.1;
+
+export interface BuilderParts {
+  readonly build: Build;
+  readonly plan: FoldPlan;
+  readonly sink: Sink;
+  readonly say: (message: FromBuild) => void;
+}
+
+export class Builder {
+  readonly #parts: BuilderParts;
+  readonly #batch: Batch;
+  readonly #places = new Map<number, Place>();
+  /** Since the last commit. */
+  #changed = new Map<number, Place>();
+  #pending: FeedRecord[] = [];
+  #failures: EventFailure[] = [];
+  #commits = 0;
+  #work: Promise<void> = Promise.resolve();
+  readonly #urgent: (() => Promise<void>)[] = [];
+  readonly #patience: Patience;
+  #purge: NodeJS.Timeout | undefined;
+  #purgedAt = 0;
+  #purgeMs = 0;
+  readonly #erasedOutside: { shard: number; position: number }[] = [];
+
+  constructor(parts: BuilderParts) {
+    this.#parts = parts;
+    const { build, plan, sink } = parts;
+    this.#batch = new Batch(build.projection, plan, sink);
+    this.#patience = new Patience({ attend: () => this.#attend(), say: parts.say });
+  }
+
+  /** Finds out where the rows are. Waits for a sink that is away. */
+  open(): Promise<void> {
+    return this.#enqueue(async () => {
+      const { sink, say } = this.#parts;
+      const commits = await this.#patience.with(() => sink.open());
+      if (commits === undefined) {
+        say({ type: "foreign" });
+        return;
+      }
+      this.#commits = commits;
+      const read = async () =>
+        [await sink.all(checkpoints), await sink.all(totals), await this.#parkedList()] as const;
+      const [places, total, held] = await this.#patience.with(read);
+      for (const [shard, position, recordedAt] of places as [number, number, number][]) {
+        this.#places.set(shard, { shard, position, recordedAt });
+      }
+      this.#batch.restore(held, Number(total[0]?.[1] ?? 0));
+      const { parkedCount, skipped } = this.#batch;
+      say({ type: "opened", places: [...this.#places.values()], parked: parkedCount, skipped });
+    });
+  }
+
+  take(pages: readonly FeedPage[]): Promise<void> {
+    return this.#enqueue(async () => {
+      for (const page of pages) await this.#takePage(page);
+      await this.#commit();
+      this.#parts.say({ type: "taken" });
+    });
+  }
+
+  eraseNow(erasure: Erasure): void {
+    this.#runUrgently(async () => {
+      await this.#commit();
+      await this.#erase(erasure);
+      this.#erasedOutside.push({ shard: erasure.shard, position: erasure.position });
+    });
+  }
+
+  /** Takes the events of an entity that was held back, up to where the shard is, and holds it back again at the first that fails. */
+  unpark(id: number, shard: number, number: number, pages: readonly FeedPage[]): Promise<void> {
+    return this.#enqueue(async () => {
+      await this.#commit();
+      const [held] = (await this.#parkedList()).filter((one) => one.shard === shard && one.number === number);
+      const upTo = this.#placeOf(shard).position;
+      let failure: EventFailure | undefined;
+      if (held !== undefined) {
+        this.#batch.unpark(shard, number);
+        for (const page of pages) {
+          for (const record of this.#recordsOf(page)) {
+            if (record.position < held.position || record.position > upTo || record.erased !== undefined)
+              continue;
+            const parts = record.parts.filter((part) => part.number === number);
+            const events = parts.map((part) => ({
+              ...part,
+              events: part.events.filter(({ seq }) => seq >= held.seq),
+            }));
+            failure ??= await this.#takeAgain({ ...record, parts: events });
+          }
+        }
+      }
+      // What was taken again lies before the place where the shard is, which stays.
+      const { position, recordedAt } = this.#placeOf(shard);
+      this.#batch.advance(shard, position, recordedAt);
+      await this.#commit();
+      this.#parts.say({ type: "unparked", id, failure });
+    });
+  }
+
+  listParked(id: number): Promise<void> {
+    return this.#enqueue(async () => {
+      const list = await this.#patience.with(() => this.#parkedList());
+      this.#parts.say({ type: "parkedList", id, parked: list });
+    });
+  }
+
+  publish(): Promise<void> {
+    return this.#enqueue(async () => {
+      await this.#patience.with(() => this.#parts.sink.publish());
+      this.#parts.say({ type: "published" });
+    });
+  }
+
+  /** Leaves what is not committed to the next life. */
+  async close(): Promise<void> {
+    clearTimeout(this.#purge);
+    this.#patience.end();
+    await this.#work.catch(() => undefined);
+    await this.#parts.sink.close();
+  }
+
+  #enqueue(work: () => Promise<void>): Promise<void> {
+    const done = this.#work.then(async () => {
+      if (!this.#patience.isEnding) await work();
+    });
+    this.#work = done.catch(() => undefined);
+    return done.catch((thrown: unknown) => {
+      if (thrown instanceof Ended) return;
+      this.#patience.end();
+      throw thrown;
+    });
+  }
+
+  #runUrgently(work: () => Promise<void>): void {
+    this.#urgent.push(work);
+    this.#patience.wake();
+    // With nothing under way this is what takes it.
+    void this.#enqueue(() => this.#attend()).catch((thrown: unknown) => this.#fail(thrown));
+  }
+
+  #fail(thrown: unknown): void {
+    this.#parts.say({ type: "failed", error: toWarpError(thrown, "ENGINE_FAILED").toWire() });
+  }
+
+  async #attend(): Promise<void> {
+    for (let work = this.#urgent.shift(); work !== undefined; work = this.#urgent.shift()) await work();
+    if (this.#patience.isEnding) throw new Ended();
+  }
+
+  async #takePage(page: FeedPage): Promise<void> {
+    let waiting: FeedRecord[] = [];
+    let events = 0;
+    let recordedAt = this.#placeOf(page.shard).recordedAt;
+    for (const record of this.#recordsOf(page)) {
+      recordedAt = Math.max(recordedAt, record.recordedAt);
+      if (record.erased !== undefined) {
+        await this.#takeRecords(waiting);
+        waiting = [];
+        await this.#commit();
+        this.#advance({ shard: record.shard, position: record.position, recordedAt });
+        await this.#erase({ ...record.erased, shard: record.shard, position: record.position });
+        continue;
+      }
+      waiting.push(record);
+      for (const part of record.parts) events += part.events.length;
+      if (events < batchEventsMax) continue;
+      await this.#takeRecords(waiting);
+      waiting = [];
+      events = 0;
+    }
+    await this.#takeRecords(waiting);
+    if (page.upTo > this.#placeOf(page.shard).position)
+      this.#advance({ shard: page.shard, position: page.upTo, recordedAt });
+  }
+
+  /** Those that are not done yet; pages may come again after a restart. */
+  *#recordsOf(page: FeedPage): Generator<FeedRecord> {
+    const { handlers } = this.#parts.build.projection;
+    yield* recordsOf(page, (type) => handlers.has(type));
+  }
+
+  async #takeRecords(records: readonly FeedRecord[]): Promise<void> {
+    let left = records.filter((record) => record.position > this.#placeOf(record.shard).position);
+    let waitMs = waitMsMin;
+    while (left.length > 0) {
+      if (this.#urgent.length > 0 || this.#patience.isEnding) {
+        await this.#commit();
+        await this.#attend();
+      }
+      const { done, failures, end } = await this.#patience.with(() => this.#batch.take(left));
+      this.#noteTaken(left.slice(0, done));
+      left = left.slice(done);
+      if (end !== "retry") this.#failures.push(...failures);
+      if (done > 0) waitMs = waitMsMin;
+      const isFull = this.#batch.events >= batchEventsMax || this.#batch.changes >= batchChangesMax;
+      if (isFull || end !== "all") await this.#commit();
+      if (end !== "retry") continue;
+      const [failure] = failures;
+      const error = new WarpError("PROJECTION_FAILED", failure?.message ?? "a handler failed", {
+        ...failure,
+      });
+      await this.#patience.wait("retry", error, waitMs);
+      waitMs = Math.min(waitMs * 2, waitMsMax);
+    }
+    this.#patience.goOn();
+  }
+
+  #noteTaken(records: readonly FeedRecord[]): void {
+    for (const record of records) {
+      const { shard, position, recordedAt } = record;
+      this.#pending.push(record);
+      this.#changed.set(shard, { shard, position, recordedAt });
+    }
+  }
+
+  #advance(place: Place): void {
+    this.#batch.advance(place.shard, place.position, place.recordedAt);
+    this.#changed.set(place.shard, place);
+  }
+
+  /** Up to where the shard is taken, committed or not. */
+  #placeOf(shard: number): Place {
+    return this.#changed.get(shard) ?? this.#places.get(shard) ?? { shard, position: 0, recordedAt: 0 };
+  }
+
+  async #takeAgain(record: FeedRecord): Promise<EventFailure | undefined> {
+    const { failures, end } = await this.#patience.with(() => this.#batch.take([record], "park"));
+    if (end === "commit") {
+      await this.#commit();
+      return await this.#takeAgain(record);
+    }
+    return failures[0];
+  }
+
+  /** Commits what was taken, and says so. */
+  async #commit(erased?: string): Promise<void> {
+    if (this.#changed.size === 0 && this.#batch.changes === 0 && erased === undefined) return;
+    try {
+      await this.#commitBatch(erased);
+    } catch (thrown) {
+      const error = toWarpError(thrown, "SINK_UNAVAILABLE");
+      if (error.code !== "PROJECTION_FAILED") throw error;
+      await this.#commitOneByOne(error);
+    }
+    const { events } = this.#batch;
+    this.#batch.committed(rowsKeptMax);
+    for (const [shard, place] of this.#changed) this.#places.set(shard, place);
+    const { parkedCount, skipped } = this.#batch;
+    this.#parts.say({
+      type: "applied",
+      places: [...this.#changed.values()],
+      records: this.#pending.length,
+      events,
+      parked: parkedCount,
+      skipped,
+      failures: this.#failures,
+    });
+    this.#pending = [];
+    this.#changed = new Map();
+    this.#failures = [];
+  }
+
+  async #commitBatch(erased: string | undefined): Promise<void> {
+    const { sink } = this.#parts;
+    const commit = { batch: this.#commits, ...this.#batch.content, erased };
+    let isUnsure = false;
+    await this.#patience.with(async () => {
+      if (isUnsure && (await sink.batch()) === this.#commits + 1) return;
+      isUnsure = true;
+      await sink.commit(commit);
+    });
+    this.#commits++;
+  }
+
+  /** The batch was refused: everything of it is taken again, a record a time. */
+  async #commitOneByOne(error: WarpError): Promise<void> {
+    const records = this.#pending;
+    const changed = this.#changed;
+    if (records.length === 0) throw error;
+    this.#batch.clear();
+    this.#pending = [];
+    this.#changed = new Map();
+    for (const record of records) {
+      let waitMs = waitMsMin;
+      for (;;) {
+        const { end } = await this.#patience.with(() => this.#batch.take([record]));
+        const refused = end === "all" ? await this.#refusal() : undefined;
+        if (refused === undefined) break;
+        this.#batch.clear();
+        const { onFailure } = this.#parts.build.projection;
+        if (onFailure === "retry") {
+          await this.#patience.wait("retry", refused, waitMs);
+          waitMs = Math.min(waitMs * 2, waitMsMax);
+          continue;
+        }
+        this.#failures.push(...this.#batch.giveUp(record, refused.message));
+        await this.#commitBatch(undefined);
+        this.#batch.committed(rowsKeptMax);
+        break;
+      }
+    }
+    this.#patience.goOn();
+    for (const [shard, { position, recordedAt }] of changed) this.#batch.advance(shard, position, recordedAt);
+    await this.#commitBatch(undefined);
+    this.#pending = records;
+    this.#changed = changed;
+  }
+
+  async #refusal(): Promise<WarpError | undefined> {
+    try {
+      await this.#commitBatch(undefined);
+      this.#batch.committed(rowsKeptMax);
+      return undefined;
+    } catch (thrown) {
+      const error = toWarpError(thrown, "SINK_UNAVAILABLE");
+      if (error.code !== "PROJECTION_FAILED") throw error;
+      return error;
+    }
+  }
+
+  /** Removes the rows of an entity; what was taken before is committed already. */
+  async #erase({ shard, number, entity }: Erasure): Promise<void> {
+    const isTainted = await this.#patience.with(() => this.#batch.hasSeen(shard, number));
+    this.#batch.forget(shard, number);
+    // An erasure that every follower is past has no id in the feed any more, and then nothing is left of it here either.
+    await this.#commit(entity === "" ? undefined : entity);
+    this.#batch.clear();
+    if (isTainted) this.#parts.say({ type: "tainted" });
+    this.#purge ??= setTimeout(() => this.#runUrgently(() => this.#purgeNow()), this.#purgeDelay());
+  }
+
+  #purgeDelay(): number {
+    const since = performance.now() - this.#purgedAt;
+    return Math.max(purgeDelayMs, this.#purgeMs / purgeShare - since);
+  }
+
+  async #purgeNow(): Promise<void> {
+    const { sink, say } = this.#parts;
+    this.#purge = undefined;
+    const places = [...this.#places.values()].map(({ shard, position }) => ({ shard, position }));
+    const erased = this.#erasedOutside.splice(0);
+    const start = performance.now();
+    await this.#patience.with(() => sink.purge());
+    this.#purgedAt = performance.now();
+    this.#purgeMs = this.#purgedAt - start;
+    say({ type: "purged", places, erased });
+  }
+
+  async #parkedList(): Promise<ParkedEntity[]> {
+    const rows = await this.#parts.sink.all(parked);
+    return rows.map(([shard, number, entity, seq, position, type, error, parkedAt]) => ({
+      shard: Number(shard),
+      number: Number(number),
+      entity: String(entity),
+      seq: Number(seq),
+      position: Number(position),
+      type: String(type),
+      error: String(error),
+      parkedAt: Number(parkedAt),
+    }));
+  }
+}

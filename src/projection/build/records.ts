@@ -1,0 +1,82 @@
+/**
+ * From the parts of a page to what a projection has to do, record by record.
+ *
+ * An entry without a type that is handled is not decoded: its types stand in front of its data.
+ */
+import { type Bytes, bytesOf, entryRecordedAt, readEntry } from "../../core/entry.ts";
+import type { StoredEvent } from "../../core/event.ts";
+import { type FeedPage, type FeedSource, feedPartKind, readFeedPart } from "../../core/feed.ts";
+import { entryHeaderBytes, entryOffset } from "../../core/record.ts";
+import type { Erasure } from "../messages.ts";
+
+/** Events of one entity in one record. */
+export interface EventsOf {
+  readonly number: number;
+  readonly entity: string;
+  readonly firstSeq: number;
+  /** As stored, those of types that are handled. */
+  readonly events: readonly StoredEvent[];
+}
+
+export interface FeedRecord {
+  readonly shard: number;
+  readonly position: number;
+  readonly recordedAt: number;
+  readonly parts: readonly EventsOf[];
+  readonly erased: { readonly number: number; readonly entity: string } | undefined;
+}
+
+/** The records of a page, in their order. */
+export function* recordsOf(page: FeedPage, isHandled: (type: string) => boolean): Generator<FeedRecord> {
+  const bytes = bytesOf(page.bytes.buffer, page.bytes.byteOffset, page.bytes.length);
+  let position = 0;
+  let recordedAt = 0;
+  let parts: EventsOf[] = [];
+  for (let at = 0; at < bytes.buffer.length; ) {
+    const part = readFeedPart(bytes, at);
+    if (part.position !== position && parts.length > 0) {
+      yield { shard: page.shard, position, recordedAt, parts, erased: undefined };
+      parts = [];
+    }
+    position = part.position;
+    at += part.length;
+    const { number, entity, firstSeq, entryAt } = part;
+    if (part.kind === feedPartKind.erased) {
+      yield { shard: page.shard, position, recordedAt, parts: [], erased: { number, entity } };
+      continue;
+    }
+    recordedAt = entryRecordedAt(bytes, entryAt);
+    const isWanted = hasHandled(bytes, entryAt, isHandled);
+    const events = isWanted
+      ? readEntry(bytes, entryAt, entity, firstSeq).filter(({ type }) => isHandled(type))
+      : [];
+    parts.push({ number, entity, firstSeq, events });
+  }
+  if (parts.length > 0) yield { shard: page.shard, position, recordedAt, parts, erased: undefined };
+}
+
+function hasHandled({ buffer, view }: Bytes, at: number, isHandled: (type: string) => boolean): boolean {
+  const types = buffer[at + entryOffset.types] ?? 0;
+  let next = at + entryHeaderBytes;
+  for (let i = 0; i < types; i++) {
+    const nameBytes = buffer[next + 2] ?? 0;
+    if (isHandled(buffer.toString("utf8", next + 3, next + 3 + nameBytes))) return true;
+    next += 3 + nameBytes;
+  }
+  // The data begins behind the names; an entry that says otherwise is damaged, and is looked at closely when it is read.
+  return view.getUint32(at + entryOffset.data, true) < next - at;
+}
+
+/** The erasure at a place of the feed, with the id that it carries until everybody is past it. */
+export async function erasureAt(
+  source: FeedSource,
+  shard: number,
+  position: number,
+): Promise<Erasure | undefined> {
+  const page = await source.read(shard, position - 1, 1);
+  for (const record of recordsOf(page, () => false)) {
+    if (record.position === position && record.erased !== undefined)
+      return { shard, position, ...record.erased };
+  }
+  return undefined;
+}

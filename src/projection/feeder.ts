@@ -1,0 +1,395 @@
+/**
+ * The main thread's side of one build: its Worker, the pages it is given, and how far it is.
+ *
+ * - At most two messages of pages are under way, so a slow handler or sink costs bounded memory; pages are read when there
+ *   is room for them and not before.
+ * - A Worker that fails is started again where its rows are, after a while; one whose failure only a change can mend waits
+ *   for it.
+ */
+import { toWarpError, WarpError } from "../core/errors.ts";
+import type { FeedPage, FeedSource } from "../core/feed.ts";
+import { limits } from "../core/limits.ts";
+import type { EventFailure } from "./build/batch.ts";
+import type { BuildOrder, Erasure, FromBuild, ParkedEntity, Place, ToBuild } from "./messages.ts";
+
+const messagesMax = 2;
+const restartMsMin = 500;
+const restartMsMax = 60_000;
+/** A Worker that does not end by itself within this is given up. */
+const closeMs = 5000;
+
+export type FeederState = "starting" | "running" | "retrying" | "sink-away" | "failed" | "closed";
+
+export interface FeederParts {
+  readonly source: FeedSource;
+  readonly order: BuildOrder;
+  readonly startWorker: () => Worker;
+  readonly isPaused: () => boolean;
+  /** Something of it has changed. */
+  readonly onChange: () => void;
+  readonly onFailures: (failures: readonly EventFailure[]) => void;
+  /** The rows are worthless: of another incarnation, ahead of the journal, or tainted by what was erased. */
+  readonly onWorthless: (why: string) => void;
+}
+
+export class Feeder {
+  readonly #parts: FeederParts;
+  /** By shard: everything up to here is in the rows … */
+  readonly applied: number[];
+  /** … and up to here nothing is left in the files of what was erased. */
+  readonly #purged: number[];
+  /** Erasures that were done outside of the feed, and purged. */
+  readonly #erased = new Set<string>();
+  readonly #sent: number[];
+  /** By shard: since when something waits to be sent, 0 for nothing. */
+  readonly #waitingSince: number[];
+  readonly #recordedAt: number[];
+  /** Since when the oldest of what is in each message under way has waited. */
+  #underWay: number[] = [];
+  #worker: Worker | undefined;
+  #state: FeederState = "starting";
+  #isPumping = false;
+  #restartMs = restartMsMin;
+  #restart: NodeJS.Timeout | undefined;
+  #asked = new Map<number, (message: FromBuild) => void>();
+  #nextAsk = 1;
+  #onClosed: (() => void) | undefined;
+  #onPublished: (() => void) | undefined;
+  #erasures: Erasure[] = [];
+  #firstShard = 0;
+  error: WarpError | undefined;
+  records = 0;
+  events = 0;
+  parked = 0;
+  skipped = 0;
+  /** An entity was erased whose events are in rows that are shared. */
+  isTainted = false;
+  /** It has been where the feed was, once. */
+  hasCaughtUp = false;
+
+  constructor(parts: FeederParts) {
+    this.#parts = parts;
+    const none = () => new Array<number>(parts.source.shards).fill(0);
+    this.applied = none();
+    this.#purged = none();
+    this.#sent = none();
+    this.#waitingSince = none();
+    this.#recordedAt = none();
+  }
+
+  get state(): FeederState {
+    return this.#state;
+  }
+
+  /** Starts, or starts again after a failure. */
+  start(): void {
+    if (this.#worker !== undefined || this.#state === "closed") return;
+    clearTimeout(this.#restart);
+    this.#state = "starting";
+    const worker = this.#parts.startWorker();
+    this.#worker = worker;
+    worker.onmessage = (event: MessageEvent<FromBuild>) => this.#hear(event.data);
+    worker.onerror = (event) => {
+      event.preventDefault();
+      this.#failed(
+        new WarpError("ENGINE_FAILED", `the Worker of the projection failed: ${event.message}`),
+        true,
+      );
+    };
+    this.#say({ type: "open", order: this.#parts.order });
+  }
+
+  /** Looks whether there is something to send; called after turns. */
+  wake(): void {
+    const { source } = this.#parts;
+    const now = performance.now();
+    for (let shard = 0; shard < source.shards; shard++) {
+      if (this.#waitingSince[shard] === 0 && source.committed(shard) > (this.#sent[shard] ?? 0)) {
+        this.#waitingSince[shard] = now;
+      }
+    }
+    void this.#pump();
+  }
+
+  /** Its rows are there. */
+  get isOpen(): boolean {
+    return this.#state !== "starting" || this.isCleaner;
+  }
+
+  /** It only removes rows. */
+  get isCleaner(): boolean {
+    return this.#parts.order.application === undefined;
+  }
+
+  /** Nothing is left of what was erased at this place of the feed. */
+  isClean(shard: number, position: number): boolean {
+    if (this.isTainted) return false;
+    return (this.#purged[shard] ?? 0) >= position || this.#erased.has(`${shard}:${position}`);
+  }
+
+  isPast(positions: readonly number[]): boolean {
+    return positions.every((position, shard) => (this.applied[shard] ?? 0) >= position);
+  }
+
+  /** Records that are durable and not in the rows; and the age of the oldest of them, ms. */
+  get lag(): { readonly records: number; readonly ms: number } {
+    let records = 0;
+    let recordedAt = 0;
+    this.#committed().forEach((position, shard) => {
+      const behind = Math.max(0, position - (this.applied[shard] ?? 0));
+      records += behind;
+      if (behind > 0)
+        recordedAt = Math.min(recordedAt || Number.POSITIVE_INFINITY, this.#recordedAt[shard] || Date.now());
+    });
+    if (records === 0) return { records, ms: 0 };
+    const since = [...this.#waitingSince, ...this.#underWay].filter((at) => at > 0);
+    const waited = since.length === 0 ? 0 : performance.now() - Math.min(...since);
+    // While it catches up, what is next is about as old as what it took last.
+    const isReplaying = this.#committed().some((position, shard) => (this.#sent[shard] ?? 0) < position);
+    return { records, ms: isReplaying ? Math.max(waited, Date.now() - recordedAt) : waited };
+  }
+
+  /** Removes an entity's rows now, whether pages are taken or not. */
+  erase(erasure: Erasure): void {
+    this.#erasures.push(erasure);
+    this.start();
+    if (this.#state !== "starting" && this.#state !== "failed") this.#sayErasures();
+  }
+
+  async parkedEntities(): Promise<readonly ParkedEntity[]> {
+    const answer = await this.#ask((id) => ({ type: "parked", id }));
+    return answer.type === "parkedList" ? answer.parked : [];
+  }
+
+  /** Takes the events of an entity again that is held back. The failure that holds it back once more, if there is one. */
+  async unpark({ shard, number, position }: ParkedEntity): Promise<EventFailure | undefined> {
+    const pages: FeedPage[] = [];
+    let after = position - 1;
+    const upTo = this.applied[shard] ?? 0;
+    while (after < upTo) {
+      const page = await this.#parts.source.read(shard, after, limits.readPageBytes);
+      if (page.upTo === after) break;
+      pages.push(page);
+      after = page.upTo;
+    }
+    const answer = await this.#ask((id) => ({ type: "unpark", id, shard, number, pages }));
+    return answer.type === "unparked" ? answer.failure : undefined;
+  }
+
+  /** Makes the build the one that queries see, where the sink has to be told. */
+  publish(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onPublished = resolve;
+      this.#say({ type: "publish" });
+    });
+  }
+
+  /** Ends the Worker; what it has not committed is taken again by the next one. */
+  async close(): Promise<void> {
+    clearTimeout(this.#restart);
+    const worker = this.#worker;
+    this.#state = "closed";
+    if (worker === undefined) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(() => {
+        // A handler that never returns: nothing is open in its database while a handler runs.
+        worker.terminate();
+        resolve();
+      }, closeMs);
+      this.#onClosed = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      this.#say({ type: "close" });
+    });
+    this.#worker = undefined;
+  }
+
+  #committed(): number[] {
+    return Array.from({ length: this.#parts.source.shards }, (_, shard) =>
+      this.#parts.source.committed(shard),
+    );
+  }
+
+  #say(message: ToBuild, memory: ArrayBuffer[] = []): void {
+    this.#worker?.postMessage(message, memory);
+  }
+
+  #ask(message: (id: number) => ToBuild): Promise<FromBuild> {
+    if (this.#state !== "running" && this.#state !== "retrying") {
+      throw new WarpError("SINK_UNAVAILABLE", `projection ${this.#parts.order.projection} does not run`, {
+        state: this.#state,
+      });
+    }
+    const id = this.#nextAsk++;
+    return new Promise((resolve, reject) => {
+      this.#asked.set(id, (answer) => {
+        if (answer.type === "failed") reject(WarpError.fromWire(answer.error));
+        else resolve(answer);
+      });
+      this.#say(message(id));
+    });
+  }
+
+  #sayErasures(): void {
+    for (const erasure of this.#erasures.splice(0)) this.#say({ type: "erase", erasure });
+  }
+
+  #hear(message: FromBuild): void {
+    switch (message.type) {
+      case "opened":
+        this.#opened(message.places);
+        this.parked = message.parked;
+        this.skipped = message.skipped;
+        break;
+      case "foreign":
+        this.#parts.onWorthless("its rows are of another incarnation");
+        return;
+      case "applied":
+        for (const place of message.places) this.#applied(place);
+        this.hasCaughtUp ||= this.isPast(this.#committed());
+        this.records += message.records;
+        this.events += message.events;
+        this.parked = message.parked;
+        this.skipped = message.skipped;
+        if (message.failures.length > 0) this.#parts.onFailures(message.failures);
+        break;
+      case "taken":
+        this.#underWay.shift();
+        this.#restartMs = restartMsMin;
+        void this.#pump();
+        break;
+      case "waiting":
+        this.#state =
+          message.why === undefined ? "running" : message.why === "retry" ? "retrying" : "sink-away";
+        this.error = message.error === undefined ? undefined : WarpError.fromWire(message.error);
+        break;
+      case "purged":
+        for (const { shard, position } of message.places) {
+          this.#purged[shard] = Math.max(this.#purged[shard] ?? 0, position);
+        }
+        for (const { shard, position } of message.erased) this.#erased.add(`${shard}:${position}`);
+        break;
+      case "tainted":
+        this.isTainted = true;
+        this.#parts.onWorthless("an entity was erased whose events are in rows that are shared");
+        break;
+      case "unparked":
+      case "parkedList":
+        this.#asked.get(message.id)?.(message);
+        this.#asked.delete(message.id);
+        break;
+      case "published":
+        this.#onPublished?.();
+        break;
+      case "failed":
+        this.#failed(WarpError.fromWire(message.error), false);
+        break;
+      case "closed":
+        this.#onClosed?.();
+        return;
+    }
+    this.#parts.onChange();
+  }
+
+  #opened(places: readonly Place[]): void {
+    for (const { shard, position } of places) {
+      if (position <= this.#parts.source.committed(shard)) continue;
+      this.#parts.onWorthless(`its rows are ahead of shard ${shard}, which has lost its newest records`);
+      return;
+    }
+    this.#state = "running";
+    this.error = undefined;
+    for (const place of places) {
+      this.#applied(place);
+      this.#sent[place.shard] = place.position;
+    }
+    this.hasCaughtUp = this.isPast(this.#committed());
+    this.#sayErasures();
+    this.wake();
+  }
+
+  #applied({ shard, position, recordedAt }: Place): void {
+    this.applied[shard] = position;
+    this.#recordedAt[shard] = recordedAt;
+  }
+
+  #failed(error: WarpError, isCrash: boolean): void {
+    if (this.#state === "closed") {
+      this.#onClosed?.();
+      return;
+    }
+    const worker = this.#worker;
+    this.#worker = undefined;
+    // One that has said so has nothing under way; one that crashed is gone already.
+    if (!isCrash) worker?.postMessage({ type: "close" } satisfies ToBuild);
+    this.#state = "failed";
+    this.error = error;
+    this.#underWay = [];
+    this.#sent.splice(0, this.#sent.length, ...this.applied);
+    for (const answer of this.#asked.values()) answer({ type: "failed", error: error.toWire() });
+    this.#asked.clear();
+    this.#parts.onChange();
+    if (!isCrash && error.advice !== "retry") return;
+    this.#restart = setTimeout(() => this.start(), this.#restartMs);
+    this.#restartMs = Math.min(this.#restartMs * 2, restartMsMax);
+  }
+
+  /** Sends pages while there are some and room for them. */
+  async #pump(): Promise<void> {
+    if (this.#isPumping) return;
+    this.#isPumping = true;
+    try {
+      while (this.#canSend) {
+        const { pages, since } = await this.#collect();
+        if (pages.length === 0 || this.#worker === undefined) break;
+        this.#underWay.push(since);
+        this.#say({ type: "pages", pages }, pages.map(memoryOf));
+      }
+    } catch (thrown) {
+      this.#failed(toWarpError(thrown, "ENGINE_FAILED"), false);
+    }
+    this.#isPumping = false;
+  }
+
+  get #canSend(): boolean {
+    const runs = this.#state === "running" || this.#state === "retrying" || this.#state === "sink-away";
+    return runs && !this.isCleaner && this.#underWay.length < messagesMax && !this.#parts.isPaused();
+  }
+
+  /** Pages of all shards that have something, up to the size of a message. */
+  async #collect(): Promise<{ pages: FeedPage[]; since: number }> {
+    const { source } = this.#parts;
+    const pages: FeedPage[] = [];
+    const worker = this.#worker;
+    let since = performance.now();
+    let bytes = 0;
+    // Every message begins with another shard, so that none waits for the others' past.
+    const first = this.#firstShard++ % source.shards;
+    for (let i = 0; i < source.shards && bytes < limits.projectionMessageBytes; i++) {
+      const shard = (first + i) % source.shards;
+      const after = this.#sent[shard] ?? 0;
+      if (source.committed(shard) <= after) continue;
+      const page = await source.read(shard, after, limits.projectionMessageBytes / 4);
+      if (worker !== this.#worker) return { pages: [], since };
+      if (page.upTo === after) continue;
+      pages.push({ ...page, bytes: owned(page.bytes) });
+      bytes += page.bytes.length;
+      this.#sent[shard] = page.upTo;
+      const waiting = this.#waitingSince[shard] ?? 0;
+      if (waiting > 0) since = Math.min(since, waiting);
+      this.#waitingSince[shard] = source.committed(shard) > page.upTo ? performance.now() : 0;
+    }
+    return { pages, since };
+  }
+}
+
+/** Bytes that have their memory for themselves, so that it can be handed over. */
+function owned(bytes: Uint8Array): Uint8Array {
+  const isAlone = bytes.buffer instanceof ArrayBuffer && bytes.byteLength === bytes.buffer.byteLength;
+  return isAlone ? bytes : bytes.slice();
+}
+
+function memoryOf({ bytes }: FeedPage): ArrayBuffer {
+  return bytes.buffer as ArrayBuffer;
+}

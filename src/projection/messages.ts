@@ -1,0 +1,117 @@
+/**
+ * What the main thread and the Worker of a build say to each other. Pages are handed over, not copied.
+ */
+import type { ErrorCode, ErrorDetails } from "../core/errors.ts";
+import type { FeedPage } from "../core/feed.ts";
+import type { EventFailure } from "./build/batch.ts";
+import type { Table } from "./definition.ts";
+
+export type SinkPlace =
+  | { readonly kind: "sqlite"; readonly path: string }
+  | { readonly kind: "rqlite"; readonly url: string; readonly build: number; readonly schema: string }
+  | { readonly kind: "postgres"; readonly url: string; readonly build: number; readonly schema: string };
+
+export interface BuildOrder {
+  /** Path of the application's module; undefined for rows that are only cleaned. */
+  readonly application: string | undefined;
+  readonly projection: string;
+  readonly version: number;
+  readonly tables: readonly Table[];
+  /** Of its tables, as the main thread knows them. */
+  readonly schema: string;
+  readonly build: number;
+  readonly incarnation: string;
+  readonly place: SinkPlace;
+}
+
+/** Where an erasure stands in the feed. */
+export interface Erasure {
+  readonly shard: number;
+  readonly position: number;
+  readonly number: number;
+  readonly entity: string;
+}
+
+export type ToBuild =
+  | { readonly type: "open"; readonly order: BuildOrder }
+  | { readonly type: "pages"; readonly pages: readonly FeedPage[] }
+  /** Removes an entity's rows now, whatever waits. */
+  | { readonly type: "erase"; readonly erasure: Erasure }
+  /** The pages that hold the events of an entity that was held back: they are taken again. */
+  | {
+      readonly type: "unpark";
+      readonly id: number;
+      readonly shard: number;
+      readonly number: number;
+      readonly pages: readonly FeedPage[];
+    }
+  | { readonly type: "parked"; readonly id: number }
+  | { readonly type: "publish" }
+  | { readonly type: "close" };
+
+export interface Place {
+  readonly shard: number;
+  readonly position: number;
+  /** ms since 1970; of the newest record that was taken. */
+  readonly recordedAt: number;
+}
+
+export interface ParkedEntity {
+  readonly shard: number;
+  readonly number: number;
+  readonly entity: string;
+  readonly seq: number;
+  readonly position: number;
+  readonly type: string;
+  readonly error: string;
+  /** ms since 1970. */
+  readonly parkedAt: number;
+}
+
+export interface WireError {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly details: ErrorDetails;
+}
+
+export type FromBuild =
+  | {
+      readonly type: "opened";
+      readonly places: readonly Place[];
+      readonly parked: number;
+      readonly skipped: number;
+    }
+  /** The rows are of another incarnation of the context. */
+  | { readonly type: "foreign" }
+  /** What was committed since the last time. */
+  | {
+      readonly type: "applied";
+      readonly places: readonly Place[];
+      readonly records: number;
+      readonly events: number;
+      readonly parked: number;
+      readonly skipped: number;
+      readonly failures: readonly EventFailure[];
+    }
+  /** A "pages" message is done, and its memory is free. */
+  | { readonly type: "taken" }
+  /** Why it stands still for now; undefined when it goes on. */
+  | {
+      readonly type: "waiting";
+      readonly why: "retry" | "sink" | undefined;
+      readonly error: WireError | undefined;
+    }
+  /** Nothing is left in the files of what was erased up to these places, nor of the erasures that came outside of the feed. */
+  | {
+      readonly type: "purged";
+      readonly places: readonly { readonly shard: number; readonly position: number }[];
+      readonly erased: readonly { readonly shard: number; readonly position: number }[];
+    }
+  /** An entity was erased whose events are in shared rows that have to be built again. */
+  | { readonly type: "tainted" }
+  | { readonly type: "unparked"; readonly id: number; readonly failure: EventFailure | undefined }
+  | { readonly type: "parkedList"; readonly id: number; readonly parked: readonly ParkedEntity[] }
+  | { readonly type: "published" }
+  /** It ends; a new one may go on where it was. */
+  | { readonly type: "failed"; readonly error: WireError }
+  | { readonly type: "closed" };

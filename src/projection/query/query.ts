@@ -1,0 +1,74 @@
+/**
+ * Queries over what projections have made: waits for the rows to be there, then asks the database that holds them.
+ */
+import { decodeCursor } from "../../core/cursor.ts";
+import { WarpError } from "../../core/errors.ts";
+import type { FeedSource } from "../../core/feed.ts";
+import { limits } from "../../core/limits.ts";
+import type { Projections } from "../projections.ts";
+import type { QueryParam, QueryResult } from "./messages.ts";
+import type { QueryPool } from "./pool.ts";
+
+/** The place of a write: the result of an append, or a cursor. */
+export type After = string | { readonly shard: number; readonly position: number };
+
+export interface QueryOptions {
+  /** Waits until the rows are past this. */
+  readonly after?: After | readonly After[] | undefined;
+  /** For all of it, waiting included; 10 s by default. */
+  readonly timeoutMs?: number | undefined;
+  /** Rows at most, 10,000 by default; `isTruncated` says that there were more. */
+  readonly rows?: number | undefined;
+  /** The sink to ask, by its name in the settings; the embedded one by default. */
+  readonly sink?: string | undefined;
+}
+
+export interface QueryingParts {
+  readonly projections: Projections;
+  readonly source: FeedSource;
+  readonly pool: QueryPool;
+}
+
+/** Errors: INVALID_ARGUMENT, CURSOR_FOREIGN, CONFIG_MISMATCH, TIMEOUT, QUERY_FAILED, SINK_UNAVAILABLE, OVERLOADED, CLOSED. */
+export async function query(
+  { projections, source, pool }: QueryingParts,
+  sql: string,
+  params: readonly QueryParam[] = [],
+  { after, timeoutMs = limits.queryMs, rows = limits.queryRows, sink }: QueryOptions = {},
+): Promise<QueryResult> {
+  if (typeof sql !== "string" || sql === "") throw new WarpError("INVALID_ARGUMENT", "a query is SQL text");
+  requireWhole("timeoutMs", timeoutMs, limits.queryMsMax);
+  requireWhole("rows", rows, limits.queryRowsMax);
+  const deadline = performance.now() + timeoutMs;
+  const positions = after === undefined ? undefined : positionsOf(after, source);
+  const place = await projections.placeFor(sink, positions, timeoutMs);
+  const left = Math.max(1, Math.ceil(deadline - performance.now()));
+  const limitsOf = { rowsMax: rows, bytesMax: limits.queryBytes };
+  if (place.kind === "sqlite") return await pool.run({ place, sql, params, ...limitsOf }, left);
+  throw new WarpError("UNSUPPORTED", `queries on ${place.kind}`);
+}
+
+/** A position for every shard; 0 for one that is not asked for. Errors: INVALID_ARGUMENT, CURSOR_FOREIGN. */
+function positionsOf(after: After | readonly After[], source: FeedSource): number[] {
+  const positions = new Array<number>(source.shards).fill(0);
+  const raise = (shard: number, position: number) => {
+    if (!(shard in positions) || !Number.isSafeInteger(position)) {
+      throw new WarpError("INVALID_ARGUMENT", `there is no position ${position} of shard ${shard}`);
+    }
+    positions[shard] = Math.max(positions[shard] ?? 0, position);
+  };
+  for (const one of isList(after) ? after : [after]) {
+    if (typeof one !== "string") raise(one.shard, one.position);
+    else for (const [shard, position] of decodeCursor(one, source).entries()) raise(shard, position ?? 0);
+  }
+  return positions;
+}
+
+function isList(after: After | readonly After[]): after is readonly After[] {
+  return Array.isArray(after);
+}
+
+function requireWhole(name: string, value: number, max: number): void {
+  if (Number.isSafeInteger(value) && value >= 1 && value <= max) return;
+  throw new WarpError("INVALID_ARGUMENT", `${name} is a whole number from 1 to ${max}, not ${String(value)}`);
+}

@@ -1,0 +1,392 @@
+/**
+ * One projection as the main thread runs it: the build that queries see, and the one that is made to take its place.
+ *
+ * - The first build is seen from the start. A later one, for a new version, a rebuild, or because the rows of the present
+ *   one are worthless, is seen when it has caught up; until then the present one stays.
+ * - A build whose handlers are gone (an older version that the application does not export any more) stands still.
+ * - Tables that changed without a new version are CONFIG_MISMATCH: the rows stay as they are, and nothing is added.
+ */
+import { rmSync } from "node:fs";
+import type { ErasureFollower } from "../core/erasure.ts";
+import { WarpError } from "../core/errors.ts";
+import type { FeedSource } from "../core/feed.ts";
+import type { Logger } from "../core/logger.ts";
+import type { BuildRecord, Control, ProjectionRecord } from "./control.ts";
+import { type Projection, schemaOf } from "./definition.ts";
+import { Feeder } from "./feeder.ts";
+import type { ParkedEntity } from "./messages.ts";
+import type { Places } from "./places.ts";
+import { erasureAt } from "./build/records.ts";
+import type { ProjectionStatus } from "./status.ts";
+
+export interface RunningParts {
+  readonly application: string;
+  readonly source: FeedSource;
+  readonly control: Control;
+  readonly places: Places;
+  readonly startWorker: () => Worker;
+  readonly logger: Logger;
+  readonly onChange: () => void;
+}
+
+/** A new build may take over when it is at most this far behind. */
+const caughtUpMs = 1000;
+
+export class RunningProjection implements ErasureFollower {
+  /** For receipts of erasures. */
+  readonly name: string;
+  readonly #projection: string;
+  readonly #parts: RunningParts;
+  /** By version. */
+  readonly #declared: ReadonlyMap<number, Projection>;
+  readonly #newest: Projection | undefined;
+  readonly #record: ProjectionRecord;
+  #live: Feeder | undefined;
+  #building: Feeder | undefined;
+  #buildingRecord: BuildRecord | undefined;
+  /** What the building one had to reach, and when that was asked for. */
+  #target: { readonly positions: readonly number[]; readonly at: number } | undefined;
+  #isSwapping = false;
+  #error: WarpError | undefined;
+  #onChange: (() => void)[] = [];
+  #isClosed = false;
+
+  /** `declared`: all versions that the application exports, none for a projection that it does not know. */
+  constructor(name: string, declared: readonly Projection[], parts: RunningParts) {
+    this.name = `projection ${name}`;
+    this.#projection = name;
+    this.#parts = parts;
+    this.#declared = new Map(declared.map((projection) => [projection.version, projection]));
+    this.#newest = this.#declared.get(Math.max(...this.#declared.keys()));
+    this.#record = parts.control.of(name);
+  }
+
+  /** The build that queries see. */
+  get liveBuild(): BuildRecord | undefined {
+    return this.#record.builds.find(({ number }) => number === this.#record.live);
+  }
+
+  get isPaused(): boolean {
+    return this.#record.isPaused;
+  }
+
+  start(): void {
+    const newest = this.#newest;
+    if (newest === undefined) return;
+    const live = this.liveBuild;
+    if (live !== undefined) this.#startLive(live);
+    if (live?.version === newest.version) {
+      this.#dropOthers();
+      return;
+    }
+    const begun = this.#record.builds.find(
+      ({ number, version, schema }) =>
+        number !== live?.number && version === newest.version && schema === schemaOf(newest),
+    );
+    this.#build(begun ?? this.#addBuild(newest));
+    this.#dropOthers();
+  }
+
+  wake(): void {
+    this.#live?.wake();
+    this.#building?.wake();
+  }
+
+  get status(): ProjectionStatus {
+    const feeder = this.#live ?? this.#building;
+    const { records = 0, ms = 0 } = feeder?.lag ?? {};
+    const perRecord = feeder === undefined || feeder.records === 0 ? 1 : feeder.events / feeder.records;
+    const error = this.#error ?? feeder?.error ?? this.#building?.error;
+    const building = this.#live === undefined && this.liveBuild === undefined ? undefined : this.#building;
+    return {
+      name: this.#projection,
+      version: this.#newest?.version ?? this.liveBuild?.version ?? 0,
+      sink: this.#newest?.sink ?? this.liveBuild?.sink ?? "embedded",
+      state: this.#state(feeder),
+      lagRecords: records,
+      lagEvents: Math.round(records * perRecord),
+      lagMs: Math.round(ms * 10) / 10,
+      parked: feeder?.parked ?? 0,
+      skipped: feeder?.skipped ?? 0,
+      error: error === undefined ? undefined : { code: error.code, message: error.message },
+      building:
+        building === undefined
+          ? undefined
+          : { version: this.#buildingRecord?.version ?? 0, progress: this.#progress(building) },
+    };
+  }
+
+  pause(): void {
+    this.#record.isPaused = true;
+    this.#parts.control.save();
+  }
+
+  /** Goes on, also after a failure. */
+  resume(): void {
+    this.#record.isPaused = false;
+    this.#parts.control.save();
+    this.#live?.start();
+    this.#building?.start();
+    this.wake();
+  }
+
+  /** Makes all rows again; the present ones stay until the new ones have caught up. */
+  async rebuild(): Promise<void> {
+    const newest = this.#newest;
+    if (newest === undefined) throw this.#notDeclared();
+    await this.#dropBuilding();
+    this.#error = undefined;
+    this.#build(this.#addBuild(newest));
+  }
+
+  async parked(): Promise<readonly ParkedEntity[]> {
+    return (await this.#live?.parkedEntities()) ?? [];
+  }
+
+  /** Takes the events of entities again that are held back; returns those that are held back still. */
+  async unpark(entity: string | undefined): Promise<readonly ParkedEntity[]> {
+    const feeder = this.#live;
+    for (const one of await this.parked()) {
+      if (entity === undefined || one.entity === entity) await feeder?.unpark(one);
+    }
+    return await this.parked();
+  }
+
+  /** Resolves when the rows that queries see are there and past these positions. */
+  async past(positions: readonly number[], signal: AbortSignal): Promise<void> {
+    while (this.#live?.isOpen !== true || !this.#live.isPast(positions)) {
+      if (signal.aborted) return;
+      await this.#changed(signal);
+    }
+  }
+
+  async passed(shard: number, position: number): Promise<void> {
+    const asked = new Set<Feeder>();
+    for (;;) {
+      const unclean = this.#feeders().filter((feeder) => !feeder.isClean(shard, position));
+      if (unclean.length === 0) return;
+      if (this.#isClosed) throw new WarpError("CLOSED", "this context is closed");
+      for (const feeder of unclean) {
+        // What takes no pages now would not get there by itself.
+        if (asked.has(feeder) || (feeder.state === "running" && !this.isPaused && !feeder.isCleaner))
+          continue;
+        asked.add(feeder);
+        const erasure = await erasureAt(this.#parts.source, shard, position);
+        if (erasure !== undefined) feeder.erase(erasure);
+      }
+      await this.#changed();
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await Promise.all([this.#live?.close(), this.#building?.close()]);
+    this.#notify();
+  }
+
+  #state(feeder: Feeder | undefined): ProjectionStatus["state"] {
+    if (this.#error !== undefined) return "failed";
+    if (feeder === undefined || feeder.isCleaner) return "frozen";
+    if (this.isPaused) return "paused";
+    if (feeder.state !== "running") return feeder.state;
+    return this.#live === feeder && this.#live.hasCaughtUp ? "live" : "building";
+  }
+
+  #progress(feeder: Feeder): number {
+    const { source } = this.#parts;
+    let applied = 0;
+    let all = 0;
+    for (let shard = 0; shard < source.shards; shard++) {
+      applied += feeder.applied[shard] ?? 0;
+      all += source.committed(shard);
+    }
+    return all === 0 ? 1 : Math.min(1, Math.floor((applied / all) * 1000) / 1000);
+  }
+
+  #startLive(build: BuildRecord): void {
+    const declared = this.#declared.get(build.version);
+    if (declared !== undefined && schemaOf(declared) !== build.schema) {
+      const message = `the tables or views of projection ${this.#projection} changed: give it a version above ${build.version}`;
+      this.#error = new WarpError("CONFIG_MISMATCH", message, {
+        projection: this.#projection,
+        version: build.version,
+      });
+      this.#parts.logger.error("a projection does not run", this.#error.toWire());
+    }
+    const isFed = declared !== undefined && this.#error === undefined;
+    this.#live = this.#feeder(build, isFed ? declared : undefined);
+    if (isFed) this.#live.start();
+  }
+
+  #addBuild(projection: Projection): BuildRecord {
+    const { version, tables, views, sink } = projection;
+    return this.#parts.control.addBuild(this.#projection, {
+      version,
+      schema: schemaOf(projection),
+      tables,
+      views: Object.fromEntries(views),
+      ...(sink === undefined ? undefined : { sink }),
+    });
+  }
+
+  #build(build: BuildRecord): void {
+    const declared = this.#declared.get(build.version);
+    const feeder = this.#feeder(build, declared);
+    this.#target = undefined;
+    if (this.#record.live === undefined) {
+      // There is nothing to be seen instead.
+      this.#record.live = build.number;
+      this.#parts.control.save();
+      this.#live = feeder;
+    } else {
+      this.#building = feeder;
+      this.#buildingRecord = build;
+    }
+    feeder.start();
+  }
+
+  #feeder(build: BuildRecord, declared: Projection | undefined): Feeder {
+    const { application, source, places, startWorker, logger } = this.#parts;
+    const feeder: Feeder = new Feeder({
+      source,
+      order: {
+        application: declared === undefined ? undefined : application,
+        projection: this.#projection,
+        version: build.version,
+        schema: build.schema,
+        build: build.number,
+        tables: build.tables,
+        incarnation: source.incarnation,
+        place: places.of(this.#projection, build),
+      },
+      startWorker,
+      isPaused: () => this.isPaused,
+      onChange: () => this.#onFeeder(),
+      onFailures: (failures) => {
+        for (const failure of failures) {
+          logger.warn("a handler failed", { projection: this.#projection, ...failure });
+        }
+      },
+      onWorthless: (why) => void this.#replace(feeder, why),
+    });
+    return feeder;
+  }
+
+  /** The rows of a build are worthless: others are made. */
+  async #replace(feeder: Feeder, why: string): Promise<void> {
+    this.#parts.logger.warn("a projection is built again", { projection: this.#projection, why });
+    if (this.#isClosed) return;
+    if (this.#newest === undefined) {
+      // Nobody can make its rows again.
+      const live = this.liveBuild;
+      await feeder.close();
+      this.#live = undefined;
+      if (live !== undefined) this.#drop(live);
+      this.#notify();
+      return;
+    }
+    // A build that began before knows of the same; one that is tainted itself begins anew.
+    if (feeder === this.#building || this.#building === undefined) await this.rebuild();
+  }
+
+  #onFeeder(): void {
+    const building = this.#building;
+    if (building !== undefined && !this.#isSwapping && building.state === "running") {
+      const { source } = this.#parts;
+      const now = performance.now();
+      if (this.#target !== undefined && building.isPast(this.#target.positions)) {
+        if (now - this.#target.at <= caughtUpMs) void this.#swap(building);
+        else this.#target = undefined;
+      }
+      this.#target ??= {
+        positions: Array.from({ length: source.shards }, (_, shard) => source.committed(shard)),
+        at: now,
+      };
+      if (building.isPast(this.#target.positions) && !this.#isSwapping) void this.#swap(building);
+    }
+    this.#notify();
+  }
+
+  async #swap(building: Feeder): Promise<void> {
+    this.#isSwapping = true;
+    const build = this.#buildingRecord;
+    const old = this.liveBuild;
+    const oldFeeder = this.#live;
+    if (build === undefined) return;
+    await building.publish();
+    this.#record.live = build.number;
+    this.#parts.control.save();
+    this.#live = building;
+    this.#building = undefined;
+    this.#buildingRecord = undefined;
+    this.#error = undefined;
+    this.#isSwapping = false;
+    await oldFeeder?.close();
+    if (old !== undefined) this.#drop(old);
+    this.#parts.logger.info("a projection was swapped in", {
+      projection: this.#projection,
+      version: build.version,
+    });
+    this.#notify();
+  }
+
+  async #dropBuilding(): Promise<void> {
+    const { control } = this.#parts;
+    const feeder = this.#building;
+    const build = this.#buildingRecord;
+    this.#building = undefined;
+    this.#buildingRecord = undefined;
+    await feeder?.close();
+    if (build !== undefined && control.get(this.#projection) !== undefined) this.#drop(build);
+  }
+
+  /** Builds that are neither live nor wanted any more. */
+  #dropOthers(): void {
+    for (const build of [...this.#record.builds]) {
+      if (build.number !== this.#record.live && build !== this.#buildingRecord) this.#drop(build);
+    }
+  }
+
+  #drop(build: BuildRecord): void {
+    const { control, places } = this.#parts;
+    control.retire(this.#projection, build);
+    if (build.sink !== undefined) {
+      void places.drop(this.#projection, build);
+      return;
+    }
+    const file = control.fileOf(this.#projection, build.number);
+    for (const path of [file, `${file}-wal`, `${file}-shm`]) rmSync(path, { force: true });
+  }
+
+  /** Every build whose rows may be about somebody. */
+  #feeders(): Feeder[] {
+    const live = this.liveBuild;
+    // Rows of a projection that is not declared have nobody who feeds them, only somebody who cleans them.
+    if (this.#live === undefined && live !== undefined) this.#live = this.#feeder(live, undefined);
+    return [this.#live, this.#building].filter((feeder) => feeder !== undefined);
+  }
+
+  #changed(signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onChange.push(resolve);
+      signal?.addEventListener("abort", () => resolve(), { once: true });
+    });
+  }
+
+  #notify(): void {
+    const waiting = this.#onChange;
+    this.#onChange = [];
+    for (const resolve of waiting) resolve();
+    this.#parts.onChange();
+  }
+
+  #notDeclared(): WarpError {
+    return new WarpError(
+      "UNKNOWN_PROJECTION",
+      `the application does not declare projection ${this.#projection}`,
+      {
+        projection: this.#projection,
+      },
+    );
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * Projections into embedded SQLite, end to end: real engine, real Workers, real files.
+ */
+import { afterAll, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { silentLogger } from "../../src/core/logger.ts";
+import { start, type Warp } from "../../src/index.ts";
+
+const root = mkdtempSync(join(tmpdir(), "warp-projection-"));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+const application = join(import.meta.dir, "application.ts");
+const open = (name: string): Promise<Warp> =>
+  start({ dataDir: join(root, name), application, shards: 4, logger: silentLogger });
+const paid = (cents: number, more: object = {}) => ({ type: "Paid", data: { cents, ...more } });
+
+async function appended(warp: Warp, entity: string, ...events: { type: string; data: unknown }[]) {
+  const result = await warp.entity(entity).appendBatch(events);
+  if (!result.ok) throw new Error("a conflict");
+  return result;
+}
+
+test("a caller sees its own write in the rows", async () => {
+  const warp = await open("own-write");
+  for (let i = 1; i <= 20; i++) {
+    const after = await appended(warp, `p${i % 3}`, paid(i));
+    const { rows } = await warp.query("SELECT cents, payments FROM total WHERE purse = ?", [`p${i % 3}`], {
+      after,
+    });
+    const sum = Array.from({ length: i }, (_, k) => k + 1).filter((k) => k % 3 === i % 3);
+    expect(rows).toEqual([[sum.reduce((a, b) => a + b, 0), sum.length]]);
+  }
+  const joined = await warp.query("SELECT count(*), max(total) FROM statement");
+  expect(joined.columns).toEqual(["count(*)", "max(total)"]);
+  expect(joined.rows[0]?.[0]).toBe(20);
+  expect(warp.projections.status.map(({ name, state, lagRecords }) => [name, state, lagRecords])).toEqual([
+    ["payments", "live", 0],
+    ["totals", "live", 0],
+    ["volume", "live", 0],
+  ]);
+  await warp.close();
+});

@@ -1,0 +1,94 @@
+/**
+ * Projections over a feed in memory, with what a test asks of them: start, end, ask, wait for a condition.
+ */
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { loadApplication } from "../../src/application.ts";
+import { ErasureFollowers } from "../../src/core/erasure.ts";
+import { silentLogger } from "../../src/core/logger.ts";
+import { createQueryPool, startProjections } from "../../src/projecting.ts";
+import type { Projections } from "../../src/projection/projections.ts";
+import type { QueryParam } from "../../src/projection/query/messages.ts";
+import { type QueryOptions, query } from "../../src/projection/query/query.ts";
+import { provideWarpModule } from "../../src/warp-module.ts";
+import type { MemoryFeed } from "./memory-feed.ts";
+
+// The applications of the tests stand in temporary folders, which have no package "warp" around them.
+provideWarpModule();
+
+export interface HarnessSettings {
+  readonly feed: MemoryFeed;
+  readonly application: string;
+  readonly dataDir?: string;
+  readonly sinks?: Readonly<Record<string, string>>;
+  readonly context?: string;
+}
+
+export class Harness {
+  readonly dataDir: string;
+  readonly feed: MemoryFeed;
+  readonly followers = new ErasureFollowers();
+  readonly projections: Projections;
+  readonly #pool = createQueryPool();
+
+  private constructor(
+    settings: HarnessSettings,
+    projections: (dataDir: string, followers: ErasureFollowers) => Projections,
+  ) {
+    this.dataDir = settings.dataDir ?? mkdtempSync(join(tmpdir(), "warp-projection-"));
+    this.feed = settings.feed;
+    this.projections = projections(this.dataDir, this.followers);
+  }
+
+  static async open(settings: HarnessSettings): Promise<Harness> {
+    const { feed, application, sinks = {}, context = "tests" } = settings;
+    const { projections: declared } = await loadApplication(application);
+    return new Harness(settings, (dataDir, followers) =>
+      startProjections({
+        dataDir,
+        context,
+        source: feed,
+        followers,
+        application,
+        declared,
+        sinks,
+        logger: silentLogger,
+      }),
+    );
+  }
+
+  async rows(
+    sql: string,
+    params: readonly QueryParam[] = [],
+    options: QueryOptions = {},
+  ): Promise<unknown[][]> {
+    const parts = { projections: this.projections, source: this.feed, pool: this.#pool };
+    const after = Array.from({ length: this.feed.shards }, (_, shard) => ({
+      shard,
+      position: this.feed.committed(shard),
+    }));
+    const { rows } = await query(parts, sql, params, { after, timeoutMs: 20_000, ...options });
+    return rows.map((row) => [...row]);
+  }
+
+  status(name: string) {
+    const status = this.projections.status.find((one) => one.name === name);
+    if (status === undefined) throw new Error(`there is no projection ${name}`);
+    return status;
+  }
+
+  async close(): Promise<void> {
+    this.#pool.close();
+    await this.projections.close();
+  }
+}
+
+/** Waits until `holds`; the time is only for a test that fails. */
+export async function until(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const end = performance.now() + 20_000;
+  while (!(await holds())) {
+    if (performance.now() > end) throw new Error(`it did not come to be: ${what}`);
+    await Bun.sleep(2);
+  }
+}
