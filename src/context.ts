@@ -38,6 +38,7 @@ import { Tail } from "./journal/tail.ts";
 import { createQueryPool, startProjections } from "./projecting.ts";
 import type { SinkSettings } from "./projection/places.ts";
 import type { ProjectionsParts } from "./projection/projections.ts";
+import { ContextPrivacy } from "./privacy/privacy.ts";
 import { Filter } from "./shard/files/filter.ts";
 import type { ShardOpened, ShardWorkerOptions } from "./shard/messages.ts";
 import { startReaderWorker, startWriterWorker } from "./shard/threads.ts";
@@ -186,6 +187,7 @@ async function serve(opened: {
       for (const settling of settlings) settling.order();
     },
     onSnapshotDue: (actor) => settlings[actor.shard.writer]?.dueForSnapshot(actor),
+    onErased: (actor, number) => settlings[actor.shard.writer]?.noteErasure(actor.shard, number),
     onBroken: (error) => failure.set(error),
     onGrown: (actor) => residency.remeasure(actor),
     actorAgain: (actor) => residency.actor(actor.id),
@@ -204,6 +206,18 @@ async function serve(opened: {
     engine.fail(error, journal.unacknowledged());
     hub.end(new WarpError("ENGINE_FAILED", `the engine has failed: ${error.message}`));
   };
+  const erasureFollowers = new ErasureFollowers();
+  const privacy = new ContextPrivacy({
+    engine,
+    residency,
+    reading,
+    settlings,
+    journal,
+    followers: erasureFollowers,
+    logger: settings.logger,
+    retireSegments: () => retireSegments(journal, settlings),
+    failed: failure.happened,
+  });
   directory.markReady();
   const { logger } = settings;
   const { context } = identity;
@@ -211,16 +225,18 @@ async function serve(opened: {
     dataDir: directory.path,
     context,
     source: feed,
-    followers: new ErasureFollowers(),
+    followers: erasureFollowers,
     ...projecting,
     logger,
   });
   const queries = createQueryPool();
+  privacy.resume();
   const close = async (): Promise<void> => {
     queries.close();
     await projections.close();
     engine.stopAccepting();
     hub.end(new WarpError("CLOSED", "this context is closed"));
+    privacy.close();
     const finished = finish(engine, journal, settlings, () => failure.error !== undefined);
     await Promise.race([finished, failure.happened]);
     if (failure.error === undefined) journal.retire(journal.currentUse);
@@ -242,6 +258,8 @@ async function serve(opened: {
     hub,
     projections,
     queries,
+    privacy,
+    erasureFollowers,
     failed: failure.happened,
     close,
   });
@@ -319,6 +337,7 @@ async function openShards(
     periodKeys: keyring.periods,
     currentPeriod: keyring.current.period,
     durability: settings.durability,
+    idHashKey: keyring.idHashKey,
     create: identity.state === "creating",
   };
   const tails = Array.from({ length: writers }, () => new Tail(settings.tailBytes));
@@ -366,6 +385,7 @@ async function openShards(
       writer: one.shard % writers,
       ids: new Filter(one.ids),
       keys: new Filter(one.keys),
+      idHashKey: keyring.idHashKey,
     });
     for (const window of one.deliveries) shard.deliveries.restore(window);
     shards.push(shard);

@@ -8,10 +8,12 @@ import type { Residency } from "./actor/residency.ts";
 import type { Feed } from "./actor/storage/feed.ts";
 import type { HistoryParts } from "./actor/storage/history.ts";
 import { type EntitiesQuery, type EntityListed, listEntities } from "./actor/storage/listing.ts";
+import type { Privacy } from "./actor/privacy.ts";
 import type { Reading } from "./actor/storage/reading.ts";
 import { type Participant, type TogetherResult, together } from "./actor/together.ts";
 import type { Rejection } from "./aggregate/command.ts";
 import type { Identity } from "./core/data-directory.ts";
+import type { ErasureFollowers } from "./core/erasure.ts";
 import type { WarpError } from "./core/errors.ts";
 import type { FeedSource } from "./core/feed.ts";
 import type { Hub } from "./subscription/hub.ts";
@@ -32,6 +34,8 @@ export interface WarpParts {
   readonly hub: Hub;
   readonly projections: Projections;
   readonly queries: QueryPool;
+  readonly privacy: Privacy;
+  readonly erasureFollowers: ErasureFollowers;
   readonly failed: Promise<WarpError>;
   readonly close: () => Promise<void>;
 }
@@ -58,6 +62,8 @@ export class Warp {
   readonly commands: readonly string[];
   /** Resolves with the reason when the engine fails; a closed context never resolves it. */
   readonly failed: Promise<WarpError>;
+  /** Whoever keeps something made of events registers here; erasures wait for them. */
+  readonly erasureFollowers: ErasureFollowers;
   readonly #parts: WarpParts;
   #closing: Promise<void> | undefined;
 
@@ -71,6 +77,7 @@ export class Warp {
       [...commands.keys()].map((command) => `${name}.${command}`),
     );
     this.failed = parts.failed;
+    this.erasureFollowers = parts.erasureFollowers;
     this.#parts = parts;
   }
 

@@ -77,7 +77,7 @@ test("R3 a directory whose making was interrupted is made whole", async () => {
   await (await start(loadSettings(join(home, "data")))).close();
   const interrupt = (dataDir: string) => {
     writeFileSync(join(dataDir, "warp.json"), text(dataDir, "warp.json").replace('"ready"', '"creating"'));
-    for (const name of ["runs.db", "names.db", "vault"]) rmSync(join(dataDir, "shards/002", name));
+    for (const name of ["runs.db", "names.db", "ledger", "vault"]) rmSync(join(dataDir, "shards/002", name));
     rmSync(join(dataDir, "shards/001/vault"));
     rmSync(join(dataDir, "journal/keys"));
   };
@@ -184,7 +184,7 @@ test("R31 a shard that went back to an older state than the journal begins with 
   const goBack = (dataDir: string) => {
     const shard = join(dataDir, "shards/000");
     for (const name of readdirSync(shard)) if (!name.startsWith("vault")) rmSync(join(shard, name));
-    for (const name of ["runs.db", "names.db"])
+    for (const name of ["runs.db", "names.db", "ledger"])
       cpSync(join(used.home, "before/shards/000", name), join(shard, name));
   };
   expect(await openChanged(used, () => {})).toEqual(identical);
@@ -201,7 +201,7 @@ test("R32 filters that are missing or damaged are built again", async () => {
 });
 
 test("R33 a shard that lost a file is refused", async () => {
-  for (const name of ["runs.db", "names.db", "vault"]) {
+  for (const name of ["runs.db", "names.db", "ledger", "vault"]) {
     expect(await openChanged(closed, remove(`shards/001/${name}`))).toEqual(error("CORRUPT", name));
   }
 });
@@ -214,7 +214,7 @@ test("R34 a database that lost its tables is refused, never made anew", async ()
 });
 
 test("R35 the files of another shard are refused", async () => {
-  for (const name of ["runs.db", "names.db", "vault"]) {
+  for (const name of ["runs.db", "names.db", "ledger", "vault"]) {
     const swap = (dataDir: string) => {
       const [one, other] = [join(dataDir, "shards/000", name), join(dataDir, "shards/001", name)];
       renameSync(one, `${one}.kept`);

@@ -52,6 +52,8 @@ export class Actor {
   holds = 0;
   /** Estimate, bytes. */
   memoryBytes = 0;
+  /** When what had this id was erased: while the actor has no number, nothing but `expect: "none"` is let in. */
+  erasedAt: number | undefined;
   /** Its newest row in the index of the shard's tail; 0 when it has none. */
   tailRow = 0;
 
@@ -101,6 +103,19 @@ export class Actor {
         return;
       }
     }
+  }
+
+  /** What it owned is erased, and that is durable: it is as if it had never been written to, but for `erasedAt`. */
+  forget(states: States, erasedAt: number): void {
+    this.number = 0;
+    this.tipSeq = 0;
+    this.committedSeq = 0;
+    this.tipStates = states;
+    this.committedStates = states;
+    this.snapshotSeq = 0;
+    this.keyed = undefined;
+    this.tailRow = 0;
+    this.erasedAt = erasedAt;
   }
 
   /** True when every record of the entity is in its shard's file. */

@@ -8,6 +8,7 @@
 import { Rejection } from "../aggregate/command.ts";
 import type { PartDraft } from "../core/append-record.ts";
 import { toWarpError, WarpError } from "../core/errors.ts";
+import type { EraseDraft } from "../core/erase-record.ts";
 import type { NewEvent } from "../core/event.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { Actor } from "./actor.ts";
@@ -17,7 +18,7 @@ import type { Folding } from "./folding.ts";
 import type { Appended, Expect, Rejected, SendResult } from "./results.ts";
 import type { Reading } from "./storage/reading.ts";
 import type { Recorder } from "./storage/recorder.ts";
-import { Write } from "./write.ts";
+import { type Answer, Write } from "./write.ts";
 
 export interface AppenderParts {
   readonly folding: Folding;
@@ -28,8 +29,18 @@ export interface AppenderParts {
   readonly freeze: boolean;
   /** Hears of an actor with enough events for a snapshot. */
   readonly onSnapshotDue: (actor: Actor) => void;
+  /** Hears of an erasure that is durable, before its turn is given to be settled. */
+  readonly onErased: (actor: Actor, number: number) => void;
   /** Hears of an actor whose states may have grown. */
   readonly onGrown: (actor: Actor) => void;
+}
+
+/** An entity that is erased, durably. Number and position are 0 when there was nothing to erase. */
+export interface Erased {
+  readonly number: number;
+  readonly position: number;
+  readonly events: number;
+  readonly erasedAt: number;
 }
 
 /** Chooses the events for several actors at one moment, a list for each; may throw to change nothing. */
@@ -55,6 +66,7 @@ export class Appender {
         const done = actor.shard.deliveries.find(delivery, Date.now());
         if (done !== undefined) return this.#answer(write, { ...done, duplicate: true });
       }
+      if (expect !== "none") requireNotErased(actor);
       if (key !== undefined) {
         const known = findKeyed(write, key);
         if (known === "ask") return this.#askForKey(write, key);
@@ -63,9 +75,45 @@ export class Appender {
       if (expect !== undefined && !meets(expect, actor.tipSeq)) {
         return this.#answer(write, { ok: false, reason: "conflict", seq: actor.tipSeq });
       }
+    } else {
+      requireNotErased(actor);
     }
     if (write.command === undefined) return this.#appendEvents(write, write.events ?? []);
     return this.#decide(write, write.command);
+  }
+
+  /** Records the erasure of the actor's entity; nothing more is done for the actor until that is durable. */
+  erase(actor: Actor, draft: EraseDraft, answer: Answer<Erased>): boolean {
+    const { recorder, folding, journal, onErased } = this.#parts;
+    if (actor.loadFailure !== undefined) throw actor.loadFailure;
+    const { number, tipSeq } = actor;
+    const erased = { number, position: 0, events: tipSeq, erasedAt: draft.erasedAt };
+    if (number === 0) {
+      answer.resolve(erased);
+      return true;
+    }
+    const erasedAt = recorder.now(actor.shard);
+    const position = recorder.recordErasure(actor, { ...draft, events: tipSeq, erasedAt });
+    if (position === 0) return false;
+    const go = () => queueMicrotask(() => actor.resume());
+    const resolve = () => {
+      actor.forget(folding.initialStates(), erasedAt);
+      actor.shard.erased.add(actor.id, erasedAt);
+      onErased(actor, number);
+      answer.resolve({ ...erased, position, erasedAt });
+      go();
+    };
+    const reject = (error: Error) => {
+      answer.reject(error);
+      go();
+    };
+    const write = new Write(actor, undefined, undefined, undefined, undefined, { resolve, reject });
+    write.position = position;
+    write.result = appended(actor, 0, position);
+    noteTip(write);
+    actor.suspend();
+    journal.complete(write);
+    return true;
   }
 
   #decide(write: Write, name: string): boolean {
@@ -145,6 +193,7 @@ export class Appender {
     const unloaded = actors.find((actor) => actor.loadFailure !== undefined);
     if (unloaded?.loadFailure !== undefined) throw unloaded.loadFailure;
     if (first === undefined) throw new WarpError("INVALID_ARGUMENT", "atomically needs at least one entity");
+    for (const actor of actors) requireNotErased(actor);
     const { folding, recorder, freeze } = this.#parts;
     const tipSeqs = actors.map((actor) => actor.tipSeq);
     const lists = decideFor(actors, decide);
@@ -239,6 +288,18 @@ function requireTip(actor: Actor, tipSeq: number, code: "COMMAND_FAILED" | "EVOL
   if (actor.tipSeq === tipSeq) return;
   const entity = JSON.stringify(actor.id);
   throw new WarpError(code, `entity ${entity} was appended to by the function that was run for it`);
+}
+
+/** Why a call for an erased entity is refused. */
+export function erased({ id, erasedAt = 0 }: Actor): WarpError {
+  const time = new Date(erasedAt).toISOString();
+  const why = `entity ${JSON.stringify(id)} was erased at ${time}; it begins again with expect "none"`;
+  return new WarpError("ERASED", why, { erasedAt });
+}
+
+/** Only a call that expects nothing begins an erased entity again; so no late repeat does. */
+function requireNotErased(actor: Actor): void {
+  if (actor.erasedAt !== undefined && actor.number === 0) throw erased(actor);
 }
 
 /** What the write's actor will have committed when the write's turn is durable. */

@@ -6,10 +6,11 @@
  * - After a failure nothing is accepted; what was under way is answered OUTCOME_UNKNOWN.
  */
 import { toWarpError, WarpError } from "../core/errors.ts";
+import type { EraseDraft } from "../core/erase-record.ts";
 import { limits } from "../core/limits.ts";
 import type { Turn } from "../journal/journal.ts";
 import type { Actor } from "./actor.ts";
-import { Appender, type AppenderParts, type DecideTogether } from "./appender.ts";
+import { Appender, type AppenderParts, type DecideTogether, type Erased } from "./appender.ts";
 import type { Appended } from "./results.ts";
 import type { Answer, Write } from "./write.ts";
 
@@ -60,6 +61,31 @@ export class Engine {
         const waiting = actors.find((actor) => actor.isWaiting);
         if (waiting === undefined) return this.#appender.performTogether(actors, decide, resolve, reject);
         waiting.whenReady(() => this.#performInTurn({ attempt, answer }));
+        return true;
+      };
+      this.#performInTurn({ attempt, answer });
+    });
+  }
+
+  /** Records the erasure of the actor's entity once it is ready; resolves when that is durable. */
+  erase(actor: Actor, draft: EraseDraft): Promise<Erased> {
+    return new Promise((resolve, reject) => {
+      actor.holds++;
+      const answer: Answer<Erased> = {
+        resolve: (erased) => {
+          actor.holds--;
+          resolve(erased);
+        },
+        reject: (error) => {
+          actor.holds--;
+          reject(error);
+        },
+      };
+      const attempt = (): boolean => {
+        const refusal = this.#refusal();
+        if (refusal !== undefined) throw refusal;
+        if (!actor.isWaiting) return this.#appender.erase(actor, draft, answer);
+        actor.whenReady(() => this.#performInTurn({ attempt, answer }));
         return true;
       };
       this.#performInTurn({ attempt, answer });

@@ -6,9 +6,11 @@ import type { Aggregate, StateOf } from "../aggregate/aggregate.ts";
 import { WarpError } from "../core/errors.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
 import type { Actor, States } from "./actor.ts";
+import { erased } from "./appender.ts";
 import type { Engine } from "./engine.ts";
 import type { Folding } from "./folding.ts";
 import type { Residency } from "./residency.ts";
+import type { DeleteOptions, Privacy, Receipt } from "./privacy.ts";
 import type { AppendResult, SendResult } from "./results.ts";
 import { type EventsQuery, type HistoryParts, type Moment, readEvents, statesAt } from "./storage/history.ts";
 import { type Answer, Write, type WriteOptions } from "./write.ts";
@@ -18,6 +20,7 @@ export interface EntityParts {
   readonly residency: Residency;
   readonly folding: Folding;
   readonly history: HistoryParts;
+  readonly privacy: Privacy;
 }
 
 export class Entity {
@@ -109,7 +112,7 @@ export class Entity {
   residentSnapshot(aggregate?: Aggregate | string): { seq: number; state: unknown } | undefined {
     const { engine, folding } = this.#parts;
     const actor = engine.failure === undefined ? this.#resident() : undefined;
-    if (actor === undefined) return undefined;
+    if (actor === undefined || actor.erasedAt !== undefined) return undefined;
     return {
       seq: actor.committedSeq,
       state: folding.stateOf(actor.committedStates, folding.slotOf(aggregate)),
@@ -137,6 +140,15 @@ export class Entity {
     yield* readEvents(this.#parts.history, await this.#load(), query);
   }
 
+  /**
+   * Erases the entity: everything that is stored under it, and Warp's own records of it. Calls that come later are
+   * answered `ERASED`, until one appends with `expect: "none"`. Resolves with the receipt.
+   * Errors: INVALID_ARGUMENT, OUTCOME_UNKNOWN, ENGINE_FAILED.
+   */
+  delete(options: DeleteOptions = {}): Promise<Receipt> {
+    return this.#parts.privacy.delete(this.id, options);
+  }
+
   /** The actor if it is in memory and loaded; this is a use of it. */
   #resident(): Actor | undefined {
     let actor: Actor | undefined = this.#actor;
@@ -155,6 +167,7 @@ export class Entity {
       throw new WarpError("ENGINE_FAILED", `the engine has failed: ${engine.failure.message}`);
     }
     if (!this.#actor.isResident || !this.#actor.isLoaded) this.#actor = await residency.ready(this.id);
+    if (this.#actor.erasedAt !== undefined && this.#actor.committedSeq === 0) throw erased(this.#actor);
     return this.#actor;
   }
 }

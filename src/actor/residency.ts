@@ -84,6 +84,8 @@ export class Residency {
       actor.isLoaded = false;
       actor.suspend();
       this.#load(actor);
+    } else if (shard.erased.any) {
+      actor.erasedAt = shard.erased.find(id);
     }
     return actor;
   }
@@ -142,6 +144,7 @@ export class Residency {
     const { shard } = actor;
     const found = await reading.load(shard.index, actor.id, folding.snapshotVersions);
     if (found === undefined) {
+      if (shard.erased.any) actor.erasedAt = shard.erased.find(actor.id);
       actor.isLoaded = true;
       return;
     }

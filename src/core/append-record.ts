@@ -63,10 +63,11 @@ export function writeRecordHeader(
   epoch: number,
   position: number,
   parts: number,
+  kind: number = recordKind.append,
 ): void {
   const { buffer, view } = out;
   view.setUint32(at + recordOffset.length, end - at, true);
-  buffer[at + recordOffset.kind] = recordKind.append;
+  buffer[at + recordOffset.kind] = kind;
   buffer[at + recordOffset.flags] = 0;
   view.setUint16(at + recordOffset.shard, shard, true);
   view.setUint32(at + recordOffset.epoch, epoch, true);

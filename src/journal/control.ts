@@ -17,7 +17,11 @@ const word = {
   failed: 4,
   segmentsReady: 5,
   errorLength: 6,
+  task: 7,
 } as const;
+/** `advance`: begin the next segment. `retire`: say when the slots of what is to be retired are zeros. */
+const journalTask = { advance: 1, retire: 2 } as const;
+export type JournalTask = keyof typeof journalTask;
 /** Float64 words behind them. */
 const number = { retiredUse: 0, currentUse: 1, ranges: 2 } as const;
 
@@ -52,6 +56,12 @@ export class JournalControl {
       this.#numbers[at++] = range.length;
     }
     Atomics.store(this.#words, word.rangeCount, ranges.length);
+    this.#wake();
+  }
+
+  /** As {@link request}, for a turn that is a task and has no records. */
+  requestTask(task: JournalTask): void {
+    Atomics.store(this.#words, word.task, journalTask[task]);
     this.#wake();
   }
 
@@ -128,6 +138,12 @@ export class JournalControl {
     }
     Atomics.store(this.#words, word.rangeCount, 0);
     return ranges;
+  }
+
+  /** What {@link requestTask} asked for, once. */
+  takeTask(): JournalTask | undefined {
+    const task = Atomics.exchange(this.#words, word.task, 0);
+    return task === 0 ? undefined : task === journalTask.advance ? "advance" : "retire";
   }
 
   get retiredUse(): number {

@@ -57,6 +57,14 @@ function run(control: JournalControl, start: JournalWorkerStart): void {
     }
     if (control.stopping) break;
     segments.retire(control.retiredUse);
+    const task = control.takeTask();
+    if (task !== undefined) {
+      const awake = task === "advance" ? nextSegment(control, segments, seen) : seen;
+      if (awake === undefined) break;
+      seen = awake;
+      control.finishTurn(segments.use);
+      continue;
+    }
     const before = seen;
     seen = control.waitForWork(seen, unmarked ? limits.idleMarkerMs : Number.POSITIVE_INFINITY);
     segments.addSegments(control.segmentsReady);
@@ -79,15 +87,19 @@ function makeRoom(
   bodyBytes: number,
   seen: number,
 ): number | undefined {
+  if (segments.hasRoom(bodyBytes)) return seen;
+  const awake = nextSegment(control, segments, seen);
+  assert(awake === undefined || segments.hasRoom(bodyBytes), "a block fits in an empty segment");
+  return awake;
+}
+
+/** Begins the next segment, as {@link makeRoom} says. */
+function nextSegment(control: JournalControl, segments: Segments, seen: number): number | undefined {
   let now = seen;
-  if (segments.hasRoom(bodyBytes)) return now;
   for (;;) {
     segments.addSegments(control.segmentsReady);
     segments.retire(control.retiredUse);
-    if (segments.advance()) {
-      assert(segments.hasRoom(bodyBytes), "a block fits in an empty segment");
-      return now;
-    }
+    if (segments.advance()) return now;
     if (control.stopping) return undefined;
     now = control.waitForWork(now, Number.POSITIVE_INFINITY);
   }

@@ -11,7 +11,7 @@ import { open as openAsync, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { type ErrorCode, type ErrorDetails, toWarpError, WarpError } from "../core/errors.ts";
 import { replaceFile, syncDirectory } from "../core/replace-file.ts";
-import { JournalControl, rangesMax, type TailRange } from "./control.ts";
+import { JournalControl, type JournalTask, rangesMax, type TailRange } from "./control.ts";
 import { keysName, segmentName, slotBytes } from "./format.ts";
 import type { JournalWorkerStart } from "./journal-worker.ts";
 import type { SegmentsOptions } from "./segments.ts";
@@ -32,6 +32,8 @@ export interface Turn<Completion> {
   readonly completions: Completion[];
   readonly ranges: TailRange[];
   bytes: number;
+  /** Something else than writing; such a turn holds no records. */
+  readonly task?: { readonly name: JournalTask; readonly done: () => void } | undefined;
 }
 
 export interface JournalOptions<Completion> {
@@ -143,6 +145,30 @@ export class Journal<Completion> {
     this.#sendWhenDue();
   }
 
+  /**
+   * Begins a new segment and resolves with the use of the one before: what was durable until now is in it, or in
+   * earlier ones, and nothing that comes later. Resolves never when the journal fails.
+   */
+  async advance(): Promise<number> {
+    await this.#perform("advance");
+    return this.#control.currentUse - 1;
+  }
+
+  /** Resolves when the keys of all segments that were retired are zeros on the disk. As {@link advance}. */
+  retired(): Promise<void> {
+    return this.#perform("retire");
+  }
+
+  #perform(task: JournalTask): Promise<void> {
+    return new Promise((resolve) => {
+      this.#cut();
+      const { id } = this.#open;
+      this.#waiting.push({ ...emptyTurn<Completion>(id), task: { name: task, done: resolve } });
+      this.#open = emptyTurn(id + 1);
+      this.#schedule();
+    });
+  }
+
   #sendWhenDue(): void {
     const { completions } = this.#open;
     if (this.#inFlight !== undefined) return;
@@ -217,6 +243,12 @@ export class Journal<Completion> {
     this.#inFlight = turn;
     this.#eagerAt = Math.max(eagerMin, (this.#lastSize + turn.completions.length) / 2);
     this.#lastSize = turn.completions.length;
+    if (turn.task !== undefined) {
+      const seen = this.#control.doneCount;
+      this.#control.requestTask(turn.task.name);
+      this.#control.done(seen).then(() => this.#finish(turn));
+      return;
+    }
     if (turn.ranges.length === 0) {
       // Only results that waited for an earlier turn, which is durable by now; its own callers hear of it first.
       queueMicrotask(() => this.#finish(turn));
@@ -241,7 +273,8 @@ export class Journal<Completion> {
     // What gathered meanwhile is sent before anybody hears of this turn: the disk works while its callers are served.
     const isCrowd = gathered >= eagerMin && gathered * 2 >= turn.completions.length;
     if (this.#waiting.length > 0 || isCrowd) this.#send();
-    this.#options.onDurable(turn, currentUse);
+    if (turn.task === undefined) this.#options.onDurable(turn, currentUse);
+    else turn.task.done();
     if (this.#inFlight === undefined) this.#schedule();
     if (!this.isBusy) this.#wakeIdle();
   }

@@ -102,6 +102,11 @@ export class Segments {
     fdatasyncSync(this.#keys);
   }
 
+  /** Of the segment that the next block goes to. */
+  get use(): number {
+    return this.#use;
+  }
+
   /** True when a block with this body goes into the current segment. */
   hasRoom(bodyBytes: number): boolean {
     return this.#current !== undefined && this.#at + blockBytes(bodyBytes) <= this.#options.segmentBytes;

@@ -1,7 +1,7 @@
 /**
  * Verifies everything in the files of shards that can be verified, and writes nothing.
  *
- * - SQLite's structure, indexes, schema and meta rows; every vault slot; every name; every run, snapshot and caller
+ * - SQLite's structure, indexes, schema and meta rows; every vault slot; the ledger; every name; every run, snapshot and caller
  *   key by its tag, its entries, and their order; delivery windows and filters by checksum.
  * - Any flipped byte of the vault, names.db or runs.db is found, or stands where nothing is kept. A test proves it.
  * - Findings come in the order in which they should be looked at: what is nearest to the disk first.
@@ -19,7 +19,7 @@ import {
   checkIdFilter,
   checkSnapshots,
 } from "./check/beside.ts";
-import { checkNames, checkVault, EntityMarks } from "./check/entities.ts";
+import { checkLedger, checkNames, checkVault, EntityMarks } from "./check/entities.ts";
 import { damage, type Finding, part } from "./check/finding.ts";
 import { checkBatches, checkRuns, type HistoryFiles } from "./check/history.ts";
 import { checkStructure, openToCheck } from "./check/structure.ts";
@@ -52,7 +52,9 @@ export function* checkShards(options: CheckOptions): Generator<Finding> {
 function* checkShard(shard: number, options: CheckOptions): Generator<Finding> {
   const directory = shardDirectory(options.dataDir, shard);
   const folder = `shards/${directory.split("/").at(-1)}`;
-  const missing = ["vault", "names.db", "runs.db"].filter((name) => !existsSync(join(directory, name)));
+  const missing = ["vault", "names.db", "runs.db", "ledger"].filter(
+    (name) => !existsSync(join(directory, name)),
+  );
   for (const name of missing) yield damage(`${folder}/${name}`, "it is missing");
   if (missing.length > 0) return;
 
@@ -71,6 +73,8 @@ function* checkShard(shard: number, options: CheckOptions): Generator<Finding> {
     const nextNumber = Math.max(namesMeta.nextNumber, runsMeta.nextNumber);
     const vaultFile = `${folder}/vault`;
     yield* part(vaultFile, checkVault(vault, join(directory, "vault"), vaultFile, nextNumber, marks));
+    const ledger = { path: join(directory, "ledger"), context: options.context, shard };
+    yield* part(`${folder}/ledger`, checkLedger(runs, ledger, `${folder}/ledger`, marks));
     const place = { shard, shardCount: options.shardCount };
     yield* part(`${folder}/names.db`, checkNames(names, `${folder}/names.db`, place, namesMeta, marks));
     yield* part(`${folder}/ids.filter`, checkIdFilter(names, directory, `${folder}/ids.filter`));

@@ -8,9 +8,11 @@
  * - Positions of a shard follow each other without gaps, and so do the seqs of a chain, also across rounds as far as
  *   they are remembered; anything else is CORRUPT.
  * - A record that is settled already adds to no chain, and one that is named already adds no name.
+ * - Of an entity that is erased in the round, or was before, nothing is grouped: no run, name, key or caller key.
  * - Numbers of new entities rise with the positions of the records that make them: names and filters build on it.
  */
 import { type Bytes, bytesOf } from "../core/entry.ts";
+import { type EraseRecord, readEraseRecord } from "../core/erase-record.ts";
 import { WarpError } from "../core/errors.ts";
 import {
   entryHeaderBytes,
@@ -34,6 +36,8 @@ export interface ShardPositions {
   readonly named: number;
   /** The smallest number that no name has. */
   readonly nextNumber: number;
+  /** Numbers of which nothing is settled any more: erased in this round, or before what is replayed. */
+  readonly erased?: ReadonlySet<number> | undefined;
 }
 
 /** What a round holds for one shard. */
@@ -53,12 +57,15 @@ export class ShardBatch {
   keyed: number[] = [];
   /** Numbers that are neither named nor settled: they need keys. */
   minted: number[] = [];
+  /** ERASE records that are not settled. */
+  erasures: EraseRecord[] = [];
+  erased: ReadonlySet<number> | undefined;
 
   constructor(shard: number) {
     this.shard = shard;
   }
 
-  begin({ settled, named, nextNumber }: ShardPositions): void {
+  begin({ settled, named, nextNumber, erased }: ShardPositions): void {
     this.settledPosition = settled;
     this.namedPosition = named;
     this.lastPosition = 0;
@@ -68,6 +75,8 @@ export class ShardBatch {
     this.named = [];
     this.keyed = [];
     this.minted = [];
+    this.erasures = [];
+    this.erased = erased;
   }
 }
 
@@ -168,6 +177,9 @@ export class Gather {
       case recordKind.append:
         this.#takeParts(batch, at, end, position);
         break;
+      case recordKind.erase:
+        if (position > batch.settledPosition) this.#takeErasure(batch, readEraseRecord(this.bytes, at));
+        break;
       default:
         throw damaged(at, `its kind ${view.getUint8(at + recordOffset.kind)} is unknown`, {
           shard,
@@ -193,6 +205,12 @@ export class Gather {
       }
       const number = view.getFloat64(at + partOffset.number, true);
       const flags = view.getUint32(at + partOffset.flags, true);
+      if (batch.erased?.has(number)) {
+        // The number stays given out.
+        batch.newestNumber = Math.max(batch.newestNumber, number);
+        at += length;
+        continue;
+      }
       const part = this.#addPart(at);
       if ((flags & partFlag.id) !== 0) {
         // Numbers only rise, so a number says better than a position what is named: under durability "os" names may
@@ -217,6 +235,12 @@ export class Gather {
       at += length;
     }
     if (at !== end) throw damaged(recordAt, "its parts do not add up", { shard: batch.shard, position });
+  }
+
+  #takeErasure(batch: ShardBatch, record: EraseRecord): void {
+    batch.erasures.push(record);
+    batch.newestNumber = Math.max(batch.newestNumber, record.number);
+    batch.lastRecordedAt = Math.max(batch.lastRecordedAt, record.erasedAt);
   }
 
   #addPart(at: number): number {

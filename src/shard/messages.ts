@@ -26,6 +26,8 @@ export interface ShardWorkerOptions {
   readonly currentPeriod: number;
   /** Under "os" the journal is not fsynced, so each transaction of names.db is (`PRAGMA synchronous = FULL`). */
   readonly durability: "fsync" | "os";
+  /** What ids are hashed with in the ledger. */
+  readonly idHashKey: Uint8Array;
 }
 
 export interface SnapshotDraft {
@@ -58,7 +60,15 @@ export type ToWriter =
       readonly ranges: Float64Array;
       readonly snapshots: readonly SnapshotDraft[];
       readonly deliveries: readonly DeliveryWindowDraft[];
+      /** Entities of which the ranges hold the ERASE record: shard, number, shard, number … */
+      readonly erased: Float64Array;
     }
+  /** All that the journal held has been settled. */
+  | { readonly type: "recovered" }
+  /** Remove rows of erased entities, at most about so many; answered by `swept`. */
+  | { readonly type: "sweep"; readonly rowsMax: number }
+  /** Remove the names of these, which are erased everywhere else; answered by `released`. */
+  | { readonly type: "release"; readonly erased: readonly { shard: number; numbers: readonly number[] }[] }
   /** Checkpoint all shards whatever the size of their WAL; answered by `checkpointed`. */
   | { readonly type: "checkpoint" }
   /** Finish, checkpoint, persist filters, close every file, end the Worker. */
@@ -76,8 +86,26 @@ export type FromWriter =
       readonly of: "ids" | "keys";
       readonly filter: FilterMemory;
     }
+  /** `hasMore`: rows remain, sweep again. Entities of which only the name remains, each named once. */
+  | { readonly type: "swept"; readonly hasMore: boolean; readonly entities: readonly SweptEntity[] }
+  /** False when a reader kept the files from being cleaned: ask again. */
+  | { readonly type: "released"; readonly isDone: boolean }
   | { readonly type: "closed" }
   | { readonly type: "failed"; readonly error: WireError };
+
+/** An erased entity of which nothing remains but its name. */
+export interface SweptEntity {
+  readonly shard: number;
+  readonly number: number;
+  readonly position: number;
+  readonly events: number;
+  readonly runs: number;
+  readonly snapshots: number;
+  readonly callerKeys: number;
+  /** Its entry in the ledger. */
+  readonly entry: number;
+  readonly fingerprint: Uint8Array;
+}
 
 /** Bits of an existence filter over ids (seed 0) or caller keys (seed: the number of the entity); see files/filter.ts. */
 export interface FilterMemory {
@@ -102,6 +130,9 @@ export interface ShardOpened {
   readonly keys: FilterMemory;
   readonly deliveries: readonly DeliveryWindowDraft[];
   readonly epoch: number;
+  /** By entry of the ledger: the first 48 bits of the id's hash, and the time of the erasure. */
+  readonly erasedIds: Float64Array;
+  readonly erasedAt: Float64Array;
 }
 
 /** Requests to the reader; each message carries many and each is answered on its own. */
@@ -166,6 +197,8 @@ export type ReadRequest =
 export type ToReader =
   | { readonly type: "open"; readonly options: ShardWorkerOptions }
   | { readonly type: "read"; readonly requests: readonly ReadRequest[] }
+  /** Forget keys that were destroyed, and pages that were read: numbers of a shard. */
+  | { readonly type: "forget"; readonly shard: number; readonly numbers: readonly number[] }
   | { readonly type: "close" };
 
 export type FromReader =

@@ -32,6 +32,10 @@ function handle(message: ToReader): void {
     end({ type: "closed" });
     return;
   }
+  if (message.type === "forget") {
+    reader.forget(message.shard);
+    return;
+  }
   const open = reader;
   const answers = message.requests.map((request) => open.answer(request));
   self.postMessage({ type: "answers", answers } satisfies FromReader, answers.flatMap(memoryOf));

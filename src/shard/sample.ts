@@ -44,6 +44,7 @@ export function sampleOptions(dataDir: string, change: Partial<ShardWorkerOption
     periodKeys: [{ period: 1, key: new Uint8Array(32).fill(7) }],
     currentPeriod: 1,
     durability: "fsync",
+    idHashKey: new Uint8Array(32).fill(9),
     ...change,
   };
 }
@@ -72,6 +73,7 @@ export interface SampleEntity {
   }[];
 }
 
+const noErasures = new Float64Array(0);
 const sampleTypes = [{ name: "Credited", utf8: Buffer.from("Credited"), version: 1 }] as const;
 
 export class SampleTail {
@@ -142,13 +144,20 @@ export class SampleTail {
     this.#round++;
     const ranges = Float64Array.of(this.#roundAt, this.#at - this.#roundAt);
     this.#roundAt = this.#at;
-    return { type: "settle", round: this.#round, ranges, snapshots, deliveries: [] };
+    return { type: "settle", round: this.#round, ranges, snapshots, deliveries: [], erased: noErasures };
   }
 
   /** As if everything appended so far came in one round. */
   replayMessage(): Extract<ToWriter, { type: "settle" }> {
     const ranges = Float64Array.of(0, this.#at);
-    return { type: "settle", round: ++this.#round, ranges, snapshots: [], deliveries: [] };
+    return {
+      type: "settle",
+      round: ++this.#round,
+      ranges,
+      snapshots: [],
+      deliveries: [],
+      erased: noErasures,
+    };
   }
 
   /** Begins again at the start of the memory; what was there is settled. */

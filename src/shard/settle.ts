@@ -1,5 +1,6 @@
 /**
- * Settling one shard of a round: keys, then names, then runs, in this order, each durable or committed before the next.
+ * Settling one shard of a round: keys, then names, then runs, in this order, each durable or committed before the next;
+ * erasures come between keys and names (erase/carry-out.ts).
  *
  * - Every step does nothing for what it has done before, so a round may be settled again after a crash between any two.
  * - Entries are copied verbatim. A run holds at most `limits.runBytesMax` of them, but at least one.
@@ -11,6 +12,7 @@ import { entryCount } from "../core/entry.ts";
 import { assert, WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import { entryOffset, partFlag, partHeaderBytes, partOffset } from "../core/record.ts";
+import type { ErasedEntries } from "./erase/carry-out.ts";
 import { elementHashOfBytes } from "./files/filter.ts";
 import type { RunsTransaction } from "./files/runs.ts";
 import { aggregateHash, callerKeyHash, formBytes, sealPacked } from "./files/sealed.ts";
@@ -39,11 +41,13 @@ export function settleKeys(shard: Shard, batch: ShardBatch): void {
   shard.vault.sync();
 }
 
-/** Second step: ids of new entities. */
+/** Second step: ids of new entities, and those of erased ones taken away. */
 export function settleNames(shard: Shard, batch: ShardBatch, gather: Gather): void {
-  if (batch.named.length === 0) return;
+  if (batch.named.length + batch.erasures.length === 0) return;
   const { buffer, view } = gather.bytes;
-  shard.names.settle(batch.lastPosition, batch.newestNumber + 1, (insert) => {
+  shard.names.settle(batch.lastPosition, batch.newestNumber + 1, ({ insert, erase }) => {
+    // First: the id of an erased entity may be that of a new one.
+    for (const { number, id, position } of batch.erasures) erase(number, id, position);
     for (const part of batch.named) {
       const at = gather.partAt(part);
       const length = view.getUint16(at + partHeaderBytes, true);
@@ -64,6 +68,7 @@ export function settleRuns(
   batch: ShardBatch,
   gather: Gather,
   extras: SettleExtras,
+  erased: ErasedEntries,
 ): SettleCounts {
   const { meta } = shard.runs;
   const isEmpty = batch.lastPosition <= meta.position;
@@ -83,8 +88,12 @@ export function settleRuns(
       runs += counts.runs;
       bytes += counts.bytes;
     }
+    for (const { number, position, events } of batch.erasures)
+      shard.runs.erasures.begin(number, position, erased.get(number) ?? 0, events);
     for (const part of batch.keyed) settleCallerKey(shard, gather, part, to);
-    for (const snapshot of extras.snapshots) settleSnapshot(shard, snapshot, to);
+    for (const snapshot of extras.snapshots) {
+      if (!batch.erased?.has(snapshot.number)) settleSnapshot(shard, snapshot, to);
+    }
     for (const window of extras.deliveries) to.putDelivery(window);
     if (extras.deliveries.length > 0) shard.runs.forgetDeliveries(lastRecordedAt - limits.deliveryTtlMs);
   });

@@ -1,5 +1,5 @@
 /**
- * One shard as its writer has it: the vault, names.db, runs.db and the existence filters, open for writing.
+ * One shard as its writer has it: the vault, the ledger, names.db, runs.db and the existence filters, open for writing.
  *
  * - The vault is made last, so where it exists the other files must exist too: a missing one is CORRUPT, never made anew.
  * - The WAL's sizes say what waits for a checkpoint. A checkpoint counts when both databases are wholly in main files.
@@ -11,8 +11,12 @@ import { open } from "../core/aead.ts";
 import { toWarpError, WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import { syncDirectory } from "../core/replace-file.ts";
+import { carryOutLedger } from "./erase/carry-out.ts";
+import { KnownErasures } from "./erase/known-erasures.ts";
+import type { ErasureRow } from "./files/erasures.ts";
 import type { ElementHash } from "./files/filter.ts";
 import { KeptFilter } from "./files/filter-file.ts";
+import { Ledger } from "./files/ledger.ts";
 import { Names } from "./files/names.ts";
 import { type CallerKeyRow, Runs } from "./files/runs.ts";
 import { type ShardAssociated, shardAssociated } from "./files/sealed.ts";
@@ -32,6 +36,11 @@ export class Shard {
   readonly ids: KeptFilter;
   readonly keys: KeptFilter;
   readonly associated: ShardAssociated;
+  readonly ledger: Ledger;
+  readonly idHashKey: Uint8Array;
+  readonly #known: KnownErasures;
+  /** Erasures of earlier lives of which the names remain; undefined once they were taken. */
+  #unreleased: ErasureRow[] | undefined;
 
   private constructor(shard: number, options: ShardWorkerOptions) {
     this.shard = shard;
@@ -57,9 +66,16 @@ export class Shard {
       });
       opened.push(this.names);
       if (isNew) this.#makeVault(vaultPath, options.context);
+      this.idHashKey = options.idHashKey;
+      this.#known = new KnownErasures(this.runs.erasures.lastEntry);
+      const place = { path: join(directory, "ledger"), context: options.context, shard };
+      this.ledger = Ledger.open(place, "write", this.#known.lastCarriedOut, this.#known.take);
+      opened.push(this.ledger);
       this.vault = Vault.open(vaultOptions(options, shard), "write");
       opened.push(this.vault);
       this.vault.findUnused(this.nextNumber);
+      this.#known.leaveAlone(carryOutLedger(this, this.#known.newer));
+      this.#unreleased = this.runs.erasures.named;
       this.ids = this.#openIds();
       this.keys = this.#openKeys();
     } catch (error) {
@@ -82,7 +98,23 @@ export class Shard {
   }
 
   get nextNumber(): number {
-    return Math.max(this.runs.meta.nextNumber, this.names.nextNumber);
+    return Math.max(this.runs.meta.nextNumber, this.names.nextNumber, this.#known.largestNumber + 1);
+  }
+
+  /** Of which numbers nothing is settled: those of a round and, while the journal is replayed, those of the ledger. */
+  erasedNow(inRound: ReadonlySet<number> | undefined): ReadonlySet<number> | undefined {
+    return this.#known.with(inRound);
+  }
+
+  /** The journal is replayed: nothing of what was erased can come any more. */
+  forgetLedger(): void {
+    this.#known.forget();
+  }
+
+  takeUnreleased(): readonly ErasureRow[] {
+    const rows = this.#unreleased ?? [];
+    this.#unreleased = undefined;
+    return rows;
   }
 
   /** What the engine is told when the writer has opened. */
@@ -98,6 +130,7 @@ export class Shard {
       keys: this.keys.filter.memory,
       deliveries: this.runs.deliveries(),
       epoch,
+      ...this.#known.hashes(),
     };
   }
 
@@ -120,12 +153,14 @@ export class Shard {
 
   close(): void {
     this.vault.close();
+    this.ledger.close();
     this.names.close();
     this.runs.close();
   }
 
   #makeVault(path: string, context: string): void {
-    if (this.nextNumber > 1 || this.runs.meta.position > 0) throw missingFile(path);
+    if (this.names.nextNumber > 1 || this.runs.meta.position > 0) throw missingFile(path);
+    Ledger.create({ path: join(this.directory, "ledger"), context, shard: this.shard });
     Vault.create(path, context, this.shard);
   }
 
@@ -185,7 +220,7 @@ export function shardDirectory(dataDir: string, shard: number): string {
 }
 
 function requireFiles(directory: string): void {
-  for (const name of ["runs.db", "names.db", "vault"]) {
+  for (const name of ["runs.db", "names.db", "ledger", "vault"]) {
     if (!existsSync(join(directory, name))) throw missingFile(join(directory, name));
   }
 }
@@ -194,6 +229,6 @@ function missingFile(file: string): WarpError {
   return new WarpError("CORRUPT", `${file} is missing`, { file });
 }
 
-function walBytesOf(path: string): number {
+export function walBytesOf(path: string): number {
   return statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
 }

@@ -101,6 +101,7 @@ describe("the threads of shards", () => {
     expect(files.filter((name) => !name.endsWith("-shm") && !name.endsWith("-wal"))).toEqual([
       "ids.filter",
       "keys.filter",
+      "ledger",
       "names.db",
       "runs.db",
       "vault",

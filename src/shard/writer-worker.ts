@@ -44,6 +44,16 @@ function handle(message: ToWriter): void {
       writer.checkpointAll();
       reportCheckpoint(writer, "always");
       return;
+    case "recovered":
+      writer.recovered();
+      return;
+    case "sweep":
+      post({ type: "swept", ...writer.sweep(message.rowsMax) });
+      if (writer.checkpointGrown()) reportCheckpoint(writer, "when it rose");
+      return;
+    case "release":
+      post({ type: "released", isDone: writer.release(message.erased) });
+      return;
     case "close":
       writer.close();
       end({ type: "closed" });

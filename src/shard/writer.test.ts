@@ -107,7 +107,7 @@ describe("a writer", () => {
       (shard: Shard, batch: ShardBatch) => settleKeys(shard, batch),
       (shard: Shard, batch: ShardBatch, gather: Gather) => settleNames(shard, batch, gather),
       (shard: Shard, batch: ShardBatch, gather: Gather) =>
-        settleRuns(shard, batch, gather, { snapshots: [], deliveries: [] }),
+        settleRuns(shard, batch, gather, { snapshots: [], deliveries: [] }, new Map()),
     ];
     for (let done = 0; done <= steps.length; done++) {
       const random = seededRandom(done + 1);

@@ -8,6 +8,8 @@
  */
 import { WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
+import { settleErasures } from "./erase/carry-out.ts";
+import { type Released, release, type Swept, sweep } from "./erase/sweep.ts";
 import { Gather, ShardBatch } from "./gather.ts";
 import type { FromWriter, ShardOpened, ShardWorkerOptions, ToWriter } from "./messages.ts";
 import { type SettleCounts, type SettleExtras, settleKeys, settleNames, settleRuns } from "./settle.ts";
@@ -51,10 +53,17 @@ export class Writer {
 
   /** Settles a round. When it returns, the ranges may be used again. Errors: CORRUPT, IO_ERROR, DISK_FULL. */
   settle(message: SettleMessage): SettleCounts {
+    const erased = erasedByShard(message.erased);
     const batches = this.#gather.take(this.#tail, message.ranges, (number) => {
       const shard = this.#shardOf(number);
       const named = shard.names.namedPosition;
-      return { settled: shard.runs.meta.position, named, nextNumber: shard.names.nextNumber };
+      const { nextNumber } = shard.names;
+      return {
+        settled: shard.runs.meta.position,
+        named,
+        nextNumber,
+        erased: shard.erasedNow(erased?.get(number)),
+      };
     });
     const extras = extrasByShard(message);
     for (const shard of extras.keys()) {
@@ -66,14 +75,30 @@ export class Writer {
       const shard = this.#shardOf(batch.shard);
       if (!this.#dirtySince.has(batch.shard)) this.#dirtySince.set(batch.shard, message.round);
       settleKeys(shard, batch);
+      const entries = settleErasures(shard, batch.erasures);
       settleNames(shard, batch, this.#gather);
-      const counts = settleRuns(shard, batch, this.#gather, extras.get(batch.shard) ?? noExtras);
+      const counts = settleRuns(shard, batch, this.#gather, extras.get(batch.shard) ?? noExtras, entries);
       runs += counts.runs;
       bytes += counts.bytes;
     }
     this.#gather.remember();
     this.#settledRound = message.round;
     return { runs, bytes };
+  }
+
+  /** All that the journal held is settled: what is erased needs to be known no longer. */
+  recovered(): void {
+    for (const shard of this.#shards.values()) shard.forgetLedger();
+  }
+
+  /** Removes rows of erased entities, at most about `rowsMax`. */
+  sweep(rowsMax: number): Swept {
+    return sweep([...this.#shards.values()], rowsMax, (shard) => this.#markDirty(shard));
+  }
+
+  /** Removes the names of entities that are erased everywhere else. */
+  release(erased: Released): boolean {
+    return release((shard) => this.#shardOf(shard), erased);
   }
 
   /** The filters that grew in the last round. */
@@ -122,6 +147,11 @@ export class Writer {
     this.#closeFiles();
   }
 
+  /** Something that is no round is in its WAL: the next checkpoint copies it, and no round waits for that. */
+  #markDirty(shard: number): void {
+    if (!this.#dirtySince.has(shard)) this.#dirtySince.set(shard, this.#settledRound + 1);
+  }
+
   #checkpoint(number: number, mode: "PASSIVE" | "TRUNCATE"): void {
     if (this.#shardOf(number).checkpoint(mode)) this.#dirtySince.delete(number);
   }
@@ -137,6 +167,18 @@ export class Writer {
     for (const shard of this.#shards.values()) shard.close();
     this.#shards.clear();
   }
+}
+
+/** shard, number, shard, number … as a set of numbers by shard; undefined when there are none. */
+function erasedByShard(erased: Float64Array): Map<number, Set<number>> | undefined {
+  if (erased.length === 0) return undefined;
+  const byShard = new Map<number, Set<number>>();
+  for (let i = 0; i < erased.length; i += 2) {
+    const shard = erased[i] ?? 0;
+    const numbers = byShard.get(shard) ?? new Set();
+    byShard.set(shard, numbers.add(erased[i + 1] ?? 0));
+  }
+  return byShard;
 }
 
 const noExtras: SettleExtras = { snapshots: [], deliveries: [] };

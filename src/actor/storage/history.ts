@@ -96,17 +96,22 @@ async function* readSettled(
   to: number,
   backward: boolean,
 ): AsyncGenerator<Page> {
+  const { number } = actor;
   let low = from;
   let high = to;
   while (low <= high) {
     const page: EntriesPage = await reading.entries({
       shard: actor.shard.index,
-      number: actor.number,
+      number,
       from: low,
       to: high,
       direction: backward ? "backward" : "forward",
       bytesMax: limits.readPageBytes,
     });
+    // What is asked for was there: rows that are missing were erased meanwhile, and half a history is none.
+    if (page.bytes.length === 0) {
+      throw new WarpError("ERASED", `entity ${JSON.stringify(actor.id)} was erased while it was read`);
+    }
     yield page;
     if (page.next === undefined) return;
     if (backward) high = page.next;

@@ -110,6 +110,12 @@ export class Reading {
     return result.op === "ids" ? result.ids : [];
   }
 
+  /** Wipes what the reader keeps of a shard: destroyed keys, pages of files that were cleaned. */
+  forget(shard: number, numbers: readonly number[]): void {
+    this.#flush();
+    this.#worker.postMessage({ type: "forget", shard, numbers } satisfies ToReader);
+  }
+
   /** Answers what was asked before, then ends the Worker; later requests fail with CLOSED. */
   async close(): Promise<void> {
     this.#flush();

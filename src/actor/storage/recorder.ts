@@ -10,8 +10,9 @@ import {
   writePart,
   writeRecordHeader,
 } from "../../core/append-record.ts";
+import { type EraseDraft, eraseRecordBound, writeErasePart } from "../../core/erase-record.ts";
 import { WarpError } from "../../core/errors.ts";
-import { recordHeaderBytes } from "../../core/record.ts";
+import { recordHeaderBytes, recordKind } from "../../core/record.ts";
 import type { Journal } from "../../journal/journal.ts";
 import type { Tail } from "../../journal/tail.ts";
 import type { Actor } from "../actor.ts";
@@ -85,6 +86,18 @@ export class Recorder {
     return this.#finish(tail, shard, at, end, parts.length, recordedAt);
   }
 
+  /** Records the erasure of an entity. As {@link record}; the actor keeps its tip until that is durable. */
+  recordErasure(actor: Actor, draft: EraseDraft): number {
+    const { shard } = actor;
+    const tail = this.#parts.tails[shard.writer];
+    const at = this.#reserve(shard, eraseRecordBound(draft));
+    if (at < 0 || tail === undefined) return 0;
+    this.#isWriting = true;
+    const end = writeErasePart(tail.bytes, at + recordHeaderBytes, actor.number, draft);
+    actor.tipPosition = shard.nextPosition;
+    return this.#finish(tail, shard, at, end, 1, draft.erasedAt, recordKind.erase);
+  }
+
   #reserve(shard: ShardState, bound: number): number {
     const { journal, recordBytesMax } = this.#parts;
     if (bound > recordBytesMax) {
@@ -104,9 +117,17 @@ export class Recorder {
     shard.ids.add(actor.id);
   }
 
-  #finish(tail: Tail, shard: ShardState, at: number, end: number, parts: number, recordedAt: number): number {
+  #finish(
+    tail: Tail,
+    shard: ShardState,
+    at: number,
+    end: number,
+    parts: number,
+    recordedAt: number,
+    kind: number = recordKind.append,
+  ): number {
     const position = shard.nextPosition++;
-    writeRecordHeader(tail.bytes, at, end, shard.index, shard.epoch, position, parts);
+    writeRecordHeader(tail.bytes, at, end, shard.index, shard.epoch, position, parts, kind);
     this.#parts.journal.commit(shard.writer, at, end);
     shard.lastRecordedAt = recordedAt;
     this.#isWriting = false;

@@ -3,7 +3,8 @@
  * anything is served. The table of what can be found is docs/recovery.md.
  */
 import { type RecordHead, readPartHeads, readRecordHead } from "../../core/append-record.ts";
-import { bytesOf } from "../../core/entry.ts";
+import { type Bytes, bytesOf } from "../../core/entry.ts";
+import { readEraseRecord } from "../../core/erase-record.ts";
 import { WarpError } from "../../core/errors.ts";
 import { recordKind } from "../../core/record.ts";
 import type { TailRange } from "../../journal/control.ts";
@@ -39,6 +40,7 @@ export async function recover(parts: RecoveryParts): Promise<RecoverySummary> {
     step = blocks.next();
   }
   for (const settling of parts.settlings) await settling.whenCheckpointed();
+  for (const settling of parts.settlings) settling.recovered();
   return { ...step.value, replayed: recovery.replayed, lastTurn: recovery.turn };
 }
 
@@ -61,7 +63,7 @@ class Recovery {
       const head = readRecordHead(bytes, at);
       at += head.length;
       const shard = shards[head.shard];
-      if (shard === undefined || head.kind !== recordKind.append) {
+      if (shard === undefined || (head.kind !== recordKind.append && head.kind !== recordKind.erase)) {
         throw new WarpError(
           "CORRUPT",
           `the journal has a record of kind ${head.kind} for shard ${head.shard}`,
@@ -77,10 +79,19 @@ class Recovery {
       const tail = tails[shard.writer];
       tail?.bytes.buffer.set(records.subarray(head.at, at), copyAt);
       tail?.commit(copyAt + head.length);
-      note(shard, head, bytes);
+      if (head.kind === recordKind.erase) this.#noteErasure(shard, head, bytes);
+      else note(shard, head, bytes);
       this.replayed++;
     }
     this.#hand();
+  }
+
+  #noteErasure(shard: ShardState, head: RecordHead, bytes: Bytes): void {
+    const { number, id, erasedAt } = readEraseRecord(bytes, head.at);
+    noteDurable(shard, head.position);
+    shard.lastRecordedAt = Math.max(shard.lastRecordedAt, erasedAt);
+    shard.erased.add(id, erasedAt);
+    this.#parts.settlings[shard.writer]?.noteErasure(shard, number);
   }
 
   /** Space in a tail; settles what is in it when it is full. */
@@ -128,10 +139,14 @@ function requireNext(shard: ShardState, head: RecordHead, seen: (number | undefi
   );
 }
 
+function noteDurable(shard: ShardState, position: number): void {
+  shard.committedPosition = Math.max(shard.committedPosition, position);
+  shard.nextPosition = shard.committedPosition + 1;
+}
+
 /** What the main thread must know of a record that it did not write itself. */
 function note(shard: ShardState, head: RecordHead, bytes: ReturnType<typeof bytesOf>): void {
-  shard.committedPosition = Math.max(shard.committedPosition, head.position);
-  shard.nextPosition = shard.committedPosition + 1;
+  noteDurable(shard, head.position);
   for (const part of readPartHeads(bytes, head)) {
     shard.nextNumber = Math.max(shard.nextNumber, part.number + 1);
     shard.lastRecordedAt = Math.max(shard.lastRecordedAt, part.recordedAt);

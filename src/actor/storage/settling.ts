@@ -30,6 +30,8 @@ export interface SettlingOptions {
   readonly onFailed: (error: WarpError) => void;
 }
 
+export type Swept = Pick<Extract<FromWriter, { type: "swept" }>, "hasMore" | "entities">;
+
 interface Round {
   readonly round: number;
   /** Its last turn. */
@@ -55,6 +57,10 @@ export class Settling {
   #underWay: Round | undefined;
   /** Settled, but perhaps not in main database files; oldest first. */
   #unchecked: Round[] = [];
+  /** shard, number … of durable ERASE records that no round covers yet. */
+  #erased: number[] = [];
+  #onSwept: ((swept: Swept) => void) | undefined;
+  #onReleased: ((isDone: boolean) => void) | undefined;
   #isCheckpointAsked = false;
   #isClosing = false;
   #idle: (() => void)[] = [];
@@ -99,6 +105,36 @@ export class Settling {
     else if (this.#waitingBytes > 0 && this.#timer === undefined) this.#startTimer();
   }
 
+  owns(shard: number): boolean {
+    return this.#shards.some(({ index }) => index === shard);
+  }
+
+  /** An ERASE record is in the turn that is given to {@link add} next. */
+  noteErasure(shard: ShardState, number: number): void {
+    this.#erased.push(shard.index, number);
+  }
+
+  /** Recovery has settled all that the journal held. */
+  recovered(): void {
+    this.#post({ type: "recovered" });
+  }
+
+  /** Removes rows of erased entities, at most about so many; one call at a time. */
+  sweep(rowsMax: number): Promise<Swept> {
+    return new Promise((resolve) => {
+      this.#onSwept = resolve;
+      this.#post({ type: "sweep", rowsMax });
+    });
+  }
+
+  /** Removes names of entities that are erased everywhere else; false when it has to be asked again. */
+  release(erased: Extract<ToWriter, { type: "release" }>["erased"]): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.#onReleased = resolve;
+      this.#post({ type: "release", erased });
+    });
+  }
+
   dueForSnapshot(actor: Actor): void {
     this.#snapshotsDue.push(actor);
   }
@@ -114,11 +150,14 @@ export class Settling {
     const positions = this.#shards.map((shard) => ({ shard, position: shard.committedPosition }));
     const round = { round: this.#nextRound++, turn: this.#lastTurn, firstUse: this.#firstUse, positions };
     this.#underWay = round;
+    const erased = Float64Array.from(this.#erased);
+    this.#erased = [];
     const now = Date.now();
     const deliveries = this.#shards.flatMap((shard) =>
       shard.deliveries.takeDirty(now, shard.committedPosition),
     );
-    this.#post({ type: "settle", round: round.round, ranges, snapshots: this.#takeSnapshots(), deliveries });
+    const snapshots = this.#takeSnapshots();
+    this.#post({ type: "settle", round: round.round, ranges, snapshots, deliveries, erased });
   }
 
   /** Asks for a checkpoint of all shards, so that journal segments can be retired. */
@@ -152,6 +191,15 @@ export class Settling {
   async whenCheckpointed(): Promise<void> {
     await this.whenSettled();
     while (this.#unchecked.length > 0) {
+      this.checkpoint();
+      await new Promise<void>((resolve) => this.#idle.push(resolve));
+    }
+  }
+
+  /** Resolves when everything that was durable in this journal use and before is in main database files. */
+  async whenPast(use: number): Promise<void> {
+    while (this.oldestUse <= use) {
+      this.order();
       this.checkpoint();
       await new Promise<void>((resolve) => this.#idle.push(resolve));
     }
@@ -197,6 +245,12 @@ export class Settling {
         break;
       case "checkpointed":
         this.#checkpointed(message.round);
+        break;
+      case "swept":
+        this.#onSwept?.(message);
+        break;
+      case "released":
+        this.#onReleased?.(message.isDone);
         break;
       case "filter":
         this.#options.onFilter(message.shard, message.of, new Filter(message.filter));

@@ -4,6 +4,7 @@
 
 import type { Filter } from "../../shard/files/filter.ts";
 import { Deliveries } from "../deliveries.ts";
+import { ErasedIds } from "./erased-ids.ts";
 
 export class ShardState {
   readonly index: number;
@@ -24,6 +25,7 @@ export class ShardState {
   /** Over entity number and caller key. */
   keys: Filter;
   readonly deliveries: Deliveries;
+  readonly erased: ErasedIds;
 
   constructor(start: {
     readonly index: number;
@@ -34,6 +36,9 @@ export class ShardState {
     readonly lastRecordedAt: number;
     readonly ids: Filter;
     readonly keys: Filter;
+    readonly idHashKey: Uint8Array;
+    readonly erasedIds: Float64Array;
+    readonly erasedAt: Float64Array;
   }) {
     this.index = start.index;
     this.writer = start.writer;
@@ -45,6 +50,7 @@ export class ShardState {
     this.lastRecordedAt = start.lastRecordedAt;
     this.ids = start.ids;
     this.keys = start.keys;
+    this.erased = new ErasedIds(start.idHashKey, start.erasedIds, start.erasedAt);
     this.deliveries = new Deliveries(start.index);
   }
 

@@ -22,6 +22,7 @@ export function* checkSnapshots(files: HistoryFiles, tipOf: TipOf): Generator<Fi
   const { runs, file, marks, vault, associated } = files;
   const rows = runs.query<SnapshotRow & { number: number }, []>("SELECT * FROM snapshots ORDER BY number");
   for (const { number, aggregate, version, seq, data } of rows.iterate()) {
+    if (marks.isErased(number)) continue;
     const where = { number, seq, aggregate };
     if (seq < 1 || seq > tipOf(number))
       yield damage(file, `a snapshot of seq ${seq} has no such event`, where);
@@ -42,6 +43,7 @@ export function* checkCallerKeys(files: HistoryFiles, tipOf: TipOf): Generator<F
   for (const { id, number, hash, firstSeq, count, data } of rows.iterate()) {
     const where = { row: id, number, seq: firstSeq };
     last = id;
+    if (marks.isErased(number)) continue;
     const key = marks.isKeyed(number) ? vault.keyOf(number) : undefined;
     if (key === undefined) {
       yield damage(file, `caller key ${id}: its entity has no key`, where);

@@ -5,6 +5,7 @@ import type { Database } from "bun:sqlite";
 import { closeSync, openSync, readSync } from "node:fs";
 import { entityIdFault } from "../../core/entity-id.ts";
 import type { Meta } from "../files/database.ts";
+import { type LedgerPlace, readLedger } from "../files/ledger.ts";
 import { slotBytes, slotOffset, type Vault } from "../files/vault.ts";
 import { shardOf } from "../placement.ts";
 import { damage, type Finding, notice } from "./finding.ts";
@@ -25,6 +26,15 @@ export class EntityMarks {
 
   markKeyed(number: number): void {
     this.#marks[number] = (this.#marks[number] ?? 0) | 2;
+  }
+
+  /** It is in the ledger: what is left of it is about to go. */
+  markErased(number: number): void {
+    this.#marks[number] = (this.#marks[number] ?? 0) | 4;
+  }
+
+  isErased(number: number): boolean {
+    return ((this.#marks[number] ?? 0) & 4) !== 0;
   }
 
   isNamed(number: number): boolean {
@@ -75,6 +85,23 @@ function where(number: number) {
   return { number, offset: slotOffset(number) };
 }
 
+/** The ledger is unbroken, has what the shard has carried out, and no key of that is left. */
+export function* checkLedger(
+  runs: Database,
+  place: LedgerPlace,
+  file: string,
+  marks: EntityMarks,
+): Generator<Finding> {
+  const { carriedOut } = runs
+    .query<{ carriedOut: number }, []>("SELECT coalesce(max(entry), 0) AS carriedOut FROM erasures")
+    .get() ?? { carriedOut: 0 };
+  for (const { number, index } of readLedger(place, carriedOut)) {
+    marks.markErased(number);
+    if (index > carriedOut || !marks.isKeyed(number)) continue;
+    yield damage(file, `number ${number} is erased by entry ${index}, and its key is there`, where(number));
+  }
+}
+
 /** Every name is an id that belongs here, and its entity has a key. */
 export function* checkNames(
   names: Database,
@@ -98,7 +125,7 @@ export function* checkNames(
     }
     if (number < 1 || number >= meta.nextNumber) {
       yield damage(file, `row ${number}: numbers were given out only up to ${meta.nextNumber - 1}`, row);
-    } else if (!marks.isKeyed(number)) {
+    } else if (!marks.isKeyed(number) && !marks.isErased(number)) {
       yield damage(file, `row ${number}: the vault has no key for it`, row);
     }
   }

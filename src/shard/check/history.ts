@@ -75,6 +75,7 @@ export function* checkRuns(
     "SELECT id, number, seq, count, batch, data FROM runs ORDER BY number, seq",
   );
   for (const row of rows.iterate()) {
+    if (marks.isErased(row.number)) continue;
     const where = { row: row.id, number: row.number, seq: row.seq };
     if (row.number !== walk.number) {
       if (walk.number > 0) onEntity(walk.number, walk.dueSeq - 1);

@@ -161,6 +161,14 @@ export class Ledger {
     return this.#chain;
   }
 
+  /** One entry, which must be there. */
+  entry(index: number): LedgerEntry {
+    const offset = ledgerHeaderBytes + (index - 1) * ledgerEntryBytes;
+    const bytes = Buffer.from(this.#read(offset, ledgerEntryBytes));
+    if (bytes.length === ledgerEntryBytes && bytes.readDoubleLE(at.index) === index) return decode(bytes);
+    throw damaged(this.#place.path, offset, `entry ${index} is not there`);
+  }
+
   /** Adds entries and returns when they are on the disk. Errors: IO_ERROR, DISK_FULL. */
   append(drafts: readonly LedgerDraft[]): void {
     if (drafts.length === 0) return;

@@ -13,7 +13,7 @@ function freshNames(ids: readonly string[] = []): Names {
   const directory = join(base, String(++count));
   mkdirSync(directory);
   const names = Names.open({ directory, shard: 0, access: "write", durability: "fsync", cacheBytes: 1e6 });
-  names.settle(ids.length, ids.length + 1, (insert) => {
+  names.settle(ids.length, ids.length + 1, ({ insert }) => {
     for (const [i, id] of ids.entries()) insert.run(i + 1, Buffer.from(id));
   });
   return names;
@@ -93,14 +93,14 @@ describe("names", () => {
   test("cannot be given twice, and a failed transaction leaves nothing of itself", () => {
     const names = freshNames(["a"]);
     const twice = () =>
-      names.settle(9, 9, (insert) => {
+      names.settle(9, 9, ({ insert }) => {
         insert.run(2, Buffer.from("b"));
         insert.run(3, Buffer.from("a"));
       });
     expect(twice).toThrow(WarpError);
     expect(names.namedPosition).toBe(1);
     expect(names.find("b")).toBeUndefined();
-    names.settle(2, 3, (insert) => insert.run(2, Buffer.from("b")));
+    names.settle(2, 3, ({ insert }) => insert.run(2, Buffer.from("b")));
     expect(names.find("b")).toBe(2);
     names.close();
   });

@@ -3,6 +3,8 @@
  *
  * - Ids are stored as their UTF-8 bytes, so they compare and sort as bytes, whatever the language or SQLite's collations.
  * - A row and the position up to which names are complete are one transaction, before the runs that need it.
+ * - The name of an erased entity stands in `erasing` until every follower has passed the erasure; then it is removed and
+ *   the file is vacuumed. `secure_delete` zeroes what SQLite frees, VACUUM leaves no slack of older pages.
  */
 import type { Database, Statement } from "bun:sqlite";
 import { join } from "node:path";
@@ -19,6 +21,7 @@ import {
 
 export const namesSchema = [
   "CREATE TABLE names (number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE) STRICT",
+  "CREATE TABLE erasing (number INTEGER PRIMARY KEY, id BLOB NOT NULL, position INTEGER NOT NULL) STRICT",
 ];
 
 export interface NamesOptions {
@@ -34,10 +37,17 @@ export interface NameRow {
   readonly id: Uint8Array;
 }
 
+/** What may be written inside {@link Names.settle}. */
+export interface NamesTransaction {
+  readonly insert: Statement;
+  /** Takes a number's name out of `names`, and keeps it as that of an entity that is being erased. */
+  erase(number: number, id: Uint8Array, position: number): void;
+}
+
 export class Names {
   readonly path: string;
   readonly #database: Database;
-  readonly #insert: Statement;
+  readonly #transaction: NamesTransaction;
   readonly #find: Statement<{ number: number }, [Uint8Array]>;
   readonly #idOf: Statement<{ id: Uint8Array }, [number]>;
   #meta: Meta;
@@ -46,7 +56,15 @@ export class Names {
     this.path = path;
     this.#database = database;
     this.#meta = readMeta(database, path, options.shard);
-    this.#insert = database.query("INSERT INTO names (number, id) VALUES (?, ?)");
+    const remove = database.query("DELETE FROM names WHERE number = ?");
+    const keep = database.query("INSERT OR REPLACE INTO erasing (number, id, position) VALUES (?, ?, ?)");
+    this.#transaction = {
+      insert: database.query("INSERT INTO names (number, id) VALUES (?, ?)"),
+      erase: (number, id, position) => {
+        remove.run(number);
+        keep.run(number, id, position);
+      },
+    };
     this.#find = database.query("SELECT number FROM names WHERE id = ?");
     this.#idOf = database.query("SELECT id FROM names WHERE number = ?");
   }
@@ -58,7 +76,10 @@ export class Names {
     const synchronous = durability === "os" ? "FULL" : "NORMAL";
     const database = openDatabase(path, { access, synchronous, cacheBytes });
     try {
-      if (access === "write") prepareSchema(database, path, options.shard, namesSchema);
+      if (access === "write") {
+        guard(path, () => database.run("PRAGMA secure_delete = ON"));
+        prepareSchema(database, path, options.shard, namesSchema);
+      }
       return guard(path, () => new Names(options, path, database));
     } catch (error) {
       database.close();
@@ -76,10 +97,10 @@ export class Names {
   }
 
   /** One transaction: what `work` inserts, and the position up to which names are complete with it. */
-  settle(position: number, nextNumber: number, work: (insert: Statement) => void): void {
+  settle(position: number, nextNumber: number, work: (to: NamesTransaction) => void): void {
     const meta = { ...this.#meta, position, nextNumber: Math.max(nextNumber, this.#meta.nextNumber) };
     transact(this.#database, this.path, "IMMEDIATE", () => {
-      work(this.#insert);
+      work(this.#transaction);
       writeMeta(this.#database, meta);
     });
     this.#meta = meta;
@@ -93,6 +114,21 @@ export class Names {
   /** The id of a number in UTF-8, if it has one. */
   idOf(number: number): Uint8Array | undefined {
     return guard(this.path, () => this.#idOf.get(number)?.id);
+  }
+
+  /** Ids of entities that are being erased, by number. */
+  erasing(number: number): Uint8Array | undefined {
+    const query = "SELECT id FROM erasing WHERE number = ?";
+    return guard(this.path, () => this.#database.query<{ id: Uint8Array }, [number]>(query).get(number)?.id);
+  }
+
+  /** Removes the names of entities that are erased everywhere, and every trace of them in the file but for its WAL. */
+  release(numbers: readonly number[]): void {
+    const remove = this.#database.query("DELETE FROM erasing WHERE number = ?");
+    transact(this.#database, this.path, "IMMEDIATE", () => {
+      for (const number of numbers) remove.run(number);
+    });
+    guard(this.path, () => this.#database.run("VACUUM"));
   }
 
   /** Ids that begin with `prefix`, after `after`, in the order of their bytes. */

@@ -23,6 +23,7 @@ import {
   transact,
   writeMeta,
 } from "./database.ts";
+import { Erasures, erasuresSchema } from "./erasures.ts";
 
 export const runsSchema = [
   `CREATE TABLE runs (
@@ -59,6 +60,7 @@ export const runsSchema = [
     checksum INTEGER NOT NULL,
     PRIMARY KEY (sessionStart, sessionNumber)
   ) STRICT`,
+  ...erasuresSchema,
 ];
 
 const insertRun = "INSERT INTO runs (number, seq, count, batch, data) VALUES (?, ?, ?, ?, ?)";
@@ -117,6 +119,7 @@ export interface RunsOptions {
 
 export class Runs {
   readonly path: string;
+  readonly erasures: Erasures;
   readonly #database: Database;
   readonly #shard: number;
   readonly #tip: Statement<{ seq: number; count: number }, [number]>;
@@ -132,6 +135,7 @@ export class Runs {
     this.path = path;
     this.#database = database;
     this.#shard = options.shard;
+    this.erasures = new Erasures(database, path);
     this.#meta = readMeta(database, path, options.shard);
     this.#tip = database.query("SELECT seq, count FROM runs WHERE number = ? ORDER BY seq DESC LIMIT 1");
     this.#forward = database.query(

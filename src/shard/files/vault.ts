@@ -182,8 +182,23 @@ export class Vault {
     }
   }
 
+  /** Destroys keys: their slots are zeros on the disk when it returns. Errors: IO_ERROR. */
+  erase(numbers: readonly number[]): void {
+    const zeros = Buffer.alloc(slotBytes);
+    try {
+      for (const number of numbers) {
+        this.forget(number);
+        if (number <= this.#slots) writeAll(this.#file, zeros, slotBytes, slotOffset(number));
+      }
+      fdatasyncSync(this.#file);
+    } catch (thrown) {
+      throw toWarpError(thrown, "IO_ERROR", { file: this.#path });
+    }
+  }
+
   /** Wipes the cached key of a number. */
   forget(number: number): void {
+    if (this.#cachedNumbers.length === 0) return;
     const at = number & (this.#cachedNumbers.length - 1);
     if (this.#cachedNumbers[at] !== number) return;
     this.#cachedNumbers[at] = 0;

@@ -149,6 +149,8 @@ function openBatches(view: ShardView, after: number, to: number, bytesMax: numbe
       break;
     }
     batch = row.batch;
+    // The rows of an erased entity are about to go; nobody can read them any more.
+    if (view.vault.keyOf(row.number) === undefined) continue;
     const body = openRun(view, row.number, row);
     bytes += body.length;
     rows.push({ ...row, body });

@@ -15,7 +15,7 @@ export interface ShardView {
   readonly associated: ShardAssociated;
 }
 
-/** The entries of a run, back to back. Errors: CORRUPT. */
+/** The entries of a run, back to back. Errors: CORRUPT, ERASED. */
 export function openRun(view: ShardView, number: number, row: RunRow): Uint8Array {
   const associated = view.associated.run.of(number, row.seq, row.count, row.batch);
   const body = openPacked(keyFor(view, number), row.data, associated);
@@ -23,11 +23,11 @@ export function openRun(view: ShardView, number: number, row: RunRow): Uint8Arra
   return body;
 }
 
-/** The key of an entity that has runs. Errors: CORRUPT. */
+/** The key of an entity whose number was given out. Errors: ERASED, CORRUPT when its slot is damaged. */
 export function keyFor(view: ShardView, number: number): Uint8Array {
   const key = view.vault.keyOf(number);
-  if (key === undefined) throw damaged(view, number, 0, "the entity has no key in the vault");
-  return key;
+  if (key !== undefined) return key;
+  throw new WarpError("ERASED", `entity ${number} of shard ${view.shard} was erased`, { shard: view.shard });
 }
 
 export function damaged(view: ShardView, number: number, seq: number, why: string): WarpError {

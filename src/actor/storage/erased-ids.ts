@@ -1,0 +1,32 @@
+/**
+ * Which ids of a shard were erased, as its ledger knows them: by the first 48 bits of a keyed hash.
+ *
+ * An id that was erased and began again has a number, and is not looked up here.
+ */
+import { idHash } from "../../core/erasure.ts";
+import { shortHash } from "../../shard/erase/known-erasures.ts";
+
+export class ErasedIds {
+  readonly #idHashKey: Uint8Array;
+  /** Short hash → time of the newest erasure, ms since 1970. */
+  readonly #times = new Map<number, number>();
+
+  constructor(idHashKey: Uint8Array, hashes: Float64Array, times: Float64Array) {
+    this.#idHashKey = idHashKey;
+    for (const [i, hash] of hashes.entries()) this.#times.set(hash, times[i] ?? 0);
+  }
+
+  /** False while nothing was ever erased, so that nobody pays for a hash. */
+  get any(): boolean {
+    return this.#times.size > 0;
+  }
+
+  /** When the id was erased; undefined if it was not. */
+  find(id: string): number | undefined {
+    return this.#times.get(shortHash(idHash(this.#idHashKey, id)));
+  }
+
+  add(id: string | Uint8Array, erasedAt: number): void {
+    this.#times.set(shortHash(idHash(this.#idHashKey, id)), erasedAt);
+  }
+}

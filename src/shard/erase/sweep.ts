@@ -1,0 +1,55 @@
+/**
+ * What is left to do for erased entities when nobody can read them any more: removing their rows, in slices between
+ * rounds, and at last their names.
+ */
+import type { SweptEntity } from "../messages.ts";
+import type { ErasureRow } from "../files/erasures.ts";
+import { type Shard, walBytesOf } from "../shard.ts";
+
+export interface Swept {
+  readonly hasMore: boolean;
+  readonly entities: readonly SweptEntity[];
+}
+
+export type Released = readonly { readonly shard: number; readonly numbers: readonly number[] }[];
+
+/** Removes rows, at most about `rowsMax` in all. The first call also names what earlier lives have left to release. */
+export function sweep(shards: readonly Shard[], rowsMax: number, onWritten: (shard: number) => void): Swept {
+  const entities: SweptEntity[] = [];
+  let left = rowsMax;
+  let hasMore = false;
+  for (const shard of shards) {
+    for (const row of shard.takeUnreleased()) entities.push(describe(shard, row));
+    const { erasures } = shard.runs;
+    if (!erasures.hasRows) continue;
+    if (left <= 0) {
+      hasMore = true;
+      continue;
+    }
+    const { removed, swept } = erasures.sweep(left);
+    onWritten(shard.shard);
+    left -= removed;
+    for (const row of swept) entities.push(describe(shard, row));
+    hasMore ||= erasures.hasRows;
+  }
+  return { hasMore, entities };
+}
+
+/** Removes names, and what SQLite keeps of them. False when a reader was in the way; the next call does it again. */
+export function release(shardOf: (shard: number) => Shard, erased: Released): boolean {
+  let isDone = true;
+  for (const { shard: index, numbers } of erased) {
+    const shard = shardOf(index);
+    shard.names.release(numbers);
+    shard.names.checkpoint("TRUNCATE");
+    if (walBytesOf(shard.names.path) === 0) shard.runs.erasures.complete(numbers);
+    else isDone = false;
+  }
+  return isDone;
+}
+
+function describe(shard: Shard, row: ErasureRow): SweptEntity {
+  const { number, position, entry, events, runs, snapshots, callerKeys } = row;
+  const { fingerprint } = shard.ledger.entry(entry);
+  return { shard: shard.shard, number, position, events, runs, snapshots, callerKeys, entry, fingerprint };
+}

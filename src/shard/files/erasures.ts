@@ -1,0 +1,146 @@
+/**
+ * The table `erasures` of runs.db: how far each erasure of this shard is, and what it removed.
+ *
+ * - A row comes with the transaction that settles the ERASE record, or when the ledger is found to know more than it.
+ * - The rows of an erased entity are ciphertext without a key. They are removed in slices, so that the writer settles
+ *   other records in between; what was removed is counted in the same transaction.
+ */
+import type { Database } from "bun:sqlite";
+import { guard, transact } from "./database.ts";
+
+export const erasureState = { complete: 0, rowsRemain: 1, nameRemains: 2 } as const;
+
+export const erasuresSchema = [
+  `CREATE TABLE erasures (
+    number INTEGER PRIMARY KEY,
+    position INTEGER NOT NULL,
+    entry INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    runs INTEGER NOT NULL,
+    snapshots INTEGER NOT NULL,
+    callerKeys INTEGER NOT NULL
+  ) STRICT`,
+  "CREATE INDEX erasuresByPosition ON erasures (position)",
+  "CREATE INDEX erasuresUnderWay ON erasures (state, number) WHERE state > 0",
+];
+
+export interface ErasureRow {
+  readonly number: number;
+  /** Of the ERASE record. */
+  readonly position: number;
+  /** Its index in the ledger. */
+  readonly entry: number;
+  readonly state: number;
+  /** Events that the entity had, and rows that were removed so far. */
+  readonly events: number;
+  readonly runs: number;
+  readonly snapshots: number;
+  readonly callerKeys: number;
+}
+
+export class Erasures {
+  readonly #database: Database;
+  readonly #path: string;
+
+  constructor(database: Database, path: string) {
+    this.#database = database;
+    this.#path = path;
+  }
+
+  /** The newest ledger entry that is carried out here. */
+  get lastEntry(): number {
+    const query = "SELECT max(entry) AS n FROM erasures";
+    return guard(this.#path, () => this.#database.query<{ n: number | null }, []>(query).get()?.n ?? 0);
+  }
+
+  find(number: number): ErasureRow | undefined {
+    const query = "SELECT * FROM erasures WHERE number = ?";
+    return guard(
+      this.#path,
+      () => this.#database.query<ErasureRow, [number]>(query).get(number) ?? undefined,
+    );
+  }
+
+  /** Inside a transaction: the entity is erased, its rows remain. A repeat changes only what the record says. */
+  begin(number: number, position: number, entry: number, events: number): void {
+    const statement = this.#database.query(
+      `INSERT INTO erasures VALUES (?, ?, ?, ${erasureState.rowsRemain}, ?, 0, 0, 0)
+       ON CONFLICT (number) DO UPDATE SET position = excluded.position, events = excluded.events`,
+    );
+    statement.run(number, position, entry, events);
+  }
+
+  /** As {@link begin}, for entries of the ledger that this file does not have yet; counts the events itself. */
+  beginAll(entries: readonly { number: number; position: number; index: number }[]): void {
+    const tip = this.#database.query<{ n: number | null }, [number]>(
+      "SELECT max(seq + count - 1) AS n FROM runs WHERE number = ?",
+    );
+    transact(this.#database, this.#path, "IMMEDIATE", () => {
+      for (const { number, position, index } of entries)
+        this.begin(number, position, index, tip.get(number)?.n ?? 0);
+    });
+  }
+
+  /** Removes at most about `rowsMax` rows of erased entities. Returns how many, and the entities of which none is left. */
+  sweep(rowsMax: number): { readonly removed: number; readonly swept: ErasureRow[] } {
+    return transact(this.#database, this.#path, "IMMEDIATE", () => {
+      const due = this.#inState(erasureState.rowsRemain, Math.max(1, rowsMax >> 2));
+      const swept: ErasureRow[] = [];
+      let removed = 0;
+      for (const row of due) {
+        const left = rowsMax - removed;
+        if (left <= 0) break;
+        const runs = this.#remove("runs", row.number, left);
+        const keys = runs < left ? this.#remove("callerKeys", row.number, left - runs) : 0;
+        const isDone = runs + keys < left;
+        const snapshots = isDone ? this.#removeSnapshots(row.number) : 0;
+        removed += runs + keys + snapshots + 1;
+        this.#count(row.number, isDone ? erasureState.nameRemains : row.state, runs, snapshots, keys);
+        if (isDone) swept.push(row);
+      }
+      return { removed, swept: swept.flatMap(({ number }) => this.find(number) ?? []) };
+    });
+  }
+
+  /** Erasures of which only the name remains. */
+  get named(): ErasureRow[] {
+    return this.#inState(erasureState.nameRemains, -1);
+  }
+
+  get hasRows(): boolean {
+    return this.#inState(erasureState.rowsRemain, 1).length > 0;
+  }
+
+  /** The names are gone too. */
+  complete(numbers: readonly number[]): void {
+    const statement = this.#database.query("UPDATE erasures SET state = 0 WHERE number = ?");
+    transact(this.#database, this.#path, "IMMEDIATE", () => {
+      for (const number of numbers) statement.run(number);
+    });
+  }
+
+  #inState(state: number, limit: number): ErasureRow[] {
+    const query = "SELECT * FROM erasures WHERE state = ? AND state > 0 ORDER BY number LIMIT ?";
+    return guard(this.#path, () =>
+      this.#database.query<ErasureRow, [number, number]>(query).all(state, limit),
+    );
+  }
+
+  #remove(table: "runs" | "callerKeys", number: number, limit: number): number {
+    const rows = `SELECT id FROM ${table} WHERE number = ? LIMIT ?`;
+    return this.#database.query(`DELETE FROM ${table} WHERE id IN (${rows})`).run(number, limit).changes;
+  }
+
+  #removeSnapshots(number: number): number {
+    return this.#database.query("DELETE FROM snapshots WHERE number = ?").run(number).changes;
+  }
+
+  #count(number: number, state: number, runs: number, snapshots: number, callerKeys: number): void {
+    const statement = this.#database.query(
+      `UPDATE erasures SET state = ?, runs = runs + ?, snapshots = snapshots + ?, callerKeys = callerKeys + ?
+       WHERE number = ?`,
+    );
+    statement.run(state, runs, snapshots, callerKeys, number);
+  }
+}

@@ -1,0 +1,189 @@
+/**
+ * What callers are told while an entity is erased and afterwards, and that the rest of the context does not notice.
+ */
+import { afterEach, describe, expect, test } from "bun:test";
+import { checkDirectory, type Entity, type Warp } from "../../src/index.ts";
+import {
+  account,
+  cleanUp,
+  codeOf,
+  collect,
+  credited,
+  freshDirectory,
+  openSmall,
+  settled,
+  until,
+} from "../engine/sample.ts";
+
+afterEach(cleanUp);
+
+const filled = async (warp: Warp, id: string, events = 25): Promise<Entity> => {
+  const entity = warp.entity(id);
+  for (let i = 0; i < events; i++) await entity.append(credited(1), { key: `key-${i}` });
+  return entity;
+};
+
+async function ids(warp: Warp): Promise<string[]> {
+  return (await collect(warp.entities())).map(({ id }) => id);
+}
+
+describe("an erased entity", () => {
+  test("is gone for every call, before and after it is settled and after a restart", async () => {
+    const dataDir = freshDirectory();
+    for (const isSettled of [false, true]) {
+      const warp = await openSmall(dataDir);
+      await filled(warp, "bob");
+      const id = `alice-${isSettled}`;
+      const alice = await filled(warp, id);
+      if (isSettled) await settled(warp);
+      const receipt = await alice.delete({ reason: "art-17", by: "ticket-4711" });
+      expect(receipt).toMatchObject({ status: "erased", entity: id, pending: [], removed: { events: 25 } });
+      expect(receipt.entry).toBeGreaterThan(0);
+      if (isSettled) expect(receipt.removed).toMatchObject({ callerKeys: 25 });
+      if (isSettled) expect(receipt.fingerprint).not.toMatch(/^0+$/);
+      for (const again of [alice, warp.entity(id)]) {
+        expect(await codeOf(again.append(credited(1)))).toBe("ERASED");
+        expect(await codeOf(again.append(credited(1), { key: "key-0" }))).toBe("ERASED");
+        expect(await codeOf(again.append(credited(1), { expect: "exists" }))).toBe("ERASED");
+        expect(await codeOf(again.append(credited(1), { expect: 0 }))).toBe("ERASED");
+        expect(await codeOf(again.send("debit", { cents: 1 }))).toBe("ERASED");
+        expect(await codeOf(again.read())).toBe("ERASED");
+        expect(await codeOf(again.seq())).toBe("ERASED");
+        expect(await codeOf(collect(again.events()))).toBe("ERASED");
+        expect(again.residentSnapshot()).toBeUndefined();
+      }
+      expect(await codeOf(warp.atomically([id], ([one]) => one?.append(credited(1))))).toBe("ERASED");
+      expect(await ids(warp)).not.toContain(id);
+      await warp.close();
+      expect([...checkDirectory({ dataDir })]).toEqual([]);
+
+      const next = await openSmall(dataDir);
+      expect(await codeOf(next.entity(id).append(credited(1)))).toBe("ERASED");
+      expect(await codeOf(next.entity(id).read())).toBe("ERASED");
+      expect(await ids(next)).not.toContain(id);
+      expect(await next.entity("bob").read(account)).toMatchObject({ count: isSettled ? 25 : 25 });
+      await next.close();
+    }
+  });
+
+  test('begins again with expect "none", as another one', async () => {
+    const dataDir = freshDirectory();
+    const warp = await openSmall(dataDir);
+    const alice = await filled(warp, "alice");
+    await alice.delete();
+    expect(await alice.append(credited(7), { expect: "none", key: "key-0" })).toMatchObject({
+      ok: true,
+      seq: 1,
+      duplicate: false,
+    });
+    expect(await alice.append(credited(1), { key: "key-1" })).toMatchObject({ seq: 2, duplicate: false });
+    expect(await alice.read(account)).toEqual({ cents: 8, count: 2 });
+    expect((await collect(alice.events())).map(({ data }) => data)).toEqual([{ cents: 7 }, { cents: 1 }]);
+    await warp.close();
+    const next = await openSmall(dataDir);
+    expect(await next.entity("alice").read(account)).toEqual({ cents: 8, count: 2 });
+    expect(await next.entity("alice").delete()).toMatchObject({ status: "erased", removed: { events: 2 } });
+    expect(await codeOf(next.entity("alice").read())).toBe("ERASED");
+    await next.close();
+    expect([...checkDirectory({ dataDir })]).toEqual([]);
+  });
+
+  test("takes calls that wait behind the erasure with it, and those that came before count", async () => {
+    const warp = await openSmall(freshDirectory());
+    const alice = await filled(warp, "alice", 3);
+    const before = alice.append(credited(1));
+    const deleted = alice.delete();
+    await before;
+    await until(() => alice.residentSnapshot() === undefined);
+    const after = codeOf(alice.append(credited(1)));
+    const anew = alice.append(credited(9), { expect: "none" });
+    expect(await before).toMatchObject({ ok: true, seq: 4 });
+    expect(await after).toBe("ERASED");
+    expect(await deleted).toMatchObject({ status: "erased", removed: { events: 4 } });
+    expect(await anew).toMatchObject({ ok: true, seq: 1 });
+  });
+
+  test("is not brought back by a repeat of a delivery from before", async () => {
+    const warp = await openSmall(freshDirectory());
+    const alice = warp.entity("alice");
+    const delivery = { sessionStart: Date.now(), sessionNumber: 7, counter: 1 };
+    const options = { expect: "none", delivery } as const;
+    await alice.append(credited(1), options);
+    await alice.delete();
+    expect(await alice.append(credited(1), options)).toMatchObject({ duplicate: true, seq: 1 });
+    expect(await codeOf(alice.read())).toBe("ERASED");
+  });
+
+  test("is asked for twice at once, and again later: one erasure", async () => {
+    const warp = await openSmall(freshDirectory());
+    const alice = await filled(warp, "alice", 3);
+    const [one, other] = await Promise.all([alice.delete(), warp.entity("alice").delete()]);
+    expect(other).toEqual(one);
+    expect(await alice.delete()).toMatchObject({ status: "nothing" });
+    expect(await warp.entity("nobody").delete()).toMatchObject({ status: "nothing", removed: { events: 0 } });
+  });
+});
+
+test("a history that is being read ends with ERASED when its entity is erased, never early", async () => {
+  const warp = await openSmall(freshDirectory());
+  const big = "x".repeat(1000);
+  const alice = warp.entity("alice");
+  for (let i = 0; i < 60; i++)
+    await alice.appendBatch(Array.from({ length: 100 }, () => ({ type: "Noted", data: { big } })));
+  await settled(warp);
+  const events = alice.events();
+  const first = await events.next();
+  expect(first.value).toMatchObject({ seq: 1 });
+  await alice.delete();
+  expect(await codeOf(collect(events))).toBe("ERASED");
+});
+
+test("a follower that has not passed makes the receipt pending; when it has, the name goes", async () => {
+  const dataDir = freshDirectory();
+  const warp = await openSmall(dataDir);
+  const passed = Promise.withResolvers<void>();
+  const asked: number[][] = [];
+  const follower = {
+    name: "projection balances",
+    passed: (shard: number, position: number) => {
+      asked.push([shard, position]);
+      return passed.promise;
+    },
+  };
+  warp.erasureFollowers.register(follower);
+  const alice = await filled(warp, "alice");
+  const receipt = await alice.delete({ waitMs: 200 });
+  expect(receipt).toMatchObject({ status: "pending", pending: ["projection balances", "its name"] });
+  expect(asked).toHaveLength(1);
+  passed.resolve();
+  const later = await alice.delete();
+  expect(later).toMatchObject({ status: "erased", pending: [] });
+});
+
+test("what a follower held up is finished by the next start", async () => {
+  const dataDir = freshDirectory();
+  const warp = await openSmall(dataDir);
+  warp.erasureFollowers.register({ name: "never", passed: () => new Promise(() => {}) });
+  const alice = await filled(warp, "alice");
+  const deleting = alice.delete();
+  await until(() => alice.residentSnapshot() === undefined);
+  const closing = warp.close();
+  expect(await deleting).toMatchObject({ status: "pending" });
+  await closing;
+  expect([...checkDirectory({ dataDir })]).toEqual([]);
+  const next = await openSmall(dataDir);
+  expect(await codeOf(next.entity("alice").read())).toBe("ERASED");
+  await next.close();
+  expect([...checkDirectory({ dataDir })]).toEqual([]);
+});
+
+test.each(["reason", "by"])(
+  "a %s that names the entity, or is more than a reference, is refused",
+  async (name) => {
+    const warp = await openSmall(freshDirectory());
+    const alice = await filled(warp, "alice", 1);
+    for (const text of ["for alice", "ALICE", "x".repeat(64), "naïve", "a\nb"])
+      expect(await codeOf(alice.delete({ [name]: text }))).toBe("INVALID_ARGUMENT");
+    expect(await alice.seq()).toBe(1);
+  },
+);
