@@ -17,9 +17,9 @@ export function enginePortOf(warp: Warp): EnginePort {
     aggregates: warp.aggregates,
     commands: warp.commands,
 
-    append(entity, events, options, answer) {
+    append(entity, events, options, answer, parsed) {
       try {
-        warp.entity(entity).appendInto(answer, events, options);
+        warp.entity(entity).appendInto(answer, events, options, parsed);
       } catch (thrown) {
         answer.reject(thrown);
       }
@@ -43,6 +43,9 @@ export function enginePortOf(warp: Warp): EnginePort {
     },
     seq(entity, answer) {
       answerWith(answer, () => warp.entity(entity).seq());
+    },
+    poll() {
+      warp.poll();
     },
     async *events(entity, query, stored) {
       const handle = warp.entity(entity);

@@ -132,6 +132,14 @@ export class Warp {
     return query({ projections, source, pool }, sql, params, options);
   }
 
+  /**
+   * Answers the calls that are durable by now. They are answered anyway as soon as the event loop comes by; a program that
+   * is about to keep the main thread for long, such as a server with a thousand requests to read, need not make them wait.
+   */
+  poll(): void {
+    this.#parts.engine.poll();
+  }
+
   /** What is in memory and under way, for operators. */
   get pressure(): Pressure {
     const { residency, engine, history } = this.#parts;

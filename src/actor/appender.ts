@@ -141,7 +141,8 @@ export class Appender {
     const { folding, recorder, freeze, onGrown } = this.#parts;
     const { actor, options } = write;
     const { shard } = actor;
-    const entry = draftEvents(folding, events);
+    // What a command decides has no text.
+    const entry = draftEvents(folding, events, write.parsed);
     const { count } = entry;
     const firstSeq = actor.tipSeq + 1;
     if (count === 0) return this.#answer(write, appended(actor, 0, shard.nextPosition - 1));

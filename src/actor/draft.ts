@@ -22,10 +22,13 @@ export const emptyDraft: EntryDraft = {
   isMsgpack: false,
 };
 
-/** Validates and encodes. Errors: INVALID_EVENT, EVENT_TOO_LARGE. */
-export function draftEvents(folding: Folding, events: readonly NewEvent[]): EntryDraft {
+/**
+ * Validates and encodes; `parsed` is the JSON text of the list of their data, when they came as such. Errors:
+ * INVALID_EVENT, EVENT_TOO_LARGE.
+ */
+export function draftEvents(folding: Folding, events: readonly NewEvent[], parsed?: string): EntryDraft {
   const count = events.length;
-  if (count === 1) return draftOne(folding, events);
+  if (count === 1) return draftOne(folding, events, parsed);
   if (count === 0) return emptyDraft;
   if (count > limits.appendEventsMax) {
     throw new WarpError(
@@ -57,17 +60,17 @@ export function draftEvents(folding: Folding, events: readonly NewEvent[]): Entr
   if (types.length > limits.appendTypesMax) {
     throw new WarpError("INVALID_EVENT", `one append takes at most ${limits.appendTypesMax} event types`);
   }
-  const encoded = encodeData(data);
+  const encoded = encodeData(data, parsed);
   const typeIndexes = types.length > 1 ? indexes : undefined;
   return entryDraft(count, types, typeIndexes, occurred, encoded);
 }
 
-function draftOne(folding: Folding, events: readonly NewEvent[]): EntryDraft {
+function draftOne(folding: Folding, events: readonly NewEvent[], parsed: string | undefined): EntryDraft {
   const event = events[0];
   if (event === undefined || event === null) throw notAnEvent(0);
   const occurred = event.occurredAt === undefined ? undefined : Float64Array.of(timeOf(event.occurredAt));
   const { alone } = knownType(folding, event.type);
-  return entryDraft(1, alone, undefined, occurred, encodeData([event.data]));
+  return entryDraft(1, alone, undefined, occurred, encodeData([event.data], parsed));
 }
 
 function entryDraft(

@@ -92,6 +92,11 @@ export class Engine {
     });
   }
 
+  /** Answers what is durable by now, while the caller goes on with its own work. */
+  poll(): void {
+    this.#parts.journal.poll();
+  }
+
   /** Stops accepting work; what is under way goes on. */
   stopAccepting(): void {
     this.#closing = new WarpError("CLOSED", "this context is closed");

@@ -50,9 +50,17 @@ export class Entity {
     return answer.promise as Promise<AppendResult>;
   }
 
-  /** As {@link appendBatch}, with no promise in between: what a server calls for every request. Never throws. */
-  appendInto(answer: Answer<SendResult>, events: readonly NewEvent[], options?: WriteOptions): void {
-    this.#parts.engine.submit(new Write(this.#actor, events, undefined, undefined, options, answer));
+  /**
+   * As {@link appendBatch}, with no promise in between: what a server calls for every request. `parsed` is the JSON text
+   * that the list of the events' data was parsed from, when it was. Never throws.
+   */
+  appendInto(
+    answer: Answer<SendResult>,
+    events: readonly NewEvent[],
+    options?: WriteOptions,
+    parsed?: string,
+  ): void {
+    this.#parts.engine.submit(new Write(this.#actor, events, undefined, undefined, options, answer, parsed));
   }
 
   /**

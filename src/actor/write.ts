@@ -29,6 +29,8 @@ export class Write {
   actor: Actor;
   /** Events to append, or undefined for a command. */
   readonly events: readonly NewEvent[] | undefined;
+  /** JSON text that the data of the events was parsed from, as one list; it then need not be written again. */
+  readonly parsed: string | undefined;
   readonly command: string | undefined;
   readonly input: unknown;
   readonly options: WriteOptions | undefined;
@@ -53,9 +55,11 @@ export class Write {
     input: unknown,
     options: WriteOptions | undefined,
     answer: Answer<SendResult>,
+    parsed?: string,
   ) {
     this.actor = actor;
     this.events = events;
+    this.parsed = parsed;
     this.command = command;
     this.input = input;
     this.options = options;

@@ -29,6 +29,55 @@ function refusal(call: () => unknown): WarpError {
   throw new Error("it was accepted");
 }
 
+describe("a text that the data was parsed from", () => {
+  const kept = (text: string) => encodeData(JSON.parse(text), text) === text;
+
+  test("is taken as it is, whatever its spaces, numbers and repeated keys", () => {
+    for (const text of ['[{"a":1}]', '[ {"a" : 1.50e1} ]', '["\\n"]', '[{"a":1,"a":2}]', '["grün"]'])
+      expect(kept(text)).toBe(true);
+  });
+
+  test("is written again where it may hide what cannot be stored, or is not JSON data", () => {
+    expect(kept('["\\u00fc"]')).toBe(false);
+    expect(kept("[-0]")).toBe(false);
+    expect(kept("[1e999]")).toBe(false);
+    for (const text of [
+      '["\\ud800"]',
+      '["\\uD800"]',
+      '[{"__proto__":1}]',
+      '[{"\\u005f_proto__":1}]',
+      `[${"[".repeat(40)}${"]".repeat(40)}]`,
+    ]) {
+      expect(refusal(() => encodeData(JSON.parse(text), text)).code).toBe("INVALID_EVENT");
+    }
+  });
+
+  test("gives the same data as the data itself", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.jsonValue(), { minLength: 1, maxLength: 4 }),
+        fc.boolean(),
+        (values, isSpaced) => {
+          const text = isSpaced ? JSON.stringify(values, undefined, 2) : JSON.stringify(values);
+          const parsed = JSON.parse(text) as unknown[];
+          let expected: unknown;
+          try {
+            expected = encodeData(parsed);
+          } catch (thrown) {
+            expect(refusal(() => encodeData(parsed, text)).code).toBe((thrown as WarpError).code);
+            return;
+          }
+          const given = encodeData(parsed, text);
+          expect(typeof given).toBe(typeof expected as "string");
+          if (typeof given === "string") expect(JSON.parse(given)).toStrictEqual(parsed);
+          else expect(given).toEqual(expected as Uint8Array);
+        },
+      ),
+      { seed },
+    );
+  });
+});
+
 describe("data that JSON holds", () => {
   test.each([[{}], [[]], [null], ["text"], [0], [1e300], [{ a: [1, { b: "ü😀" }], c: true }], ["C:\\udata"]])(
     "%p is stored as text and comes back",

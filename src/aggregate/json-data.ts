@@ -166,8 +166,11 @@ const encoder = new Encoder({ useBigInt64: true, forceIntegerToFloat: true });
 /**
  * Encodes the data of the events of one append, as `EntryDraft.data` wants it: JSON text or msgpack. Throws INVALID_EVENT
  * for what cannot be stored and EVENT_TOO_LARGE for an event above `eventBytesMax` or all above `recordBytesMax`.
+ *
+ * `parsed` is the JSON text that the values were parsed from, if they were: it is taken as it is where that is the same,
+ * which spares writing it again. Spaces and repeated keys stay in it; parsed once more it gives the same values.
  */
-export function encodeData(values: readonly unknown[]): string | Uint8Array {
+export function encodeData(values: readonly unknown[], parsed?: string): string | Uint8Array {
   let least = 0;
   let isJson = true;
   for (let i = 0; i < values.length; i++) {
@@ -178,7 +181,13 @@ export function encodeData(values: readonly unknown[]): string | Uint8Array {
     least += limits.eventBytesMax - room;
     if (least > limits.recordBytesMax) throw tooLarge("the data of this append", limits.recordBytesMax);
   }
-  return isJson ? encodeJson(values) : encodeMsgpack(values);
+  if (!isJson) return encodeMsgpack(values);
+  return parsed !== undefined && isPlainText(parsed) ? parsed : encodeJson(values);
+}
+
+/** Short enough for one event, and without escapes that may stand for lone surrogates. */
+function isPlainText(text: string): boolean {
+  return text.length * 3 <= limits.eventBytesMax && !text.includes("\\u");
 }
 
 function encodeJson(values: readonly unknown[]): string {

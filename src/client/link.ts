@@ -5,8 +5,8 @@
  *   in its order, byte by byte as before, so that writes keep their delivery ids.
  * - Unanswered writes lie within half the server's delivery window of each other; so no repeat can find its result forgotten.
  * - Not more is sent than the server says it reads, nor while the socket's buffer is full.
+ * - Of a long arrival a part is answered, and what those callers ask next is sent before the rest: both sides then work.
  */
-import { connect, type Socket } from "node:net";
 import { toWarpError, WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import { FrameInput } from "../net/protocol/frame-input.ts";
@@ -16,10 +16,13 @@ import type { Delivery } from "../net/protocol/outcomes.ts";
 import { readError, readWelcome, type Welcome } from "../net/protocol/replies.ts";
 import { writeHello, writePing } from "../net/protocol/requests.ts";
 import { frameKind, operation } from "../net/protocol/words.ts";
+import { aborted, noConnection, tooLate } from "./failures.ts";
 import { Request, Requests } from "./requests.ts";
 import { readResult } from "./result.ts";
 import { Session } from "./session.ts";
 import { type ResolvedConnect, requireTimeout } from "./settings.ts";
+import { type Slab, Slabs } from "./slabs.ts";
+import { type ClientSocket, dial } from "./socket/client-socket.ts";
 
 /** What a caller may say of one call. */
 export interface CallOptions {
@@ -33,7 +36,10 @@ export type WriteRequest = (writer: FrameWriter, id: number, delivery: Delivery)
 
 type Phase = "connecting" | "greeting" | "ready" | "waiting" | "closed";
 
-const slabBytes = 64 * 1024;
+/** Room for a request without data. */
+const requestBytes = 1024;
+/** Answers that are given out before what their callers ask next is sent: then the server works meanwhile. */
+const answersMax = 64;
 const sweepMs = 100;
 const pingAfterMs = 10_000;
 const lostAfterMs = 25_000;
@@ -47,10 +53,10 @@ export class Link {
   readonly #requests = new Requests();
   readonly #session = new Session();
   readonly #reader = new FrameReader();
-  readonly #writer = new FrameWriter(slabBytes);
+  readonly #slabs = new Slabs();
   readonly #sweeper: NodeJS.Timeout;
   #input = new FrameInput();
-  #socket: Socket | undefined;
+  #socket: ClientSocket | undefined;
   #phase: Phase = "waiting";
   #isFlushing = false;
   #isFull = false;
@@ -87,15 +93,7 @@ export class Link {
     const { connectTimeoutMs } = this.#settings;
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => {
-        const why = this.#lost?.message ?? "there was no answer";
-        this.#fail(
-          new WarpError(
-            "DISCONNECTED",
-            `no connection within ${connectTimeoutMs} ms: ${why}`,
-            {},
-            this.#lost,
-          ),
-        );
+        this.#fail(noConnection(connectTimeoutMs, this.#lost));
       }, connectTimeoutMs);
       this.#onReady = () => {
         clearTimeout(timer);
@@ -166,8 +164,7 @@ export class Link {
     if (!this.#isFlushing) this.#now = performance.now();
     const timeoutMs =
       call?.timeoutMs === undefined ? this.#settings.timeoutMs : requireTimeout(call.timeoutMs);
-    const writer = this.#writer;
-    if (writer.at > slabBytes * 0.75) writer.detach(slabBytes);
+    const writer = this.#slabs.begin(requestBytes);
     const { next } = this.#requests;
     const from = writer.at;
     try {
@@ -176,8 +173,9 @@ export class Link {
       writer.at = from;
       throw thrown;
     }
-    const frame = { buffer: writer.buffer, from, to: writer.at };
-    return new Request(next, op, isWrite, entity, frame, this.#now + timeoutMs, resolve, reject);
+    const slab = this.#slabs.keep();
+    const deadline = this.#now + timeoutMs;
+    return new Request(next, op, isWrite, entity, slab, from, writer.at, deadline, resolve, reject);
   }
 
   #watch(request: Request, signal: AbortSignal): void {
@@ -196,75 +194,83 @@ export class Link {
     const { next } = requests;
     const span = welcome.limits.deliveryWindow / 2;
     const underWayMax = welcome.limits.requests;
-    let buffer: Buffer | undefined;
+    let slab: Slab | undefined;
     let from = 0;
     let to = 0;
-    socket.cork();
     for (; requests.sent < next && !this.#isFull; requests.sent++) {
       const request = requests.get(requests.sent);
       if (request === undefined) continue;
       if (requests.underWay >= underWayMax) break;
       if (request.isWrite && request.number - requests.oldestWrite >= span) break;
-      if (request.buffer !== buffer || request.from !== to) {
-        if (buffer !== undefined) this.#isFull = !socket.write(buffer.subarray(from, to));
-        buffer = request.buffer;
+      if (request.slab !== slab || request.from !== to) {
+        if (slab !== undefined) this.#isFull = !socket.write(slab.buffer, from, to);
+        slab = request.slab;
         from = request.from;
       }
       to = request.to;
       request.wasSent = true;
       requests.underWay++;
     }
-    if (buffer !== undefined) this.#isFull = !socket.write(buffer.subarray(from, to)) || this.#isFull;
-    socket.uncork();
+    if (slab !== undefined) this.#isFull = !socket.write(slab.buffer, from, to) || this.#isFull;
   };
 
   #dial(): void {
     this.#phase = "connecting";
-    this.#input = new FrameInput();
     this.#isFull = false;
     this.#receivedAt = performance.now();
     const { host, port } = this.#settings;
-    const socket = connect({ host, port, noDelay: true });
+    const socket = dial(host, port, {
+      onOpen: () => this.#greet(socket),
+      onData: (chunk) => {
+        this.#receivedAt = performance.now();
+        this.#input.push(chunk);
+        this.#read();
+      },
+      onDrain: () => {
+        this.#isFull = false;
+        this.#flush();
+      },
+      onClosed: (why) => this.#drop(socket, why),
+    });
     this.#socket = socket;
-    socket.on("connect", () => this.#greet(socket));
-    socket.on("data", (chunk: Buffer) => {
-      if (socket === this.#socket) this.#receive(chunk);
-    });
-    socket.on("drain", () => {
-      this.#isFull = false;
-      this.#flush();
-    });
-    socket.on("error", (error) => this.#drop(socket, toWarpError(error, "DISCONNECTED")));
-    socket.on("close", () => this.#drop(socket, new WarpError("DISCONNECTED", "the connection was closed")));
   }
 
-  #greet(socket: Socket): void {
+  #greet(socket: ClientSocket): void {
     this.#phase = "greeting";
     const { token, name } = this.#settings;
     const writer = new FrameWriter(256);
     // A client that found its context stays with it.
     writeHello(writer, 1, { context: this.#settings.context ?? this.#welcome?.context, token, client: name });
-    socket.write(writer.buffer.subarray(0, writer.at));
+    socket.write(writer.buffer, 0, writer.at);
   }
 
-  #receive(chunk: Buffer): void {
-    this.#receivedAt = performance.now();
+  /** Gives out what has arrived; after some answers, those who got them come first, in the microtasks that follow. */
+  #read(): void {
     const input = this.#input;
     const reader = this.#reader;
     const socket = this.#socket;
-    input.push(chunk);
+    let left = answersMax;
     try {
-      while (socket === this.#socket && input.next()) {
+      for (; left > 0 && socket !== undefined && socket === this.#socket && input.next(); left--) {
         reader.begin(input.bytes, input.frameStart, input.frameEnd);
         this.#take(reader);
       }
     } catch (thrown) {
       if (socket !== undefined) this.#drop(socket, toWarpError(thrown, "PROTOCOL_ERROR"));
     }
+    if (left === 0) {
+      queueMicrotask(this.#readOn);
+      return;
+    }
     reader.release();
     input.keep();
     if (this.#requests.sent < this.#requests.next) this.#flush();
   }
+
+  readonly #readOn = (): void => {
+    this.#flush();
+    this.#read();
+  };
 
   #take(reader: FrameReader): void {
     const kind = reader.whole();
@@ -276,13 +282,15 @@ export class Link {
     } else if (kind === frameKind.reply || kind === frameKind.error) {
       const request = this.#requests.ofId(id);
       if (request === undefined) return;
-      if (kind === frameKind.error) this.#settle(request, readError(reader));
-      else this.#answer(request, reader);
+      const error = kind === frameKind.error ? readError(reader) : undefined;
+      const result = error === undefined ? readResult(request, reader) : undefined;
+      this.#slabs.answered(request.slab);
+      if (error === undefined) this.#answer(request, result);
+      else this.#settle(request, error);
     }
   }
 
-  #answer(request: Request, reader: FrameReader): void {
-    const result = readResult(request, reader);
+  #answer(request: Request, result: unknown): void {
     this.#requests.remove(request);
     request.resolve(result as never);
     if (this.#requests.count === 0) this.#onIdle?.();
@@ -321,9 +329,10 @@ export class Link {
   }
 
   /** Gives up a connection and dials again later. */
-  #drop(socket: Socket, why: WarpError): void {
+  #drop(socket: ClientSocket, why: WarpError): void {
     if (socket !== this.#socket) return;
     this.#socket = undefined;
+    this.#input = new FrameInput();
     socket.destroy();
     if (this.#phase === "closed") return;
     if (this.#phase === "ready") this.#settings.onConnection("lost", why.message);
@@ -345,7 +354,6 @@ export class Link {
     clearInterval(this.#sweeper);
     clearTimeout(this.#retry);
     this.#socket?.end();
-    this.#socket?.unref();
     this.#socket = undefined;
   }
 
@@ -353,8 +361,9 @@ export class Link {
   #sweep(): void {
     const now = performance.now();
     this.#now = now;
+    const isReady = this.#phase === "ready";
     for (const request of this.#requests) {
-      if (request.deadline <= now) this.#settle(request, this.#tooLate(request));
+      if (request.deadline <= now) this.#settle(request, tooLate(request, isReady, this.#lost));
     }
     const socket = this.#socket;
     if (socket === undefined) return;
@@ -364,26 +373,9 @@ export class Link {
         socket,
         new WarpError("DISCONNECTED", `the server was silent for ${Math.round(silentMs)} ms`),
       );
-    } else if (silentMs > pingAfterMs && this.#phase === "ready" && now - this.#pingedAt > pingAfterMs) {
+    } else if (silentMs > pingAfterMs && isReady && now - this.#pingedAt > pingAfterMs) {
       this.#pingedAt = now;
       this.request(operation.ping, false, "", undefined, writePing).catch(() => {});
     }
   }
-
-  #tooLate(request: Request): WarpError {
-    const outcome = request.wasSent && request.isWrite ? "unknown" : "none";
-    if (this.#phase === "ready")
-      return new WarpError("TIMEOUT", "the server did not answer in time", { outcome });
-    const why = this.#lost?.message ?? "it does not answer";
-    return new WarpError(
-      "DISCONNECTED",
-      `the server was not reached in time: ${why}`,
-      { outcome },
-      this.#lost,
-    );
-  }
-}
-
-function aborted(signal: AbortSignal): WarpError {
-  return new WarpError("ABORTED", "the caller gave up waiting", {}, signal.reason);
 }

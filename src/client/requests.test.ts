@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { operation } from "../net/protocol/words.ts";
 import { Request, Requests } from "./requests.ts";
 
-const frame = { buffer: Buffer.alloc(0), from: 0, to: 0 };
+const slab = { buffer: Buffer.alloc(0), unanswered: 0 };
 
 function requestOf(number: number, isWrite: boolean): Request {
   const op = isWrite ? operation.append : operation.seq;
@@ -12,7 +12,9 @@ function requestOf(number: number, isWrite: boolean): Request {
     op,
     isWrite,
     "",
-    frame,
+    slab,
+    0,
+    0,
     0,
     () => {},
     () => {},

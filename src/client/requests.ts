@@ -6,6 +6,7 @@
  * - `sent` divides them: what lies before it has been handed to the present connection.
  */
 import type { WarpError } from "../core/errors.ts";
+import type { Slab } from "./slabs.ts";
 
 /** A request, encoded, and who waits for it. */
 export class Request {
@@ -14,7 +15,7 @@ export class Request {
   readonly isWrite: boolean;
   /** The id of the entity, where a reply does not repeat it. */
   readonly entity: string;
-  readonly buffer: Buffer;
+  readonly slab: Slab;
   readonly from: number;
   readonly to: number;
   /** By the clock of `performance.now()`. */
@@ -31,7 +32,9 @@ export class Request {
     operation: number,
     isWrite: boolean,
     entity: string,
-    frame: { readonly buffer: Buffer; readonly from: number; readonly to: number },
+    slab: Slab,
+    from: number,
+    to: number,
     deadline: number,
     resolve: (result: never) => void,
     reject: (error: WarpError) => void,
@@ -40,9 +43,9 @@ export class Request {
     this.operation = operation;
     this.isWrite = isWrite;
     this.entity = entity;
-    this.buffer = frame.buffer;
-    this.from = frame.from;
-    this.to = frame.to;
+    this.slab = slab;
+    this.from = from;
+    this.to = to;
     this.deadline = deadline;
     this.resolve = resolve;
     this.reject = reject;

@@ -117,6 +117,22 @@ describe("the journal", () => {
     expect(sample.failures).toEqual([]);
   });
 
+  test("tells a main thread that never rests what is durable, once and in order, when it is polled", async () => {
+    const sample = new Sample();
+    sample.take("first");
+    await sample.journal.whenIdle();
+    const texts = Array.from({ length: 200 }, (_, i) => `<${i}>`);
+    for (const text of texts) sample.take(text);
+    // Nothing but this loop runs: neither the event loop nor a microtask. What waits behind the first turn goes with it.
+    while (sample.durable.length < 2) sample.journal.poll();
+    expect(sample.durable).toEqual(["first", ...texts].slice(0, sample.durable.length));
+    sample.journal.poll();
+    await sample.journal.whenIdle();
+    expect(sample.durable).toEqual(["first", ...texts]);
+    expect(sample.turns.map(({ id }) => id)).toEqual(sample.turns.map((_, i) => i + 1));
+    await sample.journal.close();
+  });
+
   test("completes what appended nothing behind what it waits for", async () => {
     const sample = new Sample();
     sample.take("record");

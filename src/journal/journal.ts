@@ -60,6 +60,8 @@ export class Journal<Completion> {
   /** Turns that were cut because they were full, waiting for the Worker. */
   readonly #waiting: Turn<Completion>[] = [];
   #inFlight: Turn<Completion> | undefined;
+  /** Turns that the Worker had done when it was handed that one. */
+  #seen = 0;
   #scheduled = false;
   #pending = 0;
   #lastSize = 0;
@@ -136,6 +138,13 @@ export class Journal<Completion> {
     this.#open.completions.push(completion);
     this.#pending++;
     this.#sendWhenDue();
+  }
+
+  /** Acknowledges the turn in flight if it is durable by now: a busy main thread need not end its work first. */
+  poll(): void {
+    const turn = this.#inFlight;
+    if (turn !== undefined && turn.ranges.length > 0 && this.#control.doneCount !== this.#seen)
+      this.#finish(turn);
   }
 
   /** As {@link complete}, for several that must be of the same turn. */
@@ -255,8 +264,11 @@ export class Journal<Completion> {
       return;
     }
     const seen = this.#control.doneCount;
+    this.#seen = seen;
     this.#control.request(turn.ranges);
-    this.#control.done(seen).then(() => this.#finish(turn));
+    this.#control.done(seen).then(() => {
+      if (this.#inFlight === turn) this.#finish(turn);
+    });
   }
 
   #finish(turn: Turn<Completion>): void {

@@ -37,11 +37,13 @@ export interface EnginePort {
   /** Their commands, as `aggregate.command`. */
   readonly commands: readonly string[];
 
+  /** `parsed` is the JSON text that the list of the events' data was parsed from, when it was. */
   append(
     entity: string,
     events: readonly NewEvent[],
     options: WriteOptions | undefined,
     answer: Answer<SendResult>,
+    parsed?: string,
   ): void;
   send(
     entity: string,
@@ -54,6 +56,8 @@ export interface EnginePort {
   state(entity: string, aggregate: string | undefined, at: Moment | undefined, answer: Answer<StateAt>): void;
   /** The newest durable seq; 0 for an entity without events. */
   seq(entity: string, answer: Answer<number>): void;
+  /** Tells the answers that are known by now. Otherwise they are told when the event loop comes by. */
+  poll(): void;
   /** The durable events, in the newest version of their types, or exactly as stored. */
   events(entity: string, query: EventsQuery, stored: boolean): AsyncIterable<StoredEvent>;
   /** The entities that have events, in the byte order of their ids. */

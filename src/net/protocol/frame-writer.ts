@@ -3,7 +3,7 @@
  *
  * - What lies before `at` is whole; `startFrame` leaves room for the length and `endFrame` fills it in.
  * - A frame that fails half-way is taken back by setting `at` to where it started.
- * - Memory that was handed out by `detach` is never written again.
+ * - Memory that it grew out of, or left for another by `use`, is never written again.
  */
 
 import { WarpError } from "../../core/errors.ts";
@@ -14,7 +14,7 @@ const two32 = 2 ** 32;
 /** Up to this length a loop over the characters is faster than a call into the run-time. */
 const shortText = 24;
 /** Longer texts are measured before room is made for them. */
-const measuredFrom = 64 * 1024;
+const measuredFrom = 4 * 1024;
 const strFormat = 0xd9;
 const binFormat = 0xc4;
 /** A string below this many bytes has its length in its format. */
@@ -60,10 +60,10 @@ export class FrameWriter {
     this.#view.setUint32(start, length);
   }
 
-  /** Gives the memory away and goes on in another of `bytes`. */
-  detach(bytes: number): void {
-    this.buffer = Buffer.allocUnsafeSlow(bytes);
-    this.#view = new DataView(this.buffer.buffer, this.buffer.byteOffset, bytes);
+  /** Goes on at the start of another piece of memory. */
+  use(buffer: Buffer): void {
+    this.buffer = buffer;
+    this.#view = new DataView(buffer.buffer, buffer.byteOffset, buffer.length);
     this.at = 0;
   }
 

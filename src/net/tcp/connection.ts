@@ -1,7 +1,8 @@
 /**
  * One connection of the TCP server: what it has sent, what is under way for it and what it has not read yet.
  *
- * - All whole frames of an arrival go to the engine before anything is awaited; all replies of a turn are one write.
+ * - All whole frames of an arrival go to the engine before anything is awaited; replies that are there together are one
+ *   write. What becomes durable while a long arrival is read is answered in between.
  * - It is not read while it has too many requests under way or too many replies unread: the peer is slowed down by TCP.
  * - Memory: frames as they arrive, up to one; replies, up to `outputBytes` and what is under way; nothing while idle.
  * - An error about the connection as a whole is its last frame.
@@ -14,6 +15,9 @@ import type { FrameWriter } from "../protocol/frame-writer.ts";
 import { writeError } from "../protocol/replies.ts";
 import { performRequest } from "./dispatch.ts";
 import type { Shared } from "./shared.ts";
+
+/** Requests that are performed before answers are looked after. */
+const requestsPerStep = 32;
 
 export type Phase = "hello" | "open" | "closing" | "gone";
 
@@ -198,12 +202,12 @@ export class Connection {
   #read(): void {
     const input = this.#input;
     const { reader } = this.shared;
-    let hasRead = false;
+    let performed = 0;
     try {
       while (!this.#isBusy && this.phase !== "closing" && input.next()) {
-        hasRead = true;
         reader.begin(input.bytes, input.frameStart, input.frameEnd);
         performRequest(this, reader);
+        if (++performed % requestsPerStep === 0) this.shared.advance();
       }
     } catch (thrown) {
       this.fail(thrown);
@@ -219,7 +223,7 @@ export class Connection {
     }
     // What a paused connection has sent waits for the server, not for the peer.
     if (isBusy || input.waiting === 0) this.#partialSince = 0;
-    else if (hasRead || this.#partialSince === 0) this.#partialSince = this.#receivedAt;
+    else if (performed > 0 || this.#partialSince === 0) this.#partialSince = this.#receivedAt;
     this.#account();
   }
 

@@ -92,7 +92,8 @@ function performAppend(connection: Connection, id: number, reader: FrameReader):
     return;
   }
   const answer = new OutcomeAnswer(connection, id);
-  connection.shared.port.append(request.entity, events, request.options, answer);
+  const parsed = typeof request.data === "string" ? request.data : undefined;
+  connection.shared.port.append(request.entity, events, request.options, answer, parsed);
 }
 
 function performSend(connection: Connection, id: number, reader: FrameReader): void {

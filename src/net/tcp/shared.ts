@@ -45,6 +45,8 @@ export interface TcpCounters {
 }
 
 const writerBytes = 16 * 1024;
+/** A writer that has grown beyond it is let go. */
+const pooledBytesMax = 128 * 1024;
 const pooledWritersMax = 64;
 
 export class Shared {
@@ -86,7 +88,7 @@ export class Shared {
   }
 
   returnWriter(writer: FrameWriter): void {
-    if (writer.capacity > writerBytes || this.#writers.length >= pooledWritersMax) return;
+    if (writer.capacity > pooledBytesMax || this.#writers.length >= pooledWritersMax) return;
     writer.at = 0;
     this.#writers.push(writer);
   }
@@ -94,6 +96,12 @@ export class Shared {
   /** Writes the connection's replies, and reads on where it can, when everything under way in this turn has run. */
   markDirty(connection: Connection): void {
     if (this.#dirty.push(connection) === 1) queueMicrotask(this.#endTurn);
+  }
+
+  /** Between the requests of a long arrival: what is answered by now leaves at once, and the peers go to work on it. */
+  advance(): void {
+    this.port.poll();
+    for (const connection of this.#dirty) connection.flush();
   }
 
   readonly #endTurn = (): void => {

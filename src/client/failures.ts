@@ -1,0 +1,23 @@
+/**
+ * The ends of a call that the client says itself, since no answer did.
+ */
+import { WarpError } from "../core/errors.ts";
+import type { Request } from "./requests.ts";
+
+export function aborted(signal: AbortSignal): WarpError {
+  return new WarpError("ABORTED", "the caller gave up waiting", {}, signal.reason);
+}
+
+/** `lost` is why there is no connection. */
+export function noConnection(withinMs: number, lost: WarpError | undefined): WarpError {
+  const why = lost?.message ?? "there was no answer";
+  return new WarpError("DISCONNECTED", `no connection within ${withinMs} ms: ${why}`, {}, lost);
+}
+
+/** Says whether the write may have happened. */
+export function tooLate(request: Request, isConnected: boolean, lost: WarpError | undefined): WarpError {
+  const outcome = request.wasSent && request.isWrite ? "unknown" : "none";
+  if (isConnected) return new WarpError("TIMEOUT", "the server did not answer in time", { outcome });
+  const why = lost?.message ?? "it does not answer";
+  return new WarpError("DISCONNECTED", `the server was not reached in time: ${why}`, { outcome }, lost);
+}
