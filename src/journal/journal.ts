@@ -60,8 +60,7 @@ export class Journal<Completion> {
   /** Turns that were cut because they were full, waiting for the Worker. */
   readonly #waiting: Turn<Completion>[] = [];
   #inFlight: Turn<Completion> | undefined;
-  /** Turns that the Worker had done when it was handed that one. */
-  #seen = 0;
+  #doneAtSend = 0;
   #scheduled = false;
   #pending = 0;
   #lastSize = 0;
@@ -143,7 +142,7 @@ export class Journal<Completion> {
   /** Acknowledges the turn in flight if it is durable by now: a busy main thread need not end its work first. */
   poll(): void {
     const turn = this.#inFlight;
-    if (turn !== undefined && turn.ranges.length > 0 && this.#control.doneCount !== this.#seen)
+    if (turn !== undefined && turn.ranges.length > 0 && this.#control.doneCount !== this.#doneAtSend)
       this.#finish(turn);
   }
 
@@ -263,10 +262,9 @@ export class Journal<Completion> {
       queueMicrotask(() => this.#finish(turn));
       return;
     }
-    const seen = this.#control.doneCount;
-    this.#seen = seen;
+    this.#doneAtSend = this.#control.doneCount;
     this.#control.request(turn.ranges);
-    this.#control.done(seen).then(() => {
+    this.#control.done(this.#doneAtSend).then(() => {
       if (this.#inFlight === turn) this.#finish(turn);
     });
   }
