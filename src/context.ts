@@ -22,6 +22,7 @@ import type { Write } from "./actor/write.ts";
 import type { Aggregate } from "./aggregate/aggregate.ts";
 import { compileAggregates, FoldPlan } from "./aggregate/fold.ts";
 import { applicationOf } from "./application.ts";
+import { Backups } from "./backup/backup.ts";
 import { type DataDirectory, openDataDirectory } from "./core/data-directory.ts";
 import { ErasureFollowers } from "./core/erasure.ts";
 import { toWarpError, WarpError } from "./core/errors.ts";
@@ -230,10 +231,13 @@ async function serve(opened: {
     logger,
   });
   const queries = createQueryPool();
+  const failed = failure.happened;
+  const backups = new Backups({ dataDir: directory.path, identity, keyring, settlings, failed });
   privacy.resume();
   const close = async (): Promise<void> => {
     queries.close();
     await projections.close();
+    await backups.close();
     engine.stopAccepting();
     hub.end(new WarpError("CLOSED", "this context is closed"));
     privacy.close();
@@ -260,6 +264,7 @@ async function serve(opened: {
     queries,
     privacy,
     erasureFollowers,
+    backups,
     failed: failure.happened,
     close,
   });

@@ -20,6 +20,15 @@ export { type Decision, Rejection, reject } from "./aggregate/command.ts";
 export { document } from "./aggregate/document.ts";
 export { mergePatch } from "./aggregate/merge-patch.ts";
 export { specification } from "./aggregate/specification.ts";
+export type { BackupOptions, BackupReport } from "./backup/backup.ts";
+export {
+  type RestoreOptions,
+  type RestoreReport,
+  restoreBackup,
+  type VerifyOptions,
+  type VerifyReport,
+  verifyBackup,
+} from "./backup/restore.ts";
 export { type CheckSettings, checkDirectory, type Finding } from "./check.ts";
 export { type Settings, start } from "./context.ts";
 export { type ErrorCode, errorCodes, WarpError } from "./core/errors.ts";

@@ -12,6 +12,7 @@ import type { Privacy } from "./actor/privacy.ts";
 import type { Reading } from "./actor/storage/reading.ts";
 import { type Participant, type TogetherResult, together } from "./actor/together.ts";
 import type { Rejection } from "./aggregate/command.ts";
+import type { BackupOptions, BackupReport, Backups } from "./backup/backup.ts";
 import type { Identity } from "./core/data-directory.ts";
 import type { ErasureFollowers } from "./core/erasure.ts";
 import type { WarpError } from "./core/errors.ts";
@@ -36,6 +37,7 @@ export interface WarpParts {
   readonly queries: QueryPool;
   readonly privacy: Privacy;
   readonly erasureFollowers: ErasureFollowers;
+  readonly backups: Backups;
   readonly failed: Promise<WarpError>;
   readonly close: () => Promise<void>;
 }
@@ -130,6 +132,13 @@ export class Warp {
   query(sql: string, params: readonly QueryParam[] = [], options: QueryOptions = {}): Promise<QueryResult> {
     const { projections, feed: source, queries: pool } = this.#parts;
     return query({ projections, source, pool }, sql, params, options);
+  /**
+   * Backs up everything that is durable now into a target, the path of a directory; only what is new since the last
+   * backup there. Errors: CONFIG_MISMATCH (the target holds another backup), CORRUPT, IO_ERROR, DISK_FULL; none of them
+   * fails the engine.
+   */
+  backup(target: string, options?: BackupOptions): Promise<BackupReport> {
+    return this.#parts.backups.run(target, options);
   }
 
   /**

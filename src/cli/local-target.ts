@@ -1,6 +1,7 @@
 /**
  * A target opened in this process. The data directory is locked until it is closed.
  */
+import type { BackupReport } from "../backup/backup.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
 import type { RootKeySource } from "../core/keyring.ts";
 import type { Logger } from "../core/logger.ts";
@@ -72,6 +73,10 @@ class LocalTarget implements Target {
 
   entities(query: EntityQuery = {}): AsyncIterable<{ readonly id: string; readonly seq: number }> {
     return this.warp.entities(query);
+  }
+
+  backup(target: string, onBytes: (bytes: number) => void): Promise<BackupReport> {
+    return this.warp.backup(target, { onProgress: onBytes });
   }
 
   close(): Promise<void> {

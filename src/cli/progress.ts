@@ -8,7 +8,8 @@ const logEveryMs = 5000;
 const sizes = ["B", "kB", "MB", "GB", "TB"];
 
 export interface ProgressState {
-  readonly rows: number;
+  /** Undefined when only bytes are counted. */
+  readonly rows?: number;
   readonly bytes: number;
   /** Undefined when it is not known, as for standard input. */
   readonly bytesTotal: number | undefined;
@@ -66,8 +67,11 @@ function barLine(state: ProgressState, elapsedMs: number): string {
 
 function textLine(state: ProgressState, elapsedMs: number): string {
   const done = shareOf(state);
-  const perSecond = elapsedMs > 0 ? (state.rows / elapsedMs) * 1000 : 0;
-  const parts = [`${formatCount(state.rows)} rows`, `${formatCount(Math.round(perSecond))} rows/s`];
+  const perSecond = (count: number) => (elapsedMs > 0 ? Math.round((count / elapsedMs) * 1000) : 0);
+  const parts =
+    state.rows === undefined
+      ? [`${formatBytes(perSecond(state.bytes))}/s`]
+      : [`${formatCount(state.rows)} rows`, `${formatCount(perSecond(state.rows))} rows/s`];
   if (done === undefined || state.bytesTotal === undefined) {
     parts.push(formatBytes(state.bytes));
   } else {

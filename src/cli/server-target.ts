@@ -1,7 +1,10 @@
 /**
  * A target on a server, reached over the wire protocol.
  */
+
+import type { BackupReport } from "../backup/backup.ts";
 import { type Client, connect } from "../client/client.ts";
+import { WarpError } from "../core/errors.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
 import type {
   AppendOutcome,
@@ -60,6 +63,11 @@ class ServerTarget implements Target {
 
   entities(query: EntityQuery = {}): AsyncIterable<{ readonly id: string; readonly seq: number }> {
     return this.client.entities(query);
+  }
+
+  backup(): Promise<BackupReport> {
+    const why = "a server backs itself up: start it with --backup TARGET";
+    return Promise.reject(new WarpError("UNSUPPORTED", why));
   }
 
   close(): Promise<void> {

@@ -5,6 +5,7 @@
  * - Aggregates go by name here; a name that the target does not have is UNKNOWN_AGGREGATE.
  * - Reads of an entity that has no events answer seq 0, the initial state and no events.
  */
+import type { BackupReport } from "../backup/backup.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
 
 /** What must be true of the entity: nothing, no events yet, some events, or this newest seq. */
@@ -69,6 +70,11 @@ export interface Target {
   state(entity: string, aggregate: string, at?: Moment): Promise<unknown>;
   events(entity: string, range?: EventRange): AsyncIterable<StoredEvent>;
   entities(query?: EntityQuery): AsyncIterable<{ readonly id: string; readonly seq: number }>;
+  /**
+   * Backs up everything into the target, the absolute path of a directory where the context is. `onBytes` hears of what
+   * is written, as far as that is known.
+   */
+  backup(target: string, onBytes: (bytes: number) => void): Promise<BackupReport>;
   /** Waits for what was begun and leaves everything durable. */
   close(): Promise<void>;
 }

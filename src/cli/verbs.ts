@@ -3,12 +3,14 @@
  */
 import type { Verb } from "./verb.ts";
 import { appendVerb } from "./verbs/append.ts";
+import { backupVerb } from "./verbs/backup.ts";
 import { benchVerb } from "./verbs/bench.ts";
 import { checkVerb } from "./verbs/check.ts";
 import { entitiesVerb } from "./verbs/entities.ts";
 import { eventsVerb } from "./verbs/events.ts";
 import { getVerb } from "./verbs/get.ts";
 import { importVerb } from "./verbs/import.ts";
+import { restoreVerb } from "./verbs/restore.ts";
 import { sendVerb } from "./verbs/send.ts";
 import { serveVerb } from "./verbs/serve.ts";
 import { shellVerb } from "./verbs/shell.ts";
@@ -23,6 +25,8 @@ export const verbs: readonly Verb[] = [
   getVerb,
   eventsVerb,
   entitiesVerb,
+  backupVerb,
+  restoreVerb,
   checkVerb,
   benchVerb,
   versionVerb,

@@ -126,6 +126,14 @@ function newIdentity(request: DirectoryRequest): Identity {
   };
 }
 
+/** Makes a directory that a restore has filled a data directory of its own. Returns its incarnation. */
+export function writeRestoredIdentity(path: string, of: Pick<Identity, "context" | "shards">): string {
+  const { context, shards } = of;
+  const identity = newIdentity({ path, context, shards, create: true });
+  writeIdentity(path, { ...identity, state: "ready" });
+  return identity.incarnation;
+}
+
 function requireSame(identity: Identity, request: DirectoryRequest): void {
   if (request.shards !== undefined && request.shards !== identity.shards) {
     throw new WarpError(

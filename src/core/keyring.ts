@@ -52,7 +52,8 @@ const keyringName = "keyring.json";
 const rootKeyName = "root.key";
 const commandTimeoutMs = 30_000;
 
-interface KeyringFile {
+/** `keyring.json`: every key in it is wrapped by the root key. */
+export interface KeyringFile {
   readonly format: number;
   /** Base64 of the sealed key; associated data `warp id hash key|CONTEXT`. */
   readonly idHashKey: string;
@@ -78,12 +79,26 @@ export function openKeyring(options: KeyringOptions): Keyring {
   if (!exists) mkdirSync(options.dataDir, { recursive: true });
   const root = readRootKey(options, !exists);
   if (!exists) replaceFile(path, firstKeyring(root, options.context));
-  const file = readKeyringFile(path);
-  const periods = unwrapPeriods(file, path, root, options.context);
-  const idHashKey = open(root, Buffer.from(file.idHashKey, "base64"), associatedOfIdHash(options.context));
+  return unlockKeyring(readKeyringFile(path), root, options.context, path);
+}
+
+/** The keys of a keyring file. `path` is for errors: ROOT_KEY_WRONG, CORRUPT. */
+export function unlockKeyring(file: KeyringFile, root: Uint8Array, context: string, path: string): Keyring {
+  const periods = unwrapPeriods(file, path, root, context);
+  const idHashKey = open(root, Buffer.from(file.idHashKey, "base64"), associatedOfIdHash(context));
   if (idHashKey?.length === keyBytes) return keyringOf(periods, idHashKey);
   const why = `${path} is damaged: its key for hashes of ids does not open`;
   throw new WarpError("CORRUPT", why, { file: path });
+}
+
+/** `keyring.json` of a data directory, as it stands. Errors: CORRUPT, FORMAT_UNSUPPORTED. */
+export function readKeyring(dataDir: string): KeyringFile {
+  return readKeyringFile(join(dataDir, keyringName));
+}
+
+/** Gives a new data directory the keyring of another one, whose root key it will need. */
+export function writeKeyring(dataDir: string, file: KeyringFile): void {
+  replaceFile(join(dataDir, keyringName), `${JSON.stringify(file, undefined, 2)}\n`);
 }
 
 function keyringOf(periods: readonly PeriodKey[], idHashKey: Uint8Array): Keyring {
@@ -157,7 +172,8 @@ function readKeyringFile(path: string): KeyringFile {
   return { format: keyringFormat, idHashKey: file.idHashKey, periods };
 }
 
-function readRootKey(options: KeyringOptions, isNew: boolean): Uint8Array {
+/** The root key from where it is kept. Errors: ROOT_KEY_MISSING, ROOT_KEY_WRONG. */
+export function readRootKey(options: Pick<KeyringOptions, "rootKey" | "dataDir">, isNew = false): Uint8Array {
   const source = options.rootKey ?? (process.env.WARP_ROOT_KEY ? { env: "WARP_ROOT_KEY" } : undefined);
   if (source === undefined) return readDefaultFile(join(options.dataDir, rootKeyName), isNew);
   if ("file" in source) return readKeyFile(join(isAbsolute(source.file) ? "" : options.dataDir, source.file));

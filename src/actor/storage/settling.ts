@@ -187,6 +187,15 @@ export class Settling {
     }
   }
 
+  /** Resolves when everything that is durable now is settled, whatever comes meanwhile. */
+  async whenCaughtUp(): Promise<void> {
+    const goals = this.#shards.map((shard) => ({ shard, position: shard.committedPosition }));
+    while (goals.some(({ shard, position }) => shard.settledPosition < position)) {
+      this.order();
+      await new Promise<void>((resolve) => this.#idle.push(resolve));
+    }
+  }
+
   /** Resolves when everything settled is in main database files. */
   async whenCheckpointed(): Promise<void> {
     await this.whenSettled();

@@ -19,7 +19,7 @@ const form = { plain: 0, zstd: 1 } as const;
 export const formBytes = 1;
 export const keyHashBytes = 16;
 
-type Label = "entity key" | "run" | "snapshot" | "caller key";
+type Label = "entity key" | "run" | "snapshot" | "caller key" | "backup id";
 
 /** Associated data of one kind, refilled for every call. */
 export class Associated {

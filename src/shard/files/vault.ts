@@ -218,23 +218,23 @@ export class Vault {
     return typeof key === "string" ? key : "whole";
   }
 
+  /** The key in a copy of a number's slot; undefined when the slot is empty. Errors: CORRUPT. */
+  openSlot(number: number, slot: Buffer): Buffer | undefined {
+    if (isZero(slot, 0)) return undefined;
+    const key = this.#unwrap(number, slot);
+    if (typeof key === "string") throw this.#damaged(number, key);
+    return key;
+  }
+
   #wrap(number: number, key: Uint8Array, out: Buffer, at: number): void {
     const periodKey = this.#periodKeys.get(this.#currentPeriod);
     assert(periodKey !== undefined, "the current period has a key");
-    const sealed = seal(periodKey, key, this.#associated.of(number));
-    assert(sealed.length === keyBytes + sealOverheadBytes, "a wrapped key fills its slot");
-    out.writeUInt16LE(this.#currentPeriod, at);
-    out.set(sealed, at + sealedAt);
-    out.writeUInt16LE(slotCheck(out, at), at + 2);
+    wrapSlot({ period: this.#currentPeriod, key: periodKey }, this.#associated, number, key, out, at);
   }
 
   /** The key of a slot, or why there is none. */
   #unwrap(number: number, slot: Buffer): Buffer | string {
-    if (slot.readUInt16LE(2) !== slotCheck(slot, 0)) return "its check does not match";
-    const periodKey = this.#periodKeys.get(slot.readUInt16LE(0));
-    if (periodKey === undefined) return `the keyring has no period ${slot.readUInt16LE(0)}`;
-    const key = open(periodKey, slot.subarray(sealedAt), this.#associated.of(number));
-    return key ?? "its tag does not match";
+    return unwrapSlot((period) => this.#periodKeys.get(period), this.#associated, number, slot);
   }
 
   #cache(number: number, key: Uint8Array): void {
@@ -282,6 +282,36 @@ export class Vault {
       },
     );
   }
+}
+
+/** Puts the slot of a number with this key at `at`. */
+export function wrapSlot(
+  under: PeriodKey,
+  associated: Associated,
+  number: number,
+  key: Uint8Array,
+  out: Buffer,
+  at: number,
+): void {
+  const sealed = seal(under.key, key, associated.of(number));
+  assert(sealed.length === keyBytes + sealOverheadBytes, "a wrapped key fills its slot");
+  out.writeUInt16LE(under.period, at);
+  out.set(sealed, at + sealedAt);
+  out.writeUInt16LE(slotCheck(out, at), at + 2);
+}
+
+/** The key in the slot of a number, or why there is none. */
+export function unwrapSlot(
+  keyOf: (period: number) => Uint8Array | undefined,
+  associated: Associated,
+  number: number,
+  slot: Buffer,
+): Buffer | string {
+  if (slot.readUInt16LE(2) !== slotCheck(slot, 0)) return "its check does not match";
+  const periodKey = keyOf(slot.readUInt16LE(0));
+  if (periodKey === undefined) return `the keyring has no period ${slot.readUInt16LE(0)}`;
+  const key = open(periodKey, slot.subarray(sealedAt), associated.of(number));
+  return key ?? "its tag does not match";
 }
 
 export function slotOffset(number: number): number {

@@ -7,6 +7,8 @@
  * - Told to stop, it takes no new work, answers what is under way, and ends well: everything acknowledged is on disk.
  * - A failed engine ends the server with the engine's error; a new start reads the disk again.
  */
+import { resolve } from "node:path";
+import { BackupSchedule } from "../../../backup/schedule.ts";
 import { jsonLogger, type Logger } from "../../../core/logger.ts";
 import { start, type Warp } from "../../../index.ts";
 import type { EnginePort } from "../../../net/engine-port.ts";
@@ -51,6 +53,7 @@ export async function runServer(
   const warp = await start({ ...contextSettings(settings), logger });
   let status: ServerStatus = "ready";
   const doors: Door[] = [];
+  const backups = scheduleBackups(warp, settings, logger);
   try {
     const engine = enginePortOf(warp);
     const tcp =
@@ -59,6 +62,7 @@ export async function runServer(
     const metrics = createMetrics({ context: warp.context, pid: String(process.pid) }, [
       ...contextMetrics(warp),
       ...(tcp === undefined ? [] : tcpMetrics(tcp.server)),
+      ...(backups === undefined ? [] : backupMetrics(backups)),
     ]);
     const parts = {
       engine,
@@ -89,9 +93,11 @@ export async function runServer(
     status = "draining";
     logger.info("draining: no new work is taken", { pendingWrites: warp.pressure.pendingWrites });
     await drain(doors, settings.drainTimeout, logger);
+    await backups?.stop();
   } catch (thrown) {
     if (status !== "failed") {
       for (const door of doors) await door.abort();
+      await backups?.stop();
       await warp.close();
     }
     // A failed engine may have Workers that never end. Its data is safe: a start reads the disk again.
@@ -119,6 +125,17 @@ function contextSettings(settings: ServerSettings) {
     ...(rootKeyFile === undefined ? {} : { rootKey: { file: rootKeyFile } }),
     ...(rootKeyCommand === undefined ? {} : { rootKey: { command: rootKeyCommand } }),
   };
+}
+
+function scheduleBackups(warp: Warp, settings: ServerSettings, logger: Logger): BackupSchedule | undefined {
+  const { backup: target, every: everyMs } = settings;
+  if (target === undefined) return undefined;
+  return new BackupSchedule({
+    target: resolve(target),
+    everyMs,
+    logger,
+    backup: (to, options) => warp.backup(to, options),
+  });
 }
 
 async function openTcp(
@@ -221,6 +238,29 @@ function contextMetrics(warp: Warp): MetricSource[] {
       name: "warp_unsettled_bytes",
       help: "Records that are in the journal only.",
       read: () => warp.pressure.unsettledBytes,
+    },
+  ];
+}
+
+function backupMetrics(backups: BackupSchedule): MetricSource[] {
+  return [
+    {
+      name: "warp_backup_age_seconds",
+      help: "Since the newest backup that succeeded began.",
+      read: () => backups.ageMs / 1000,
+    },
+    { name: "warp_backups_total", help: "Backups that succeeded.", read: () => backups.backups, grows: true },
+    {
+      name: "warp_backup_failures_total",
+      help: "Backups that failed.",
+      read: () => backups.failures,
+      grows: true,
+    },
+    {
+      name: "warp_backup_bytes_total",
+      help: "Bytes of events that were added.",
+      read: () => backups.bytes,
+      grows: true,
     },
   ];
 }

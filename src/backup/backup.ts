@@ -1,0 +1,154 @@
+/**
+ * Backing up an open context: which shards, into which target, one backup at a time.
+ *
+ * - The keyring is read once per backup and goes into the target first, so whatever the backup contains can be opened
+ *   with the root key.
+ * - A backup that fails leaves the target as good as it was before, and never fails the engine.
+ */
+import { availableParallelism } from "node:os";
+import type { Settling } from "../actor/storage/settling.ts";
+import type { Identity } from "../core/data-directory.ts";
+import { WarpError } from "../core/errors.ts";
+import { type Keyring, type KeyringFile, readKeyring } from "../core/keyring.ts";
+import { decodeObject, encodeObject } from "./format/container.ts";
+import { type RootHeader, rootObject } from "./format/objects.ts";
+import { type BackupTarget, openTarget } from "./target/target.ts";
+import type { BackupTask, ShardBackedUp } from "./work/messages.ts";
+import { BackupWorkers } from "./work/workers.ts";
+
+export interface BackupOptions {
+  /** False takes what is settled and waits for nothing. Default true: everything that is durable now. */
+  readonly settle?: boolean | undefined;
+  /** Hears of the bytes that were written, as they are. */
+  readonly onProgress?: ((bytes: number) => void) | undefined;
+}
+
+/** What a backup did. */
+export interface BackupReport {
+  readonly target: string;
+  /** ms since 1970. */
+  readonly startedAt: number;
+  readonly elapsedMs: number;
+  readonly shards: number;
+  /** Segments, rows and bytes that were added. */
+  readonly segments: number;
+  readonly rows: number;
+  readonly bytes: number;
+  /** Objects of the key set that were written. */
+  readonly keyObjects: number;
+  /** By shard: everything up to this position is in the backup. */
+  readonly positions: readonly number[];
+}
+
+export interface BackupsOptions {
+  readonly dataDir: string;
+  readonly identity: Identity;
+  readonly keyring: Keyring;
+  readonly settlings: readonly Settling[];
+  /** Resolves when the engine fails. */
+  readonly failed: Promise<WarpError>;
+}
+
+export class Backups {
+  readonly #options: BackupsOptions;
+  readonly #positions = new Map<string, readonly number[]>();
+  #workers: BackupWorkers | undefined;
+  #running: Promise<unknown> = Promise.resolve();
+  #isClosed = false;
+
+  constructor(options: BackupsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Backs up everything that is durable now. Errors: CONFIG_MISMATCH (the target holds another backup), CORRUPT,
+   * IO_ERROR, DISK_FULL, ABORTED, CLOSED.
+   */
+  run(target: string, options: BackupOptions = {}): Promise<BackupReport> {
+    const run = this.#running.then(() => this.#run(openTarget(target), options));
+    this.#running = run.catch(() => undefined);
+    return run;
+  }
+
+  /** Up to where every target has a shard; 0 when there is no backup. Of this process's own backups. */
+  backedUpTo(shard: number): number {
+    const all = [...this.#positions.values()].map((positions) => positions[shard] ?? 0);
+    return all.length === 0 ? 0 : Math.min(...all);
+  }
+
+  /** Waits for the backup under way and takes no more. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#running;
+    await this.#workers?.close();
+  }
+
+  async #run(
+    target: BackupTarget,
+    { onProgress, settle: isComplete = true }: BackupOptions,
+  ): Promise<BackupReport> {
+    if (this.#isClosed) throw new WarpError("CLOSED", "this context is closed");
+    const startedAt = Date.now();
+    const { dataDir, identity, keyring } = this.#options;
+    const { context, shards, incarnation } = identity;
+    if (isComplete) await this.#settle();
+    const file = readKeyring(dataDir);
+    const isNewTarget = await keepRoot(target, identity, file);
+    const { periods, current, idHashKey } = keyring;
+    const tasks = Array.from(
+      { length: shards },
+      (_, shard): BackupTask => ({
+        ...{ type: "backup", target: target.name, shard, context, incarnation, dataDir },
+        ...{ keyring: file, periodKeys: periods, currentPeriod: current.period, idHashKey, isNewTarget },
+      }),
+    );
+    this.#workers ??= new BackupWorkers(Math.min(shards, availableParallelism()));
+    const done = await this.#workers.run(tasks, (_, bytes) => onProgress?.(bytes));
+    const positions = done.map(({ position }) => position);
+    this.#positions.set(target.name, positions);
+    const sum = (of: (shard: ShardBackedUp) => number) => done.reduce((total, shard) => total + of(shard), 0);
+    return {
+      target: target.name,
+      startedAt,
+      elapsedMs: Date.now() - startedAt,
+      shards,
+      segments: sum(({ segments }) => segments),
+      rows: sum(({ rows }) => rows),
+      bytes: sum(({ bytes }) => bytes),
+      keyObjects: sum(({ keyObjects }) => keyObjects),
+      positions,
+    };
+  }
+
+  /** Settles everything that is durable now. */
+  async #settle(): Promise<void> {
+    const { settlings, failed } = this.#options;
+    const settled = Promise.all(settlings.map((settling) => settling.whenCaughtUp()));
+    const failure = await Promise.race([settled.then(() => undefined), failed]);
+    if (failure !== undefined) throw failure;
+  }
+}
+
+/** Makes a new target this context's, or makes sure that it is; true for a new one. */
+async function keepRoot(target: BackupTarget, identity: Identity, keyring: KeyringFile): Promise<boolean> {
+  const { context, shards, incarnation } = identity;
+  const bytes = await target.get(rootObject);
+  const known = bytes === undefined ? undefined : decodeObject<RootHeader>(bytes, rootObject);
+  if (known !== undefined) {
+    const why =
+      known.context !== context
+        ? `of the context ${known.context}`
+        : known.incarnation !== incarnation || known.shards !== shards
+          ? "of another data directory, or of this one before it was restored"
+          : undefined;
+    if (why !== undefined) {
+      const text = `${target.name} holds the backup ${why}; choose another target`;
+      throw new WarpError("CONFIG_MISMATCH", text, { target: target.name, context: known.context });
+    }
+    if (JSON.stringify(known.keyring) === JSON.stringify(keyring)) return false;
+  }
+  const createdAt = known?.createdAt ?? new Date().toISOString();
+  const root: RootHeader = { kind: "backup", context, shards, incarnation, createdAt, keyring };
+  await target.replace(rootObject, [encodeObject(root)]);
+  return known === undefined;
+}

@@ -1,0 +1,126 @@
+/**
+ * The tables whose rows are in a backup, and rows to blocks and back.
+ *
+ * Each is a kind of block (container.ts): its number columns, then its columns of bytes. Rows stand as they are in the
+ * shard's files: what is encrypted there is not touched.
+ */
+import type { Block, ShapeOf } from "./container.ts";
+
+export type Value = number | Uint8Array;
+export type Row = readonly Value[];
+
+export interface Table {
+  readonly kind: number;
+  /** Of runs.db; of the key set where it is no table of SQLite's. */
+  readonly name: string;
+  readonly numbers: readonly string[];
+  readonly bytes: readonly string[];
+}
+
+export const tables = {
+  runs: { kind: 1, name: "runs", numbers: ["number", "seq", "count", "batch"], bytes: ["data"] },
+  snapshots: {
+    kind: 2,
+    name: "snapshots",
+    numbers: ["number", "aggregate", "version", "seq"],
+    bytes: ["data"],
+  },
+  callerKeys: {
+    kind: 3,
+    name: "callerKeys",
+    numbers: ["id", "number", "firstSeq", "count"],
+    bytes: ["hash", "data"],
+  },
+  deliveries: {
+    kind: 4,
+    name: "deliveries",
+    numbers: ["sessionStart", "sessionNumber", "usedAt", "checksum"],
+    bytes: ["results"],
+  },
+  /** An entity's wrapped key as its vault slot, the keyed hash of its id, and the id sealed under that key. */
+  keys: { kind: 5, name: "keys", numbers: ["number"], bytes: ["slot", "idHash", "id"] },
+} as const satisfies Readonly<Record<string, Table>>;
+
+const byKind = new Map<number, Table>(Object.values(tables).map((table) => [table.kind, table]));
+
+export const shapeOf: ShapeOf = (kind) => {
+  const table = byKind.get(kind);
+  return table === undefined ? undefined : { numbers: table.numbers.length, bytes: table.bytes.length };
+};
+
+/** "number, seq, count, batch, data" */
+export function columnsOf(table: Table): string {
+  return [...table.numbers, ...table.bytes].join(", ");
+}
+
+/** Gathers rows of one table until they are taken as a block. */
+export class BlockDraft {
+  readonly #table: Table;
+  #numbers: number[][];
+  #lengths: number[][];
+  #values: Uint8Array[] = [];
+  #bytes = 0;
+  #rows = 0;
+
+  constructor(table: Table) {
+    this.#table = table;
+    this.#numbers = table.numbers.map(() => []);
+    this.#lengths = table.bytes.map(() => []);
+  }
+
+  get rows(): number {
+    return this.#rows;
+  }
+
+  /** About what the block will take. */
+  get bytes(): number {
+    return this.#bytes + this.#rows * (8 * this.#numbers.length + 4 * this.#lengths.length);
+  }
+
+  /** The values in the order of the table's columns: numbers, then bytes. */
+  add(row: Row): void {
+    const numberCount = this.#numbers.length;
+    for (const [i, value] of row.entries()) {
+      if (typeof value === "number") this.#numbers[i]?.push(value);
+      else {
+        this.#lengths[i - numberCount]?.push(value.length);
+        this.#values.push(value);
+        this.#bytes += value.length;
+      }
+    }
+    this.#rows++;
+  }
+
+  take(): Block {
+    const block = {
+      kind: this.#table.kind,
+      rows: this.#rows,
+      numbers: this.#numbers.map((column) => Float64Array.from(column)),
+      lengths: this.#lengths.map((column) => Uint32Array.from(column)),
+      data: Buffer.concat(this.#values, this.#bytes),
+    };
+    this.#numbers = this.#table.numbers.map(() => []);
+    this.#lengths = this.#table.bytes.map(() => []);
+    this.#values = [];
+    this.#bytes = 0;
+    this.#rows = 0;
+    return block;
+  }
+}
+
+/** The rows of a block; the same array is filled again for each. Bytes are views of the block. */
+export function* rowsOf(block: Block): Generator<Value[]> {
+  const { numbers, lengths, data } = block;
+  const row: Value[] = [];
+  let at = 0;
+  for (let i = 0; i < block.rows; i++) {
+    let column = 0;
+    for (const values of numbers) row[column++] = values[i] ?? 0;
+    for (const values of lengths) {
+      const length = values[i] ?? 0;
+      row[column++] = data.subarray(at, at + length);
+      at += length;
+    }
+    yield row;
+  }
+}

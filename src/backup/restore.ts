@@ -1,0 +1,246 @@
+/**
+ * Restoring a backup into a new data directory, and verifying one.
+ *
+ *   root object → shards, in parallel (ledger, key set, segments, check) → keyring, journal → identity → its name
+ *
+ * - The directory is made under another name and gets its own at the very end, with everything in it synced. What an
+ *   interrupted restore leaves has no identity and opens as nothing.
+ * - It gets a new incarnation and a new node id: cursors of the old one are refused, and the two are told apart.
+ * - A directory that exists is never touched, unless it is empty.
+ */
+import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { basename, dirname, join, resolve } from "node:path";
+import { writeRestoredIdentity } from "../core/data-directory.ts";
+import { toWarpError, WarpError } from "../core/errors.ts";
+import { type RootKeySource, readRootKey, unlockKeyring, writeKeyring } from "../core/keyring.ts";
+import { limits } from "../core/limits.ts";
+import { syncDirectory } from "../core/replace-file.ts";
+import { createKeySlots } from "../journal/journal.ts";
+import { shardOf } from "../shard/placement.ts";
+import { decodeObject, missing } from "./format/container.ts";
+import { type RootHeader, rootObject } from "./format/objects.ts";
+import { type BackupTarget, openTarget } from "./target/target.ts";
+import { readChain, readHead } from "./work/chain.ts";
+import type { RestoreTask, ShardRestored, ShardVerified, VerifyTask } from "./work/messages.ts";
+import { BackupWorkers } from "./work/workers.ts";
+
+export interface Progress {
+  /** Bytes that were read, of those of all segments. */
+  readonly done: number;
+  readonly total: number;
+}
+
+export interface VerifyOptions {
+  readonly target: string;
+  /** Undefined proves only what can be proved without decrypting anything. */
+  readonly rootKey?: RootKeySource | undefined;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+export interface RestoreOptions {
+  readonly target: string;
+  /** The new data directory. */
+  readonly to: string;
+  readonly rootKey: RootKeySource;
+  /** Nothing that was recorded later, ms since 1970. */
+  readonly at?: number | undefined;
+  /** Nothing but this entity. */
+  readonly entity?: string | undefined;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+export interface VerifyReport {
+  readonly target: string;
+  readonly context: string;
+  readonly shards: number;
+  /** True when everything was decrypted. */
+  readonly decrypted: boolean;
+  readonly entities: number;
+  readonly erased: number;
+  readonly segments: number;
+  readonly rows: number;
+  readonly bytes: number;
+  /** `recordedAt` of the newest record in it, ms. */
+  readonly lastRecordedAt: number;
+  readonly elapsedMs: number;
+}
+
+export interface RestoreReport {
+  readonly target: string;
+  readonly dataDir: string;
+  readonly context: string;
+  readonly shards: number;
+  readonly entities: number;
+  /** Entities that the ledger kept out. */
+  readonly erased: number;
+  readonly events: number;
+  readonly bytes: number;
+  readonly lastRecordedAt: number;
+  readonly incarnation: string;
+  readonly elapsedMs: number;
+}
+
+/**
+ * Reads everything back that a target has. Errors: INVALID_ARGUMENT (there is no backup), CORRUPT with the object,
+ * ROOT_KEY_WRONG, FORMAT_UNSUPPORTED, IO_ERROR.
+ */
+export async function verifyBackup(options: VerifyOptions): Promise<VerifyReport> {
+  const startedAt = Date.now();
+  const target = openTarget(options.target);
+  const root = await readRoot(target);
+  const rootKey = options.rootKey === undefined ? undefined : rootKeyOf(options.rootKey, root);
+  const { context, shards, incarnation } = root;
+  const tasks = allShards(shards).map(
+    (shard): VerifyTask => ({ type: "verify", target: target.name, shard, context, incarnation, rootKey }),
+  );
+  const { done, total } = await runTasks(target, tasks, options.onProgress);
+  return {
+    target: target.name,
+    context,
+    shards,
+    decrypted: rootKey !== undefined,
+    entities: sum(done, ({ entities }) => entities),
+    erased: sum(done, ({ erased }) => erased),
+    segments: sum(done, ({ segments }) => segments),
+    rows: sum(done, ({ rows }) => rows),
+    bytes: total,
+    lastRecordedAt: Math.max(...done.map((shard) => shard.lastRecordedAt)),
+    elapsedMs: Date.now() - startedAt,
+  };
+}
+
+/**
+ * Makes a data directory of what a target has. Errors: INVALID_ARGUMENT (there is no backup, or the directory exists),
+ * CORRUPT with the object, ROOT_KEY_MISSING, ROOT_KEY_WRONG, FORMAT_UNSUPPORTED, IO_ERROR, DISK_FULL.
+ */
+export async function restoreBackup(options: RestoreOptions): Promise<RestoreReport> {
+  const startedAt = Date.now();
+  const target = openTarget(options.target);
+  const dataDir = resolve(options.to);
+  refuseExisting(dataDir);
+  const root = await readRoot(target);
+  const rootKey = rootKeyOf(options.rootKey, root);
+  const staged = join(dirname(dataDir), `.${basename(dataDir)}.restoring-${process.pid}`);
+  try {
+    mkdirSync(staged, { recursive: true, mode: 0o700 });
+    const { done, total } = await restoreShards(target, root, rootKey, staged, options);
+    const incarnation = finish(staged, dataDir, root);
+    const { context, shards } = root;
+    return {
+      target: target.name,
+      dataDir,
+      context,
+      shards,
+      entities: sum(done, ({ entities }) => entities),
+      erased: sum(done, ({ erased }) => erased),
+      events: sum(done, ({ events }) => events),
+      bytes: total,
+      lastRecordedAt: Math.max(...done.map((shard) => shard.lastRecordedAt)),
+      incarnation,
+      elapsedMs: Date.now() - startedAt,
+    };
+  } catch (thrown) {
+    rmSync(staged, { recursive: true, force: true });
+    throw toWarpError(thrown, "IO_ERROR", { file: dataDir });
+  }
+}
+
+async function restoreShards(
+  target: BackupTarget,
+  root: RootHeader,
+  rootKey: Uint8Array,
+  staged: string,
+  { at, entity, onProgress }: RestoreOptions,
+): Promise<{ done: ShardRestored[]; total: number }> {
+  const { context, shards, incarnation, keyring } = root;
+  const tasks = allShards(shards).map(
+    (shard): RestoreTask => ({
+      ...{ type: "restore", target: target.name, shard, context, incarnation, dataDir: staged, shards },
+      ...{ rootKey, keyring, at, entity },
+    }),
+  );
+  const { done, total } = await runTasks(target, tasks, onProgress);
+  const own = entity === undefined ? undefined : done[shardOf(entity, shards)];
+  if (own !== undefined && own.entities === 0) {
+    throw new WarpError("INVALID_ARGUMENT", `the backup has no entity ${JSON.stringify(entity)}`, { entity });
+  }
+  return { done, total };
+}
+
+/** Runs a task per shard, with progress over the segments of all of them. */
+async function runTasks<Task extends VerifyTask | RestoreTask>(
+  target: BackupTarget,
+  tasks: readonly Task[],
+  onProgress: ((progress: Progress) => void) | undefined,
+): Promise<{ done: Extract<ShardRestored | ShardVerified, { type: Task["type"] }>[]; total: number }> {
+  let total = 0;
+  for (const { shard } of tasks) total += await bytesOf(target, shard);
+  let read = 0;
+  onProgress?.({ done: read, total });
+  const workers = new BackupWorkers(Math.min(tasks.length, availableParallelism()));
+  try {
+    const done = await workers.run(tasks, (_, bytes) => {
+      read = Math.min(total, read + bytes);
+      onProgress?.({ done: read, total });
+    });
+    onProgress?.({ done: total, total });
+    return { done: done as Extract<ShardRestored | ShardVerified, { type: Task["type"] }>[], total };
+  } finally {
+    await workers.close();
+  }
+}
+
+/** The bytes of a shard's segments. */
+async function bytesOf(target: BackupTarget, shard: number): Promise<number> {
+  const head = await readHead(target, shard);
+  if (head === undefined) return 0;
+  return sum((await readChain(target, head)).segments, ({ header }) => header.bytes);
+}
+
+/** Everything that is no shard's, and at last the name. */
+function finish(staged: string, dataDir: string, root: RootHeader): string {
+  const journal = join(staged, "journal");
+  mkdirSync(journal, { mode: 0o700 });
+  createKeySlots(journal, limits.segmentsMax);
+  writeKeyring(staged, root.keyring);
+  syncDirectory(join(staged, "shards"));
+  const incarnation = writeRestoredIdentity(staged, root);
+  syncDirectory(staged);
+  refuseExisting(dataDir);
+  if (existsSync(dataDir)) rmdirSync(dataDir);
+  renameSync(staged, dataDir);
+  syncDirectory(dirname(dataDir));
+  return incarnation;
+}
+
+function refuseExisting(dataDir: string): void {
+  if (!existsSync(dataDir) || readdirSync(dataDir).length === 0) return;
+  const why = "a backup is restored into a new directory, and this one has something in it";
+  throw new WarpError("INVALID_ARGUMENT", `${dataDir}: ${why}`, { file: dataDir });
+}
+
+async function readRoot(target: BackupTarget): Promise<RootHeader> {
+  const bytes = await target.get(rootObject);
+  if (bytes !== undefined) {
+    return decodeObject<RootHeader>(bytes, rootObject);
+  }
+  if ((await readHead(target, 0)) !== undefined) throw missing(rootObject);
+  const why = `${target.name} has no backup: there is no ${rootObject}`;
+  throw new WarpError("INVALID_ARGUMENT", why, { target: target.name });
+}
+
+/** The root key, when it opens the backup. Errors: ROOT_KEY_MISSING, ROOT_KEY_WRONG. */
+function rootKeyOf(source: RootKeySource, { keyring, context }: RootHeader): Uint8Array {
+  const rootKey = readRootKey({ rootKey: source, dataDir: "" });
+  unlockKeyring(keyring, rootKey, context, rootObject);
+  return rootKey;
+}
+
+function allShards(count: number): number[] {
+  return Array.from({ length: count }, (_, shard) => shard);
+}
+
+function sum<Item>(items: readonly Item[], of: (item: Item) => number): number {
+  return items.reduce((total, item) => total + of(item), 0);
+}

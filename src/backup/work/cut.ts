@@ -1,0 +1,74 @@
+/**
+ * Cutting a shard's history at a time: nothing that was recorded later is kept.
+ *
+ * `recordedAt` never decreases within a shard, so a time is a position, and the cut is the same for all its entities:
+ * what was appended to several of them at once is there whole or not at all.
+ */
+import { bytesOf, entryCount, entryLength, entryPosition, entryRecordedAt } from "../../core/entry.ts";
+import { rowChecksum } from "../../shard/files/database.ts";
+import { formBytes, openPacked, type ShardAssociated, sealPacked } from "../../shard/files/sealed.ts";
+import type { Value } from "../format/tables.ts";
+import { sealedFault } from "./row-opener.ts";
+
+export class Cut {
+  /** Kept is what was recorded at this time or before, ms. */
+  readonly at: number;
+  readonly #associated: ShardAssociated;
+  /** The oldest position that is known to be later. */
+  #position = Number.POSITIVE_INFINITY;
+
+  constructor(at: number, associated: ShardAssociated) {
+    this.at = at;
+    this.#associated = associated;
+  }
+
+  /** True when something later was met: the runs of later batches are later too. */
+  get isMet(): boolean {
+    return this.#position !== Number.POSITIVE_INFINITY;
+  }
+
+  /** What is kept of a run: all of it, its beginning, or undefined. Errors: CORRUPT with the object. */
+  run(row: readonly Value[], key: Uint8Array, object: string): readonly Value[] | undefined {
+    const [number, seq, count, batch, data] = row as [number, number, number, number, Uint8Array];
+    const body = openPacked(key, data, this.#associated.run.of(number, seq, count, batch));
+    if (body === undefined) throw sealedFault(row, object);
+    const bytes = bytesOf(body.buffer, body.byteOffset, body.length);
+    let kept = 0;
+    let at = 0;
+    while (at < body.length && entryRecordedAt(bytes, at) <= this.at) {
+      kept += entryCount(bytes, at);
+      at += entryLength(bytes, at);
+    }
+    if (at >= body.length) return row;
+    this.#position = Math.min(this.#position, entryPosition(bytes, at));
+    if (kept === 0) return undefined;
+    const scratch = Buffer.alloc(formBytes + at);
+    scratch.set(body.subarray(0, at), formBytes);
+    const associated = this.#associated.run.of(number, seq, kept, batch);
+    return [number, seq, kept, batch, sealPacked(key, scratch, scratch.length, associated)];
+  }
+
+  /** A delivery window (docs/data-files.md) without its later results. */
+  window(row: readonly Value[]): readonly Value[] {
+    const [sessionStart, sessionNumber, usedAt, , results] = row as [
+      number,
+      number,
+      number,
+      number,
+      Uint8Array,
+    ];
+    const numbers = new Float64Array(new Uint8Array(results).buffer);
+    const kept = [numbers[0] ?? 0];
+    for (let i = 1; i + 4 <= numbers.length; i += 4) {
+      if ((numbers[i + 3] ?? 0) < this.#position) kept.push(...numbers.subarray(i, i + 4));
+    }
+    const bytes = new Uint8Array(Float64Array.from(kept).buffer);
+    return [
+      sessionStart,
+      sessionNumber,
+      usedAt,
+      rowChecksum([sessionStart, sessionNumber, usedAt], bytes),
+      bytes,
+    ];
+  }
+}

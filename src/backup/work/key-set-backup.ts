@@ -1,0 +1,139 @@
+/**
+ * The key set and the ledger of one shard, brought up to date in the target.
+ *
+ * - An object is due when it has new entities, when one of its entities is in the ledger since, or when the keys were
+ *   rotated. It is made from the vault and overwrites the one before: what was erased is in no backup any more.
+ * - The order of reading is ledger, names, slots; that of writing is ledger, key set. An entity that goes meanwhile is
+ *   then missing from the keys, and the ledger beside them says why.
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { idHash } from "../../core/erasure.ts";
+import { WarpError } from "../../core/errors.ts";
+import { walkLedger } from "../../shard/files/ledger.ts";
+import { slotBytes, Vault } from "../../shard/files/vault.ts";
+import { encodeBlock, encodeEnd, encodeHeader } from "../format/container.ts";
+import { SealedIds } from "../format/key-rows.ts";
+import {
+  type HeadHeader,
+  type KeysHeader,
+  keysObject,
+  keysPerObject,
+  ledgerObject,
+} from "../format/objects.ts";
+import { BlockDraft, tables } from "../format/tables.ts";
+import type { BackupTarget } from "../target/target.ts";
+import type { BackupTask } from "./messages.ts";
+import type { ShardSource } from "./shard-source.ts";
+
+const cachedKeysMax = 256;
+
+export class KeySetBackup {
+  readonly #target: BackupTarget;
+  readonly #source: ShardSource;
+  /** Numbers in the ledger, in its order. */
+  #erased: number[] = [];
+  #isErased = new Set<number>();
+  #ledgerBytes = 0;
+  /** Entries that the target's ledger has, as far as this object knows. */
+  #ledgerInTarget = -1;
+  written = 0;
+
+  constructor(target: BackupTarget, source: ShardSource) {
+    this.#target = target;
+    this.#source = source;
+  }
+
+  /** Returns how many entries of the ledger the whole key set has taken notice of. */
+  async run(task: BackupTask, head: HeadHeader, nextNumber: number): Promise<number> {
+    const ledger = this.#readLedger(task).count;
+    const due = this.#due(task, head, nextNumber);
+    const path = join(this.#source.directory, "vault");
+    const { shard, context, periodKeys, currentPeriod } = task;
+    const vault = Vault.open({ path, shard, context, periodKeys, currentPeriod, cachedKeysMax }, "read");
+    try {
+      for (const first of due) {
+        const parts = this.#object(task, vault, first, nextNumber, ledger);
+        await this.#putLedger(task);
+        await this.#target.replace(keysObject(shard, first), parts);
+      }
+    } finally {
+      vault.close();
+    }
+    await this.#putLedger(task);
+    this.written = due.length;
+    return ledger;
+  }
+
+  /** First numbers of the objects to be written, rising. */
+  #due(task: BackupTask, head: HeadHeader, nextNumber: number): number[] {
+    const firsts = new Set<number>();
+    const from = head.period === task.currentPeriod ? head.nextNumber : 1;
+    for (let first = firstOf(from); from < nextNumber && first < nextNumber; first += keysPerObject)
+      firsts.add(first);
+    // What was erased since; also of a number that was never backed up, whose object is due anyway.
+    for (const number of this.#erased.slice(head.ledger)) firsts.add(firstOf(number));
+    return [...firsts].sort((a, b) => a - b);
+  }
+
+  #object(task: BackupTask, vault: Vault, first: number, nextNumber: number, ledger: number): Buffer[] {
+    const { shard, context, incarnation, keyring, idHashKey } = task;
+    const end = Math.min(first + keysPerObject, nextNumber);
+    const ids = this.#source.names(first, end - 1);
+    const slots = this.#source.slots(first, keysPerObject);
+    const sealed = new SealedIds(context, shard);
+    const periods = new Set(keyring.periods.map(({ number }) => number));
+    const draft = new BlockDraft(tables.keys);
+    for (let number = first; number < end; number++) {
+      if (this.#isErased.has(number)) continue;
+      const slot = slots.subarray((number - first) * slotBytes, (number - first + 1) * slotBytes);
+      const key = vault.openSlot(number, slot);
+      if (key === undefined) continue;
+      const id = ids.get(number);
+      if (id === undefined) {
+        throw new WarpError("CORRUPT", `shard ${shard}: number ${number} has a key and no name`, {
+          shard,
+          number,
+        });
+      }
+      if (!periods.has(slot.readUInt16LE(0))) {
+        throw new WarpError("ABORTED", "the keys were rotated while the backup was made", { shard, number });
+      }
+      draft.add([number, slot, idHash(idHashKey, id), sealed.seal(key, number, id)]);
+    }
+    const header: KeysHeader = { kind: "keys", shard, incarnation, first, ledger, keyring };
+    const blocks = draft.rows === 0 ? [] : encodeBlock(draft.take());
+    return [encodeHeader(header), ...blocks, encodeEnd(blocks.length === 0 ? 0 : 1)];
+  }
+
+  /** Writes the ledger as it is now, unless the target has it. */
+  async #putLedger(task: BackupTask): Promise<void> {
+    const { count, bytes } = this.#readLedger(task);
+    if (count === this.#ledgerInTarget) return;
+    await this.#target.replace(ledgerObject(task.shard), [bytes()]);
+    this.#ledgerInTarget = count;
+  }
+
+  /** Takes notice of what is in the ledger now. */
+  #readLedger({ shard, context }: BackupTask): { readonly count: number; readonly bytes: () => Buffer } {
+    const path = join(this.#source.directory, "ledger");
+    const file = Bun.file(path);
+    const bytes = () => readFileSync(path).subarray(0, this.#ledgerBytes);
+    if (file.size === this.#ledgerBytes) return { count: this.#erased.length, bytes };
+    const content = readFileSync(path);
+    const read = (offset: number, length: number) => content.subarray(offset, offset + length);
+    const erased: number[] = [];
+    const walk = walkLedger(read, { path, context, shard }, this.#erased.length);
+    let step = walk.next();
+    for (; !step.done; step = walk.next()) erased.push(step.value.number);
+    this.#ledgerBytes = content.length - step.value.torn;
+    this.#erased = erased;
+    this.#isErased = new Set(erased);
+    return { count: erased.length, bytes };
+  }
+}
+
+/** The first number of the object that holds a number. */
+function firstOf(number: number): number {
+  return number - ((number - 1) % keysPerObject);
+}

@@ -1,0 +1,95 @@
+/**
+ * What goes to a backup Worker and comes back. A Worker does one task at a time, each for one shard.
+ */
+import type { ErrorCode, ErrorDetails } from "../../core/errors.ts";
+import type { KeyringFile, PeriodKey } from "../../core/keyring.ts";
+
+/** What every task says. */
+interface Task {
+  readonly target: string;
+  readonly shard: number;
+  readonly context: string;
+  /** Of the data directory that is backed up, not of what is restored. */
+  readonly incarnation: string;
+}
+
+export interface BackupTask extends Task {
+  readonly type: "backup";
+  readonly dataDir: string;
+  /** As it stands in the directory, and unwrapped. */
+  readonly keyring: KeyringFile;
+  readonly periodKeys: readonly PeriodKey[];
+  readonly currentPeriod: number;
+  readonly idHashKey: Uint8Array;
+  /** The target was found empty: nothing that is remembered of it holds. */
+  readonly isNewTarget: boolean;
+}
+
+export interface VerifyTask extends Task {
+  readonly type: "verify";
+  /** Undefined: nothing is decrypted. */
+  readonly rootKey: Uint8Array | undefined;
+}
+
+export interface RestoreTask extends Task {
+  readonly type: "restore";
+  /** The new data directory, which is still being made. */
+  readonly dataDir: string;
+  readonly shards: number;
+  readonly rootKey: Uint8Array;
+  /** That of the new directory. */
+  readonly keyring: KeyringFile;
+  /** Nothing that was recorded later, ms. */
+  readonly at: number | undefined;
+  /** Nothing but this entity. */
+  readonly entity: string | undefined;
+}
+
+export type ToBackupWorker = BackupTask | VerifyTask | RestoreTask | { readonly type: "close" };
+
+export type FromBackupWorker =
+  | { readonly type: "progress"; readonly bytes: number }
+  | { readonly type: "done"; readonly result: ShardBackedUp | ShardVerified | ShardRestored }
+  | {
+      readonly type: "failed";
+      readonly error: { readonly code: ErrorCode; readonly message: string; readonly details: ErrorDetails };
+    };
+
+export interface ShardBackedUp {
+  readonly type: "backup";
+  readonly shard: number;
+  /** Everything up to here is in the backup. */
+  readonly position: number;
+  /** Entries of the ledger whose entities' keys are in the backup no more. */
+  readonly ledger: number;
+  readonly segments: number;
+  readonly rows: number;
+  readonly bytes: number;
+  /** Objects of the key set that were written. */
+  readonly keyObjects: number;
+}
+
+export interface ShardVerified {
+  readonly type: "verify";
+  readonly shard: number;
+  readonly position: number;
+  /** `recordedAt` of the newest record, ms. */
+  readonly lastRecordedAt: number;
+  readonly entities: number;
+  readonly erased: number;
+  readonly segments: number;
+  readonly rows: number;
+  readonly bytes: number;
+}
+
+export interface ShardRestored {
+  readonly type: "restore";
+  readonly shard: number;
+  readonly position: number;
+  readonly lastRecordedAt: number;
+  readonly entities: number;
+  /** Entities that the ledger names. */
+  readonly erased: number;
+  readonly events: number;
+  readonly rows: number;
+}

@@ -1,0 +1,138 @@
+/**
+ * The files of a shard in the making: filled in one go, and complete when `finish` returns.
+ *
+ * - Nothing is synced and nothing can be rolled back meanwhile: a directory that is being restored counts for nothing
+ *   before it has its name. At the end every file is synced.
+ * - Indexes are made when the rows are in: rows come in the order of arrival, not in that of an index.
+ */
+import type { Database, Statement } from "bun:sqlite";
+import { closeSync, fsyncSync, mkdirSync, openSync, writeFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { syncDirectory } from "../../core/replace-file.ts";
+import { guard, type Meta, metaSchema, openDatabase, writeMeta } from "../../shard/files/database.ts";
+import { namesSchema } from "../../shard/files/names.ts";
+import { runsSchema } from "../../shard/files/runs.ts";
+import { slotBytes, slotOffset, Vault } from "../../shard/files/vault.ts";
+import { columnsOf, type Table, tables } from "../format/tables.ts";
+
+const cacheBytes = 64 * 1024 * 1024;
+/** Slots are added to the vault by this many, as its writer does. */
+const chunkSlots = 1024;
+
+export class NewShard {
+  readonly #directory: string;
+  readonly #runs: Database;
+  readonly #names: Database;
+  readonly #inserts: ReadonlyMap<number, Statement>;
+  readonly #insertName: Statement;
+  readonly #slots: Buffer;
+  readonly #indexes: readonly string[];
+
+  constructor(directory: string, context: string, shard: number, nextNumber: number) {
+    this.#directory = directory;
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    this.#runs = create(join(directory, "runs.db"), runsSchema.filter(isTable));
+    this.#names = create(join(directory, "names.db"), namesSchema);
+    this.#indexes = runsSchema.filter((statement) => !isTable(statement));
+    const { runs, snapshots, callerKeys, deliveries } = tables;
+    this.#inserts = new Map(
+      [runs, snapshots, callerKeys, deliveries].map((table) => [
+        table.kind,
+        this.#runs.query(insertOf(table)),
+      ]),
+    );
+    this.#insertName = this.#names.query("INSERT INTO names (number, id) VALUES (?, ?)");
+    Vault.create(join(directory, "vault"), context, shard);
+    this.#slots = Buffer.alloc(Math.ceil((nextNumber - 1) / chunkSlots) * chunkSlots * slotBytes);
+  }
+
+  /** A row of runs.db, its values in the order of the table's columns. A newer one of the same key takes its place. */
+  insert(kind: number, row: readonly (number | Uint8Array)[]): void {
+    this.#inserts.get(kind)?.run(...row);
+  }
+
+  addEntity(number: number, slot: Uint8Array, id: Uint8Array): void {
+    this.#slots.set(slot, (number - 1) * slotBytes);
+    this.#insertName.run(number, id);
+  }
+
+  removeEntity(number: number): void {
+    this.#slots.fill(0, (number - 1) * slotBytes, number * slotBytes);
+    this.#names.query("DELETE FROM names WHERE number = ?").run(number);
+  }
+
+  /** Forgets the runs of an entity before a seq. After the indexes it costs a search, before them a walk. */
+  removeBefore(gaps: ReadonlyMap<number, number>): void {
+    const remove = this.#runs.query("DELETE FROM runs WHERE number = ? AND seq < ?");
+    for (const [number, seq] of gaps) remove.run(number, seq);
+  }
+
+  /** Indexes; from here on rows can be removed. */
+  index(): void {
+    guard(this.#path("runs.db"), () => {
+      for (const statement of this.#indexes) this.#runs.run(statement);
+    });
+  }
+
+  /** Everything is on the disk when it returns, and the files are closed. */
+  finish(meta: Meta, ledger: Uint8Array): void {
+    writeMeta(this.#runs, meta);
+    writeMeta(this.#names, { ...meta, lastRecordedAt: 0 });
+    for (const database of [this.#runs, this.#names]) {
+      database.run("COMMIT");
+      database.run("PRAGMA journal_mode = WAL");
+    }
+    this.close();
+    const vault = openSync(this.#path("vault"), "r+");
+    try {
+      for (let at = 0; at < this.#slots.length; ) {
+        at += writeSync(vault, this.#slots, at, this.#slots.length - at, slotOffset(1) + at);
+      }
+    } finally {
+      closeSync(vault);
+    }
+    writeFileSync(this.#path("ledger"), ledger, { mode: 0o600 });
+    for (const name of ["runs.db", "names.db", "vault", "ledger"]) syncFile(this.#path(name));
+    syncDirectory(this.#directory);
+  }
+
+  close(): void {
+    this.#runs.close();
+    this.#names.close();
+  }
+
+  #path(name: string): string {
+    return join(this.#directory, name);
+  }
+}
+
+function create(path: string, schema: readonly string[]): Database {
+  const database = openDatabase(path, { access: "write", synchronous: "NORMAL", cacheBytes });
+  return guard(path, () => {
+    for (const pragma of ["journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE"]) {
+      database.run(`PRAGMA ${pragma}`);
+    }
+    database.run("BEGIN EXCLUSIVE");
+    database.run(metaSchema);
+    for (const statement of schema) database.run(statement);
+    return database;
+  });
+}
+
+function isTable(statement: string): boolean {
+  return statement.startsWith("CREATE TABLE");
+}
+
+function insertOf(table: Table): string {
+  const values = [...table.numbers, ...table.bytes].map(() => "?").join(", ");
+  return `INSERT OR REPLACE INTO ${table.name} (${columnsOf(table)}) VALUES (${values})`;
+}
+
+function syncFile(path: string): void {
+  const file = openSync(path, "r");
+  try {
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}

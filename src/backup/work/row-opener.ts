@@ -1,0 +1,57 @@
+/**
+ * Proving that what a segment has of an entity was sealed under its key, for the place where it stands.
+ */
+import { open } from "../../core/aead.ts";
+import { openPacked, type ShardAssociated, shardAssociated } from "../../shard/files/sealed.ts";
+import { damaged } from "../format/container.ts";
+import { tables, type Value } from "../format/tables.ts";
+
+export class RowOpener {
+  readonly associated: ShardAssociated;
+
+  constructor(context: string, shard: number) {
+    this.associated = shardAssociated(context, shard);
+  }
+
+  /** Errors: CORRUPT with the object. */
+  prove(kind: number, row: readonly Value[], key: Uint8Array, object: string): void {
+    const { run, snapshot, callerKey } = this.associated;
+    switch (kind) {
+      case tables.runs.kind: {
+        const [number, seq, count, batch, data] = row as [number, number, number, number, Uint8Array];
+        if (openPacked(key, data, run.of(number, seq, count, batch)) === undefined)
+          throw sealedFault(row, object);
+        return;
+      }
+      case tables.snapshots.kind: {
+        const [number, aggregate, version, seq, data] = row as [number, number, number, number, Uint8Array];
+        if (openPacked(key, data, snapshot.of(number, aggregate, version, seq)) !== undefined) return;
+        throw damaged(object, undefined, `a snapshot of number ${number} does not open`);
+      }
+      case tables.callerKeys.kind: {
+        const [, number, firstSeq, count, , data] = row as [
+          number,
+          number,
+          number,
+          number,
+          Uint8Array,
+          Uint8Array,
+        ];
+        if (open(key, data, callerKey.of(number, firstSeq, count)) !== undefined) return;
+        throw damaged(object, undefined, `a caller key of number ${number} does not open`);
+      }
+    }
+  }
+}
+
+/** A run that does not open. */
+export function sealedFault(row: readonly Value[], object: string): Error {
+  const [number, seq, count] = row as [number, number, number];
+  return damaged(object, undefined, `events ${seq} to ${seq + count - 1} of number ${number} do not open`);
+}
+
+/** The number of the entity that a row belongs to; undefined for a row that is no entity's. */
+export function numberOf(kind: number, row: readonly Value[]): number | undefined {
+  if (kind === tables.deliveries.kind) return undefined;
+  return Number(row[kind === tables.callerKeys.kind ? 1 : 0]);
+}

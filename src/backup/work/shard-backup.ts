@@ -1,0 +1,181 @@
+/**
+ * Backing up one shard, again and again: each time what was settled since the last time.
+ *
+ *   point → key set (ledger first) → segments → head → tidying up
+ *
+ * - The head is written last. Until then everything new is without effect; the next backup begins where the head says,
+ *   and removes what was left over.
+ * - The key set is as new as the head or newer: whoever has rows in the backup has a key there, or is in the ledger.
+ */
+import { WarpError } from "../../core/errors.ts";
+import { shardDirectory } from "../../shard/shard.ts";
+import { encodeObject, missing } from "../format/container.ts";
+import {
+  type HeadHeader,
+  headObject,
+  keysFolder,
+  type ShardPoint,
+  segmentsFolder,
+} from "../format/objects.ts";
+import { tables } from "../format/tables.ts";
+import type { BackupTarget } from "../target/target.ts";
+import { type ChainedSegment, readChain, readHead } from "./chain.ts";
+import { KeySetBackup } from "./key-set-backup.ts";
+import { mergeSmall } from "./merge.ts";
+import type { BackupTask, ShardBackedUp } from "./messages.ts";
+import { SegmentDraft, segmentBytes } from "./segment-draft.ts";
+import { ShardSource } from "./shard-source.ts";
+
+/** What the target has of the shard. */
+interface BackedUp {
+  readonly head: HeadHeader;
+  readonly segments: readonly ChainedSegment[];
+}
+
+export class ShardBackup {
+  readonly #target: BackupTarget;
+  readonly #shard: number;
+  readonly #source: ShardSource;
+  readonly #keys: KeySetBackup;
+  /** As this object left it; undefined before its first backup and after one that failed. */
+  #known: BackedUp | undefined;
+
+  constructor(target: BackupTarget, { shard, dataDir }: BackupTask) {
+    this.#target = target;
+    this.#shard = shard;
+    this.#source = new ShardSource(shardDirectory(dataDir, shard), shard);
+    this.#keys = new KeySetBackup(target, this.#source);
+  }
+
+  /**
+   * Backs up everything that is settled now; `onBytes` hears of what was written. Errors: CONFIG_MISMATCH (the backup is
+   * of another directory, or of a newer state of this one), CORRUPT, IO_ERROR, DISK_FULL, ABORTED (again, later).
+   */
+  async run(task: BackupTask, onBytes: (bytes: number) => void): Promise<ShardBackedUp> {
+    const { head, segments } = this.#known ?? (await this.#look(task));
+    this.#known = undefined;
+    const point = this.#source.point();
+    refuseForeign(head, point, task, this.#target);
+    const ledger = await this.#keys.run(task, head, point.nextNumber);
+    // Delivery windows may be stored after their records, so a segment can be without a position of its own.
+    const isNew = point.position > head.position || point.deliveriesAt > head.deliveriesAt;
+    const added = isNew ? await this.#write(task, head, point, onBytes) : [];
+    const all = [...segments, ...added];
+    const next: HeadHeader = {
+      ...point,
+      kind: "head",
+      shard: this.#shard,
+      incarnation: task.incarnation,
+      segment: all.at(-1)?.header.id,
+      ledger,
+      period: task.currentPeriod,
+      at: Date.now(),
+    };
+    if (!isSame(next, head)) await this.#target.replace(headObject(this.#shard), [encodeObject(next)]);
+    this.#known = { head: next, segments: await mergeSmall(this.#target, all) };
+    const sum = (of: "rows" | "bytes") => added.reduce((total, { header }) => total + header[of], 0);
+    return {
+      type: "backup",
+      shard: this.#shard,
+      position: point.position,
+      ledger,
+      segments: added.length,
+      rows: sum("rows"),
+      bytes: sum("bytes"),
+      keyObjects: this.#keys.written,
+    };
+  }
+
+  close(): void {
+    this.#source.close();
+  }
+
+  /** What the target has; removes what an interrupted backup left over. */
+  async #look(task: BackupTask): Promise<BackedUp> {
+    const head = (await readHead(this.#target, this.#shard)) ?? (await this.#begin(task));
+    const { segments, leftOver } = await readChain(this.#target, head);
+    for (const object of leftOver) await this.#target.delete(object);
+    return { head, segments };
+  }
+
+  /** A head that leads to nothing, before there is anything: segments without a head are damage, never left over. */
+  async #begin({ incarnation, currentPeriod }: BackupTask): Promise<HeadHeader> {
+    const shard = this.#shard;
+    const object = headObject(shard);
+    const remains = [
+      ...(await this.#target.list(segmentsFolder(shard))),
+      ...(await this.#target.list(keysFolder(shard))),
+    ];
+    if (remains.length > 0) throw missing(object);
+    const head: HeadHeader = {
+      ...{ kind: "head", shard, incarnation, position: 0, nextNumber: 1, lastRecordedAt: 0, epoch: 0 },
+      ...{ lastCallerKey: 0, deliveriesAt: 0, segment: undefined, ledger: 0, period: currentPeriod, at: 0 },
+    };
+    await this.#target.replace(object, [encodeObject(head)]);
+    return head;
+  }
+
+  /** Everything behind the head, in as many segments as it takes. */
+  async #write(
+    task: BackupTask,
+    head: HeadHeader,
+    point: ShardPoint,
+    onBytes: (bytes: number) => void,
+  ): Promise<ChainedSegment[]> {
+    const written: ChainedSegment[] = [];
+    let from = head.position;
+    let previous = head.segment;
+    let draft = new SegmentDraft();
+    let firstSeqs = new Map<number, number>();
+    const end = async (at: ShardPoint) => {
+      // A snapshot that is older than these runs is with older ones, or is made again from them.
+      for (const row of this.#source.snapshots(firstSeqs)) draft.add(tables.snapshots, row);
+      const of = { shard: this.#shard, incarnation: task.incarnation, from, previous };
+      const segment = await draft.write(this.#target, of, at);
+      written.push(segment);
+      onBytes(segment.header.bytes);
+      from = at.position;
+      previous = segment.header.id;
+      draft = new SegmentDraft();
+      firstSeqs = new Map();
+    };
+    let lastBatch = from;
+    for (const row of this.#source.runs(from, point.position)) {
+      const [number, seq, , batch] = row as [number, number, number, number];
+      // Between batches is between positions. Caller keys and delivery windows go with the last segment.
+      if (batch !== lastBatch && draft.bytes >= segmentBytes) {
+        const { lastCallerKey, deliveriesAt } = head;
+        await end({ ...point, position: lastBatch, lastCallerKey, deliveriesAt });
+      }
+      lastBatch = batch;
+      draft.add(tables.runs, row);
+      if (!firstSeqs.has(number)) firstSeqs.set(number, seq);
+    }
+    for (const row of this.#source.callerKeys(head.lastCallerKey, point.lastCallerKey)) {
+      draft.add(tables.callerKeys, row);
+    }
+    for (const row of this.#source.deliveries(head.deliveriesAt, point.deliveriesAt)) {
+      draft.add(tables.deliveries, row);
+    }
+    await end(point);
+    return written;
+  }
+}
+
+/** True when two heads differ in nothing but when they were made, and the older one counts. */
+function isSame(next: HeadHeader, last: HeadHeader): boolean {
+  return last.at !== 0 && JSON.stringify({ ...next, at: 0 }) === JSON.stringify({ ...last, at: 0 });
+}
+
+function refuseForeign(head: HeadHeader, point: ShardPoint, task: BackupTask, target: BackupTarget): void {
+  const object = headObject(task.shard);
+  const details = { target: target.name, object };
+  if (head.incarnation !== task.incarnation) {
+    const why = "holds the backup of another data directory, or of this one before it was restored";
+    throw new WarpError("CONFIG_MISMATCH", `${target.name} ${why}; choose another target`, details);
+  }
+  if (head.position > point.position || head.epoch > point.epoch) {
+    const why = `is newer than the data directory: position ${head.position} against ${point.position}`;
+    throw new WarpError("CONFIG_MISMATCH", `${target.name}: ${object} ${why}`, details);
+  }
+}

@@ -1,0 +1,247 @@
+/**
+ * Restoring one shard into a new directory: from the key set come vault and names, from the segments the rest.
+ *
+ * - The ledger comes first: whoever is in it gets no key, no name and no row, and it is put into the new directory.
+ * - Rows are taken as they are. Only a run that is cut in two at a time is sealed again.
+ * - Every row is decrypted on its way, so damage is found here and is told with the object that it stands in.
+ */
+import { idHash } from "../../core/erasure.ts";
+import { type Keyring, unlockKeyring } from "../../core/keyring.ts";
+import { Associated } from "../../shard/files/sealed.ts";
+import { wrapSlot } from "../../shard/files/vault.ts";
+import { shardDirectory } from "../../shard/shard.ts";
+import { KeyRowOpener } from "../format/key-rows.ts";
+import { rootObject } from "../format/objects.ts";
+import { rowsOf, tables, type Value } from "../format/tables.ts";
+import type { BackupTarget } from "../target/target.ts";
+import { Cut } from "./cut.ts";
+import { EntityKeys } from "./entity-keys.ts";
+import { Histories } from "./histories.ts";
+import type { RestoreTask, ShardRestored } from "./messages.ts";
+import { NewShard } from "./new-shard.ts";
+import { numberOf, RowOpener } from "./row-opener.ts";
+import {
+  keyObjects,
+  openContents,
+  requireErased,
+  type ShardContents,
+  segmentBlocks,
+} from "./shard-contents.ts";
+
+/** Errors: CORRUPT with the object, ROOT_KEY_WRONG, FORMAT_UNSUPPORTED, IO_ERROR, DISK_FULL. */
+export async function restoreShard(
+  target: BackupTarget,
+  task: RestoreTask,
+  onBytes: (bytes: number) => void,
+): Promise<ShardRestored> {
+  const contents = await openContents(target, task);
+  const nextNumber = [...contents.erased].reduce(
+    (next, number) => Math.max(next, number + 1),
+    contents.head.nextNumber,
+  );
+  const directory = shardDirectory(task.dataDir, task.shard);
+  const files = new NewShard(directory, task.context, task.shard, nextNumber);
+  try {
+    const restore = new ShardRestore(target, task, contents, files, nextNumber);
+    await restore.keys();
+    await restore.rows(onBytes);
+    restore.finish();
+    return restore.summary();
+  } finally {
+    files.close();
+  }
+}
+
+class ShardRestore {
+  readonly #target: BackupTarget;
+  readonly #task: RestoreTask;
+  readonly #contents: ShardContents;
+  readonly #files: NewShard;
+  readonly #nextNumber: number;
+  readonly #cut: Cut | undefined;
+  readonly #histories: Histories;
+  readonly #keys: EntityKeys;
+  readonly #opener: RowOpener;
+  /** Entities that have something beside events. */
+  readonly #withCallerKeys = new Set<number>();
+  readonly #gaps = new Map<number, number>();
+  #position = 0;
+  #lastRecordedAt = 0;
+  #entities = 0;
+  #rows = 0;
+
+  constructor(
+    target: BackupTarget,
+    task: RestoreTask,
+    contents: ShardContents,
+    files: NewShard,
+    nextNumber: number,
+  ) {
+    this.#target = target;
+    this.#task = task;
+    this.#contents = contents;
+    this.#files = files;
+    this.#nextNumber = nextNumber;
+    this.#keys = new EntityKeys(nextNumber);
+    this.#histories = new Histories(nextNumber);
+    this.#opener = new RowOpener(task.context, task.shard);
+    if (task.at !== undefined) this.#cut = new Cut(task.at, this.#opener.associated);
+  }
+
+  /** Vault and names. */
+  async keys(): Promise<void> {
+    const { context, shard, rootKey, entity, keyring: file } = this.#task;
+    const opener = new KeyRowOpener(context, shard, rootKey);
+    const own = unlockKeyring(file, rootKey, context, rootObject);
+    const slots = new Associated("entity key", context, shard);
+    const wanted = entity === undefined ? undefined : idHash(own.idHashKey, entity);
+    for await (const { object, header, rows } of keyObjects(this.#target, this.#contents)) {
+      const keyring = opener.keyringOf(header, object);
+      for (const row of rows) {
+        const { number } = row;
+        if (wanted !== undefined && !wanted.equals(row.idHash)) {
+          this.#keys.leaveOut(number);
+          continue;
+        }
+        const { key, id } = opener.open(keyring, object, number, row.slot, row.id);
+        const slot = slotUnder(own, keyring, slots, number, key, row.slot);
+        this.#files.addEntity(number, slot, id);
+        this.#keys.add(number, key);
+        this.#entities++;
+      }
+    }
+  }
+
+  /** Runs and what stands beside them. */
+  async rows(onBytes: (bytes: number) => void): Promise<void> {
+    const { head, segments } = this.#contents;
+    this.#position = this.#cut === undefined ? head.position : 0;
+    this.#lastRecordedAt = this.#cut === undefined ? head.lastRecordedAt : 0;
+    for await (const { segment, block, bytes } of segmentBlocks(this.#target, segments)) {
+      const { header, object } = segment;
+      const isMet = this.#cut?.isMet === true && header.position > this.#position;
+      if (block.kind !== tables.runs.kind || !isMet) {
+        for (const row of rowsOf(block)) this.#take(block.kind, row, header.lastRecordedAt, object);
+      }
+      if (!isMet && this.#cut !== undefined) {
+        this.#position = header.position;
+        this.#lastRecordedAt = Math.min(header.lastRecordedAt, this.#cut.at);
+      }
+      onBytes(bytes);
+    }
+  }
+
+  /** What can be done only when all rows are in; the files are complete afterwards. */
+  finish(): void {
+    const { ledger, head } = this.#contents;
+    this.#files.index();
+    this.#files.removeBefore(this.#gaps);
+    if (this.#cut !== undefined) this.#removeUnborn();
+    this.#files.finish(
+      {
+        shard: this.#task.shard,
+        position: this.#position,
+        nextNumber: this.#nextNumber,
+        lastRecordedAt: this.#lastRecordedAt,
+        epoch: Math.max(1, head.epoch),
+      },
+      ledger,
+    );
+  }
+
+  summary(): ShardRestored {
+    let events = 0;
+    for (let number = 1; number < this.#nextNumber; number++) {
+      const tip = this.#histories.tipOf(number);
+      if (tip > 0) events += tip - this.#histories.firstOf(number) + 1;
+    }
+    return {
+      type: "restore",
+      shard: this.#task.shard,
+      position: this.#position,
+      lastRecordedAt: this.#lastRecordedAt,
+      entities: this.#entities,
+      erased: this.#contents.erased.size,
+      events,
+      rows: this.#rows,
+    };
+  }
+
+  #take(kind: number, row: readonly Value[], lastRecordedAt: number, object: string): void {
+    const number = numberOf(kind, row);
+    if (number === undefined) {
+      this.#takeWindow(row);
+      return;
+    }
+    const key = this.#keys.keyOf(number);
+    if (key === undefined) {
+      if (this.#keys.isUnknown(number)) requireErased(this.#contents, number);
+      return;
+    }
+    if (kind === tables.runs.kind && this.#cut !== undefined && lastRecordedAt > this.#cut.at) {
+      const kept = this.#cut.run(row, key, object);
+      if (kept !== undefined) this.#takeRun(kept, object);
+      return;
+    }
+    this.#opener.prove(kind, row, key, object);
+    if (kind === tables.runs.kind) this.#takeRun(row, object);
+    else this.#takeBeside(kind, row, number);
+  }
+
+  #takeRun(row: readonly Value[], object: string): void {
+    const [number, seq, count] = row as [number, number, number];
+    if (this.#histories.add(number, seq, count, object)) this.#gaps.set(number, seq);
+    this.#insert(tables.runs.kind, row);
+  }
+
+  /** Snapshots and caller keys, as far as the events go that they belong to. */
+  #takeBeside(kind: number, row: readonly Value[], number: number): void {
+    const tip = this.#histories.tipOf(number);
+    if (kind === tables.snapshots.kind) {
+      // One of a later seq was read after its events; it comes again with the segment that has them.
+      if (Number(row[3]) > tip) return;
+    } else {
+      const [, , firstSeq, count] = row as [number, number, number, number];
+      if (this.#cut !== undefined && firstSeq + count - 1 > tip) return;
+      this.#withCallerKeys.add(number);
+    }
+    this.#insert(kind, row);
+  }
+
+  #takeWindow(row: readonly Value[]): void {
+    if (this.#task.entity !== undefined) return;
+    const kept = this.#cut === undefined ? row : this.#cut.window(row);
+    this.#insert(tables.deliveries.kind, kept);
+  }
+
+  #insert(kind: number, row: readonly Value[]): void {
+    this.#files.insert(kind, row);
+    this.#rows++;
+  }
+
+  /** Entities that did not exist yet at the time of the cut. */
+  #removeUnborn(): void {
+    for (const number of this.#keys.numbers()) {
+      if (this.#histories.tipOf(number) > 0 || this.#withCallerKeys.has(number)) continue;
+      this.#files.removeEntity(number);
+      this.#entities--;
+    }
+  }
+}
+
+/** A slot that the new directory's keyring opens: as it is, or wrapped again when it stands under an older period. */
+function slotUnder(
+  own: Keyring,
+  theirs: Keyring,
+  slots: Associated,
+  number: number,
+  key: Uint8Array,
+  slot: Uint8Array,
+): Uint8Array {
+  const period = Buffer.from(slot.buffer, slot.byteOffset, slot.length).readUInt16LE(0);
+  const known = own.keyOf(period);
+  if (known !== undefined && Buffer.from(known).equals(theirs.keyOf(period) ?? known)) return slot;
+  const wrapped = Buffer.alloc(slot.length);
+  wrapSlot(own.current, slots, number, key, wrapped, 0);
+  return wrapped;
+}

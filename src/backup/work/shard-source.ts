@@ -1,0 +1,190 @@
+/**
+ * Reading a shard for a backup while its writer goes on: read-only connections and short transactions.
+ *
+ * - What a backup covers is fixed first: the settled position. Rows of later rounds have a later batch and are left out.
+ * - Rows rise by id and by batch alike, so where a position begins is found by halving.
+ * - A transaction ends after `pageMs` or `pageBytes`: a checkpoint never waits long, and neither does an erasure.
+ */
+import type { Database, Statement } from "bun:sqlite";
+import { closeSync, openSync, readSync } from "node:fs";
+import { join } from "node:path";
+import { openDatabase, readMeta, transact } from "../../shard/files/database.ts";
+import { slotBytes, slotOffset } from "../../shard/files/vault.ts";
+import type { ShardPoint } from "../format/objects.ts";
+import { columnsOf, type Row, type Table, tables, type Value } from "../format/tables.ts";
+
+const pageBytes = 2 * 1024 * 1024;
+const pageMs = 25;
+const cacheBytes = 2 * 1024 * 1024;
+
+/** Rows that one statement gives at once. */
+const rowsAtOnce = 128;
+
+export class ShardSource {
+  readonly directory: string;
+  readonly #shard: number;
+  readonly #runsPath: string;
+  readonly #namesPath: string;
+  readonly #runs: Database;
+  readonly #names: Database;
+  readonly #vault: number;
+
+  /** Errors: IO_ERROR, CORRUPT. */
+  constructor(directory: string, shard: number) {
+    this.directory = directory;
+    this.#shard = shard;
+    this.#runsPath = join(directory, "runs.db");
+    this.#namesPath = join(directory, "names.db");
+    const options = { access: "read", synchronous: "NORMAL", cacheBytes } as const;
+    const opened: { close(): void }[] = [];
+    try {
+      this.#runs = openDatabase(this.#runsPath, options);
+      opened.push(this.#runs);
+      this.#names = openDatabase(this.#namesPath, options);
+      opened.push(this.#names);
+      this.#vault = openSync(join(directory, "vault"), "r");
+    } catch (error) {
+      for (const database of opened) database.close();
+      throw error;
+    }
+  }
+
+  /** What is settled now. */
+  point(): ShardPoint {
+    return transact(this.#runs, this.#runsPath, "DEFERRED", () => {
+      const { position, nextNumber, lastRecordedAt, epoch } = readMeta(
+        this.#runs,
+        this.#runsPath,
+        this.#shard,
+      );
+      const newest = (query: string) => this.#runs.query<{ n: number | null }, []>(query).get()?.n ?? 0;
+      const lastCallerKey = newest("SELECT max(id) AS n FROM callerKeys");
+      const deliveriesAt = newest("SELECT max(usedAt) AS n FROM deliveries");
+      return { position, nextNumber, lastRecordedAt, epoch, lastCallerKey, deliveriesAt };
+    });
+  }
+
+  /** Runs settled behind `from` and up to `to`, in the order in which they came. */
+  *runs(from: number, to: number): Generator<Row> {
+    yield* this.#pages(tables.runs, "id", "id >= ?1 AND batch <= ?2", this.#firstBehind(from), to);
+  }
+
+  /** Caller keys with ids behind `from` and up to `to`. */
+  *callerKeys(from: number, to: number): Generator<Row> {
+    yield* this.#pages(tables.callerKeys, "id", "id >= ?1 AND id <= ?2", from + 1, to);
+  }
+
+  /** Delivery windows that were stored at `from` or later and up to `to`. */
+  deliveries(from: number, to: number): Row[] {
+    const query = `SELECT ${columnsOf(tables.deliveries)} FROM deliveries WHERE usedAt >= ? AND usedAt <= ?`;
+    return this.#page(() => this.#runs.query<unknown, [number, number]>(query).values(from, to) as Value[][]);
+  }
+
+  /** The snapshots of these entities that are of this seq or later. */
+  *snapshots(firstSeqs: ReadonlyMap<number, number>): Generator<Row> {
+    const query = `SELECT ${columnsOf(tables.snapshots)} FROM snapshots WHERE number = ? AND seq >= ?`;
+    const statement = this.#runs.query<unknown, [number, number]>(query);
+    const waiting = [...firstSeqs];
+    for (let i = 0; i < waiting.length; ) {
+      yield* this.#page(() => {
+        const page: Value[][] = [];
+        const limit = new PageLimit();
+        for (; i < waiting.length && !limit.isReached; i++) {
+          const [number, seq] = waiting[i] ?? [0, 0];
+          for (const row of statement.values(number, seq) as Value[][]) {
+            limit.count(row);
+            page.push(row);
+          }
+        }
+        return page;
+      });
+    }
+  }
+
+  /** The ids of the numbers `first` … `last` that have one. */
+  names(first: number, last: number): ReadonlyMap<number, Uint8Array> {
+    const query = "SELECT number, id FROM names WHERE number BETWEEN ? AND ?";
+    const rows = transact(this.#names, this.#namesPath, "DEFERRED", () =>
+      this.#names.query<{ number: number; id: Uint8Array }, [number, number]>(query).all(first, last),
+    );
+    return new Map(rows.map(({ number, id }) => [number, id]));
+  }
+
+  /** The slots of the vault from a number on; what the file does not have is zeros. */
+  slots(first: number, count: number): Buffer {
+    const bytes = Buffer.alloc(count * slotBytes);
+    for (let at = 0; at < bytes.length; ) {
+      const read = readSync(this.#vault, bytes, at, bytes.length - at, slotOffset(first) + at);
+      if (read === 0) break;
+      at += read;
+    }
+    return bytes;
+  }
+
+  close(): void {
+    this.#runs.close();
+    this.#names.close();
+    closeSync(this.#vault);
+  }
+
+  /** The id of the first run whose batch is behind a position; beyond every id when there is none. */
+  #firstBehind(position: number): number {
+    if (position === 0) return 1;
+    const newest = this.#runs.query<{ n: number | null }, []>("SELECT max(id) AS n FROM runs").get()?.n ?? 0;
+    const probe: Statement<{ batch: number }, [number]> = this.#runs.query(
+      "SELECT batch FROM runs WHERE id >= ? ORDER BY id LIMIT 1",
+    );
+    let low = 1;
+    let high = newest + 1;
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      const batch = probe.get(middle)?.batch;
+      if (batch === undefined || batch > position) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+
+  /** Rows page by page, each page in a transaction of its own. `order` is a column of whole numbers that rises. */
+  *#pages(table: Table, order: string, where: string, first: number, last: number): Generator<Row> {
+    const statement = this.#runs.query<Row, [number, number]>(
+      `SELECT ${columnsOf(table)}, ${order} FROM ${table.name} WHERE ${where} ORDER BY ${order} LIMIT ${rowsAtOnce}`,
+    );
+    let next: number | undefined = first;
+    while (next !== undefined) {
+      yield* this.#page(() => {
+        const page: Value[][] = [];
+        const limit = new PageLimit();
+        while (next !== undefined && !limit.isReached) {
+          const rows = statement.values(next, last) as Value[][];
+          const newest = rows.at(-1)?.at(-1);
+          next = rows.length < rowsAtOnce ? undefined : Number(newest) + 1;
+          for (const row of rows) {
+            row.pop();
+            limit.count(row);
+            page.push(row);
+          }
+        }
+        return page;
+      });
+    }
+  }
+
+  #page(read: () => Row[]): Row[] {
+    return transact(this.#runs, this.#runsPath, "DEFERRED", read);
+  }
+}
+
+/** When a transaction has read enough. */
+class PageLimit {
+  readonly #until = performance.now() + pageMs;
+  #bytes = 0;
+
+  get isReached(): boolean {
+    return this.#bytes >= pageBytes || performance.now() > this.#until;
+  }
+
+  count(row: Row): void {
+    for (const value of row) this.#bytes += typeof value === "number" ? 8 : value.length;
+  }
+}

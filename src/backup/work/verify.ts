@@ -1,0 +1,95 @@
+/**
+ * Reading back everything that a target has of one shard, as a restore would, and writing nothing.
+ *
+ * With the root key every key, id, run, snapshot and caller key is decrypted; without it hashes, the chain of segments
+ * and the order of each entity's events are proved, and nothing about what is encrypted.
+ */
+import { idHash } from "../../core/erasure.ts";
+import { damaged } from "../format/container.ts";
+import { KeyRowOpener } from "../format/key-rows.ts";
+import { rowsOf, tables, type Value } from "../format/tables.ts";
+import type { BackupTarget } from "../target/target.ts";
+import { EntityKeys } from "./entity-keys.ts";
+import { Histories } from "./histories.ts";
+import type { ShardVerified, VerifyTask } from "./messages.ts";
+import { numberOf, RowOpener } from "./row-opener.ts";
+import {
+  keyObjects,
+  openContents,
+  requireErased,
+  type ShardContents,
+  segmentBlocks,
+} from "./shard-contents.ts";
+
+const hidden = new Uint8Array(0);
+
+export async function verifyShard(
+  target: BackupTarget,
+  task: VerifyTask,
+  onBytes: (bytes: number) => void,
+): Promise<ShardVerified> {
+  const { context, shard, rootKey } = task;
+  const contents = await openContents(target, task);
+  const { head, segments, erased } = contents;
+  const keys = await verifyKeys(target, task, contents);
+  const histories = new Histories(head.nextNumber);
+  const opener = rootKey === undefined ? undefined : new RowOpener(context, shard);
+  let rows = 0;
+  for await (const { segment, block, bytes } of segmentBlocks(target, segments)) {
+    const { object } = segment;
+    for (const row of rowsOf(block)) {
+      const number = numberOf(block.kind, row);
+      if (number === undefined) continue;
+      const key = keys.keyOf(number);
+      if (key === undefined) {
+        requireErased(contents, number);
+        continue;
+      }
+      if (block.kind === tables.runs.kind) addTo(histories, row, object);
+      opener?.prove(block.kind, row, key, object);
+    }
+    rows += block.rows;
+    onBytes(bytes);
+  }
+  return {
+    type: "verify",
+    shard,
+    position: head.position,
+    lastRecordedAt: head.lastRecordedAt,
+    entities: keys.count,
+    erased: erased.size,
+    segments: segments.length,
+    rows,
+    bytes: segments.reduce((sum, { header }) => sum + header.bytes, 0),
+  };
+}
+
+function addTo(histories: Histories, row: readonly Value[], object: string): void {
+  const [number, seq, count] = row as [number, number, number];
+  histories.add(number, seq, count, object);
+}
+
+/** The key of every entity, or something in its place when there is no root key. */
+async function verifyKeys(
+  target: BackupTarget,
+  { context, shard, rootKey }: VerifyTask,
+  contents: ShardContents,
+): Promise<EntityKeys> {
+  const keys = new EntityKeys(contents.head.nextNumber);
+  const opener = rootKey === undefined ? undefined : new KeyRowOpener(context, shard, rootKey);
+  for await (const { object, header, rows } of keyObjects(target, contents)) {
+    const keyring = opener?.keyringOf(header, object);
+    for (const { number, slot, id: sealedId, idHash: hash } of rows) {
+      if (opener === undefined || keyring === undefined) {
+        keys.add(number, hidden);
+        continue;
+      }
+      const { key, id } = opener.open(keyring, object, number, slot, sealedId);
+      if (!idHash(keyring.idHashKey, id).equals(hash)) {
+        throw damaged(object, undefined, `the hash of the id of number ${number} is another`);
+      }
+      keys.add(number, key);
+    }
+  }
+  return keys;
+}

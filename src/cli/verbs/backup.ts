@@ -1,0 +1,94 @@
+/**
+ * `warp backup TARGET` and `warp backup verify TARGET`.
+ */
+import { resolve } from "node:path";
+import { type VerifyReport, verifyBackup } from "../../backup/restore.ts";
+import { WarpError } from "../../core/errors.ts";
+import { describeFailure, type ExitCode, exitCode, UsageError } from "../exit.ts";
+import { formatTime } from "../moment.ts";
+import { formatBytes, formatCount, formatDuration, ProgressMeter } from "../progress.ts";
+import { addTargetOptions, rootKeyOf, targetSettings } from "../settings.ts";
+import type { Verb, VerbContext } from "../verb.ts";
+
+interface BackupVerbOptions {
+  readonly rootKeyFile?: string;
+  readonly rootKeyCommand?: string;
+}
+
+export const backupVerb: Verb = {
+  name: "backup",
+  summary: "back up a context, or verify a backup",
+  examples: [
+    ["warp backup ../backups/banking", "adds what is new since the last backup there"],
+    [
+      "warp backup verify ../backups/banking --root-key-file root.key",
+      "reads everything back and decrypts it",
+    ],
+  ],
+
+  define(command) {
+    command
+      .argument("<target>", 'directory that holds the backup; or "verify", and the directory behind it')
+      .argument("[directory]", "the backup to verify");
+    addTargetOptions(command);
+  },
+
+  async run(command, context) {
+    const [first = "", second] = command.args;
+    if (first === "verify" && second !== undefined) {
+      return await verify(second, command.opts<BackupVerbOptions>(), context);
+    }
+    if (second !== undefined) throw new UsageError(`there is no "backup ${first}"; there is "backup verify"`);
+    const meter = new ProgressMeter(context.errors);
+    return await context.withTarget(targetSettings(command, false), async (target) => {
+      let bytes = 0;
+      const report = await target.backup(resolve(first), (added) => {
+        bytes += added;
+        meter.update({ bytes, bytesTotal: undefined });
+      });
+      meter.clear();
+      const { elapsedMs, segments } = report;
+      const added = `${formatBytes(report.bytes)} in ${formatCount(segments)} segments`;
+      await context.output.item(
+        report,
+        `backed up to ${report.target}: ${added}, ${formatDuration(elapsedMs)}`,
+      );
+      return exitCode.ok;
+    });
+  },
+};
+
+async function verify(
+  directory: string,
+  options: BackupVerbOptions,
+  context: VerbContext,
+): Promise<ExitCode> {
+  const meter = new ProgressMeter(context.errors);
+  const rootKey = rootKeyOf(options) ?? (process.env.WARP_ROOT_KEY ? { env: "WARP_ROOT_KEY" } : undefined);
+  try {
+    const report = await verifyBackup({
+      target: resolve(directory),
+      rootKey,
+      onProgress: ({ done, total }) => meter.update({ bytes: done, bytesTotal: total }),
+    });
+    meter.clear();
+    await context.output.item(report, sentenceOf(report));
+    return exitCode.ok;
+  } catch (thrown) {
+    meter.clear();
+    if (!(thrown instanceof WarpError) || thrown.code !== "CORRUPT") throw thrown;
+    context.errors.write(describeFailure(thrown, context.output.json));
+    return exitCode.damage;
+  }
+}
+
+function sentenceOf(report: VerifyReport): string {
+  const { target, context, entities, erased, bytes, elapsedMs, decrypted, lastRecordedAt } = report;
+  const newest =
+    lastRecordedAt === 0 ? "nothing was recorded yet" : `the newest recorded ${formatTime(lastRecordedAt)}`;
+  const how = decrypted ? "everything decrypts" : "nothing was decrypted: no root key was given";
+  return (
+    `${target}: no damage found; context ${context}, ${formatCount(entities)} entities, ` +
+    `${formatCount(erased)} erased, ${formatBytes(bytes)}, ${newest}; ${how} (${formatDuration(elapsedMs)})`
+  );
+}

@@ -1,0 +1,168 @@
+/**
+ * Backup after backup: while others append, into a target that fills up, and over many small ones.
+ */
+import { afterEach, expect, test } from "bun:test";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { BackupSchedule } from "../../src/backup/schedule.ts";
+import { verifyBackup, WarpError } from "../../src/index.ts";
+import { cleanUp, credited, openSmall, settled, until } from "../engine/sample.ts";
+import {
+  filesUnder,
+  freshDirectory,
+  modelOf,
+  removeDirectories,
+  restoredModel,
+  rootKeyOf,
+} from "./sample.ts";
+
+afterEach(async () => {
+  await cleanUp();
+  removeDirectories();
+});
+
+const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+test("small segments are merged: their number grows with the logarithm of the backups", async () => {
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const target = join(directory, "target");
+  const warp = await openSmall(dataDir, { shards: 1 });
+  for (let backup = 0; backup < 80; backup++) {
+    await warp.entity(`customer-${backup % 5}`).append(credited(backup), { key: `key-${backup}` });
+    await warp.backup(target);
+  }
+  const segments = filesUnder(target).filter((object) => object.includes("/segments/"));
+  // One of 64, two of 8.
+  expect(segments.length).toBe(3);
+  expect(await restoredModel(target, rootKeyOf(dataDir).file)).toEqual(await modelOf(warp));
+});
+
+test("a continuous backup follows the appends beside it, and what it holds is a beginning of them", async () => {
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const target = join(directory, "target");
+  const warp = await openSmall(dataDir);
+  const schedule = new BackupSchedule({
+    target,
+    everyMs: 1,
+    logger: quiet,
+    backup: (to, options) => warp.backup(to, options),
+  });
+  let appends = 0;
+  const caller = async (name: string) => {
+    while (schedule.backups < 12) {
+      await warp.entity(name).append(credited(appends++));
+      if (appends % 50 === 0) await settled(warp);
+    }
+  };
+  await Promise.all(Array.from({ length: 8 }, (_, i) => caller(`customer-${i}`)));
+  await schedule.stop();
+  expect(schedule.failures).toBe(0);
+  const whole = await modelOf(warp);
+  const restored = await restoredModel(target, rootKeyOf(dataDir).file);
+  expect(restored.size).toBe(8);
+  for (const [id, events] of restored) expect(events).toEqual((whole.get(id) ?? []).slice(0, events.length));
+  await warp.backup(target);
+  expect(await restoredModel(target, rootKeyOf(dataDir).file)).toEqual(whole);
+}, 60_000);
+
+test("a target that is emptied under a running engine is filled again from the beginning", async () => {
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const target = join(directory, "target");
+  const warp = await openSmall(dataDir);
+  await warp.entity("alice").append(credited(1));
+  await warp.backup(target);
+  rmSync(target, { recursive: true });
+  await warp.entity("bob").append(credited(2));
+  await warp.backup(target);
+  expect(await restoredModel(target, rootKeyOf(dataDir).file)).toEqual(await modelOf(warp));
+});
+
+function mount(...options: string[]): string | undefined {
+  const run = Bun.spawnSync(["mount", ...options]);
+  return run.exitCode === 0 ? undefined : run.stderr.toString().trim() || "mount failed";
+}
+
+/** A target without space, then with more. */
+async function fillTarget(disk: string): Promise<void> {
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const rootKey = rootKeyOf(dataDir);
+  const target = join(disk, "target");
+  const warp = await openSmall(dataDir);
+  const append = async (bytes: number) => {
+    const data = {
+      cents: 1,
+      note: Buffer.from(crypto.getRandomValues(new Uint8Array(bytes))).toString("base64"),
+    };
+    for (let i = 0; i < 10; i++) await warp.entity(`customer-${i}`).append({ type: "Credited", data });
+  };
+  await append(1000);
+  await warp.backup(target);
+  const before = await modelOf(warp);
+  await append(60_000);
+  const failure = await warp.backup(target).then(
+    () => "it fitted",
+    (thrown: unknown) => thrown,
+  );
+  expect(failure).toBeInstanceOf(WarpError);
+  expect(failure).toMatchObject({
+    code: "DISK_FULL",
+    details: { object: expect.stringMatching(/^shard-00\d\/segments\//) },
+  });
+  // The engine goes on, and the backup from before is whole.
+  await append(10);
+  const verified = await verifyBackup({ target, rootKey });
+  expect(verified.entities).toBe(before.size);
+  expect(mount("-o", "remount,size=64m", disk)).toBeUndefined();
+  await warp.backup(target);
+  expect(await restoredModel(target, rootKey.file)).toEqual(await modelOf(warp));
+}
+
+const home = mkdtempSync(join(tmpdir(), "warp-backup-full-"));
+const disk = join(home, "disk");
+mkdirSync(disk);
+const reason = mount("-t", "tmpfs", "-o", "size=512k", "none", disk);
+const name = "a target without space fails the backup, not the engine; with more space it goes on";
+if (reason === undefined) {
+  test(name, async () => {
+    try {
+      await fillTarget(disk);
+    } finally {
+      Bun.spawnSync(["umount", disk]);
+    }
+  }, 60_000);
+} else {
+  test(`DID NOT RUN (${reason}): ${name}`, () => {
+    rmSync(home, { recursive: true });
+    console.warn(`\nA BACKUP TARGET WITHOUT SPACE WAS NOT TESTED: ${reason}\n`);
+  });
+}
+
+test("a server's backups that fail are told once, counted, and tried again", async () => {
+  const errors: string[] = [];
+  const infos: string[] = [];
+  let isBroken = true;
+  const schedule = new BackupSchedule({
+    target: "anywhere",
+    everyMs: 1,
+    logger: { ...quiet, error: (message) => errors.push(message), info: (message) => infos.push(message) },
+    backup: async (target) => {
+      if (isBroken) throw new WarpError("DISK_FULL", "no space");
+      return {
+        ...{ target, startedAt: Date.now(), elapsedMs: 1, shards: 1, segments: 1, rows: 1, bytes: 10 },
+        ...{ keyObjects: 0, positions: [1] },
+      };
+    },
+  });
+  await until(() => schedule.failures >= 3);
+  expect(errors).toEqual(["the backup failed; it is tried again"]);
+  isBroken = false;
+  await until(() => schedule.backups >= 3);
+  await schedule.stop();
+  expect(infos).toEqual(["backed up"]);
+  expect(schedule.bytes).toBe(schedule.backups * 10);
+});
