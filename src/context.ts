@@ -231,8 +231,7 @@ async function serve(opened: {
     logger,
   });
   const queries = createQueryPool();
-  const failed = failure.happened;
-  const backups = new Backups({ dataDir: directory.path, identity, keyring, settlings, failed });
+  const backups = new Backups({ directory, keyring, settlings, failed: failure.happened });
   privacy.resume();
   const close = async (): Promise<void> => {
     queries.close();

@@ -132,6 +132,8 @@ export class Warp {
   query(sql: string, params: readonly QueryParam[] = [], options: QueryOptions = {}): Promise<QueryResult> {
     const { projections, feed: source, queries: pool } = this.#parts;
     return query({ projections, source, pool }, sql, params, options);
+  }
+
   /**
    * Backs up everything that is durable now into a target, the path of a directory; only what is new since the last
    * backup there. Errors: CONFIG_MISMATCH (the target holds another backup), CORRUPT, IO_ERROR, DISK_FULL; none of them

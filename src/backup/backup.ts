@@ -7,7 +7,7 @@
  */
 import { availableParallelism } from "node:os";
 import type { Settling } from "../actor/storage/settling.ts";
-import type { Identity } from "../core/data-directory.ts";
+import type { DataDirectory, Identity } from "../core/data-directory.ts";
 import { WarpError } from "../core/errors.ts";
 import { type Keyring, type KeyringFile, readKeyring } from "../core/keyring.ts";
 import { decodeObject, encodeObject } from "./format/container.ts";
@@ -41,8 +41,7 @@ export interface BackupReport {
 }
 
 export interface BackupsOptions {
-  readonly dataDir: string;
-  readonly identity: Identity;
+  readonly directory: DataDirectory;
   readonly keyring: Keyring;
   readonly settlings: readonly Settling[];
   /** Resolves when the engine fails. */
@@ -89,7 +88,8 @@ export class Backups {
   ): Promise<BackupReport> {
     if (this.#isClosed) throw new WarpError("CLOSED", "this context is closed");
     const startedAt = Date.now();
-    const { dataDir, identity, keyring } = this.#options;
+    const { directory, keyring } = this.#options;
+    const { path: dataDir, identity } = directory;
     const { context, shards, incarnation } = identity;
     if (isComplete) await this.#settle();
     const file = readKeyring(dataDir);

@@ -6,7 +6,7 @@
 import { randomBytesPooled } from "../../core/random.ts";
 import { encodeBlock, encodeEnd, encodeHeader } from "../format/container.ts";
 import { type SegmentHeader, type ShardPoint, segmentObject } from "../format/objects.ts";
-import { BlockDraft, type Row, type Table, tables } from "../format/tables.ts";
+import { BlockDraft, type Row, type Table } from "../format/tables.ts";
 import type { BackupTarget } from "../target/target.ts";
 import type { ChainedSegment } from "./chain.ts";
 

@@ -1,0 +1,148 @@
+/**
+ * What was erased is in no backup any more, and no restored backup brings it back.
+ */
+import { afterEach, expect, test } from "bun:test";
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { restoreBackup, verifyBackup, type Warp } from "../../src/index.ts";
+import { slotBytes, slotOffset } from "../../src/shard/files/vault.ts";
+import { cleanUp, codeOf, credited, openSmall, seededRandom } from "../engine/sample.ts";
+import {
+  copyOf,
+  filesUnder,
+  filesWith,
+  freshDirectory,
+  modelOf,
+  removeDirectories,
+  restoredModel,
+  rootKeyOf,
+} from "./sample.ts";
+
+const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
+
+afterEach(async () => {
+  await cleanUp();
+  removeDirectories();
+});
+
+async function erase(warp: Warp, id: string): Promise<void> {
+  const receipt = await warp.entity(id).delete();
+  expect(receipt).toMatchObject({ entity: id, status: "erased" });
+}
+
+test("a backup holds nothing of an entity in plaintext, and after its deletion not even its wrapped key", async () => {
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const target = join(directory, "target");
+  const warp = await openSmall(dataDir, { shards: 1 });
+  const secret = "recognisable-zanzibar";
+  await warp.entity("bob").append(credited(1));
+  await warp.entity(secret).append({ type: "Credited", data: { cents: 1, secret } }, { key: secret });
+  await warp.backup(target);
+  await warp.close();
+  // The scan finds what it should: a name is plaintext in the data directory.
+  expect(filesWith(dataDir, secret).length).toBeGreaterThan(0);
+  expect(filesWith(target, secret)).toEqual([]);
+  // Its slot of the vault is in the key set; that of the erased one is not any more.
+  const vault = readFileSync(join(dataDir, "shards/000/vault"));
+  const slotOf = (number: number) =>
+    vault.subarray(slotOffset(number), slotOffset(number) + slotBytes).toString("latin1");
+  const filesWithSlot = (number: number) =>
+    filesUnder(target).filter((file) => readFileSync(join(target, file), "latin1").includes(slotOf(number)));
+  expect([filesWithSlot(1), filesWithSlot(2)]).toEqual([
+    ["shard-000/keys/000001"],
+    ["shard-000/keys/000001"],
+  ]);
+  const again = await openSmall(dataDir, { shards: 1 });
+  await erase(again, secret);
+  expect(filesWithSlot(2)).toEqual(["shard-000/keys/000001"]);
+  await again.backup(target);
+  expect([filesWithSlot(1), filesWithSlot(2)]).toEqual([["shard-000/keys/000001"], []]);
+});
+
+test("restoring to a moment before a deletion brings the others back, and not her", async () => {
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const target = join(directory, "target");
+  const rootKey = rootKeyOf(dataDir);
+  const warp = await openSmall(dataDir);
+  await warp.entity("alice").append(credited(1), { key: "salary" });
+  await warp.entity("bob").append(credited(2));
+  await warp.backup(target);
+  const before = Date.now();
+  await Bun.sleep(5);
+  await erase(warp, "alice");
+  await warp.backup(target);
+  await warp.close();
+
+  for (const at of [undefined, before]) {
+    const to = join(freshDirectory(), "restored");
+    const report = await restoreBackup({ target, to, rootKey, at });
+    expect(report).toMatchObject({ entities: 1, erased: 1 });
+    const restored = await openSmall(to, { rootKey });
+    expect([...(await modelOf(restored)).keys()]).toEqual(["bob"]);
+    expect(restored.incarnation).not.toBe(warp.incarnation);
+    // A late retry does not bring her back; a new beginning is one.
+    expect(await codeOf(restored.entity("alice").append(credited(1), { key: "salary" }))).toBe("ERASED");
+    expect(await restored.entity("alice").append(credited(3), { expect: "none" })).toMatchObject({
+      ok: true,
+      seq: 1,
+    });
+    await restored.close();
+  }
+});
+
+test("a ledger that is older than the key set is refused; one that is newer counts", async () => {
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const target = join(directory, "target");
+  const rootKey = rootKeyOf(dataDir);
+  const warp = await openSmall(dataDir, { shards: 1 });
+  for (const id of ["alice", "bob", "carol"]) await warp.entity(id).append(credited(1));
+  await warp.backup(target);
+  const old = copyOf(target);
+  await erase(warp, "alice");
+  await warp.backup(target);
+  await warp.close();
+
+  const rolledBack = copyOf(target);
+  cpSync(join(old, "shard-000/ledger"), join(rolledBack, "shard-000/ledger"));
+  const to = join(freshDirectory(), "restored");
+  for (const work of [
+    verifyBackup({ target: rolledBack, rootKey }),
+    restoreBackup({ target: rolledBack, to, rootKey }),
+  ]) {
+    const failure = await work.then(String, (thrown: unknown) => thrown);
+    expect(failure).toMatchObject({ code: "CORRUPT", details: { object: "shard-000/ledger" } });
+  }
+  // An old backup with the newest ledger: her events and even her key are there, and she does not come back.
+  writeFileSync(join(old, "shard-000/ledger"), readFileSync(join(target, "shard-000/ledger")));
+  expect([...(await restoredModel(old, rootKey.file)).keys()].sort()).toEqual(["bob", "carol"]);
+});
+
+test(`backups beside appends and deletions: what is restored is what there was (SEED=${seed})`, async () => {
+  const random = seededRandom(seed);
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const target = join(directory, "target");
+  const { file } = rootKeyOf(dataDir);
+  let warp = await openSmall(dataDir);
+  for (let round = 0; round < 6; round++) {
+    const backup = random() < 0.5 ? warp.backup(target, { settle: false }) : undefined;
+    for (let step = 0; step < 25; step++) {
+      const entity = warp.entity(`customer-${Math.floor(random() * 12)}`);
+      if (random() < 0.15 && (await entity.seq().catch(() => 0)) > 0) await erase(warp, entity.id);
+      else {
+        const seq = await entity.seq().catch(() => 0);
+        await entity.append(credited(step), { expect: seq === 0 ? "none" : "any" });
+      }
+    }
+    await backup;
+    await warp.backup(target);
+    expect(await restoredModel(target, file)).toEqual(await modelOf(warp));
+    if (random() < 0.3) {
+      await warp.close();
+      warp = await openSmall(dataDir);
+    }
+  }
+}, 60_000);
