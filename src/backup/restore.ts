@@ -20,8 +20,8 @@ import { createKeySlots } from "../journal/journal.ts";
 import { shardOf } from "../shard/placement.ts";
 import { decodeObject, missing } from "./format/container.ts";
 import { type RootHeader, rootObject } from "./format/objects.ts";
+import { readChain, readHead } from "./reading/chain.ts";
 import { type BackupTarget, openTarget } from "./target/target.ts";
-import { readChain, readHead } from "./work/chain.ts";
 import type { RestoreTask, ShardRestored, ShardVerified, VerifyTask } from "./work/messages.ts";
 import { BackupWorkers } from "./work/workers.ts";
 

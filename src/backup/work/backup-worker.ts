@@ -6,11 +6,11 @@
  */
 import { setPriority } from "node:os";
 import { toWarpError } from "../../core/errors.ts";
+import { restoreShard } from "../reading/shard-restore.ts";
+import { verifyShard } from "../reading/verify.ts";
 import { openTarget } from "../target/target.ts";
+import { ShardBackup } from "../writing/shard-backup.ts";
 import type { BackupTask, FromBackupWorker, ToBackupWorker } from "./messages.ts";
-import { ShardBackup } from "./shard-backup.ts";
-import { restoreShard } from "./shard-restore.ts";
-import { verifyShard } from "./verify.ts";
 
 declare const self: Worker;
 

@@ -23,7 +23,7 @@ import {
 } from "../format/objects.ts";
 import { BlockDraft, tables } from "../format/tables.ts";
 import type { BackupTarget } from "../target/target.ts";
-import type { BackupTask } from "./messages.ts";
+import type { BackupTask } from "../work/messages.ts";
 import type { ShardSource } from "./shard-source.ts";
 
 const cachedKeysMax = 256;

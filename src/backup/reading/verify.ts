@@ -9,9 +9,9 @@ import { damaged } from "../format/container.ts";
 import { KeyRowOpener } from "../format/key-rows.ts";
 import { rowsOf, tables, type Value } from "../format/tables.ts";
 import type { BackupTarget } from "../target/target.ts";
+import type { ShardVerified, VerifyTask } from "../work/messages.ts";
 import { EntityKeys } from "./entity-keys.ts";
 import { Histories } from "./histories.ts";
-import type { ShardVerified, VerifyTask } from "./messages.ts";
 import { numberOf, RowOpener } from "./row-opener.ts";
 import {
   keyObjects,

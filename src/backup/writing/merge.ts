@@ -9,8 +9,8 @@
 import { decodeBlocks, decodeHeader, encodeEnd, encodeHeader, missing } from "../format/container.ts";
 import { type SegmentHeader, segmentObject } from "../format/objects.ts";
 import { shapeOf } from "../format/tables.ts";
+import type { ChainedSegment } from "../reading/chain.ts";
 import type { BackupTarget } from "../target/target.ts";
-import type { ChainedSegment } from "./chain.ts";
 
 const mergedAtOnce = 8;
 const mergedBytesMax = 16 * 1024 * 1024;

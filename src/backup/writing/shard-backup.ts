@@ -18,11 +18,11 @@ import {
   segmentsFolder,
 } from "../format/objects.ts";
 import { tables } from "../format/tables.ts";
+import { type ChainedSegment, readChain, readHead } from "../reading/chain.ts";
 import type { BackupTarget } from "../target/target.ts";
-import { type ChainedSegment, readChain, readHead } from "./chain.ts";
+import type { BackupTask, ShardBackedUp } from "../work/messages.ts";
 import { KeySetBackup } from "./key-set-backup.ts";
 import { mergeSmall } from "./merge.ts";
-import type { BackupTask, ShardBackedUp } from "./messages.ts";
 import { SegmentDraft, segmentBytes } from "./segment-draft.ts";
 import { ShardSource } from "./shard-source.ts";
 

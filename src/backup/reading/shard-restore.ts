@@ -14,10 +14,10 @@ import { KeyRowOpener } from "../format/key-rows.ts";
 import { rootObject } from "../format/objects.ts";
 import { rowsOf, tables, type Value } from "../format/tables.ts";
 import type { BackupTarget } from "../target/target.ts";
+import type { RestoreTask, ShardRestored } from "../work/messages.ts";
 import { Cut } from "./cut.ts";
 import { EntityKeys } from "./entity-keys.ts";
 import { Histories } from "./histories.ts";
-import type { RestoreTask, ShardRestored } from "./messages.ts";
 import { NewShard } from "./new-shard.ts";
 import { numberOf, RowOpener } from "./row-opener.ts";
 import {

@@ -7,8 +7,8 @@ import { randomBytesPooled } from "../../core/random.ts";
 import { encodeBlock, encodeEnd, encodeHeader } from "../format/container.ts";
 import { type SegmentHeader, type ShardPoint, segmentObject } from "../format/objects.ts";
 import { BlockDraft, type Row, type Table } from "../format/tables.ts";
+import type { ChainedSegment } from "../reading/chain.ts";
 import type { BackupTarget } from "../target/target.ts";
-import type { ChainedSegment } from "./chain.ts";
 
 /** A segment is ended at the next batch when it has this much. */
 export const segmentBytes = 16 * 1024 * 1024;
