@@ -151,8 +151,11 @@ test("the root key of another context does not open a backup, and the error says
   writeFileSync(file, Buffer.alloc(32, 7).toString("base64"));
   const to = join(freshDirectory(), "restored");
   const wrong = { rootKey: { file } };
-  for (const work of [verifyBackup({ target, ...wrong }), restoreBackup({ target, to, ...wrong })]) {
-    expect(await failureOf(work)).toMatchObject({
+  for (const work of [
+    () => verifyBackup({ target, ...wrong }),
+    () => restoreBackup({ target, to, ...wrong }),
+  ]) {
+    expect(await failureOf(work())).toMatchObject({
       code: "ROOT_KEY_WRONG",
       message: expect.stringContaining("warp-backup"),
     });

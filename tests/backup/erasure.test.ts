@@ -109,10 +109,10 @@ test("a ledger that is older than the key set is refused; one that is newer coun
   cpSync(join(old, "shard-000/ledger"), join(rolledBack, "shard-000/ledger"));
   const to = join(freshDirectory(), "restored");
   for (const work of [
-    verifyBackup({ target: rolledBack, rootKey }),
-    restoreBackup({ target: rolledBack, to, rootKey }),
+    () => verifyBackup({ target: rolledBack, rootKey }),
+    () => restoreBackup({ target: rolledBack, to, rootKey }),
   ]) {
-    const failure = await work.then(String, (thrown: unknown) => thrown);
+    const failure = await work().then(String, (thrown: unknown) => thrown);
     expect(failure).toMatchObject({ code: "CORRUPT", details: { object: "shard-000/ledger" } });
   }
   // An old backup with the newest ledger: her events and even her key are there, and she does not come back.
