@@ -34,7 +34,6 @@ export { type Settings, start } from "./context.ts";
 export { type ErrorCode, errorCodes, WarpError } from "./core/errors.ts";
 export type { NewEvent, StoredEvent } from "./core/event.ts";
 export type { Logger } from "./core/logger.ts";
-export type { Delivery, SubscribeQuery, Subscription } from "./subscription/subscription.ts";
 export type { ColumnSpec } from "./projection/columns.ts";
 export {
   defineProjection,
@@ -51,4 +50,5 @@ export type { Projections } from "./projection/projections.ts";
 export type { QueryParam, QueryResult, QueryValue } from "./projection/query/messages.ts";
 export type { After, QueryOptions } from "./projection/query/query.ts";
 export type { ProjectionStatus } from "./projection/status.ts";
+export type { SubscriptionMessage, SubscribeQuery, Subscription } from "./subscription/subscription.ts";
 export type { Warp } from "./warp.ts";

@@ -51,6 +51,9 @@ export function enginePortOf(warp: Warp): EnginePort {
       const handle = warp.entity(entity);
       yield* stored ? handle.storedEvents(query) : handle.events(query);
     },
+    subscribe(query, sink) {
+      return warp.follow(query, sink);
+    },
     async *entities(query) {
       yield* warp.entities(query);
     },

@@ -17,7 +17,8 @@ import type { Identity } from "./core/data-directory.ts";
 import type { ErasureFollowers } from "./core/erasure.ts";
 import type { WarpError } from "./core/errors.ts";
 import type { FeedSource } from "./core/feed.ts";
-import type { Hub } from "./subscription/hub.ts";
+import type { Follower, Sink } from "./subscription/follower.ts";
+import type { FollowQuery, Hub } from "./subscription/hub.ts";
 import { type SubscribeQuery, Subscription } from "./subscription/subscription.ts";
 import type { Projections } from "./projection/projections.ts";
 import type { QueryParam, QueryResult } from "./projection/query/messages.ts";
@@ -108,11 +109,16 @@ export class Warp {
 
   /**
    * Reads events as they become durable, from anywhere in the past on: without a gap, without a duplicate, in order per
-   * entity and in the order of positions per shard. Errors, when it is read: INVALID_ARGUMENT, CURSOR_FOREIGN,
-   * OVERLOADED, CLOSED, ENGINE_FAILED.
+   * entity and in the order of positions per shard. Errors: INVALID_ARGUMENT, OVERLOADED, CLOSED, ENGINE_FAILED; and when
+   * it is read, CURSOR_FOREIGN.
    */
   subscribe(query: SubscribeQuery = {}): Subscription {
     return new Subscription(this.#parts.hub, query);
+  }
+
+  /** As {@link subscribe}, with no promise in between: what a server calls. */
+  follow(query: FollowQuery, sink: Sink): Follower {
+    return this.#parts.hub.follow(query, sink);
   }
 
   /** Everything durable in the order of positions, for followers. */
@@ -149,6 +155,11 @@ export class Warp {
    */
   poll(): void {
     this.#parts.engine.poll();
+  }
+
+  /** Subscriptions there are, and those of them that wait at the end. */
+  get subscriptions(): { readonly followers: number; readonly live: number } {
+    return this.#parts.hub.counters;
   }
 
   /** What is in memory and under way, for operators. */

@@ -8,6 +8,7 @@ import { operation } from "../net/protocol/words.ts";
 import { pagesOf } from "./encoding.ts";
 import { type CallOptions, Link } from "./link.ts";
 import { RemoteEntity } from "./remote-entity.ts";
+import { type RemoteSubscribeQuery, RemoteSubscription } from "./remote-subscription.ts";
 import { type ConnectSettings, resolveConnect } from "./settings.ts";
 
 /**
@@ -59,6 +60,15 @@ export class Client {
       );
       return { items: entities, next: after };
     });
+  }
+
+  /**
+   * Reads events as they become durable, from anywhere in the past on, and resumes by itself after a lost connection:
+   * without a gap, without a duplicate, in order per entity and in the order of positions per shard. Errors, when it is
+   * read: INVALID_ARGUMENT, CURSOR_FOREIGN, CLOSED.
+   */
+  subscribe(query: RemoteSubscribeQuery = {}): RemoteSubscription {
+    return new RemoteSubscription(this.#link, query);
   }
 
   /** Resolves when the server answers. */

@@ -13,9 +13,11 @@ export type {
   Expect,
   Rejected,
   SendResult,
+  SubscriptionMessage,
 } from "../net/protocol/outcomes.ts";
 export type { Welcome } from "../net/protocol/replies.ts";
 export { type Client, connect } from "./client.ts";
 export type { CallOptions } from "./link.ts";
 export type { AggregateLike, RemoteEntity, RemoteMoment, RemoteView, WriteCall } from "./remote-entity.ts";
+export type { RemoteSubscribeQuery, RemoteSubscription } from "./remote-subscription.ts";
 export type { ConnectSettings } from "./settings.ts";

@@ -15,8 +15,9 @@ import { FrameWriter } from "../net/protocol/frame-writer.ts";
 import type { Delivery } from "../net/protocol/outcomes.ts";
 import { readError, readWelcome, type Welcome } from "../net/protocol/replies.ts";
 import { writeHello, writePing } from "../net/protocol/requests.ts";
-import { frameKind, operation } from "../net/protocol/words.ts";
+import { frameKind, lengthBytes, operation } from "../net/protocol/words.ts";
 import { aborted, noConnection, tooLate } from "./failures.ts";
+import { Receivers } from "./receivers.ts";
 import { Request, Requests } from "./requests.ts";
 import { readResult } from "./result.ts";
 import { Session } from "./session.ts";
@@ -69,6 +70,7 @@ export class Link {
   /** Why there is no connection. */
   #lost: WarpError | undefined;
   #welcome: Welcome | undefined;
+  readonly receivers = new Receivers();
   #onReady: (() => void) | undefined;
   #onFailed: ((error: WarpError) => void) | undefined;
   #onIdle: (() => void) | undefined;
@@ -86,6 +88,20 @@ export class Link {
 
   get isConnected(): boolean {
     return this.#phase === "ready";
+  }
+
+  /** True when there will be no connection any more. */
+  get isClosed(): boolean {
+    return this.#failure !== undefined;
+  }
+
+  /** Sends a frame that has no answer, if there is a connection now. */
+  post(write: (writer: FrameWriter) => void): void {
+    const socket = this.#socket;
+    if (this.#phase !== "ready" || socket === undefined) return;
+    const writer = new FrameWriter(64);
+    write(writer);
+    this.#isFull = !socket.write(writer.buffer, 0, writer.at) || this.#isFull;
   }
 
   /** Resolves with the first connection. Errors: DISCONNECTED in time, UNAUTHORIZED, CONFIG_MISMATCH, UNSUPPORTED. */
@@ -136,6 +152,7 @@ export class Link {
   /** Takes nothing more, waits for what is unanswered, and closes. */
   async close(): Promise<void> {
     this.#failure ??= new WarpError("CLOSED", "this client is closed");
+    this.receivers.failed(this.#failure);
     if (this.#requests.count > 0 && this.#phase !== "closed") {
       await new Promise<void>((resolve) => {
         this.#onIdle = resolve;
@@ -287,6 +304,9 @@ export class Link {
       this.#slabs.answered(request.slab);
       if (error === undefined) this.#answer(request, result);
       else this.#settle(request, error);
+    } else if (kind === frameKind.push) {
+      const bytes = lengthBytes + this.#input.frameEnd - this.#input.frameStart;
+      this.receivers.push(id, reader, bytes);
     }
   }
 
@@ -338,12 +358,14 @@ export class Link {
     if (this.#phase === "ready") this.#settings.onConnection("lost", why.message);
     this.#phase = "waiting";
     this.#lost = why;
+    this.receivers.lost(why);
     const longest = Math.min(retryMsMax, retryMsMin * 2 ** this.#attempts++);
     this.#retry = setTimeout(() => this.#dial(), longest * (0.5 + Math.random() / 2));
   }
 
   #fail(error: WarpError): void {
     this.#failure = error;
+    this.receivers.failed(error);
     for (const request of this.#requests) this.#settle(request, error);
     this.#end();
     this.#onFailed?.(error);

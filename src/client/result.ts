@@ -21,6 +21,8 @@ export function readResult(request: Request, reader: FrameReader): unknown {
     case operation.entities:
       return readEntitiesPage(reader);
     case operation.ping:
+    case operation.subscribe:
+    case operation.unsubscribe:
       return undefined;
     default:
       assert(false, `operation ${request.operation} has no result`);

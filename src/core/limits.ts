@@ -76,6 +76,10 @@ export const limits = {
   followMarkMs: 5000,
   /** Subscriptions of a context. */
   subscriptionsMax: 100_000,
+  /** Subscriptions of one connection. */
+  connectionSubscriptionsMax: 4096,
+  /** Pushes that a client lets a server send ahead of its reader, per subscription. */
+  clientPushBytes: 512 * kiB,
   /** Event types that one subscription may name. */
   subscriptionTypesMax: 256,
   /** Pages of the feed in one message to the Worker of a projection; two are under way at most. */

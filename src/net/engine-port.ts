@@ -8,6 +8,7 @@
  * - A call never throws: what goes wrong goes to `reject`, as a WarpError.
  * - Calls made in one turn of the event loop share one fsync; nothing is visible before it is durable.
  */
+import type { WarpError } from "../core/errors.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
 import type {
   EntitiesQuery,
@@ -16,6 +17,7 @@ import type {
   Moment,
   SendResult,
   StateAt,
+  SubscribeQuery,
   WriteOptions,
 } from "./protocol/outcomes.ts";
 
@@ -23,6 +25,35 @@ import type {
 export interface Answer<Result> {
   resolve(result: Result): void;
   reject(error: unknown): void;
+}
+
+/** What a subscription is handed at once: events of one shard, or one erasure. */
+export interface PushedChunk {
+  readonly events: readonly StoredEvent[];
+  /** Set when it tells of an erasure; the id may be empty. */
+  readonly erased: string | undefined;
+  /** What `make` made of it when it was first asked for: many subscriptions may be handed the same chunk. */
+  shared<Made>(make: () => Made): Made;
+}
+
+/** Who reads a subscription. Its methods neither throw nor wait. */
+export interface SubscriptionSink {
+  /** Room for another chunk. */
+  readonly hasRoom: boolean;
+  /** The query is fine; everything else comes after this. */
+  started(): void;
+  chunk(chunk: PushedChunk, cursor: string): void;
+  caughtUp(cursor: string): void;
+  /** The cursor has moved over what the query does not ask for. */
+  moved(cursor: string): void;
+  /** Nothing follows; without an error when it was ended by its reader. */
+  ended(error: WarpError | undefined): void;
+}
+
+export interface SubscriptionHandle {
+  /** There is room again. */
+  wake(): void;
+  end(error?: WarpError): void;
 }
 
 export interface EnginePort {
@@ -60,6 +91,8 @@ export interface EnginePort {
   poll(): void;
   /** The durable events, in the newest version of their types, or exactly as stored. */
   events(entity: string, query: EventsQuery, stored: boolean): AsyncIterable<StoredEvent>;
+  /** Follows from where the query says; see {@link SubscriptionSink}. Errors: INVALID_ARGUMENT, OVERLOADED, CLOSED. */
+  subscribe(query: SubscribeQuery, sink: SubscriptionSink): SubscriptionHandle;
   /** The entities that have events, in the byte order of their ids. */
   entities(query: EntitiesQuery): AsyncIterable<EntityListed>;
 }

@@ -12,11 +12,14 @@ import { type Chunk, chunksOf } from "./chunk.ts";
 import { EntityReplay } from "./entity-replay.ts";
 import type { Filter } from "./filter.ts";
 import type { Hub } from "./hub.ts";
+import { type From, positionsFrom } from "./start.ts";
 
 /** Who reads a subscription. Its methods neither throw nor wait. */
 export interface Sink {
   /** Room for another chunk. */
   readonly hasRoom: boolean;
+  /** It is known where to begin; everything else comes after this. */
+  started?(cursor: string): void;
   chunk(chunk: Chunk, cursor: string): void;
   /** Everything that is durable by now has been handed over. Said whenever the follower goes live. */
   caughtUp(cursor: string): void;
@@ -26,29 +29,29 @@ export interface Sink {
   ended(error: WarpError | undefined): void;
 }
 
-type Phase = "behind" | "reading" | "live" | "ended";
+type Phase = "starting" | "behind" | "reading" | "live" | "ended";
 
 export class Follower {
   readonly filter: Filter;
   readonly #hub: Hub;
   readonly #sink: Sink;
   /** By shard; undefined for shards that the filter is not about. While live, those of the hub count. */
-  readonly #positions: (number | undefined)[];
-  #phase: Phase = "behind";
+  #positions: (number | undefined)[] = [];
+  #phase: Phase = "starting";
   #replay: EntityReplay | undefined;
   /** Where to look first for something to read. */
   #turn = 0;
   #toldAt = 0;
 
   /** Use `Hub.follow`. */
-  constructor(hub: Hub, filter: Filter, positions: Positions, sink: Sink) {
+  constructor(hub: Hub, filter: Filter, from: From, sink: Sink) {
     this.#hub = hub;
     this.filter = filter;
-    this.#positions = filter.shards.reduce<(number | undefined)[]>((own, shard) => {
-      own[shard] = positions[shard];
-      return own;
-    }, new Array(positions.length).fill(undefined));
     this.#sink = sink;
+    positionsFrom(hub.feed, filter, from).then(
+      (positions) => this.#begin(positions),
+      (thrown) => this.end(toWarpError(thrown, "IO_ERROR")),
+    );
   }
 
   get isLive(): boolean {
@@ -110,6 +113,14 @@ export class Follower {
   #hand(chunk: Chunk): void {
     this.#toldAt = performance.now();
     this.#sink.chunk(chunk, chunk.cursor(this.#hub.feed.incarnation, this.positions));
+  }
+
+  #begin(positions: Positions): void {
+    if (this.#phase !== "starting") return;
+    this.#positions = [...positions];
+    this.#phase = "behind";
+    this.#sink.started?.(this.cursor);
+    if (this.#sink.hasRoom) this.wake();
   }
 
   async #read(): Promise<void> {

@@ -8,7 +8,6 @@
  */
 import type { Folding } from "../actor/folding.ts";
 import type { Feed } from "../actor/storage/feed.ts";
-import type { Positions } from "../core/cursor.ts";
 import { type Bytes, bytesOf } from "../core/entry.ts";
 import { toWarpError, WarpError } from "../core/errors.ts";
 import { type FeedPage, type FeedPart, readFeedPart } from "../core/feed.ts";
@@ -17,6 +16,12 @@ import { chunksOfParts } from "./chunk.ts";
 import { Filter, type FilterQuery } from "./filter.ts";
 import { Follower, type Sink } from "./follower.ts";
 import { Pump } from "./pump.ts";
+import type { From } from "./start.ts";
+
+export interface FollowQuery extends FilterQuery {
+  /** A cursor, `"start"` (the default), `"end"`, or a time of recording. */
+  readonly from?: From | undefined;
+}
 
 /** Live followers of one filter. */
 export class Channel {
@@ -59,18 +64,17 @@ export class Hub {
     return { followers: this.#followers.size, live: this.#live };
   }
 
-  /** Errors: INVALID_ARGUMENT. */
-  filter(query: FilterQuery): Filter {
-    return new Filter(query, { shards: this.feed.shards, folding: this.#folding });
-  }
-
-  /** Follows from positions on; nothing is handed over before {@link Follower.wake}. Errors: CLOSED, ENGINE_FAILED. */
-  follow(filter: Filter, positions: Positions, sink: Sink): Follower {
+  /**
+   * Follows what the query is about; the sink hears of everything that is wrong later on. Errors: INVALID_ARGUMENT,
+   * OVERLOADED, CLOSED, ENGINE_FAILED.
+   */
+  follow(query: FollowQuery, sink: Sink): Follower {
     if (this.#refusal !== undefined) throw this.#refusal;
     if (this.#followers.size >= limits.subscriptionsMax) {
       throw new WarpError("OVERLOADED", "too many subscriptions", { limit: "subscriptionsMax" });
     }
-    const follower = new Follower(this, filter, positions, sink);
+    const filter = new Filter(query, { shards: this.feed.shards, folding: this.#folding });
+    const follower = new Follower(this, filter, query.from ?? "start", sink);
     this.#followers.add(follower);
     return follower;
   }

@@ -3,24 +3,19 @@
  *
  * Nothing is read ahead: a program that does not ask costs a position per shard. Whoever stops in the middle closes it.
  */
-import type { Positions } from "../core/cursor.ts";
 import { WarpError } from "../core/errors.ts";
 import type { StoredEvent } from "../core/event.ts";
 import type { Chunk } from "./chunk.ts";
-import type { Filter, FilterQuery } from "./filter.ts";
 import type { Follower, Sink } from "./follower.ts";
-import type { Hub } from "./hub.ts";
-import { type From, positionsFrom } from "./start.ts";
+import type { FollowQuery, Hub } from "./hub.ts";
 
-export interface SubscribeQuery extends FilterQuery {
-  /** A cursor, `"start"` (the default), `"end"`, or a time of recording. */
-  readonly from?: From | undefined;
+export interface SubscribeQuery extends FollowQuery {
   /** Ends the subscription. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /** What a subscription is read as. With each comes the cursor to go on from behind it. */
-export type Delivery =
+export type SubscriptionMessage =
   /** Events, in the order of their positions within a shard; at least one. */
   | { readonly kind: "events"; readonly events: readonly StoredEvent[]; readonly cursor: string }
   /** Everything that is durable by now has been read. What follows is live. */
@@ -28,32 +23,26 @@ export type Delivery =
   /** The entity and everything before this was erased. Its id may be empty, when it is no longer known. */
   | { readonly kind: "erased"; readonly entity: string; readonly cursor: string };
 
-type Waiting = PromiseWithResolvers<IteratorResult<Delivery, undefined>>;
+type Waiting = PromiseWithResolvers<IteratorResult<SubscriptionMessage, undefined>>;
 
-export class Subscription implements AsyncIterableIterator<Delivery, undefined> {
-  readonly #hub: Hub;
-  readonly #filter: Filter;
+export class Subscription implements AsyncIterableIterator<SubscriptionMessage, undefined> {
   readonly #signal: AbortSignal | undefined;
   readonly #onAbort = (): void => void this.return();
   #follower: Follower | undefined;
   /** What one page brought beyond what was asked for. */
-  #ready: Delivery[] = [];
+  #ready: SubscriptionMessage[] = [];
   #waiting: Waiting | undefined;
   #cursor = "";
   #hasEnded = false;
   #error: WarpError | undefined;
 
-  /** Use `warp.subscribe`. */
+  /** Use `warp.subscribe`. Errors: INVALID_ARGUMENT. */
   constructor(hub: Hub, query: SubscribeQuery) {
-    this.#hub = hub;
-    this.#filter = hub.filter(query);
     this.#signal = query.signal;
-    if (this.#signal?.aborted === true) this.#hasEnded = true;
-    else this.#signal?.addEventListener("abort", this.#onAbort, { once: true });
-    positionsFrom(hub.feed, this.#filter, query.from ?? "start").then(
-      (positions) => this.#begin(positions),
-      (thrown) => this.#end(thrown),
-    );
+    this.#hasEnded = query.signal?.aborted === true;
+    if (this.#hasEnded) return;
+    this.#signal?.addEventListener("abort", this.#onAbort, { once: true });
+    this.#follower = hub.follow(query, this.#sink());
   }
 
   /** To go on from behind what was read last; empty before anything was. */
@@ -62,7 +51,7 @@ export class Subscription implements AsyncIterableIterator<Delivery, undefined> 
   }
 
   /** One call at a time. */
-  next(): Promise<IteratorResult<Delivery, undefined>> {
+  next(): Promise<IteratorResult<SubscriptionMessage, undefined>> {
     const ready = this.#ready.shift();
     if (ready !== undefined) {
       this.#cursor = ready.cursor;
@@ -79,7 +68,7 @@ export class Subscription implements AsyncIterableIterator<Delivery, undefined> 
   }
 
   /** Ends the subscription; a reader that waits sees the end. */
-  return(): Promise<IteratorResult<Delivery, undefined>> {
+  return(): Promise<IteratorResult<SubscriptionMessage, undefined>> {
     this.#ready = [];
     this.#end(undefined);
     return Promise.resolve({ done: true, value: undefined });
@@ -87,22 +76,11 @@ export class Subscription implements AsyncIterableIterator<Delivery, undefined> 
 
   /** The events alone, one after the other. */
   async *events(): AsyncGenerator<StoredEvent, undefined> {
-    for await (const delivery of this) if (delivery.kind === "events") yield* delivery.events;
+    for await (const message of this) if (message.kind === "events") yield* message.events;
   }
 
   [Symbol.asyncIterator](): this {
     return this;
-  }
-
-  #begin(positions: Positions): void {
-    if (this.#hasEnded) return;
-    try {
-      this.#follower = this.#hub.follow(this.#filter, positions, this.#sink());
-      this.#cursor = this.#follower.cursor;
-      if (this.#waiting !== undefined) this.#follower.wake();
-    } catch (thrown) {
-      this.#end(thrown);
-    }
   }
 
   #sink(): Sink {
@@ -111,7 +89,10 @@ export class Subscription implements AsyncIterableIterator<Delivery, undefined> 
       get hasRoom() {
         return hasRoom();
       },
-      chunk: (chunk, cursor) => this.#give(deliveryOf(chunk, cursor)),
+      started: (cursor) => {
+        this.#cursor = cursor;
+      },
+      chunk: (chunk, cursor) => this.#give(messageOf(chunk, cursor)),
       caughtUp: (cursor) => this.#give({ kind: "caughtUp", cursor }),
       moved: (cursor) => {
         if (this.#ready.length === 0) this.#cursor = cursor;
@@ -120,15 +101,15 @@ export class Subscription implements AsyncIterableIterator<Delivery, undefined> 
     };
   }
 
-  #give(delivery: Delivery): void {
+  #give(message: SubscriptionMessage): void {
     const waiting = this.#waiting;
     if (waiting === undefined) {
-      this.#ready.push(delivery);
+      this.#ready.push(message);
       return;
     }
     this.#waiting = undefined;
-    this.#cursor = delivery.cursor;
-    waiting.resolve({ done: false, value: delivery });
+    this.#cursor = message.cursor;
+    waiting.resolve({ done: false, value: message });
   }
 
   #end(thrown: unknown): void {
@@ -143,14 +124,14 @@ export class Subscription implements AsyncIterableIterator<Delivery, undefined> 
   }
 
   /** The error once, then the end. */
-  #ended(): Promise<IteratorResult<Delivery, undefined>> {
+  #ended(): Promise<IteratorResult<SubscriptionMessage, undefined>> {
     const error = this.#error;
     this.#error = undefined;
     return error === undefined ? Promise.resolve({ done: true, value: undefined }) : Promise.reject(error);
   }
 }
 
-function deliveryOf(chunk: Chunk, cursor: string): Delivery {
+function messageOf(chunk: Chunk, cursor: string): SubscriptionMessage {
   if (chunk.erased !== undefined) return { kind: "erased", entity: chunk.erased, cursor };
   return { kind: "events", events: chunk.events, cursor };
 }

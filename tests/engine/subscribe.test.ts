@@ -3,7 +3,7 @@
  */
 import { afterEach, describe, expect, test } from "bun:test";
 import {
-  type Delivery,
+  type SubscriptionMessage,
   defineAggregate,
   type StoredEvent,
   type SubscribeQuery,
@@ -24,25 +24,25 @@ afterEach(cleanUp);
 
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
 
-/** Reads deliveries until one passes `isLast`. */
+/** Reads messages until one passes `isLast`. */
 async function read(
   warp: Warp,
   query: SubscribeQuery,
-  isLast: (delivery: Delivery) => boolean,
-): Promise<Delivery[]> {
-  const deliveries: Delivery[] = [];
-  for await (const delivery of warp.subscribe(query)) {
-    deliveries.push(delivery);
-    if (isLast(delivery)) break;
+  isLast: (message: SubscriptionMessage) => boolean,
+): Promise<SubscriptionMessage[]> {
+  const messages: SubscriptionMessage[] = [];
+  for await (const message of warp.subscribe(query)) {
+    messages.push(message);
+    if (isLast(message)) break;
   }
-  return deliveries;
+  return messages;
 }
 
 const untilCaughtUp = (warp: Warp, query: SubscribeQuery) =>
   read(warp, query, ({ kind }) => kind === "caughtUp");
 
-const eventsOf = (deliveries: readonly Delivery[]): StoredEvent[] =>
-  deliveries.flatMap((delivery) => (delivery.kind === "events" ? delivery.events : []));
+const eventsOf = (messages: readonly SubscriptionMessage[]): StoredEvent[] =>
+  messages.flatMap((message) => (message.kind === "events" ? message.events : []));
 
 /** One subscription that is read at its own speed and goes on from its cursor after every interruption. */
 class Reader {
@@ -63,9 +63,9 @@ class Reader {
     for (;;) {
       const from = this.#cursor === undefined ? {} : { from: this.#cursor };
       try {
-        for await (const delivery of warp.subscribe({ ...this.query, ...from })) {
-          if (delivery.kind === "events") this.seen.push(...delivery.events);
-          this.#cursor = delivery.cursor;
+        for await (const message of warp.subscribe({ ...this.query, ...from })) {
+          if (message.kind === "events") this.seen.push(...message.events);
+          this.#cursor = message.cursor;
           if (this.#random() < this.#slowness) await Bun.sleep(this.#random() * 5);
           // Whoever stops anywhere goes on from the cursor.
           if (this.#random() < 0.02) break;
@@ -207,8 +207,8 @@ describe("a subscription", () => {
     await settled(warp);
     const read = spyOnFeed(warp);
     for (const [i, from] of ["start", ...cursors].entries()) {
-      const deliveries = await untilCaughtUp(warp, { entity: "few", from });
-      expect(eventsOf(deliveries).map(({ seq }) => seq)).toEqual(
+      const messages = await untilCaughtUp(warp, { entity: "few", from });
+      expect(eventsOf(messages).map(({ seq }) => seq)).toEqual(
         Array.from({ length: 60 - i * 2 }, (_, k) => i * 2 + k + 1),
       );
     }
@@ -247,7 +247,7 @@ describe("a subscription", () => {
     const end = codeOf(left.next());
     await warp.close();
     expect(await end).toBe("CLOSED");
-    expect(await codeOf(warp.subscribe().next())).toBe("CLOSED");
+    expect(await codeOf(() => warp.subscribe())).toBe("CLOSED");
   });
 
   test("that is not read holds nothing back and keeps nothing", async () => {
@@ -260,9 +260,9 @@ describe("a subscription", () => {
     }
     await until(() => warp.pressure.unsettledBytes === 0);
     const seqs: number[] = [];
-    for await (const delivery of subscription) {
-      if (delivery.kind === "caughtUp") break;
-      seqs.push(...eventsOf([delivery]).map(({ seq }) => seq));
+    for await (const message of subscription) {
+      if (message.kind === "caughtUp") break;
+      seqs.push(...eventsOf([message]).map(({ seq }) => seq));
     }
     expect(seqs).toEqual(Array.from({ length: 20_000 }, (_, i) => i + 2));
   });

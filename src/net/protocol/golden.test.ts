@@ -13,6 +13,8 @@ import { FrameWriter } from "./frame-writer.ts";
 import type { SendResult } from "./outcomes.ts";
 import * as replies from "./replies.ts";
 import * as requests from "./requests.ts";
+import * as pushes from "./subscription/pushes.ts";
+import * as subscribing from "./subscription/requests.ts";
 import { encodeList, encodeValue } from "./value.ts";
 import { frameKind } from "./words.ts";
 
@@ -190,6 +192,35 @@ const messages: Readonly<Record<string, Message>> = {
     means: { prefix: "user-", after: "user-9", limit: 5 },
   },
   ping: { write: (w) => requests.writePing(w, 4_294_967_295), read: (r) => r.finish(), means: undefined },
+  subscribe: {
+    write: (w) => {
+      const query = { entity: "alice", types: ["Credited", "Debited"], from: "end", stored: true };
+      subscribing.writeSubscribe(w, 14, { subscription: 1, query, credit: 524_288 });
+    },
+    read: subscribing.readSubscribe,
+    means: {
+      subscription: 1,
+      query: { entity: "alice", types: ["Credited", "Debited"], from: "end", stored: true },
+      credit: 524_288,
+    },
+  },
+  "subscribe to a prefix from a time": {
+    write: (w) => {
+      const query = { prefix: "acc-", from: { time: 1_800_000_000_000 } };
+      subscribing.writeSubscribe(w, 15, { subscription: 4_294_967_295, query, credit: 0 });
+    },
+    read: subscribing.readSubscribe,
+    means: {
+      subscription: 4_294_967_295,
+      query: { prefix: "acc-", from: { time: 1_800_000_000_000 } },
+      credit: 0,
+    },
+  },
+  unsubscribe: {
+    write: (w) => subscribing.writeUnsubscribe(w, 16, 1),
+    read: subscribing.readUnsubscribe,
+    means: 1,
+  },
   appended: {
     write: (w) => replies.writeOutcome(w, 2, appended),
     read: replies.readOutcome,
@@ -225,12 +256,57 @@ const messages: Readonly<Record<string, Message>> = {
     means: { entities: [{ id: "käthe", seq: 3 }], next: undefined },
   },
   pong: { write: (w) => replies.writeNothing(w, 12), read: (r) => r.isNil(), means: true },
+  "push of events": {
+    write: (w) => {
+      const events = [stored, { ...stored, seq: 4, occurredAt: 12 }, { ...stored, entity: "bob" }];
+      pushes.writePush(w, 1, pushes.encodeEventsPush(events, "c3"));
+    },
+    read: pushes.readPush,
+    means: {
+      kind: "events",
+      events: [stored, { ...stored, seq: 4, occurredAt: 12 }, { ...stored, entity: "bob" }],
+      cursor: "c3",
+    },
+  },
+  "push of caught up": {
+    write: (w) => void pushes.writePush(w, 1, pushes.encodeMarkPush("caughtUp", "c4")),
+    read: pushes.readPush,
+    means: { kind: "caughtUp", cursor: "c4" },
+  },
+  "push of an erasure": {
+    write: (w) => void pushes.writePush(w, 1, pushes.encodeErasedPush("alice", "c5")),
+    read: pushes.readPush,
+    means: { kind: "erased", entity: "alice", cursor: "c5" },
+  },
+  "push of a moved cursor": {
+    write: (w) => void pushes.writePush(w, 1, pushes.encodeMarkPush("moved", "c6")),
+    read: pushes.readPush,
+    means: { kind: "moved", cursor: "c6" },
+  },
+  "push of the end": {
+    write: (w) => void pushes.writePush(w, 1, pushes.encodeEndedPush(failure)),
+    read: (r) => {
+      const pushed = pushes.readPush(r);
+      return pushed?.kind === "ended" ? pushed.error.toWire() : pushed;
+    },
+    means: failure.toWire(),
+  },
   error: {
     write: (w) => replies.writeError(w, 13, failure),
     read: (r) => replies.readError(r).toWire(),
     means: failure.toWire(),
   },
 };
+
+test("the golden frame of a credit", () => {
+  const writer = new FrameWriter(16);
+  subscribing.writeCredit(writer, 1, 262_144);
+  expect(writer.buffer.toString("hex", 0, writer.at)).toBe("00000008930401ce00040000");
+  const reader = new FrameReader();
+  reader.begin(writer.buffer, 4, writer.at);
+  expect(reader.whole()).toBe(frameKind.credit);
+  expect(subscribing.readCredit(reader)).toEqual({ subscription: 1, bytes: 262_144 });
+});
 
 test("every message has a golden frame and every golden frame a message", () => {
   expect(golden.frames.map(({ name }) => name).sort()).toEqual(Object.keys(messages).sort());

@@ -4,6 +4,7 @@
  * The shapes are those of the library, so that a program reads the same over the wire as in its own process; they
  * are declared again here because neither side of the wire may know the engine.
  */
+import type { StoredEvent } from "../../core/event.ts";
 
 /** The events are durable, at these seqs. */
 export interface Appended {
@@ -67,6 +68,26 @@ export interface StateAt {
   readonly seq: number | undefined;
   readonly state: unknown;
 }
+
+/** What to subscribe to: an entity, ids with a prefix, some types, or everything. */
+export interface SubscribeQuery {
+  readonly entity?: string | undefined;
+  readonly prefix?: string | undefined;
+  readonly types?: readonly string[] | undefined;
+  /** A cursor, `"start"` (the default), `"end"`, or a time of recording, ms since 1970. */
+  readonly from?: string | { readonly time: number } | undefined;
+  /** Events as they were stored, instead of in the newest version of their types. */
+  readonly stored?: boolean | undefined;
+}
+
+/** What a subscription is read as. With each comes the cursor to go on from behind it. */
+export type SubscriptionMessage =
+  /** Events, in the order of their positions within a shard; at least one. */
+  | { readonly kind: "events"; readonly events: readonly StoredEvent[]; readonly cursor: string }
+  /** Everything that is durable by now has been read. What follows is live. */
+  | { readonly kind: "caughtUp"; readonly cursor: string }
+  /** The entity and everything before this was erased. Its id may be empty, when it is no longer known. */
+  | { readonly kind: "erased"; readonly entity: string; readonly cursor: string };
 
 export interface EventsQuery {
   /** First seq, 1 by default. */

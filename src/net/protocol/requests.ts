@@ -15,7 +15,7 @@ import { decodeForeignValue, decodeValue } from "./value.ts";
 import { frameKind, momentKind, operation, protocolVersion } from "./words.ts";
 
 /** Begins a request whose operation has `fields` fields behind it. */
-function start(writer: FrameWriter, id: number, op: number, fields: number): number {
+export function startRequest(writer: FrameWriter, id: number, op: number, fields: number): number {
   const frame = writer.startFrame(3 + fields);
   writer.num(frameKind.request);
   writer.num(id);
@@ -31,7 +31,7 @@ export interface Hello {
 }
 
 export function writeHello(writer: FrameWriter, id: number, hello: Omit<Hello, "version">): void {
-  const frame = start(writer, id, operation.hello, 4);
+  const frame = startRequest(writer, id, operation.hello, 4);
   writer.num(protocolVersion);
   writer.strOrNil(hello.context);
   writer.strOrNil(hello.token);
@@ -65,7 +65,7 @@ export function writeAppend(
   options: WriteOptions | undefined,
   delivery: Delivery | undefined,
 ): void {
-  const frame = start(writer, id, operation.append, 7);
+  const frame = startRequest(writer, id, operation.append, 7);
   writer.str(entity);
   const { types, occurred } = draft;
   if (typeof types === "string") {
@@ -158,7 +158,7 @@ export function writeSend(
   options: WriteOptions | undefined,
   delivery: Delivery | undefined,
 ): void {
-  const frame = start(writer, id, operation.send, 6);
+  const frame = startRequest(writer, id, operation.send, 6);
   writer.str(entity);
   writer.str(command);
   writer.valueOrNil(input);
@@ -242,7 +242,7 @@ export function writeState(
   aggregate: string | undefined,
   at: Moment | undefined,
 ): void {
-  const frame = start(writer, id, operation.state, at === undefined ? 2 : 3);
+  const frame = startRequest(writer, id, operation.state, at === undefined ? 2 : 3);
   writer.str(entity);
   writer.strOrNil(aggregate);
   if (at !== undefined) {
@@ -279,13 +279,13 @@ function readMoment(reader: FrameReader): Moment {
 }
 
 export function writeSeq(writer: FrameWriter, id: number, entity: string): void {
-  const frame = start(writer, id, operation.seq, 1);
+  const frame = startRequest(writer, id, operation.seq, 1);
   writer.str(entity);
   writer.endFrame(frame);
 }
 
 export function writePing(writer: FrameWriter, id: number): void {
-  writer.endFrame(start(writer, id, operation.ping, 0));
+  writer.endFrame(startRequest(writer, id, operation.ping, 0));
 }
 
 export function writeEvents(
@@ -295,7 +295,7 @@ export function writeEvents(
   query: EventsQuery,
   stored: boolean,
 ): void {
-  const frame = start(writer, id, operation.events, 6);
+  const frame = startRequest(writer, id, operation.events, 6);
   writer.str(entity);
   writer.numOrNil(query.from);
   writer.numOrNil(query.to);
@@ -329,7 +329,7 @@ export function readEvents(reader: FrameReader): EventsRequest {
 }
 
 export function writeEntities(writer: FrameWriter, id: number, query: EntitiesQuery): void {
-  const frame = start(writer, id, operation.entities, 3);
+  const frame = startRequest(writer, id, operation.entities, 3);
   writer.strOrNil(query.prefix);
   writer.strOrNil(query.after);
   writer.numOrNil(query.limit);

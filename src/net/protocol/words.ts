@@ -16,6 +16,8 @@ export const operation = {
   entities: 5,
   ping: 6,
   seq: 7,
+  subscribe: 9,
+  unsubscribe: 10,
 } as const;
 
 /** First element of the result of a write. */

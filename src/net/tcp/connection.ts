@@ -15,6 +15,7 @@ import type { FrameWriter } from "../protocol/frame-writer.ts";
 import { writeError } from "../protocol/replies.ts";
 import { performRequest } from "./dispatch.ts";
 import type { Shared } from "./shared.ts";
+import { Subscriptions } from "./subscriptions.ts";
 
 /** Requests that are performed before answers are looked after. */
 const requestsPerStep = 32;
@@ -29,6 +30,7 @@ export class Connection {
   /** What of the writer has been handed to the socket. */
   #sent = 0;
   phase: Phase = "hello";
+  #subscriptions: Subscriptions | undefined;
   /** Requests that are not answered yet … */
   #requests = 0;
   /** … and how many of them collect pages. */
@@ -67,6 +69,11 @@ export class Connection {
       this.pages >= limits.connectionPagesMax ||
       this.unsentBytes > own.outputBytes
     );
+  }
+
+  get subscriptions(): Subscriptions {
+    this.#subscriptions ??= new Subscriptions(this);
+    return this.#subscriptions;
   }
 
   receive(chunk: Buffer): void {
@@ -128,6 +135,7 @@ export class Connection {
   gone(): void {
     if (this.phase === "gone") return;
     this.phase = "gone";
+    this.#subscriptions?.close();
     if (this.#writer !== undefined) this.shared.returnWriter(this.#writer);
     this.#writer = undefined;
     this.#input.drop();
@@ -139,9 +147,11 @@ export class Connection {
 
   /** Called once per turn after something was replied or ended. */
   endTurn(): void {
+    if (this.shared.isDraining) this.#subscriptions?.end(new WarpError("CLOSED", "this server is stopping"));
     this.#isDirty = false;
     this.flush();
     if (this.phase === "gone" || this.phase === "closing") return;
+    this.#subscriptions?.wake();
     if (this.#isPaused && !this.#isBusy) this.#read();
     if (this.shared.isDraining && this.#requests === 0 && this.unsentBytes === 0) this.close();
   }
@@ -181,6 +191,7 @@ export class Connection {
   /** The socket takes more. */
   drained(): void {
     this.flush();
+    this.#subscriptions?.wake();
     if (this.#isPaused && !this.#isDirty) this.#markDirty();
   }
 
@@ -188,7 +199,12 @@ export class Connection {
   checkDeadlines(now: number): void {
     const { handshakeMs, stallMs, idleMs } = this.shared.limits;
     if (this.#stalledSince > 0 && now - this.#stalledSince > stallMs) {
-      this.terminate();
+      if (this.phase === "closing") this.terminate();
+      this.#stalledSince = now;
+      // A peer that reads again later finds the reason behind what it had not read.
+      this.fail(
+        new WarpError("TIMEOUT", `nothing was read for ${stallMs} ms while replies or pushes waited`),
+      );
     } else if (this.phase === "hello" && now - this.#openedAt > handshakeMs) {
       this.fail(new WarpError("TIMEOUT", `there was no hello within ${handshakeMs} ms`));
     } else if (this.#partialSince > 0 && now - this.#partialSince > stallMs) {

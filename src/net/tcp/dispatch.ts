@@ -23,6 +23,7 @@ import {
   readSend,
   readState,
 } from "../protocol/requests.ts";
+import { readCredit, readSubscribe, readUnsubscribe } from "../protocol/subscription/requests.ts";
 import { frameKind, operation, protocolVersion } from "../protocol/words.ts";
 import { OutcomeAnswer, SeqAnswer, StateAnswer } from "./answers.ts";
 import type { Connection } from "./connection.ts";
@@ -33,7 +34,11 @@ const idMax = 2 ** 32 - 1;
 /** Performs the request that the reader has begun. Errors: those that end the connection. */
 export function performRequest(connection: Connection, reader: FrameReader): void {
   const kind = reader.whole();
-  if (kind === frameKind.credit && connection.phase === "open") return;
+  if (kind === frameKind.credit && connection.phase === "open") {
+    const { subscription, bytes } = readCredit(reader);
+    connection.subscriptions.grant(subscription, bytes);
+    return;
+  }
   if (kind !== frameKind.request) throw protocolError(`a client does not send frames of kind ${kind}`);
   const id = reader.whole(idMax);
   if (id === 0) throw protocolError("the id of a request is at least 1");
@@ -67,6 +72,12 @@ export function performRequest(connection: Connection, reader: FrameReader): voi
       return;
     case operation.entities:
       void answerEntities(connection, id, readEntities(reader));
+      return;
+    case operation.subscribe:
+      connection.subscriptions.subscribe(id, readSubscribe(reader));
+      return;
+    case operation.unsubscribe:
+      connection.subscriptions.unsubscribe(id, readUnsubscribe(reader));
       return;
     case operation.ping: {
       reader.finish();

@@ -42,6 +42,9 @@ export interface TcpCounters {
   protocolErrors: number;
   receivedBytes: number;
   sentBytes: number;
+  subscriptions: number;
+  pushes: number;
+  pushedEvents: number;
 }
 
 const writerBytes = 16 * 1024;
@@ -66,6 +69,9 @@ export class Shared {
     protocolErrors: 0,
     receivedBytes: 0,
     sentBytes: 0,
+    subscriptions: 0,
+    pushes: 0,
+    pushedEvents: 0,
   };
   /** Memory that connections hold. */
   bufferBytes = 0;

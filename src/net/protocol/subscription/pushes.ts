@@ -1,0 +1,150 @@
+/**
+ * What a server pushes to a subscription (docs/protocol.md): `[3, subscription, kind, …]`.
+ *
+ * What is behind the subscription's number is the same for all who are pushed it, so it is encoded apart, as *content*.
+ */
+import { encodeData, isJsonData } from "../../../aggregate/json-data.ts";
+import type { WarpError } from "../../../core/errors.ts";
+import type { StoredEvent } from "../../../core/event.ts";
+import type { FrameReader } from "../frame-reader.ts";
+import { FrameWriter } from "../frame-writer.ts";
+import type { SubscriptionMessage } from "../outcomes.ts";
+import { protocolError } from "../protocol-error.ts";
+import { readError } from "../replies.ts";
+import { decodeValue, encodeDetails } from "../value.ts";
+import { frameKind } from "../words.ts";
+
+export const pushKind = { events: 0, caughtUp: 1, erased: 2, moved: 3, ended: 4 } as const;
+
+/** The elements of a push behind the subscription's number. */
+export interface PushContent {
+  readonly elements: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Returns the bytes of the frame. Errors: EVENT_TOO_LARGE. */
+export function writePush(writer: FrameWriter, subscription: number, content: PushContent): number {
+  const from = writer.at;
+  const frame = writer.startFrame(2 + content.elements);
+  writer.num(frameKind.push);
+  writer.num(subscription);
+  writer.raw(content.bytes);
+  writer.endFrame(frame);
+  return writer.at - from;
+}
+
+const scratch = new FrameWriter(64 * 1024);
+
+function contentOf(elements: number, write: (writer: FrameWriter) => void): PushContent {
+  scratch.at = 0;
+  write(scratch);
+  return { elements, bytes: Buffer.from(scratch.buffer.subarray(0, scratch.at)) };
+}
+
+export function encodeEventsPush(events: readonly StoredEvent[], cursor: string): PushContent {
+  const data = encodeEventData(events);
+  return contentOf(4, (writer) => {
+    writer.num(pushKind.events);
+    writer.str(cursor);
+    writer.array(events.length);
+    let entity: string | undefined;
+    for (const event of events) {
+      writer.array(7);
+      writer.strOrNil(event.entity === entity ? undefined : event.entity);
+      entity = event.entity;
+      writer.num(event.seq);
+      writer.str(event.type);
+      writer.num(event.version);
+      writer.num(event.recordedAt);
+      writer.numOrNil(event.occurredAt);
+      writer.num(event.position);
+    }
+    writer.value(data);
+  });
+}
+
+function encodeEventData(events: readonly StoredEvent[]): string | Uint8Array {
+  const texts: string[] = [];
+  for (const { data } of events) {
+    if (!isJsonData(data)) return encodeData(events.map((event) => event.data));
+    texts.push(JSON.stringify(data));
+  }
+  return `[${texts.join(",")}]`;
+}
+
+/** A mark with a cursor alone. */
+export function encodeMarkPush(kind: "caughtUp" | "moved", cursor: string): PushContent {
+  return contentOf(2, (writer) => {
+    writer.num(pushKind[kind]);
+    writer.str(cursor);
+  });
+}
+
+export function encodeErasedPush(entity: string, cursor: string): PushContent {
+  return contentOf(3, (writer) => {
+    writer.num(pushKind.erased);
+    writer.str(cursor);
+    writer.str(entity);
+  });
+}
+
+export function encodeEndedPush(error: WarpError): PushContent {
+  return contentOf(4, (writer) => {
+    writer.num(pushKind.ended);
+    writer.str(error.code);
+    writer.str(error.message);
+    writer.value(encodeDetails(error.details));
+  });
+}
+
+/** What a push says; a mark that only moves the cursor has kind `moved`. */
+export type Pushed =
+  | SubscriptionMessage
+  | { readonly kind: "moved"; readonly cursor: string }
+  | { readonly kind: "ended"; readonly error: WarpError };
+
+/** Begins behind the subscription's number; undefined for a kind of a newer server. */
+export function readPush(reader: FrameReader): Pushed | undefined {
+  switch (reader.whole()) {
+    case pushKind.events: {
+      const cursor = reader.str();
+      return { kind: "events", events: readPushedEvents(reader), cursor };
+    }
+    case pushKind.caughtUp:
+      return { kind: "caughtUp", cursor: reader.str() };
+    case pushKind.erased: {
+      const cursor = reader.str();
+      return { kind: "erased", entity: reader.str(), cursor };
+    }
+    case pushKind.moved:
+      return { kind: "moved", cursor: reader.str() };
+    case pushKind.ended:
+      return { kind: "ended", error: readError(reader) };
+    default:
+      return undefined;
+  }
+}
+
+function readPushedEvents(reader: FrameReader): StoredEvent[] {
+  const outside = reader.enter();
+  const heads: Omit<StoredEvent, "data">[] = [];
+  let entity = "";
+  while (reader.left > 0) {
+    const within = reader.enter();
+    entity = reader.strOrNil() ?? entity;
+    const seq = reader.whole();
+    const type = reader.knownStr();
+    const version = reader.whole();
+    const recordedAt = reader.num();
+    const occurredAt = reader.numOrNil();
+    const position = reader.whole();
+    reader.leave(within);
+    const head = { entity, seq, type, version, recordedAt, position };
+    heads.push(occurredAt === undefined ? head : { ...head, occurredAt });
+  }
+  reader.leave(outside);
+  const data = decodeValue(reader.value());
+  if (!Array.isArray(data) || data.length !== heads.length)
+    throw protocolError("a push without all its data");
+  return heads.map((head, i) => ({ ...head, data: data[i] as unknown }));
+}

@@ -1,0 +1,101 @@
+/**
+ * Beginning and ending subscriptions, and granting what may be pushed (docs/protocol.md).
+ *
+ * A reader's functions begin behind the operation.
+ */
+import { limits } from "../../../core/limits.ts";
+import type { FrameReader } from "../frame-reader.ts";
+import type { FrameWriter } from "../frame-writer.ts";
+import type { SubscribeQuery } from "../outcomes.ts";
+import { protocolError } from "../protocol-error.ts";
+import { startRequest } from "../requests.ts";
+import { frameKind, operation } from "../words.ts";
+
+const numberMax = 2 ** 32 - 1;
+
+export interface SubscribeRequest {
+  /** Chosen by the client; not that of another subscription of the connection. */
+  readonly subscription: number;
+  readonly query: SubscribeQuery;
+  /** Bytes that may be pushed. */
+  readonly credit: number;
+}
+
+export function writeSubscribe(writer: FrameWriter, id: number, request: SubscribeRequest): void {
+  const { subscription, query, credit } = request;
+  const frame = startRequest(writer, id, operation.subscribe, 7);
+  writer.num(subscription);
+  writer.num(credit);
+  writer.strOrNil(query.entity);
+  writer.strOrNil(query.prefix);
+  if (query.types === undefined) {
+    writer.nil();
+  } else {
+    writer.array(query.types.length);
+    for (const type of query.types) writer.str(type);
+  }
+  if (typeof query.from === "object") writer.num(query.from.time);
+  else writer.strOrNil(query.from);
+  writer.bool(query.stored === true);
+  writer.endFrame(frame);
+}
+
+export function readSubscribe(reader: FrameReader): SubscribeRequest {
+  const subscription = reader.whole(numberMax);
+  const credit = reader.whole();
+  const entity = reader.strOrNil();
+  const prefix = reader.strOrNil();
+  const types = reader.isNil() ? undefined : readTypes(reader);
+  const from = reader.isNil() ? undefined : reader.isText() ? reader.str() : { time: reader.num() };
+  const stored = !reader.isNil() && reader.bool();
+  reader.finish();
+  const query = {
+    ...(entity === undefined ? undefined : { entity }),
+    ...(prefix === undefined ? undefined : { prefix }),
+    ...(types === undefined ? undefined : { types }),
+    ...(from === undefined ? undefined : { from }),
+    ...(stored ? { stored } : undefined),
+  };
+  return { subscription, query, credit };
+}
+
+function readTypes(reader: FrameReader): string[] {
+  const types: string[] = [];
+  const outside = reader.enter();
+  while (reader.left > 0) {
+    if (types.length >= limits.subscriptionTypesMax)
+      throw protocolError("a subscription names too many types");
+    types.push(reader.str());
+  }
+  reader.leave(outside);
+  return types;
+}
+
+export function writeUnsubscribe(writer: FrameWriter, id: number, subscription: number): void {
+  const frame = startRequest(writer, id, operation.unsubscribe, 1);
+  writer.num(subscription);
+  writer.endFrame(frame);
+}
+
+export function readUnsubscribe(reader: FrameReader): number {
+  const subscription = reader.whole(numberMax);
+  reader.finish();
+  return subscription;
+}
+
+/** Grants `bytes` more to a subscription; it has no answer. */
+export function writeCredit(writer: FrameWriter, subscription: number, bytes: number): void {
+  const frame = writer.startFrame(3);
+  writer.num(frameKind.credit);
+  writer.num(subscription);
+  writer.num(bytes);
+  writer.endFrame(frame);
+}
+
+/** Begins behind the kind. */
+export function readCredit(reader: FrameReader): { subscription: number; bytes: number } {
+  const subscription = reader.whole(numberMax);
+  const bytes = reader.whole();
+  reader.finish();
+  return { subscription, bytes };
+}

@@ -1,0 +1,190 @@
+/**
+ * The subscriptions of one connection: what is granted to each, and whether the connection has room.
+ *
+ * - A push is sent when something is granted and the connection's output has room; otherwise the engine keeps its place.
+ *   So what waits for a peer that does not read is bounded by the connection's output and one push.
+ * - A subscription that ends by itself says why, in its last push.
+ */
+import { toWarpError, WarpError } from "../../core/errors.ts";
+import { limits } from "../../core/limits.ts";
+import type { PushedChunk, SubscriptionHandle, SubscriptionSink } from "../engine-port.ts";
+import { writeNothing } from "../protocol/replies.ts";
+import {
+  encodeEndedPush,
+  encodeErasedPush,
+  encodeEventsPush,
+  encodeMarkPush,
+  type PushContent,
+  writePush,
+} from "../protocol/subscription/pushes.ts";
+import type { SubscribeRequest } from "../protocol/subscription/requests.ts";
+import type { Connection } from "./connection.ts";
+
+export class Subscriptions {
+  readonly #connection: Connection;
+  readonly #open = new Map<number, Subscriber>();
+  /** True when one of them found no room in the output. */
+  #isStarved = false;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /** Begins a subscription and answers the request. */
+  subscribe(id: number, request: SubscribeRequest): void {
+    const connection = this.#connection;
+    try {
+      if (this.#open.has(request.subscription)) {
+        throw new WarpError("INVALID_ARGUMENT", "the connection has a subscription of that number");
+      }
+      if (this.#open.size >= limits.connectionSubscriptionsMax) {
+        throw new WarpError("OVERLOADED", "the connection has too many subscriptions", {
+          limit: "connectionSubscriptionsMax",
+        });
+      }
+      connection.shared.counters.subscriptions++;
+      const subscriber = new Subscriber(this, connection, id, request);
+      this.#open.set(request.subscription, subscriber);
+      subscriber.begin();
+    } catch (thrown) {
+      this.#open.delete(request.subscription);
+      connection.replyError(id, thrown);
+    }
+  }
+
+  unsubscribe(id: number, number: number): void {
+    this.#open.get(number)?.close();
+    const writer = this.#connection.reply();
+    if (writer !== undefined) writeNothing(writer, id);
+  }
+
+  /** One that has ended meanwhile is of no interest. */
+  grant(number: number, bytes: number): void {
+    this.#open.get(number)?.grant(bytes);
+  }
+
+  get hasRoom(): boolean {
+    const { unsentBytes, shared } = this.#connection;
+    const hasRoom = unsentBytes <= shared.limits.outputBytes;
+    if (!hasRoom) this.#isStarved = true;
+    return hasRoom;
+  }
+
+  /** The output may have room again. */
+  wake(): void {
+    if (!this.#isStarved || !this.hasRoom) return;
+    this.#isStarved = false;
+    for (const subscriber of this.#open.values()) subscriber.wake();
+  }
+
+  forget(number: number): void {
+    this.#open.delete(number);
+  }
+
+  /** Ends all of them, each with a last push that says why. */
+  end(error: WarpError): void {
+    for (const subscriber of [...this.#open.values()]) subscriber.endWith(error);
+  }
+
+  /** Nobody is there to be pushed to. */
+  close(): void {
+    for (const subscriber of [...this.#open.values()]) subscriber.close();
+  }
+}
+
+class Subscriber implements SubscriptionSink {
+  readonly #all: Subscriptions;
+  readonly #connection: Connection;
+  readonly #request: SubscribeRequest;
+  /** The request that is to be answered; 0 once it is. */
+  #id: number;
+  #credit: number;
+  #handle: SubscriptionHandle | undefined;
+  #isClosed = false;
+
+  constructor(all: Subscriptions, connection: Connection, id: number, request: SubscribeRequest) {
+    this.#all = all;
+    this.#connection = connection;
+    this.#request = request;
+    this.#id = id;
+    this.#credit = request.credit;
+  }
+
+  /** Errors: those of the query. */
+  begin(): void {
+    this.#handle = this.#connection.shared.port.subscribe(this.#request.query, this);
+  }
+
+  get hasRoom(): boolean {
+    return this.#credit > 0 && this.#all.hasRoom;
+  }
+
+  grant(bytes: number): void {
+    const wasEmpty = this.#credit <= 0;
+    this.#credit += bytes;
+    if (wasEmpty) this.wake();
+  }
+
+  wake(): void {
+    if (this.hasRoom) this.#handle?.wake();
+  }
+
+  started(): void {
+    const writer = this.#connection.reply();
+    if (writer !== undefined) writeNothing(writer, this.#id);
+    this.#id = 0;
+  }
+
+  chunk(chunk: PushedChunk, cursor: string): void {
+    this.#push(() =>
+      chunk.shared(() =>
+        chunk.erased === undefined
+          ? encodeEventsPush(chunk.events, cursor)
+          : encodeErasedPush(chunk.erased, cursor),
+      ),
+    );
+    this.#connection.shared.counters.pushedEvents += chunk.events.length;
+  }
+
+  caughtUp(cursor: string): void {
+    this.#push(() => encodeMarkPush("caughtUp", cursor));
+  }
+
+  moved(cursor: string): void {
+    this.#push(() => encodeMarkPush("moved", cursor));
+  }
+
+  ended(error: WarpError | undefined): void {
+    this.#all.forget(this.#request.subscription);
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    if (this.#id !== 0) this.#connection.replyError(this.#id, error);
+    else if (error !== undefined) this.#send(encodeEndedPush(error));
+  }
+
+  endWith(error: WarpError): void {
+    this.#handle?.end(error);
+  }
+
+  /** Without a word. */
+  close(): void {
+    this.#isClosed = true;
+    this.#handle?.end();
+  }
+
+  #push(content: () => PushContent): void {
+    if (this.#isClosed) return;
+    try {
+      this.#credit -= this.#send(content());
+    } catch (thrown) {
+      this.endWith(toWarpError(thrown, "INVALID_EVENT"));
+    }
+  }
+
+  #send(content: PushContent): number {
+    const writer = this.#connection.reply();
+    if (writer === undefined) return 0;
+    this.#connection.shared.counters.pushes++;
+    return writePush(writer, this.#request.subscription, content);
+  }
+}

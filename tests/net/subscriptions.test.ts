@@ -1,0 +1,271 @@
+/**
+ * Subscriptions over TCP: the client against a server, through a proxy that cuts, and peers that behave badly.
+ */
+import { afterEach, expect, test } from "bun:test";
+import {
+  type Client,
+  connect,
+  type RemoteSubscribeQuery,
+  type StoredEvent,
+  type SubscriptionMessage,
+} from "../../src/client/index.ts";
+import { openCuttingProxy, randomOf } from "./cutting-proxy.ts";
+import { frameOf, RawPeer } from "./raw-peer.ts";
+import { type ServedContext, serveContext, until } from "./served-context.ts";
+
+const closers: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+async function serve(options: Parameters<typeof serveContext>[0] = {}): Promise<ServedContext> {
+  const served = await serveContext(options);
+  closers.push(() => served.close());
+  return served;
+}
+
+async function dial(address: string): Promise<Client> {
+  const client = await connect({ address });
+  closers.push(() => client.close());
+  return client;
+}
+
+const added = (by: number) => ({ type: "Added", data: { by } });
+
+async function untilCaughtUp(client: Client, query: RemoteSubscribeQuery): Promise<SubscriptionMessage[]> {
+  const messages: SubscriptionMessage[] = [];
+  for await (const message of client.subscribe(query)) {
+    messages.push(message);
+    if (message.kind === "caughtUp") break;
+  }
+  return messages;
+}
+
+const eventsOf = (messages: readonly SubscriptionMessage[]): StoredEvent[] =>
+  messages.flatMap((message) => (message.kind === "events" ? message.events : []));
+
+test("replays, catches up and goes on live, with the events as the library gives them", async () => {
+  const { warp, tcp } = await serve();
+  const client = await dial(tcp.address);
+  await client.entity("alice").append(added(1));
+  await client
+    .entity("alice")
+    .append({ type: "Note", data: { at: new Date(5), big: 2n ** 60n }, occurredAt: 9 });
+  await client.entity("bob").append(added(2));
+  for (const query of [{}, { entity: "alice" }, { prefix: "al" }, { types: ["Note"] }, { stored: true }]) {
+    const expected: StoredEvent[] = [];
+    for await (const message of warp.subscribe(query)) {
+      if (message.kind === "events") expected.push(...message.events);
+      if (message.kind === "caughtUp") break;
+    }
+    expect(expected.length).toBeGreaterThan(0);
+    expect(eventsOf(await untilCaughtUp(client, query))).toEqual(expected);
+  }
+  const subscription = client.subscribe({ entity: "alice", from: "end" });
+  expect((await subscription.next()).value?.kind).toBe("caughtUp");
+  const next = subscription.next();
+  await client.entity("bob").append(added(3));
+  await client.entity("alice").append(added(4));
+  expect((await next).value).toMatchObject({ kind: "events", events: [{ entity: "alice", seq: 3 }] });
+  await subscription.return();
+  expect(await subscription.next()).toEqual({ done: true, value: undefined });
+  await until(() => warp.subscriptions.followers === 0);
+});
+
+test("each event arrives once and in order although the connection is cut again and again", async () => {
+  const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
+  console.log(`seed ${seed}`);
+  const random = randomOf(seed);
+  const { tcp, warp } = await serve();
+  const proxy = await openCuttingProxy(tcp.port, seed);
+  closers.push(() => proxy.close());
+  const client = await dial(proxy.address);
+  const counts = new Map<string, number>();
+  const queries: RemoteSubscribeQuery[] = [{}, { entity: "e1" }, { prefix: "e" }, { types: ["Added"] }];
+  let interruptions = 0;
+  const seen = queries.map(() => new Map<string, number>());
+  const abort = new AbortController();
+  const reading = queries.map(async (query, i) => {
+    const onInterrupted = () => interruptions++;
+    const own = seen[i] ?? new Map<string, number>();
+    for await (const { entity, seq } of client
+      .subscribe({ ...query, signal: abort.signal, onInterrupted })
+      .events()) {
+      expect([entity, seq]).toEqual([entity, (own.get(entity) ?? 0) + 1]);
+      own.set(entity, seq);
+      if (random() < 0.002) await Bun.sleep(random() * 20);
+    }
+  });
+  for (let round = 0; round < 150 || interruptions < 5; round++) {
+    const writes = Array.from({ length: 10 }, () => {
+      const id = `e${Math.floor(random() * 5)}`;
+      const count = 1 + Math.floor(random() * 20);
+      counts.set(id, (counts.get(id) ?? 0) + count);
+      return warp.entity(id).appendBatch(Array.from({ length: count }, (_, k) => added(k)));
+    });
+    await Promise.all(writes);
+    await Bun.sleep(random() * 4);
+  }
+  proxy.calm();
+  await until(() =>
+    seen.every((own, i) =>
+      [...counts].every(([id, count]) => (i === 1 && id !== "e1") || own.get(id) === count),
+    ),
+  );
+  abort.abort();
+  await Promise.all(reading);
+}, 60_000);
+
+test("a server that is going says so before it closes", async () => {
+  const served = await serveContext();
+  const client = await dial(served.tcp.address);
+  const reasons: string[] = [];
+  const subscription = client.subscribe({ onInterrupted: ({ code }) => reasons.push(code) });
+  expect((await subscription.next()).value?.kind).toBe("caughtUp");
+  await served.tcp.drain();
+  await until(() => reasons.length > 0);
+  expect(reasons[0]).toBe("CLOSED");
+  await subscription.return();
+  await served.close();
+});
+
+test("what is pushed is what was granted", async () => {
+  const { warp, tcp } = await serve();
+  const batch = Array.from({ length: 500 }, (_, i) => ({
+    type: "Added",
+    data: { by: i, text: "x".repeat(200) },
+  }));
+  for (let i = 0; i < 20; i++) await warp.entity("a").appendBatch(batch);
+  const peer = await RawPeer.greeted(tcp.port);
+  closers.push(() => peer.close());
+  peer.send(frameOf([0, 2, 9, 7, 1, "a", null, null, "start"]));
+  expect(await peer.next()).toEqual([1, 2, null]);
+  let seqs = 0;
+  const count = (push: unknown[] | undefined) => {
+    expect(push?.slice(0, 3)).toEqual([3, 7, 0]);
+    seqs += (push?.[4] as unknown[]).length;
+  };
+  // One byte lets one push come, and nothing behind it: whatever was asked later is answered first.
+  count(await peer.next());
+  for (let id = 100; id < 120; id++) {
+    peer.send(frameOf([0, id, 6]));
+    expect(await peer.next()).toEqual([1, id, null]);
+  }
+  // Grants and endings of subscriptions that are not there are of no interest.
+  peer.send(frameOf([4, 99, 1]));
+  peer.send(frameOf([0, 3, 10, 98]));
+  expect(await peer.next()).toEqual([1, 3, null]);
+  peer.send(frameOf([4, 7, 10_000_000]));
+  while (seqs < 10_000) count(await peer.next());
+  expect(seqs).toBe(10_000);
+  expect((await peer.next())?.slice(0, 3)).toEqual([3, 7, 1]);
+  peer.send(frameOf([0, 4, 10, 7]));
+  expect(await peer.next()).toEqual([1, 4, null]);
+  await warp.entity("a").append(added(1));
+  peer.send(frameOf([0, 5, 6]));
+  expect(await peer.next()).toEqual([1, 5, null]);
+});
+
+test("a peer that stops reading is told why and closed, and costs the others nothing", async () => {
+  const { warp, tcp } = await serve({ limits: { stallMs: 300, outputBytes: 64 * 1024 } });
+  const peer = await RawPeer.greeted(tcp.port);
+  closers.push(() => peer.close());
+  peer.send(frameOf([0, 2, 9, 1, 2 ** 40, null, null, null, "start"]));
+  await peer.next();
+  peer.socket.pause();
+  const client = await dial(tcp.address);
+  const abort = new AbortController();
+  let seen = 0;
+  let bytesMax = 0;
+  const reading = (async () => {
+    for await (const _ of client.subscribe({ signal: abort.signal }).events()) seen++;
+  })();
+  const batch = Array.from({ length: 200 }, (_, i) => ({
+    type: "Added",
+    data: { by: i, text: "x".repeat(400) },
+  }));
+  let appended = 0;
+  while (tcp.counters.errors === 0) {
+    await warp.entity("a").appendBatch(batch);
+    appended += batch.length;
+    bytesMax = Math.max(bytesMax, tcp.bufferBytes);
+    await Bun.sleep(1);
+  }
+  await until(() => seen === appended);
+  abort.abort();
+  await reading;
+  expect(bytesMax).toBeLessThan(4 * 1024 * 1024);
+  peer.socket.resume();
+  let last: unknown[] | undefined;
+  for (let frame = await peer.next(); frame !== undefined; frame = await peer.next()) last = frame;
+  expect(last?.slice(0, 3)).toEqual([2, 0, "TIMEOUT"]);
+}, 30_000);
+
+test("a reader of the client that is slow holds a bounded amount, and loses nothing", async () => {
+  const { warp, tcp } = await serve();
+  const client = await dial(tcp.address);
+  const batch = Array.from({ length: 200 }, (_, i) => ({
+    type: "Added",
+    data: { by: i, text: "x".repeat(400) },
+  }));
+  await warp.entity("a").appendBatch(batch);
+  const subscription = client.subscribe({});
+  expect((await subscription.next()).value?.kind).toBe("events");
+  for (let i = 0; i < 40; i++) await warp.entity("a").appendBatch(batch);
+  await until(() => warp.subscriptions.live === 0);
+  const before = tcp.counters.sentBytes;
+  await Bun.sleep(50);
+  expect(tcp.counters.sentBytes - before).toBeLessThan(2 * 1024 * 1024);
+  let seq = 200;
+  for await (const event of subscription.events()) {
+    expect(event.seq).toBe(++seq);
+    if (seq === 8200) break;
+  }
+});
+
+test("a thousand subscriptions of one entity on one connection see the same", async () => {
+  const { warp, tcp } = await serve();
+  const client = await dial(tcp.address);
+  const subscriptions = Array.from({ length: 1000 }, () => client.subscribe({ entity: "hot", from: "end" }));
+  await Promise.all(subscriptions.map((subscription) => subscription.next()));
+  expect(warp.subscriptions).toMatchObject({ followers: 1000, live: 1000 });
+  const reading = subscriptions.map(async (subscription) => {
+    const seqs: number[] = [];
+    for await (const { seq } of subscription.events()) {
+      seqs.push(seq);
+      if (seqs.length === 50) break;
+    }
+    return seqs;
+  });
+  for (let i = 0; i < 50; i++) await warp.entity("hot").append(added(i));
+  const expected = Array.from({ length: 50 }, (_, i) => i + 1);
+  for (const seqs of await Promise.all(reading)) expect(seqs).toEqual(expected);
+});
+
+test("says by its code what is wrong with a subscription", async () => {
+  const { tcp } = await serve();
+  const client = await dial(tcp.address);
+  const other = await serve();
+  const [mark] = await untilCaughtUp(await dial(other.tcp.address), { from: "end" });
+  const codeOf = async (query: RemoteSubscribeQuery) =>
+    await client
+      .subscribe(query)
+      .next()
+      .then(
+        () => "none",
+        (thrown) => thrown.code,
+      );
+  expect(await codeOf({ from: mark?.cursor ?? "" })).toBe("CURSOR_FOREIGN");
+  expect(await codeOf({ from: "nowhere" })).toBe("INVALID_ARGUMENT");
+  expect(await codeOf({ entity: "" })).toBe("INVALID_ARGUMENT");
+  expect(await codeOf({ entity: "a", prefix: "b" })).toBe("INVALID_ARGUMENT");
+  expect(await codeOf({ types: [] })).toBe("INVALID_ARGUMENT");
+  const waiting = client.subscribe({ from: "end" });
+  await waiting.next();
+  const end = waiting.next().then(
+    () => "none",
+    (thrown) => thrown.code,
+  );
+  await client.close();
+  expect(await end).toBe("CLOSED");
+});
