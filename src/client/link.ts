@@ -90,11 +90,6 @@ export class Link {
     return this.#phase === "ready";
   }
 
-  /** True when there will be no connection any more. */
-  get isClosed(): boolean {
-    return this.#failure !== undefined;
-  }
-
   /** Sends a frame that has no answer, if there is a connection now. */
   post(write: (writer: FrameWriter) => void): void {
     const socket = this.#socket;

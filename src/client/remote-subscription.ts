@@ -190,7 +190,7 @@ export class RemoteSubscription implements AsyncIterableIterator<SubscriptionMes
   #interrupted(error: WarpError): void {
     this.#forgetNumber();
     const isPassing = errorCodes[error.code] === "retry" || passing.has(error.code);
-    if (!isPassing || this.#link.isClosed) {
+    if (!isPassing) {
       this.#end(error);
       return;
     }
