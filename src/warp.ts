@@ -84,6 +84,11 @@ export class Warp {
     this.#parts = parts;
   }
 
+  /** Resolves when every erasure is complete, those of earlier lives too, but for what followers hold up. */
+  whenTidy(): Promise<void> {
+    return this.#parts.privacy.whenTidy();
+  }
+
   /** The handle of an entity, which need not exist. Errors: INVALID_ARGUMENT for what is no id. */
   entity(id: string): Entity {
     return new Entity(this.#parts, this.#parts.residency.actor(id));

@@ -66,4 +66,5 @@ export interface Hold {
 
 export interface Privacy {
   delete(id: string, options: DeleteOptions): Promise<Receipt>;
+  whenTidy(): Promise<void>;
 }

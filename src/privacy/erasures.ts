@@ -72,6 +72,12 @@ export class Erasures {
     return receiptOf(id, underWay);
   }
 
+  /** Resolves when every erasure is complete but for what followers hold up. */
+  async whenTidy(): Promise<void> {
+    await this.#loop;
+    await this.#tidying.whenIdle();
+  }
+
   /** The context is about to close: what is not complete is answered as pending, and goes on at the next start. */
   close(): void {
     this.#closed.resolve();

@@ -20,6 +20,10 @@ export class ContextPrivacy implements Privacy {
     this.#erasures.close();
   }
 
+  whenTidy(): Promise<void> {
+    return this.#erasures.whenTidy();
+  }
+
   async delete(id: string, options: DeleteOptions): Promise<Receipt> {
     return this.#erasures.delete(id, options, referenceOf(id, options.reason, options.by));
   }

@@ -71,6 +71,7 @@ export class Tidying {
   #isRunning = false;
   #isDue = false;
   #lastRelease = 0;
+  readonly #idle: (() => void)[] = [];
 
   constructor(parts: TidyingParts) {
     this.#parts = parts;
@@ -102,6 +103,12 @@ export class Tidying {
       if (this.#passed.length > 0 && (!hasMore || isLate)) await this.#release();
     }
     this.#isRunning = false;
+    for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  /** Resolves when nothing is left to do but for what followers hold up. */
+  async whenIdle(): Promise<void> {
+    while (this.#isRunning) await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
   /** Rows are gone; names may go when the followers have passed the newest of these erasures. */

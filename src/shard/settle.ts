@@ -45,7 +45,9 @@ export function settleKeys(shard: Shard, batch: ShardBatch): void {
 export function settleNames(shard: Shard, batch: ShardBatch, gather: Gather): void {
   if (batch.named.length + batch.erasures.length === 0) return;
   const { buffer, view } = gather.bytes;
-  shard.names.settle(batch.lastPosition, batch.newestNumber + 1, ({ insert, erase }) => {
+  // An erasure may be settled again when names are ahead of it already.
+  const position = Math.max(batch.lastPosition, shard.names.namedPosition);
+  shard.names.settle(position, batch.newestNumber + 1, ({ insert, erase }) => {
     // First: the id of an erased entity may be that of a new one.
     for (const { number, id, position } of batch.erasures) erase(number, id, position);
     for (const part of batch.named) {

@@ -12,6 +12,7 @@ import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, sta
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { start, WarpError } from "../../src/index.ts";
+import { tracesOf } from "../privacy/traces.ts";
 import { checkDirectory } from "./check-directory.ts";
 import type { LoadOrder, LogLine } from "./load.ts";
 import { logLines, Model } from "./model.ts";
@@ -116,6 +117,8 @@ export async function openAndVerify(
     const keyed = model.answeredKeyed();
     const sample = keyed.filter(() => random() < 40 / keyed.length);
     const complaints = [...verified.complaints, ...(await repeatKeyed(warp, model, sample))];
+    await warp.whenTidy();
+    complaints.push(...tracesOf(join(directory, "data"), model.buriedTexts));
     await warp.close();
     if (complaints.length === 0) complaints.push(...checkDirectory(join(directory, "data")));
     return { complaints, events: verified.events };

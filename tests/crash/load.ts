@@ -59,16 +59,19 @@ async function load(order: LoadOrder): Promise<void> {
     say({ failed: code, message, details });
   });
   let left = order.operations === 0 ? Number.POSITIVE_INFINITY : order.operations;
+  const attempt = async (operation: Operation): Promise<void> => {
+    say({ try: operation });
+    try {
+      say({ done: await perform(warp, operation) });
+    } catch (thrown) {
+      const code = thrown instanceof WarpError ? thrown.code : "NOT_A_WARP_ERROR";
+      say({ error: code, op: operation.op, message: String(thrown) });
+    }
+  };
   const caller = async (): Promise<void> => {
     while (left-- > 0 && !hasFailed) {
-      const operation = operations.next();
-      say({ try: operation });
-      try {
-        say({ done: await perform(warp, operation) });
-      } catch (thrown) {
-        const code = thrown instanceof WarpError ? thrown.code : "NOT_A_WARP_ERROR";
-        say({ error: code, op: operation.op, message: String(thrown) });
-      }
+      if (random() < 0.04) for (const operation of operations.life()) await attempt(operation);
+      else await attempt(operations.next());
       if (order.pauses === true && random() < 0.02) await Bun.sleep(random() * 150);
     }
   };

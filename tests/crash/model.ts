@@ -30,11 +30,36 @@ export function logLines(text: string): LogLine[] {
 export class Model {
   readonly operations = new Map<string, Known>();
   readonly complaints: string[] = [];
+  /** By id: an erasure that was asked for, and whether its receipt came or somebody has seen that it is gone. */
+  readonly erasures = new Map<string, "asked" | "gone">();
+  /** What was written under entities that are gone, by id. */
+  readonly #buried = new Map<string, Operation[]>();
+
+  /** The entity is gone for good: nothing of its operations may be found. */
+  bury(id: string): void {
+    this.erasures.set(id, "gone");
+    for (const [op, { operation }] of this.operations) {
+      if (operation.parts[0]?.[0] !== id) continue;
+      this.operations.delete(op);
+      this.#buried.set(id, [...(this.#buried.get(id) ?? []), operation]);
+    }
+  }
+
+  /** What must not be found in any file: ids, data, keys. */
+  get buriedTexts(): string[] {
+    return [...this.#buried].flatMap(([id, operations]) => [
+      id,
+      ...operations.flatMap(({ op, key }) => [`"op":"${op}"`, ...(key === undefined ? [] : [key])]),
+    ]);
+  }
 
   /** Takes in what a process wrote. Only `errorsAllowed` may have been told to callers. */
   take(lines: readonly LogLine[], errorsAllowed: readonly string[] = []): void {
     for (const line of lines) {
-      if ("try" in line) {
+      if ("try" in line && line.try.kind === "erase") {
+        this.erasures.set(line.try.parts[0]?.[0] ?? "", "asked");
+        this.#erasing.set(line.try.op, line.try.parts[0]?.[0] ?? "");
+      } else if ("try" in line) {
         const unheard = {
           status: "unknown",
           firstSeqs: undefined,
@@ -70,7 +95,14 @@ export class Model {
     );
   }
 
+  readonly #erasing = new Map<string, string>();
+
   #answered(answer: Answer): void {
+    const erased = this.#erasing.get(answer.op);
+    if (erased !== undefined) {
+      this.bury(erased);
+      return;
+    }
     const known = this.operations.get(answer.op);
     if (known === undefined) {
       this.complaints.push(`${answer.op} was answered and never asked`);

@@ -5,12 +5,12 @@
  *   again, so the log needs names only.
  * - The name is in every event, so whoever reads the events knows which operation each belongs to.
  */
-import type { AppendResult, SendResult, StoredEvent, Warp } from "../../src/index.ts";
+import type { AppendResult, Entity, SendResult, StoredEvent, Warp } from "../../src/index.ts";
 import type { EventData } from "./aggregates.ts";
 
 export interface Operation {
   readonly op: string;
-  readonly kind: "append" | "batch" | "together" | "spend";
+  readonly kind: "append" | "batch" | "together" | "spend" | "erase";
   /** Which entities get how many events. */
   readonly parts: readonly (readonly [id: string, count: number])[];
   readonly key?: string;
@@ -37,6 +37,7 @@ interface DrivenEntity {
   storedEvents(): AsyncIterable<StoredEvent>;
   read(aggregate: string): Promise<unknown>;
   seq(): Promise<number>;
+  readonly delete?: Entity["delete"];
 }
 
 /** What the caller was told. */
@@ -90,6 +91,17 @@ export class Operations {
     this.#hasTogether = hasTogether;
   }
 
+  /** The operations of a short life: an entity of its own is written to, and erased. One caller performs them in order. */
+  life(): Operation[] {
+    const id = `mortal ${this.#run}-${++this.#made} ü`;
+    const length = 1 + Math.floor(this.#random() * 4);
+    const written = Array.from({ length }, (_, i): Operation => {
+      const op = `${this.#run}.${++this.#made}`;
+      return { op, kind: "batch", parts: [[id, 1 + Math.floor(this.#random() * 30)]], key: `key ${op} ${i}` };
+    });
+    return [...written, { op: `${this.#run}.${++this.#made}`, kind: "erase", parts: [[id, 0]] }];
+  }
+
   next(): Operation {
     const random = this.#random;
     const op = `${this.#run}.${++this.#made}`;
@@ -110,6 +122,13 @@ export class Operations {
   }
 }
 
+/** Erases an entity. Resolves when nothing is pending. Errors: those of the engine. */
+async function erase(entity: DrivenEntity, op: string): Promise<Answer> {
+  const receipt = await entity.delete?.({ reason: "crash", waitMs: 600_000 });
+  if (receipt?.status !== "erased") throw new Error(`the receipt says ${JSON.stringify(receipt)}`);
+  return { op, firstSeqs: [], duplicate: false };
+}
+
 /** Performs an operation, or repeats it. Errors: those of the engine. */
 export async function perform(driven: Driven, operation: Operation): Promise<Answer> {
   const { op, kind, parts, key, expect } = operation;
@@ -123,6 +142,7 @@ export async function perform(driven: Driven, operation: Operation): Promise<Ans
     return { op, firstSeqs: result.results.map(({ firstSeq }) => firstSeq), duplicate: false };
   }
   const entity = driven.entity(parts[0]?.[0] ?? "");
+  if (kind === "erase") return await erase(entity, op);
   const events = eventsOf(operation, 0);
   const options = { ...(key === undefined ? {} : { key }), ...(expect === undefined ? {} : { expect }) };
   const first = events[0];

@@ -11,6 +11,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmS
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { start, WarpError } from "../../src/index.ts";
+import { tracesOf } from "../privacy/traces.ts";
 import { Disk } from "./disk.ts";
 import type { LoadOrder, LogLine } from "./load.ts";
 import { logLines, Model } from "./model.ts";
@@ -106,6 +107,8 @@ async function openState(
     const warp = await start({ ...loadSettings(dataDir), durability });
     const verified = await verify(warp, model, isLossy);
     complaints.push(...verified.complaints, ...(await repeatKeyed(warp, model, [])));
+    await warp.whenTidy();
+    complaints.push(...tracesOf(dataDir, model.buriedTexts));
     await warp.close();
     // What was found once is there for good, and new writes have not disturbed it.
     const again = await start({ ...loadSettings(dataDir), durability });

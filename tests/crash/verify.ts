@@ -37,6 +37,7 @@ export async function verify(driven: Driven, model: Model, lossAllowed = false):
     histories.set(id, stored);
     complaints.push(...checkEntity(id, stored, model, found), ...(await checkStates(driven, id, stored)));
   }
+  complaints.push(...(await checkErasures(driven, model, histories, lossAllowed)));
   let lost = 0;
   for (const known of model.operations.values()) {
     const parts = found.get(known.operation.op);
@@ -82,6 +83,31 @@ export async function repeatKeyed(driven: Driven, model: Model, more: readonly K
         : answer.firstSeqs.join() === known.firstSeqs?.join();
     if (!isSame)
       complaints.push(`${describe(known)} got another answer when repeated: ${JSON.stringify(answer)}`);
+  }
+  return complaints;
+}
+
+/** An erasure took place wholly or not at all, and one with a receipt did. */
+async function checkErasures(
+  driven: Driven,
+  model: Model,
+  histories: ReadonlyMap<string, unknown>,
+  lossAllowed: boolean,
+): Promise<string[]> {
+  const complaints: string[] = [];
+  for (const [id, state] of model.erasures) {
+    const isThere = histories.has(id);
+    if (isThere && state === "gone") complaints.push(`${id} is erased, and it is listed`);
+    if (isThere && state === "asked") model.erasures.delete(id);
+    if (isThere) continue;
+    const answer = await driven
+      .entity(id)
+      .seq()
+      .then(String, (error: { code?: string }) => error.code);
+    const isLost = lossAllowed && state === "asked" && answer === "0";
+    if (answer !== "ERASED" && !isLost) complaints.push(`${id} is erased, and its seq is ${answer}`);
+    model.bury(id);
+    if (isLost) model.erasures.delete(id);
   }
   return complaints;
 }
