@@ -36,7 +36,7 @@ import {
 import { Failure } from "./failure.ts";
 import { createKeySlots, Journal } from "./journal/journal.ts";
 import { Tail } from "./journal/tail.ts";
-import { createQueryPool, startProjections } from "./projecting.ts";
+import { createQueries, startProjections } from "./projecting.ts";
 import type { SinkSettings } from "./projection/places.ts";
 import type { ProjectionsParts } from "./projection/projections.ts";
 import { ContextPrivacy } from "./privacy/privacy.ts";
@@ -230,11 +230,11 @@ async function serve(opened: {
     ...projecting,
     logger,
   });
-  const queries = createQueryPool();
+  const queries = createQueries(projections, feed);
   const backups = new Backups({ directory, keyring, settlings, failed: failure.happened });
   privacy.resume();
   const close = async (): Promise<void> => {
-    queries.close();
+    await queries.close();
     await projections.close();
     await backups.close();
     engine.stopAccepting();

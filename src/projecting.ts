@@ -4,8 +4,10 @@
  */
 import { fileURLToPath } from "node:url";
 import { WarpError } from "./core/errors.ts";
+import type { FeedSource } from "./core/feed.ts";
 import { Projections, type ProjectionsParts } from "./projection/projections.ts";
 import { QueryPool } from "./projection/query/pool.ts";
+import { Queries } from "./projection/query/query.ts";
 
 export function startProjections(parts: Omit<ProjectionsParts, "startWorker">): Projections {
   const projections = new Projections({
@@ -27,8 +29,8 @@ export function announceExecutable(): void {
   isOwnExecutable = true;
 }
 
-export function createQueryPool(): QueryPool {
-  return new QueryPool(() => {
+export function createQueries(projections: Projections, source: FeedSource): Queries {
+  const pool = new QueryPool(() => {
     const isCompiled = import.meta.path.startsWith("/$bunfs/") || import.meta.path.startsWith("B:/~BUN/");
     if (!isCompiled) return [process.execPath, fileURLToPath(new URL("./query-process.ts", import.meta.url))];
     if (isOwnExecutable) return [process.execPath, queryProcessWord];
@@ -37,4 +39,5 @@ export function createQueryPool(): QueryPool {
       "a program that is compiled together with Warp cannot query embedded rows",
     );
   });
+  return new Queries(projections, source, pool);
 }

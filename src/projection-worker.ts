@@ -25,7 +25,7 @@ self.onmessage = (event: MessageEvent<ToBuild>) => {
 async function handle(message: ToBuild): Promise<void> {
   if (message.type === "open") {
     opening = start(message.order);
-    await (await opening).open();
+    await (await opening).open(message.order.isLive);
     return;
   }
   if (message.type === "close") {
@@ -51,7 +51,7 @@ async function handle(message: ToBuild): Promise<void> {
 }
 
 async function start(order: BuildOrder): Promise<Builder> {
-  const { number, tables, version } = { ...order, number: order.build };
+  const { build: number, tables, version } = order;
   if (order.application === undefined) {
     const build = {
       ...stubOf(order.projection, { number, version, tables }),

@@ -22,8 +22,7 @@ import type { FollowQuery, Hub } from "./subscription/hub.ts";
 import { type SubscribeQuery, Subscription } from "./subscription/subscription.ts";
 import type { Projections } from "./projection/projections.ts";
 import type { QueryParam, QueryResult } from "./projection/query/messages.ts";
-import type { QueryPool } from "./projection/query/pool.ts";
-import { type QueryOptions, query } from "./projection/query/query.ts";
+import type { Queries, QueryOptions } from "./projection/query/query.ts";
 
 export interface WarpParts {
   readonly identity: Identity;
@@ -35,7 +34,7 @@ export interface WarpParts {
   readonly feed: Feed;
   readonly hub: Hub;
   readonly projections: Projections;
-  readonly queries: QueryPool;
+  readonly queries: Queries;
   readonly privacy: Privacy;
   readonly erasureFollowers: ErasureFollowers;
   readonly backups: Backups;
@@ -141,8 +140,7 @@ export class Warp {
    * of an append. Errors: INVALID_ARGUMENT, QUERY_FAILED, TIMEOUT, SINK_UNAVAILABLE, OVERLOADED, CURSOR_FOREIGN, CONFIG_MISMATCH.
    */
   query(sql: string, params: readonly QueryParam[] = [], options: QueryOptions = {}): Promise<QueryResult> {
-    const { projections, feed: source, queries: pool } = this.#parts;
-    return query({ projections, source, pool }, sql, params, options);
+    return this.#parts.queries.run(sql, params, options);
   }
 
   /**

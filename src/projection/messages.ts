@@ -22,6 +22,8 @@ export interface BuildOrder {
   readonly build: number;
   readonly incarnation: string;
   readonly place: SinkPlace;
+  /** Queries see it from its opening on. */
+  readonly isLive: boolean;
 }
 
 /** Where an erasure stands in the feed. */

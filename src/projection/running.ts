@@ -230,13 +230,15 @@ export class RunningProjection implements ErasureFollower {
   }
 
   #build(build: BuildRecord): void {
-    const declared = this.#declared.get(build.version);
-    const feeder = this.#feeder(build, declared);
-    this.#target = undefined;
-    if (this.#record.live === undefined) {
+    const isFirst = this.#record.live === undefined;
+    if (isFirst) {
       // There is nothing to be seen instead.
       this.#record.live = build.number;
       this.#parts.control.save();
+    }
+    const feeder = this.#feeder(build, this.#declared.get(build.version));
+    this.#target = undefined;
+    if (isFirst) {
       this.#live = feeder;
     } else {
       this.#building = feeder;
@@ -258,6 +260,7 @@ export class RunningProjection implements ErasureFollower {
         tables: build.tables,
         incarnation: source.incarnation,
         place: places.of(this.#projection, build),
+        isLive: build.number === this.#record.live,
       },
       startWorker,
       isPaused: () => this.isPaused,

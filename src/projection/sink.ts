@@ -4,6 +4,8 @@
  *
  * - Rows and checkpoint are written in one transaction, and only behind the batch that the caller knows of: a commit whose
  *   answer was lost is never done twice.
+ * - What a killed process has left under way cannot count twice either: whoever comes later finds another number of commits
+ *   (ABORTED), and begins again where the rows are.
  * - A failure is SINK_UNAVAILABLE when the database cannot be reached or asks for patience, and PROJECTION_FAILED when it
  *   refuses what it was given.
  */
@@ -26,8 +28,10 @@ export interface Statement {
 
 /** One transaction. */
 export interface Commit {
-  /** Commits that were done before. */
+  /** Commits that were done before; one that finds another number fails with ABORTED. */
   readonly batch: number;
+  /** Who commits: another one in every life of a build. */
+  readonly writer: string;
   readonly rows: readonly { readonly table: Table; readonly changes: readonly Changed[] }[];
   /** Run behind the rows. */
   readonly statements: readonly Statement[];
@@ -38,8 +42,8 @@ export interface Commit {
 export interface Sink {
   /** Makes the tables that are missing. Returns the commits done so far, or undefined when the rows are of another incarnation. */
   open(): Promise<number | undefined>;
-  /** Commits done so far. */
-  batch(): Promise<number>;
+  /** Commits done so far, and who has done the last. */
+  last(): Promise<{ readonly batch: number; readonly writer: string }>;
   /** The row of a key, where it can be had without waiting. */
   readonly read: ((table: Table, key: readonly Stored[]) => Row | null) | undefined;
   fetch(table: Table, keys: readonly (readonly Stored[])[]): Promise<readonly (Row | null)[]>;

@@ -7,10 +7,10 @@ import { join } from "node:path";
 import { loadApplication } from "../../src/application.ts";
 import { ErasureFollowers } from "../../src/core/erasure.ts";
 import { silentLogger } from "../../src/core/logger.ts";
-import { createQueryPool, startProjections } from "../../src/projecting.ts";
+import { createQueries, startProjections } from "../../src/projecting.ts";
 import type { Projections } from "../../src/projection/projections.ts";
 import type { QueryParam } from "../../src/projection/query/messages.ts";
-import { type QueryOptions, query } from "../../src/projection/query/query.ts";
+import type { Queries, QueryOptions } from "../../src/projection/query/query.ts";
 import { provideWarpModule } from "../../src/warp-module.ts";
 import type { MemoryFeed } from "./memory-feed.ts";
 
@@ -27,18 +27,21 @@ export interface HarnessSettings {
 
 export class Harness {
   readonly dataDir: string;
+  readonly context: string;
   readonly feed: MemoryFeed;
   readonly followers = new ErasureFollowers();
   readonly projections: Projections;
-  readonly #pool = createQueryPool();
+  readonly queries: Queries;
 
   private constructor(
     settings: HarnessSettings,
     projections: (dataDir: string, followers: ErasureFollowers) => Projections,
   ) {
     this.dataDir = settings.dataDir ?? mkdtempSync(join(tmpdir(), "warp-projection-"));
+    this.context = settings.context ?? "tests";
     this.feed = settings.feed;
     this.projections = projections(this.dataDir, this.followers);
+    this.queries = createQueries(this.projections, this.feed);
   }
 
   static async open(settings: HarnessSettings): Promise<Harness> {
@@ -63,12 +66,11 @@ export class Harness {
     params: readonly QueryParam[] = [],
     options: QueryOptions = {},
   ): Promise<unknown[][]> {
-    const parts = { projections: this.projections, source: this.feed, pool: this.#pool };
     const after = Array.from({ length: this.feed.shards }, (_, shard) => ({
       shard,
       position: this.feed.committed(shard),
     }));
-    const { rows } = await query(parts, sql, params, { after, timeoutMs: 20_000, ...options });
+    const { rows } = await this.queries.run(sql, params, { after, timeoutMs: 90_000, ...options });
     return rows.map((row) => [...row]);
   }
 
@@ -79,14 +81,14 @@ export class Harness {
   }
 
   async close(): Promise<void> {
-    this.#pool.close();
+    await this.queries.close();
     await this.projections.close();
   }
 }
 
 /** Waits until `holds`; the time is only for a test that fails. */
 export async function until(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const end = performance.now() + 20_000;
+  const end = performance.now() + 90_000;
   while (!(await holds())) {
     if (performance.now() > end) throw new Error(`it did not come to be: ${what}`);
     await Bun.sleep(2);

@@ -41,6 +41,7 @@ export class Builder {
   #changed = new Map<number, Place>();
   #pending: FeedRecord[] = [];
   #failures: EventFailure[] = [];
+  readonly #writer = crypto.randomUUID();
   #commits = 0;
   #work: Promise<void> = Promise.resolve();
   readonly #urgent: (() => Promise<void>)[] = [];
@@ -57,8 +58,8 @@ export class Builder {
     this.#patience = new Patience({ attend: () => this.#attend(), say: parts.say });
   }
 
-  /** Finds out where the rows are. Waits for a sink that is away. */
-  open(): Promise<void> {
+  /** Finds out where the rows are, and shows them to queries if they are the ones. Waits for a sink that is away. */
+  open(isLive: boolean): Promise<void> {
     return this.#enqueue(async () => {
       const { sink, say } = this.#parts;
       const commits = await this.#patience.with(() => sink.open());
@@ -73,6 +74,7 @@ export class Builder {
       for (const [shard, position, recordedAt] of places as [number, number, number][]) {
         this.#places.set(shard, { shard, position, recordedAt });
       }
+      if (isLive) await this.#patience.with(() => sink.publish());
       this.#batch.restore(held, Number(total[0]?.[1] ?? 0));
       const { parkedCount, skipped } = this.#batch;
       say({ type: "opened", places: [...this.#places.values()], parked: parkedCount, skipped });
@@ -290,10 +292,14 @@ export class Builder {
 
   async #commitBatch(erased: string | undefined): Promise<void> {
     const { sink } = this.#parts;
-    const commit = { batch: this.#commits, ...this.#batch.content, erased };
+    const writer = this.#writer;
+    const commit = { batch: this.#commits, writer, ...this.#batch.content, erased };
     let isUnsure = false;
     await this.#patience.with(async () => {
-      if (isUnsure && (await sink.batch()) === this.#commits + 1) return;
+      if (isUnsure) {
+        const last = await sink.last();
+        if (last.batch === this.#commits + 1 && last.writer === writer) return;
+      }
       isUnsure = true;
       await sink.commit(commit);
     });

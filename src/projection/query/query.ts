@@ -6,6 +6,7 @@ import { WarpError } from "../../core/errors.ts";
 import type { FeedSource } from "../../core/feed.ts";
 import { limits } from "../../core/limits.ts";
 import type { Projections } from "../projections.ts";
+import { RemoteQueries } from "./elsewhere.ts";
 import type { QueryParam, QueryResult } from "./messages.ts";
 import type { QueryPool } from "./pool.ts";
 
@@ -23,29 +24,40 @@ export interface QueryOptions {
   readonly sink?: string | undefined;
 }
 
-export interface QueryingParts {
-  readonly projections: Projections;
-  readonly source: FeedSource;
-  readonly pool: QueryPool;
-}
+export class Queries {
+  readonly #projections: Projections;
+  readonly #source: FeedSource;
+  readonly #pool: QueryPool;
+  readonly #remote = new RemoteQueries();
 
-/** Errors: INVALID_ARGUMENT, CURSOR_FOREIGN, CONFIG_MISMATCH, TIMEOUT, QUERY_FAILED, SINK_UNAVAILABLE, OVERLOADED, CLOSED. */
-export async function query(
-  { projections, source, pool }: QueryingParts,
-  sql: string,
-  params: readonly QueryParam[] = [],
-  { after, timeoutMs = limits.queryMs, rows = limits.queryRows, sink }: QueryOptions = {},
-): Promise<QueryResult> {
-  if (typeof sql !== "string" || sql === "") throw new WarpError("INVALID_ARGUMENT", "a query is SQL text");
-  requireWhole("timeoutMs", timeoutMs, limits.queryMsMax);
-  requireWhole("rows", rows, limits.queryRowsMax);
-  const deadline = performance.now() + timeoutMs;
-  const positions = after === undefined ? undefined : positionsOf(after, source);
-  const place = await projections.placeFor(sink, positions, timeoutMs);
-  const left = Math.max(1, Math.ceil(deadline - performance.now()));
-  const limitsOf = { rowsMax: rows, bytesMax: limits.queryBytes };
-  if (place.kind === "sqlite") return await pool.run({ place, sql, params, ...limitsOf }, left);
-  throw new WarpError("UNSUPPORTED", `queries on ${place.kind}`);
+  constructor(projections: Projections, source: FeedSource, pool: QueryPool) {
+    this.#projections = projections;
+    this.#source = source;
+    this.#pool = pool;
+  }
+
+  /** Errors: INVALID_ARGUMENT, CURSOR_FOREIGN, CONFIG_MISMATCH, TIMEOUT, QUERY_FAILED, SINK_UNAVAILABLE, OVERLOADED, CLOSED. */
+  async run(
+    sql: string,
+    params: readonly QueryParam[] = [],
+    { after, timeoutMs = limits.queryMs, rows = limits.queryRows, sink }: QueryOptions = {},
+  ): Promise<QueryResult> {
+    if (typeof sql !== "string" || sql === "") throw new WarpError("INVALID_ARGUMENT", "a query is SQL text");
+    requireWhole("timeoutMs", timeoutMs, limits.queryMsMax);
+    requireWhole("rows", rows, limits.queryRowsMax);
+    const deadline = performance.now() + timeoutMs;
+    const positions = after === undefined ? undefined : positionsOf(after, this.#source);
+    const place = await this.#projections.placeFor(sink, positions, timeoutMs);
+    const left = Math.max(1, Math.ceil(deadline - performance.now()));
+    const what = { sql, params, rowsMax: rows, bytesMax: limits.queryBytes };
+    if (place.kind === "sqlite") return await this.#pool.run({ place, ...what }, left);
+    return await this.#remote.run(place, { ...what, timeoutMs: left });
+  }
+
+  async close(): Promise<void> {
+    this.#pool.close();
+    await this.#remote.close();
+  }
 }
 
 /** A position for every shard; 0 for one that is not asked for. Errors: INVALID_ARGUMENT, CURSOR_FOREIGN. */

@@ -3,9 +3,17 @@
  */
 import type { SinkPlace } from "../messages.ts";
 import type { Build, Sink } from "../sink.ts";
+import { PostgresSink } from "./postgres.ts";
+import { RqliteSink } from "./rqlite.ts";
 import { SqliteSink } from "./sqlite.ts";
 
 export function openSink(place: SinkPlace, build: Build): Sink {
-  if (place.kind === "sqlite") return new SqliteSink(place.path, build);
-  throw new RangeError(`no sink ${place.kind}`);
+  switch (place.kind) {
+    case "sqlite":
+      return new SqliteSink(place.path, build);
+    case "rqlite":
+      return new RqliteSink(place, build);
+    case "postgres":
+      return new PostgresSink(place, build);
+  }
 }

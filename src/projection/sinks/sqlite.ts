@@ -57,9 +57,9 @@ export class SqliteSink implements Sink {
     transact(this.#database, this.#path, "IMMEDIATE", () => {
       const database = this.#database;
       database.run(
-        "CREATE TABLE IF NOT EXISTS warp_build (id INTEGER PRIMARY KEY, batch INTEGER NOT NULL, incarnation TEXT NOT NULL) STRICT",
+        "CREATE TABLE IF NOT EXISTS warp_build (id INTEGER PRIMARY KEY, batch INTEGER NOT NULL, writer TEXT NOT NULL, incarnation TEXT NOT NULL) STRICT",
       );
-      database.run(`INSERT OR IGNORE INTO warp_build VALUES (1, 0, ${literal(incarnation)})`);
+      database.run(`INSERT OR IGNORE INTO warp_build VALUES (1, 0, '', ${literal(incarnation)})`);
       for (const table of tablesOf(this.#build)) {
         database.run(createTable(table.name, table, sqliteDialect));
         for (const index of createIndexes(table.name, table)) database.run(index);
@@ -72,8 +72,9 @@ export class SqliteSink implements Sink {
     return row?.incarnation === incarnation ? row.batch : undefined;
   }
 
-  async batch(): Promise<number> {
-    return this.#database.query<{ batch: number }, []>("SELECT batch FROM warp_build").get()?.batch ?? 0;
+  async last(): Promise<{ batch: number; writer: string }> {
+    const sql = "SELECT batch, writer FROM warp_build";
+    return this.#database.query<{ batch: number; writer: string }, []>(sql).get() ?? { batch: 0, writer: "" };
   }
 
   readonly read = (table: Table, key: readonly Stored[]): Row | null => {
@@ -136,11 +137,12 @@ export class SqliteSink implements Sink {
     }
   }
 
-  #write({ batch, rows, statements, erased }: Commit): void {
+  #write({ batch, writer, rows, statements, erased }: Commit): void {
     const database = this.#database;
-    const { changes } = database.query("UPDATE warp_build SET batch = batch + 1 WHERE batch = ?").run(batch);
+    const raise = database.query("UPDATE warp_build SET batch = batch + 1, writer = ? WHERE batch = ?");
+    const { changes } = raise.run(writer, batch);
     if (changes !== 1)
-      throw new WarpError("CORRUPT", `${this.#path}: someone else has written to it`, { file: this.#path });
+      throw new WarpError("ABORTED", `${this.#path}: someone else has written to it`, { file: this.#path });
     if (erased !== undefined) {
       for (const table of tablesOf(this.#build).filter(({ subjects }) => subjects.length > 0)) {
         database

@@ -1,0 +1,22 @@
+/**
+ * What PostgreSQL's failures mean here. https://www.postgresql.org/docs/current/errcodes-appendix.html
+ */
+import { type ErrorCode, WarpError } from "../../core/errors.ts";
+
+/** Connections, rollbacks that ask for another try, resources, an administrator who stops it, and the system under it. */
+const passing = /^(?:08|40|53|55P03|57P|58)/;
+/** Ended by `statement_timeout`. */
+const cancelled = "57014";
+
+/** `refused` is the code for what the server will always refuse. */
+export function failure(thrown: unknown, refused: ErrorCode): WarpError {
+  if (thrown instanceof WarpError) return thrown;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  const state = thrown instanceof Error && "errno" in thrown ? String(thrown.errno ?? "") : "";
+  if (state === cancelled)
+    return new WarpError("TIMEOUT", `PostgreSQL ended it: ${message}`, { state }, thrown);
+  if (state === "" || passing.test(state)) {
+    return new WarpError("SINK_UNAVAILABLE", `PostgreSQL cannot be used now: ${message}`, { state }, thrown);
+  }
+  return new WarpError(refused, `PostgreSQL refused: ${message}`, { state }, thrown);
+}
