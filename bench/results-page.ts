@@ -1,6 +1,6 @@
 /**
- * The page that bench/run.ts writes: the machine, then a table per scenario with the median and the spread of each
- * figure. Nothing on it is written by hand.
+ * The part of bench/RESULTS.md that bench/run.ts writes: the machine, then a table per scenario with the median and the
+ * spread of each figure. Nothing in it is written by hand.
  */
 import { readFileSync } from "node:fs";
 import { availableParallelism, cpus, release, tmpdir, totalmem } from "node:os";
@@ -16,7 +16,7 @@ export function resultsPage(measured: readonly Measured[], rounds: number, loads
   const yardsticks = measured.flatMap(({ lines }) => lines);
   const rows = valuesAt(yardsticks, "yardsticks.rowsPerSecond");
   const syncs = valuesAt(yardsticks, "yardsticks.syncsPerSecond");
-  return `# Measured results
+  return `## Warp by itself
 
 Written by \`bun bench/run.ts\`. Each scenario ran in ${rounds === 1 ? "one round" : `${rounds} rounds, the scenarios taking turns`}; large
 ones ran once. A cell is the median, with the smallest and the largest in brackets where there are several. Events have four fields, about
@@ -38,7 +38,7 @@ function section({ scenario, lines }: Measured): string {
   const known = scenario.figures.filter((figure) => valuesAt(lines, figure.path).length > 0);
   const cells = known.map((figure) => spread(valuesAt(lines, figure.path), figure.format));
   return [
-    `## ${scenario.name}`,
+    `### ${scenario.name}`,
     "",
     `| ${known.map(({ name }) => name).join(" | ")} |`,
     `|${known.map(() => "---").join("|")}|`,

@@ -1,16 +1,18 @@
 /**
- * Runs every scenario in its own process, the scenarios taking turns for some rounds, and writes bench/RESULTS.md:
+ * Runs every scenario in its own process, the scenarios taking turns for some rounds, and writes its part of
+ * bench/RESULTS.md, and the numbers into bench/results/scenarios.json:
  *
  * `bun bench/run.ts [--rounds=3] [--seconds=10] [--events=20000000] [--only=TEXT] [--out=bench/RESULTS.md]`
  *
  * `--events=100000000` is the long run over a hundred million events; it needs about 25 GB of disk.
  */
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { loadavg } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { resultsPage } from "./results-page.ts";
 import { scenariosOf } from "./scenarios.ts";
+import { writeSection } from "./sections.ts";
 
 const { values } = parseArgs({
   options: {
@@ -39,7 +41,14 @@ for (let round = 1; round <= rounds; round++) {
     lines.push(JSON.parse(line));
   }
 }
-writeFileSync(values.out, resultsPage(chosen, rounds, loads));
+const results = join(import.meta.dir, "results");
+mkdirSync(results, { recursive: true });
+const recorded = chosen.map(({ scenario: { name, command }, lines }) => ({ name, command, lines }));
+writeFileSync(
+  join(results, "scenarios.json"),
+  `${JSON.stringify({ rounds, loads, recorded }, undefined, 1)}\n`,
+);
+writeSection("scenarios", resultsPage(chosen, rounds, loads), values.out);
 
 /** The JSON line that the command prints; throws when it fails. */
 async function runOnce(command: readonly string[]): Promise<string> {

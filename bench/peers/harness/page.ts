@@ -1,0 +1,184 @@
+/**
+ * The part of bench/RESULTS.md about peers: a table of speeds, one of ratios, one of latencies, and what each peer was set to.
+ */
+import { median } from "../../results-page.ts";
+import type { Record, RecordedPeer, Run } from "./record.ts";
+import { entityCount, type Workload, workloads } from "./workloads.ts";
+
+/** Systems that cannot be had from package registries, and why. */
+const unavailable: Readonly<{ [name: string]: string }> = {
+  ScyllaDB: "a C++ server that is distributed as packages of its own repository and as container images only",
+  CockroachDB:
+    "its Go module is sources without the generated code, which its own build (Bazel, a C++ toolchain) makes; no registry has the binary",
+};
+
+export function peersSection(record: Record): string {
+  const { peers, rounds, seconds, loads, disk, processors } = record;
+  const syncs = (bytes: number) =>
+    spread(
+      disk.map(({ syncsPerSecond }) => syncsPerSecond[bytes] ?? Number.NaN),
+      thousands,
+    );
+  return `## Beside other systems
+
+Written by \`bun bench/peers/run.ts --seconds=${seconds} --rounds=${rounds}\` on ${record.date.slice(0, 10)}; raw numbers in
+\`bench/results/peers.json\`. Client and server share the ${processors} processors of one machine. Each system is measured in turns with a
+Warp of its own: both run, one at a time is driven, first one, then the other, workload by workload, and the next round the other way
+round. A cell is the median over the rounds, with the smallest and the largest in brackets. After each round the events that the system
+itself counts are compared with those that it acknowledged. 10,000 entities, with an event each before the first workload; a batch is one append to one entity.
+
+- the disk: ${syncs(4096)} fdatasync/s of 4 KiB, ${syncs(32_768)} of 32 KiB, ${syncs(262_144)} of 256 KiB
+- load average before each pair: ${spread(loads, (load) => load.toFixed(1))}; above 1, other work took processor and disk from both
+
+### Speed, in thousands per second
+
+Events appended, or states read (“reads”), or both together (“mixed”). Warp's row is the median of its runs beside all peers of that kind.
+
+${table(["", ...headings], [...warpRows(peers), ...peers.map((peer) => speedRow(peer))])}
+
+### How many times as fast Warp is
+
+Warp's speed over the peer's, from the same round, minute and machine; servers against Warp's server, libraries against Warp in process.
+
+${table(
+  ["", ...headings],
+  peers
+    .filter(isMeasured)
+    .map((peer) => [name(peer), ...workloads.map((workload) => ratios(peer, workload))]),
+)}
+
+### Latency, median and 99th percentile, ms
+
+From the call to the continuation behind it, Warp's beside the same peer in the second line of each.
+
+${table(["", ...headings], peers.filter(isMeasured).flatMap(latencyRows))}
+
+### What each was set to
+
+${table(["", "version", "client", "durable by", "seq of an event", "current state"], peers.map(notesRow))}
+
+${marks(peers)}Not measured: ${Object.entries(unavailable)
+    .map(([title, why]) => `${title} (${why})`)
+    .join("; ")}.`;
+}
+
+const headings = workloads.map(({ title }) => title);
+const isMeasured = ({ runs }: RecordedPeer) => runs.length > 0;
+
+function name({ title, notes }: RecordedPeer): string {
+  return notes.isDurable ? title : `${title} (not durable)`;
+}
+
+function speedOf({ eventsPerSecond, readsPerSecond }: Run): number {
+  return eventsPerSecond + readsPerSecond;
+}
+
+function runsOf(peer: RecordedPeer, workload: Workload, side: Run["side"]): Run[] {
+  return peer.runs.filter((run) => run.workload === workload.name && run.side === side);
+}
+
+function speedRow(peer: RecordedPeer): string[] {
+  const speeds = workloads.map((workload) => spread(runsOf(peer, workload, "peer").map(speedOf), kilo));
+  return [peer.failure === undefined ? name(peer) : `${name(peer)} ¹`, ...speeds];
+}
+
+function warpRows(peers: readonly RecordedPeer[]): string[][] {
+  return (["warp-tcp", "warp"] as const).flatMap((partner) => {
+    const own = peers.filter((peer) => peer.partner === partner && isMeasured(peer));
+    if (own.length === 0) return [];
+    const speeds = workloads.map((workload) =>
+      spread(
+        own.flatMap((peer) => runsOf(peer, workload, "warp").map(speedOf)),
+        kilo,
+      ),
+    );
+    return [[partner === "warp" ? "**Warp, in process**" : "**Warp, server**", ...speeds]];
+  });
+}
+
+function ratios(peer: RecordedPeer, workload: Workload): string {
+  const warp = runsOf(peer, workload, "warp");
+  const pairs = runsOf(peer, workload, "peer").flatMap((run) => {
+    const beside = warp.find(({ round }) => round === run.round);
+    return beside === undefined ? [] : [speedOf(beside) / speedOf(run)];
+  });
+  return spread(pairs, (ratio) => (ratio < 10 ? ratio.toFixed(1) : ratio.toFixed(0)));
+}
+
+function latencyRows(peer: RecordedPeer): string[][] {
+  const cells = (side: Run["side"]) =>
+    workloads.map((workload) => {
+      const runs = runsOf(peer, workload, side);
+      if (runs.length === 0) return "–";
+      return `${ms(median(runs.map(({ p50Ms }) => p50Ms)))} / ${ms(median(runs.map(({ p99Ms }) => p99Ms)))}`;
+    });
+  return [
+    [name(peer), ...cells("peer")],
+    ["– Warp beside it", ...cells("warp")],
+  ];
+}
+
+function notesRow(peer: RecordedPeer): string[] {
+  const { client, durability, isDurable, seq, state } = peer.notes;
+  return [
+    peer.title,
+    peer.version || "–",
+    client,
+    isDurable ? durability : `**not durable:** ${durability}`,
+    seq,
+    state,
+  ];
+}
+
+function marks(peers: readonly RecordedPeer[]): string {
+  const failed = peers.filter(({ failure }) => failure !== undefined);
+  const wrong = peers.filter(({ counts }) =>
+    counts.some(({ acknowledged, counted }) => acknowledged !== counted),
+  );
+  const counted = peers.flatMap(({ counts }) =>
+    counts.filter(({ side }) => side === "peer").map((count) => count.counted),
+  );
+  const few = peers.filter(({ counts }) => counts.some(({ entities }) => entities < entityCount));
+  const lines = [
+    ...few.map(
+      ({ title, counts }) =>
+        `${title} had ${thousands(Math.min(...counts.map(({ entities }) => entities)))} entities or more: it made no more of them in ten seconds.`,
+    ),
+    ...failed.map(({ title, failure }) => `¹ ${title}: ${(failure ?? "").split("\n").join(" ")}`),
+    ...wrong.map(({ title }) => `**${title} did not hold exactly what it had acknowledged.**`),
+    wrong.length === 0
+      ? `All of them held exactly the events that they had acknowledged (${kilo(counted.reduce((a, b) => a + b, 0))} thousand in all).`
+      : "",
+  ];
+  return lines
+    .filter((line) => line !== "")
+    .map((line) => `${line}\n\n`)
+    .join("");
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
+  return [line(head), `|${head.map(() => "---").join("|")}|`, ...rows.map(line)].join("\n");
+}
+
+function spread(values: readonly number[], format: (value: number) => string): string {
+  const known = values.filter((value) => Number.isFinite(value));
+  if (known.length === 0) return "–";
+  const middle = format(median(known));
+  return known.length === 1
+    ? middle
+    : `${middle} (${format(Math.min(...known))}–${format(Math.max(...known))})`;
+}
+
+function kilo(perSecond: number): string {
+  const value = perSecond / 1000;
+  return value < 10 ? value.toFixed(1) : value.toFixed(0);
+}
+
+function ms(value: number): string {
+  return value < 1 ? value.toFixed(2) : value < 10 ? value.toFixed(1) : value.toFixed(0);
+}
+
+function thousands(value: number): string {
+  return String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ",");
+}

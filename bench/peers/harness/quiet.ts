@@ -1,0 +1,41 @@
+/**
+ * Waits until the servers under this process have nothing left to do, so that what one system does behind its
+ * acknowledgements does not fall into the other's window.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+
+const pollMs = 200;
+const waitMsMax = 2000;
+/** Busy so many hundredths of a second in one poll, or less, is idle. */
+const idleTicks = 1;
+
+export async function untilQuiet(): Promise<void> {
+  const begun = performance.now();
+  let before = ticksBelow(process.pid);
+  while (performance.now() - begun < waitMsMax) {
+    await Bun.sleep(pollMs);
+    const after = ticksBelow(process.pid);
+    if (after - before <= idleTicks) return;
+    before = after;
+  }
+}
+
+/** Processor time of this process and of all processes below it so far, in the kernel's ticks; 0 where nobody tells. */
+function ticksBelow(root: number): number {
+  if (process.platform !== "linux") return 0;
+  const parents = new Map<number, { readonly parent: number; readonly ticks: number }>();
+  for (const name of readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const stat = readFileSync(`/proc/${name}/stat`, "utf8");
+      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+      const ticks = Number(fields[11]) + Number(fields[12]);
+      parents.set(Number(name), { parent: Number(fields[1]), ticks });
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  const isBelow = (pid: number | undefined): boolean =>
+    pid === root || (pid !== undefined && pid > 1 && isBelow(parents.get(pid)?.parent));
+  return [...parents].reduce((sum, [pid, { ticks }]) => (isBelow(pid) ? sum + ticks : sum), 0);
+}

@@ -1,0 +1,168 @@
+/**
+ * Measures every peer beside Warp and writes the table into bench/RESULTS.md, the numbers into bench/results/peers.json:
+ *
+ * `bun bench/peers/run.ts [--seconds=5] [--rounds=3] [--only=redis,postgres] [--workloads=single-256] [--dry]`
+ *
+ * - `--seconds` and `--rounds` are those of the peers that a goal names; the others get a third of the time and two
+ *   thirds of the rounds. `--only` measures some and leaves the recorded numbers of the others; `--dry` writes nothing.
+ * - Peers take turns: every round has all of them. Each pair runs in a process group of its own, which is ended with
+ *   everything in it when its time is over, and when this is interrupted.
+ */
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { availableParallelism, loadavg, tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { type Record as PeerRecord, readRecord, writeRecord } from "./harness/record.ts";
+import { measureDisk } from "./harness/disk.ts";
+import type { Peer } from "./harness/peer.ts";
+import { workloads } from "./harness/workloads.ts";
+import type { PairLine } from "./pair.ts";
+import { peers, warpForms } from "./peers.ts";
+
+const { values } = parseArgs({
+  options: {
+    seconds: { type: "string", default: "5" },
+    rounds: { type: "string", default: "3" },
+    only: { type: "string", default: "" },
+    workloads: { type: "string", default: "" },
+    dry: { type: "boolean", default: false },
+  },
+});
+
+const chosen = values.only === "" ? peers : peers.filter(({ name }) => values.only.split(",").includes(name));
+if (chosen.length === 0) throw new Error(`--only names none of ${peers.map(({ name }) => name).join(", ")}`);
+const rounds = Number(values.rounds);
+const seconds = Number(values.seconds);
+const secondsOf = ({ isClose }: Peer) => (isClose === true ? seconds : seconds / 3);
+const roundsOf = ({ isClose }: Peer) => (isClose === true ? rounds : Math.ceil((rounds * 2) / 3));
+
+let current: Bun.Subprocess | undefined;
+let directory: string | undefined;
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.on(signal, () => {
+    endCurrent();
+    process.exit(130);
+  });
+}
+
+const failures = new Map<string, string>();
+for (const peer of [...warpForms, ...chosen]) {
+  try {
+    await peer.install();
+  } catch (thrown) {
+    failures.set(peer.name, messageOf(thrown));
+    console.error(`${peer.name} cannot be installed: ${messageOf(thrown)}`);
+  }
+}
+const record: PeerRecord = {
+  date: new Date().toISOString(),
+  processors: availableParallelism(),
+  seconds,
+  rounds,
+  loads: [],
+  disk: [],
+  peers: chosen.map((peer) => ({
+    ...{ name: peer.name, title: peer.title, partner: peer.partner, notes: peer.notes, version: "" },
+    ...{ seconds: secondsOf(peer), runs: [], counts: [] },
+  })),
+};
+for (let round = 1; round <= rounds; round++) {
+  record.disk.push(measureDisk(1));
+  for (const peer of chosen.filter((peer) => round <= roundsOf(peer) && !failures.has(peer.name))) {
+    record.loads.push(loadavg()[0] ?? 0);
+    try {
+      await measurePair(peer, round);
+    } catch (thrown) {
+      failures.set(peer.name, messageOf(thrown));
+      console.error(`${peer.name}, round ${round}: ${messageOf(thrown)}`);
+    }
+  }
+}
+for (const peer of record.peers) {
+  const failure = failures.get(peer.name);
+  if (failure !== undefined) peer.failure = failure;
+}
+if (!values.dry) writeRecord({ ...readRecord(), ...record, peers: mergedPeers() });
+const wrong = record.peers.filter(({ counts }) =>
+  counts.some(({ acknowledged, counted }) => acknowledged !== counted),
+);
+for (const { name } of wrong) console.error(`${name} does not hold exactly what was acknowledged`);
+process.exit(failures.size + wrong.length === 0 ? 0 : 1);
+
+/** What was measured now, and what is on record of the others, in the order of the list. */
+function mergedPeers(): PeerRecord["peers"] {
+  const before = readRecord()?.peers ?? [];
+  return peers.flatMap(({ name }) => {
+    const now = record.peers.find((peer) => peer.name === name) ?? before.find((peer) => peer.name === name);
+    return now === undefined ? [] : [now];
+  });
+}
+
+async function measurePair(peer: Peer, round: number): Promise<void> {
+  directory = mkdtempSync(join(tmpdir(), "warp-peers-"));
+  chmodSync(directory, 0o755);
+  const own = record.peers.find(({ name }) => name === peer.name);
+  const args = {
+    peer: peer.name,
+    round,
+    seconds: secondsOf(peer),
+    workloads: values.workloads,
+    directory,
+  };
+  const flags = Object.entries(args).map(([name, value]) => `--${name}=${value}`);
+  current = Bun.spawn([process.execPath, join(import.meta.dir, "pair.ts"), ...flags], {
+    stdin: "pipe",
+    stdout: "pipe",
+    stderr: "inherit",
+    // In a group of its own, which can be ended whole.
+    detached: true,
+    env: { ...process.env, BUN_CONFIG_MAX_HTTP_REQUESTS: "4000" },
+  });
+  const patience = setTimeout(endCurrent, (60 + workloads.length * 2 * (secondsOf(peer) * 3 + 10)) * 1000);
+  try {
+    for await (const line of linesOf(current.stdout as ReadableStream<Uint8Array>)) {
+      console.error(`round ${round}, ${peer.name}: ${line}`);
+      const told = JSON.parse(line) as PairLine;
+      if (own === undefined) continue;
+      if ("run" in told) {
+        own.runs.push({ round, workload: told.run, side: told.side, ...told.measured });
+      } else {
+        own.counts.push({ round, side: told.side, ...told.count });
+        if (told.side === "peer") own.version = told.version;
+      }
+    }
+    const status = await current.exited;
+    if (status !== 0) throw new Error(`the run ended with status ${status}`);
+  } finally {
+    clearTimeout(patience);
+    endCurrent();
+  }
+}
+
+/** Ends the pair's processes and removes its files. Nothing is left to do when it ended by itself. */
+function endCurrent(): void {
+  if (current !== undefined) {
+    try {
+      process.kill(-current.pid, "SIGKILL");
+    } catch {
+      // All of the group have ended.
+    }
+  }
+  current = undefined;
+  if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
+  directory = undefined;
+}
+
+async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const piece of stream) {
+    const lines = (rest + decoder.decode(piece, { stream: true })).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) if (line.startsWith("{")) yield line;
+  }
+}
+
+function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}
