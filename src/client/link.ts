@@ -37,10 +37,12 @@ export type WriteRequest = (writer: FrameWriter, id: number, delivery: Delivery)
 
 type Phase = "connecting" | "greeting" | "ready" | "waiting" | "closed";
 
-/** Room for a request without data. */
+/** Room for a request beside its data. */
 const requestBytes = 1024;
-/** Answers that are given out before what their callers ask next is sent: then the server works meanwhile. */
-const answersMax = 64;
+/** Answers that are given out before those who got them run, and what they ask next is looked at … */
+const answersPerStep = 32;
+/** … and, when it is so much, sent, so that the server works meanwhile. Less would cost more in wake-ups than it gains. */
+const sendBytesMin = 8 * 1024;
 const sweepMs = 100;
 const pingAfterMs = 10_000;
 const lostAfterMs = 25_000;
@@ -60,6 +62,10 @@ export class Link {
   #socket: ClientSocket | undefined;
   #phase: Phase = "waiting";
   #isFlushing = false;
+  /** True while a part of an arrival waits for the callers of the part before it. */
+  #isReading = false;
+  /** Of requests that were made since the last were sent. */
+  #unsentBytes = 0;
   #isFull = false;
   #now = 0;
   #receivedAt = 0;
@@ -120,17 +126,18 @@ export class Link {
     this.#onFailed = undefined;
   }
 
-  /** Sends what `write` encodes. `entity` is what replies of pages leave out. */
+  /** Sends what `write` encodes, about `dataBytes` and a little. `entity` is what replies of pages leave out. */
   request<Result>(
     op: number,
     isWrite: boolean,
     entity: string,
     call: CallOptions | undefined,
     write: WriteRequest,
+    dataBytes = 0,
   ): Promise<Result> {
     return new Promise((resolve, reject) => {
       try {
-        const request = this.#encode(op, isWrite, entity, call, write, resolve, reject);
+        const request = this.#encode(op, isWrite, entity, call, write, dataBytes, resolve, reject);
         this.#requests.add(request);
         if (call?.signal !== undefined) this.#watch(request, call.signal);
       } catch (thrown) {
@@ -162,6 +169,7 @@ export class Link {
     entity: string,
     call: CallOptions | undefined,
     write: WriteRequest,
+    dataBytes: number,
     resolve: (result: never) => void,
     reject: (error: WarpError) => void,
   ): Request {
@@ -176,7 +184,7 @@ export class Link {
     if (!this.#isFlushing) this.#now = performance.now();
     const timeoutMs =
       call?.timeoutMs === undefined ? this.#settings.timeoutMs : requireTimeout(call.timeoutMs);
-    const writer = this.#slabs.begin(requestBytes);
+    const writer = this.#slabs.begin(requestBytes + dataBytes);
     const { next } = this.#requests;
     const from = writer.at;
     try {
@@ -186,6 +194,7 @@ export class Link {
       throw thrown;
     }
     const slab = this.#slabs.keep();
+    this.#unsentBytes += writer.at - from;
     const deadline = this.#now + timeoutMs;
     return new Request(next, op, isWrite, entity, slab, from, writer.at, deadline, resolve, reject);
   }
@@ -196,9 +205,14 @@ export class Link {
     request.unwatch = () => signal.removeEventListener("abort", onAbort);
   }
 
-  /** Sends what may be sent, in as few writes as it lies in pieces of memory. */
   readonly #flush = (): void => {
     this.#isFlushing = false;
+    if (!this.#isReading) this.#send();
+  };
+
+  /** Sends what may be sent, in as few writes as it lies in pieces of memory. */
+  #send(): void {
+    this.#unsentBytes = 0;
     const socket = this.#socket;
     const welcome = this.#welcome;
     if (this.#phase !== "ready" || socket === undefined || welcome === undefined || this.#isFull) return;
@@ -224,7 +238,7 @@ export class Link {
       requests.underWay++;
     }
     if (slab !== undefined) this.#isFull = !socket.write(slab.buffer, from, to) || this.#isFull;
-  };
+  }
 
   #dial(): void {
     this.#phase = "connecting";
@@ -240,7 +254,7 @@ export class Link {
       },
       onDrain: () => {
         this.#isFull = false;
-        this.#flush();
+        this.#send();
       },
       onClosed: (why) => this.#drop(socket, why),
     });
@@ -261,7 +275,7 @@ export class Link {
     const input = this.#input;
     const reader = this.#reader;
     const socket = this.#socket;
-    let left = answersMax;
+    let left = answersPerStep;
     try {
       for (; left > 0 && socket !== undefined && socket === this.#socket && input.next(); left--) {
         reader.begin(input.bytes, input.frameStart, input.frameEnd);
@@ -270,17 +284,18 @@ export class Link {
     } catch (thrown) {
       if (socket !== undefined) this.#drop(socket, toWarpError(thrown, "PROTOCOL_ERROR"));
     }
+    this.#isReading = left === 0;
     if (left === 0) {
       queueMicrotask(this.#readOn);
       return;
     }
     reader.release();
     input.keep();
-    if (this.#requests.sent < this.#requests.next) this.#flush();
+    if (this.#requests.sent < this.#requests.next) this.#send();
   }
 
   readonly #readOn = (): void => {
-    this.#flush();
+    if (this.#unsentBytes >= sendBytesMin) this.#send();
     this.#read();
   };
 
@@ -326,7 +341,7 @@ export class Link {
     this.#requests.rewind();
     this.#settings.onConnection("connected", `${this.#settings.host}:${this.#settings.port}`);
     this.#onReady?.();
-    this.#flush();
+    this.#send();
   }
 
   /** The server says what is wrong with the connection before it closes it. */

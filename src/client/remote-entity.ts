@@ -4,14 +4,22 @@
  * Cheap to make and to keep; it holds nothing but the id.
  */
 
+import { toWarpError } from "../core/errors.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
 import type { AppendResult, EventsQuery, Expect, SendResult, StateAt } from "../net/protocol/outcomes.ts";
 import type { EventsPage } from "../net/protocol/replies.ts";
-import { writeAppend, writeEvents, writeSend, writeSeq, writeState } from "../net/protocol/requests.ts";
+import {
+  type AppendDraft,
+  writeAppend,
+  writeEvents,
+  writeSend,
+  writeSeq,
+  writeState,
+} from "../net/protocol/requests.ts";
 import { encodeValue } from "../net/protocol/value.ts";
 import { operation } from "../net/protocol/words.ts";
 import { encodeEvents, momentOf, pagesOf } from "./encoding.ts";
-import type { CallOptions, Link } from "./link.ts";
+import type { CallOptions, Link, WriteRequest } from "./link.ts";
 
 export interface WriteCall extends CallOptions {
   /** Default `any`. */
@@ -54,9 +62,15 @@ export class RemoteEntity {
   /** Appends up to 10,000 events, all or none. Errors as {@link append}. */
   appendBatch(events: readonly NewEvent[], options?: WriteCall): Promise<AppendResult> {
     const { id } = this;
-    return this.#link.request(operation.append, true, id, options, (writer, number, delivery) =>
-      writeAppend(writer, number, id, encodeEvents(events), options, delivery),
-    );
+    let draft: AppendDraft;
+    try {
+      draft = encodeEvents(events);
+    } catch (thrown) {
+      return Promise.reject(toWarpError(thrown, "INVALID_ARGUMENT"));
+    }
+    const write: WriteRequest = (writer, number, delivery) =>
+      writeAppend(writer, number, id, draft, options, delivery);
+    return this.#link.request(operation.append, true, id, options, write, draft.data.length);
   }
 
   /**
