@@ -9,13 +9,13 @@
  */
 import { toWarpError, WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
-import { FrameInput } from "../net/protocol/frame-input.ts";
-import { FrameReader } from "../net/protocol/frame-reader.ts";
+import type { FrameReader } from "../net/protocol/frame-reader.ts";
 import { FrameWriter } from "../net/protocol/frame-writer.ts";
 import type { Delivery } from "../net/protocol/outcomes.ts";
 import { readError, readWelcome, type Welcome } from "../net/protocol/replies.ts";
 import { writeHello, writePing } from "../net/protocol/requests.ts";
-import { frameKind, lengthBytes, operation } from "../net/protocol/words.ts";
+import { frameKind, operation } from "../net/protocol/words.ts";
+import { Arrival } from "./arrival.ts";
 import { aborted, noConnection, tooLate } from "./failures.ts";
 import { Receivers } from "./receivers.ts";
 import { Request, Requests } from "./requests.ts";
@@ -39,9 +39,10 @@ type Phase = "connecting" | "greeting" | "ready" | "waiting" | "closed";
 
 /** Room for a request beside its data. */
 const requestBytes = 1024;
-/** Answers that are given out before those who got them run, and what they ask next is looked at … */
-const answersPerStep = 32;
-/** … and, when it is so much, sent, so that the server works meanwhile. Less would cost more in wake-ups than it gains. */
+/**
+ * So much of what callers ask, and a quarter of all requests, is sent before all answers of an arrival are given out.
+ * Less would cost more in wake-ups and system calls than it gains.
+ */
 const sendBytesMin = 8 * 1024;
 const sweepMs = 100;
 const pingAfterMs = 10_000;
@@ -55,15 +56,24 @@ export class Link {
   readonly #settings: ResolvedConnect;
   readonly #requests = new Requests();
   readonly #session = new Session();
-  readonly #reader = new FrameReader();
   readonly #slabs = new Slabs();
   readonly #sweeper: NodeJS.Timeout;
-  #input = new FrameInput();
+  readonly #arrival = new Arrival({
+    onFrame: (reader, bytes) => this.#take(reader, bytes),
+    onStep: () => {
+      const { next, sent, count } = this.#requests;
+      if (this.#unsentBytes >= sendBytesMin && (next - sent) * 4 >= count) this.#send();
+    },
+    onEnd: () => {
+      if (this.#requests.sent < this.#requests.next) this.#send();
+    },
+    onBroken: (thrown) => {
+      if (this.#socket !== undefined) this.#drop(this.#socket, toWarpError(thrown, "PROTOCOL_ERROR"));
+    },
+  });
   #socket: ClientSocket | undefined;
   #phase: Phase = "waiting";
   #isFlushing = false;
-  /** True while a part of an arrival waits for the callers of the part before it. */
-  #isReading = false;
   /** Of requests that were made since the last were sent. */
   #unsentBytes = 0;
   #isFull = false;
@@ -207,7 +217,7 @@ export class Link {
 
   readonly #flush = (): void => {
     this.#isFlushing = false;
-    if (!this.#isReading) this.#send();
+    if (!this.#arrival.isUnderWay) this.#send();
   };
 
   /** Sends what may be sent, in as few writes as it lies in pieces of memory. */
@@ -249,8 +259,7 @@ export class Link {
       onOpen: () => this.#greet(socket),
       onData: (chunk) => {
         this.#receivedAt = performance.now();
-        this.#input.push(chunk);
-        this.#read();
+        this.#arrival.push(chunk);
       },
       onDrain: () => {
         this.#isFull = false;
@@ -270,36 +279,7 @@ export class Link {
     socket.write(writer.buffer, 0, writer.at);
   }
 
-  /** Gives out what has arrived; after some answers, those who got them come first, in the microtasks that follow. */
-  #read(): void {
-    const input = this.#input;
-    const reader = this.#reader;
-    const socket = this.#socket;
-    let left = answersPerStep;
-    try {
-      for (; left > 0 && socket !== undefined && socket === this.#socket && input.next(); left--) {
-        reader.begin(input.bytes, input.frameStart, input.frameEnd);
-        this.#take(reader);
-      }
-    } catch (thrown) {
-      if (socket !== undefined) this.#drop(socket, toWarpError(thrown, "PROTOCOL_ERROR"));
-    }
-    this.#isReading = left === 0;
-    if (left === 0) {
-      queueMicrotask(this.#readOn);
-      return;
-    }
-    reader.release();
-    input.keep();
-    if (this.#requests.sent < this.#requests.next) this.#send();
-  }
-
-  readonly #readOn = (): void => {
-    if (this.#unsentBytes >= sendBytesMin) this.#send();
-    this.#read();
-  };
-
-  #take(reader: FrameReader): void {
+  #take(reader: FrameReader, bytes: number): void {
     const kind = reader.whole();
     const id = reader.whole();
     if (kind === frameKind.error && id === 0) {
@@ -315,7 +295,6 @@ export class Link {
       if (error === undefined) this.#answer(request, result);
       else this.#settle(request, error);
     } else if (kind === frameKind.push) {
-      const bytes = lengthBytes + this.#input.frameEnd - this.#input.frameStart;
       this.receivers.push(id, reader, bytes);
     }
   }
@@ -362,7 +341,7 @@ export class Link {
   #drop(socket: ClientSocket, why: WarpError): void {
     if (socket !== this.#socket) return;
     this.#socket = undefined;
-    this.#input = new FrameInput();
+    this.#arrival.drop();
     socket.destroy();
     if (this.#phase === "closed") return;
     if (this.#phase === "ready") this.#settings.onConnection("lost", why.message);
@@ -386,6 +365,7 @@ export class Link {
     clearInterval(this.#sweeper);
     clearTimeout(this.#retry);
     this.#socket?.end();
+    this.#arrival.drop();
     this.#socket = undefined;
   }
 
