@@ -31,27 +31,27 @@ const drained = () => new Promise((resolve) => setImmediate(resolve));
 
 test("every frame is given out once and in order, and the callers of a step run before the next step", async () => {
   const { arrival, log } = sample();
-  const bytes = frames(100);
+  const bytes = frames(300);
   // In the middle of a frame.
-  arrival.push(bytes.subarray(0, 700));
+  arrival.push(bytes.subarray(0, 1501));
   await drained();
-  arrival.push(bytes.subarray(700));
+  arrival.push(bytes.subarray(1501));
   await drained();
   const given = log.filter((line) => line.startsWith("frame"));
-  expect(given).toEqual(Array.from({ length: 100 }, (_, i) => `frame ${i + 1}`));
-  expect(log.indexOf("step")).toBeGreaterThan(log.indexOf("caller 32"));
-  expect(log.indexOf("frame 33")).toBeGreaterThan(log.indexOf("step"));
+  expect(given).toEqual(Array.from({ length: 300 }, (_, i) => `frame ${i + 1}`));
+  expect(log.indexOf("step")).toBeGreaterThan(log.indexOf("caller 128"));
+  expect(log.indexOf("frame 129")).toBeGreaterThan(log.indexOf("step"));
   expect(log.filter((line) => line === "end")).toHaveLength(2);
   expect(arrival.isUnderWay).toBe(false);
 });
 
 test("nothing of a connection that was given up is given out, and the next one begins with a whole frame", async () => {
   const { arrival, log } = sample((id) => {
-    if (id === 40) arrival.drop();
+    if (id === 140) arrival.drop();
   });
-  arrival.push(frames(90));
+  arrival.push(frames(290));
   await drained();
-  expect(log.filter((line) => line.startsWith("frame")).at(-1)).toBe("frame 40");
+  expect(log.filter((line) => line.startsWith("frame")).at(-1)).toBe("frame 140");
   log.length = 0;
   arrival.push(frames(2));
   await drained();

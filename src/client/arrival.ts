@@ -19,7 +19,7 @@ export interface ArrivalListener {
   onBroken(thrown: unknown): void;
 }
 
-const framesPerStep = 32;
+const framesPerStep = 128;
 
 export class Arrival {
   readonly #listener: ArrivalListener;
