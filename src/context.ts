@@ -22,7 +22,6 @@ import type { Write } from "./actor/write.ts";
 import type { Aggregate } from "./aggregate/aggregate.ts";
 import { compileAggregates, FoldPlan } from "./aggregate/fold.ts";
 import { applicationOf } from "./application.ts";
-import { Backups } from "./backup/backup.ts";
 import { type DataDirectory, openDataDirectory } from "./core/data-directory.ts";
 import { ErasureFollowers } from "./core/erasure.ts";
 import { toWarpError, WarpError } from "./core/errors.ts";
@@ -36,6 +35,7 @@ import {
 import { Failure } from "./failure.ts";
 import { createKeySlots, Journal } from "./journal/journal.ts";
 import { Tail } from "./journal/tail.ts";
+import { startKeeping, stopKeeping } from "./keeping.ts";
 import { createQueries, startProjections } from "./projecting.ts";
 import type { SinkSettings } from "./projection/places.ts";
 import type { ProjectionsParts } from "./projection/projections.ts";
@@ -221,22 +221,22 @@ async function serve(opened: {
   });
   directory.markReady();
   const { logger } = settings;
-  const { context } = identity;
   const projections = startProjections({
     dataDir: directory.path,
-    context,
+    context: identity.context,
     source: feed,
     followers: erasureFollowers,
     ...projecting,
     logger,
   });
   const queries = createQueries(projections, feed);
-  const backups = new Backups({ directory, keyring, settlings, failed: failure.happened });
+  const failed = failure.happened;
+  const keeping = startKeeping({ directory, keyring, folding, reading, settlings, shards, logger, failed });
   privacy.resume();
   const close = async (): Promise<void> => {
     await queries.close();
     await projections.close();
-    await backups.close();
+    await stopKeeping(keeping, failed);
     engine.stopAccepting();
     hub.end(new WarpError("CLOSED", "this context is closed"));
     privacy.close();
@@ -263,8 +263,8 @@ async function serve(opened: {
     queries,
     privacy,
     erasureFollowers,
-    backups,
-    failed: failure.happened,
+    ...keeping,
+    failed,
     close,
   });
 }

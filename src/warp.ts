@@ -17,6 +17,7 @@ import type { Identity } from "./core/data-directory.ts";
 import type { ErasureFollowers } from "./core/erasure.ts";
 import type { WarpError } from "./core/errors.ts";
 import type { FeedSource } from "./core/feed.ts";
+import type { Retention, RetentionReport } from "./retention/retention.ts";
 import type { Follower, Sink } from "./subscription/follower.ts";
 import type { FollowQuery, Hub } from "./subscription/hub.ts";
 import { type SubscribeQuery, Subscription } from "./subscription/subscription.ts";
@@ -38,6 +39,7 @@ export interface WarpParts {
   readonly privacy: Privacy;
   readonly erasureFollowers: ErasureFollowers;
   readonly backups: Backups;
+  readonly retention: Retention;
   readonly failed: Promise<WarpError>;
   readonly close: () => Promise<void>;
 }
@@ -163,6 +165,14 @@ export class Warp {
   /** Subscriptions there are, and those of them that wait at the end. */
   get subscriptions(): { readonly followers: number; readonly live: number } {
     return this.#parts.hub.counters;
+  }
+
+  /**
+   * Looks once for events that the aggregates' `retention` lets go, as happens by itself every ten minutes. Errors: those
+   * of reading and folding.
+   */
+  retain(): Promise<RetentionReport> {
+    return this.#parts.retention.run();
   }
 
   /** What is in memory and under way, for operators. */

@@ -11,9 +11,11 @@ import { decode } from "@msgpack/msgpack";
 import type { Aggregate, FoldEvent } from "../aggregate/aggregate.ts";
 import type { Command, FoldPlan } from "../aggregate/fold.ts";
 import { encodeData } from "../aggregate/json-data.ts";
+import { aboutDropped, type Dropped } from "../core/dropped.ts";
 import { WarpError } from "../core/errors.ts";
 import type { StoredEvent } from "../core/event.ts";
 import type { Logger } from "../core/logger.ts";
+import type { StoredState } from "../shard/messages.ts";
 import type { States } from "./actor.ts";
 
 export interface StateDraft {
@@ -48,6 +50,40 @@ export class Folding {
   initialStates(): States {
     const states = this.plan.initialStates();
     return this.#isSingle ? states[0] : states;
+  }
+
+  /**
+   * Where the folding of a stored entity begins: the states that are stored, and up to which seq each is covered. Errors:
+   * EVENTS_DROPPED when an aggregate would have to fold events that were dropped.
+   */
+  begin(
+    entity: string,
+    stored: readonly StoredState[],
+    dropped: Dropped | undefined,
+  ): { states: States; covered: number[] } {
+    let states = this.initialStates();
+    const covered = new Array<number>(this.snapshotVersions.length).fill(0);
+    for (const { aggregate, state, seq } of stored) {
+      const slot = this.indexOf(aggregate);
+      if (slot === undefined) continue;
+      states = this.withState(states, slot, this.decodeState(state));
+      covered[slot] = seq;
+    }
+    if (dropped === undefined) return { states, covered };
+    for (const [slot, { name, version }] of this.snapshotVersions.entries()) {
+      if ((covered[slot] ?? 0) >= dropped.seq) continue;
+      if (this.plan.foldsAny(slot, aboutDropped(dropped).types)) {
+        const why = `events 1 to ${dropped.seq} of ${JSON.stringify(entity)} were dropped by retention, and version ${version} of ${name} has to fold them`;
+        throw new WarpError("EVENTS_DROPPED", why, {
+          entity,
+          aggregate: name,
+          version,
+          droppedTo: dropped.seq,
+        });
+      }
+      covered[slot] = dropped.seq;
+    }
+    return { states, covered };
   }
 
   /** The state of one aggregate. */

@@ -148,14 +148,9 @@ export class Residency {
       actor.isLoaded = true;
       return;
     }
-    let states: States = folding.initialStates();
-    const covered: number[] = new Array(folding.snapshotVersions.length).fill(0);
-    for (const snapshot of found.snapshots) {
-      const index = folding.indexOf(snapshot.aggregate);
-      if (index === undefined) continue;
-      states = folding.withState(states, index, folding.decodeState(snapshot.state));
-      covered[index] = snapshot.seq;
-    }
+    const begun = folding.begin(actor.id, found.snapshots, found.dropped);
+    const { covered } = begun;
+    let { states } = begun;
     let page: EntriesPage = found.entries;
     for (;;) {
       states = foldPage(folding, actor.id, page, states, covered);

@@ -11,6 +11,7 @@ import { limits } from "../core/limits.ts";
 import type { Decision } from "./command.ts";
 import { eventTypeProblem } from "./event-type.ts";
 import { deepFreeze } from "./freeze.ts";
+import { checkRetention, type Retention } from "./retention.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: data whose type the application has not declared; it stays in its handlers.
 type Loose = any;
@@ -68,6 +69,8 @@ interface Definition<State, Handlers, Type extends string, Commands, Command ext
   readonly decide?: (command: Command, state: NoInfer<State>) => Decision<Event>;
   /** Events between snapshots. */
   readonly snapshotEvery?: number;
+  /** How long its events are kept; for ever by default. An event goes when no aggregate that folds it keeps it. */
+  readonly retention?: Retention;
   readonly upcast?: Upcasts;
 }
 
@@ -92,6 +95,7 @@ export interface Aggregate<State = unknown, Commands = unknown, Event = unknown>
   readonly name: string;
   readonly version: number;
   readonly snapshotEvery: number;
+  readonly retention: Retention | undefined;
   readonly initialState: () => State;
   readonly handlers: ReadonlyMap<string, Evolve>;
   /** Folds every type; then there are no `handlers`. */
@@ -152,6 +156,7 @@ interface Given {
   readonly commands?: unknown;
   readonly decide?: unknown;
   readonly snapshotEvery?: unknown;
+  readonly retention?: unknown;
   readonly upcast?: unknown;
 }
 
@@ -171,6 +176,7 @@ function check(definition: unknown): Aggregate {
     name,
     version: checkCount(given.version ?? 1, `${where}: version`),
     snapshotEvery: checkCount(given.snapshotEvery ?? limits.snapshotEvery, `${where}: snapshotEvery`),
+    retention: checkRetention(given.retention, where),
     initialState: checkInitialState(given.initialState, where),
     handlers,
     evolveAll: given.events === undefined ? single : undefined,

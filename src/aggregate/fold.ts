@@ -67,6 +67,11 @@ export class FoldPlan {
     return this.#indexes.get(aggregate);
   }
 
+  /** True when the aggregate at `index` folds events of one of these types. */
+  foldsAny(index: number, types: readonly string[]): boolean {
+    return types.some((type) => this.handlersOf(type).some((handler) => handler.index === index));
+  }
+
   /** The states of an entity without events. */
   initialStates(): readonly unknown[] {
     return this.aggregates.map((aggregate) => aggregate.initialState());

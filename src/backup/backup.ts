@@ -69,10 +69,9 @@ export class Backups {
     return run;
   }
 
-  /** Up to where every target has a shard; 0 when there is no backup. Of this process's own backups. */
+  /** Up to where a shard is in a backup that this process made; 0 when there is none. */
   backedUpTo(shard: number): number {
-    const all = [...this.#positions.values()].map((positions) => positions[shard] ?? 0);
-    return all.length === 0 ? 0 : Math.min(...all);
+    return Math.max(0, ...[...this.#positions.values()].map((positions) => positions[shard] ?? 0));
   }
 
   /** Waits for the backup under way and takes no more. */

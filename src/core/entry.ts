@@ -115,6 +115,18 @@ export function entryRecordedAt(bytes: Bytes, at: number): number {
   return bytes.view.getFloat64(at + entryOffset.recordedAt, true);
 }
 
+/** The types of the events of the entry at `at`, each once. */
+export function entryTypes({ buffer }: Bytes, at: number): string[] {
+  const types: string[] = [];
+  let next = at + entryHeaderBytes;
+  for (let left = buffer[at + entryOffset.types] ?? 0; left > 0; left--) {
+    const nameBytes = buffer[next + 2] ?? 0;
+    types.push(buffer.toString("utf8", next + 3, next + 3 + nameBytes));
+    next += 3 + nameBytes;
+  }
+  return types;
+}
+
 /** Decodes the events of the entry at `at`, the first of which has seq `firstSeq`. */
 export function readEntry(bytes: Bytes, at: number, entity: string, firstSeq: number): StoredEvent[] {
   const { buffer, view } = bytes;

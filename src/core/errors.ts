@@ -18,6 +18,7 @@ export const errorCodes = {
   KEY_REUSED: "fix",
   KEY_EXPIRED: "stop",
   ERASED: "fix",
+  EVENTS_DROPPED: "fix",
   CROSS_SHARD: "fix",
   CURSOR_FOREIGN: "fix",
   OVERLOADED: "retry",

@@ -96,6 +96,8 @@ export const limits = {
   listPage: 500,
   /** Default memory for resident actors and their states, estimated. */
   residentBytes: 512 * miB,
+  /** From the end of one search for events that retention lets go to the next. */
+  retentionEveryMs: 10 * 60 * 1000,
   /** Default of `snapshotEvery`, in events. */
   snapshotEvery: 500,
   /** One frame of the network protocol, without its length. */

@@ -5,6 +5,7 @@
  *   that covers them is reported settled.
  * - One round is under way per writer at any time. A Worker that meets an error reports `failed` once and ends.
  */
+import type { Dropped } from "../core/dropped.ts";
 import type { ErrorCode, ErrorDetails } from "../core/errors.ts";
 
 export interface WireError {
@@ -69,6 +70,8 @@ export type ToWriter =
   | { readonly type: "sweep"; readonly rowsMax: number }
   /** Remove the names of these, which are erased everywhere else; answered by `released`. */
   | { readonly type: "release"; readonly erased: readonly { shard: number; numbers: readonly number[] }[] }
+  /** Drop the first events of an entity (files/bases.ts); answered by `dropped`. */
+  | ({ readonly type: "drop" } & DropOrder)
   /** Checkpoint all shards whatever the size of their WAL; answered by `checkpointed`. */
   | { readonly type: "checkpoint" }
   /** Finish, checkpoint, persist filters, close every file, end the Worker. */
@@ -90,8 +93,20 @@ export type FromWriter =
   | { readonly type: "swept"; readonly hasMore: boolean; readonly entities: readonly SweptEntity[] }
   /** False when a reader kept the files from being cleaned: ask again. */
   | { readonly type: "released"; readonly isDone: boolean }
+  /** How many runs were removed; none when the order did not fit any more. */
+  | { readonly type: "dropped"; readonly runs: number }
   | { readonly type: "closed" }
   | { readonly type: "failed"; readonly error: WireError };
+
+/** What goes, and what a history begins with then: the states behind `to`, plaintext, and what is known of what went. */
+export interface DropOrder {
+  readonly shard: number;
+  readonly number: number;
+  /** The last seq of a run. */
+  readonly to: number;
+  readonly states: readonly Omit<SnapshotDraft, "shard" | "number" | "seq">[];
+  readonly about: string;
+}
 
 /** An erased entity of which nothing remains but its name. */
 export interface SweptEntity {
@@ -191,6 +206,32 @@ export type ReadRequest =
       readonly time: number;
       readonly to: number;
     }
+  /** Numbers behind one that have more than one run, rising. */
+  | {
+      readonly id: number;
+      readonly op: "withRuns";
+      readonly shard: number;
+      readonly after: number;
+      readonly limit: number;
+    }
+  /** The oldest runs of an entity that end `keepLast` events before its newest and were recorded up to a time. */
+  | {
+      readonly id: number;
+      readonly op: "oldRuns";
+      readonly shard: number;
+      readonly number: number;
+      readonly keepLast: number;
+      readonly recordedTo: number;
+      readonly limit: number;
+    }
+  /** With what the history of an entity begins whose first events were dropped. */
+  | {
+      readonly id: number;
+      readonly op: "base";
+      readonly shard: number;
+      readonly number: number;
+      readonly aggregates: readonly { readonly name: string; readonly version: number }[];
+    }
   /** The ids of numbers. */
   | { readonly id: number; readonly op: "ids"; readonly shard: number; readonly numbers: Float64Array };
 
@@ -222,6 +263,9 @@ export type ReadResult =
   | KeyResult
   | FeedResult
   | { readonly op: "positionAt"; readonly position: number }
+  | { readonly op: "withRuns"; readonly numbers: readonly number[] }
+  | { readonly op: "oldRuns"; readonly runs: readonly OldRun[] }
+  | { readonly op: "base"; readonly base: Base | undefined }
   /** In the order of the numbers; an empty one for a number that has none. */
   | { readonly op: "ids"; readonly ids: readonly string[] };
 
@@ -234,15 +278,36 @@ export interface LoadResult {
         readonly number: number;
         /** Newest settled seq; 0 for an entity that has only outcomes. */
         readonly seq: number;
-        readonly snapshots: readonly {
-          readonly aggregate: string;
-          readonly version: number;
-          readonly seq: number;
-          readonly state: Uint8Array;
-        }[];
+        readonly snapshots: readonly StoredState[];
+        /** What is missing of its history; the snapshots are of that seq or later. */
+        readonly dropped: Dropped | undefined;
         /** First page of entries after the oldest snapshot needed (all from seq 1 if one aggregate has none). */
         readonly entries: EntriesPage;
       };
+}
+
+export interface StoredState {
+  readonly aggregate: string;
+  readonly version: number;
+  readonly seq: number;
+  readonly state: Uint8Array;
+}
+
+/** What stands in the place of dropped events: the states behind them, of the aggregates and versions asked for. */
+export interface Base {
+  readonly dropped: Dropped;
+  readonly snapshots: readonly StoredState[];
+}
+
+export interface OldRun {
+  /** Its last seq. */
+  readonly end: number;
+  readonly batch: number;
+  /** Of its newest event, ms. */
+  readonly recordedAt: number;
+  readonly types: readonly string[];
+  /** The newest seq of the entity. */
+  readonly tip: number;
 }
 
 /** Entries back to back, as in record.ts. `firstSeq` is the seq of the first event of the first entry. */
@@ -250,6 +315,8 @@ export interface EntriesPage {
   /** Whole runs; may begin before `from` and end behind `to`: the caller cuts. Backward pages are still ascending inside. */
   readonly bytes: Uint8Array;
   readonly firstSeq: number;
+  /** What is missing before the first entry, when some of it was asked for. */
+  readonly dropped?: Dropped | undefined;
   /** The seq to ask for next (`from` forward, `to` backward); undefined when there is no more. */
   readonly next: number | undefined;
 }

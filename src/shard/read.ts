@@ -9,13 +9,15 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { open } from "../core/aead.ts";
+import type { Dropped } from "../core/dropped.ts";
 import { toWarpError, WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import { Names } from "./files/names.ts";
-import { Runs } from "./files/runs.ts";
+import { Runs, type SnapshotRow } from "./files/runs.ts";
 import { aggregateHash, callerKeyHash, openPacked, shardAssociated } from "./files/sealed.ts";
 import { Vault } from "./files/vault.ts";
 import type {
+  Base,
   EntriesPage,
   KeyResult,
   LoadResult,
@@ -24,8 +26,10 @@ import type {
   ReadRequest,
   ReadResult,
   ShardWorkerOptions,
+  StoredState,
 } from "./messages.ts";
 import { SettledFeed } from "./read/feed.ts";
+import { droppedOf, oldRuns } from "./read/retention.ts";
 import { damaged, keyFor, openRun, type ShardView } from "./read/view.ts";
 import { callerKeyLayout, shardDirectory, vaultOptions } from "./shard.ts";
 
@@ -75,6 +79,12 @@ export class Reader {
         return this.#feed.read(view, request);
       case "positionAt":
         return { op: "positionAt", position: this.#feed.positionAt(view, request) };
+      case "withRuns":
+        return { op: "withRuns", numbers: view.runs.numbersWithRuns(request.after, request.limit) };
+      case "oldRuns":
+        return { op: "oldRuns", runs: view.runs.view(() => oldRuns(view, request)) };
+      case "base":
+        return { op: "base", base: view.runs.view(() => this.#base(view, request)) };
       case "ids":
         return { op: "ids", ids: this.#feed.idsOf(view, request.numbers) };
     }
@@ -85,27 +95,46 @@ export class Reader {
     if (number === undefined) return { op: "load", found: undefined };
     const found = view.runs.view(() => {
       const snapshots = this.#snapshots(view, number, request.aggregates);
+      const dropped = droppedOf(view, number);
       if (request.aggregates.length === 0) {
         const seq = view.runs.tipOf(number);
-        return { number, seq, snapshots, entries: emptyPage(seq + 1) };
+        return { number, seq, snapshots, dropped, entries: emptyPage(seq + 1) };
       }
       const isComplete = snapshots.length === request.aggregates.length;
-      const from = isComplete ? Math.min(...snapshots.map((snapshot) => snapshot.seq)) + 1 : 1;
+      const from = isComplete
+        ? Math.min(...snapshots.map((snapshot) => snapshot.seq)) + 1
+        : (dropped?.seq ?? 0) + 1;
       const page = { number, from, to: Number.MAX_SAFE_INTEGER, bytesMax: limits.readPageBytes };
       const { end, ...entries } = readForward(view, page);
       const seq = entries.next === undefined ? end - 1 : view.runs.tipOf(number);
-      return { number, seq, snapshots, entries };
+      return { number, seq, snapshots, dropped, entries };
     });
     return { op: "load", found };
   }
 
-  #snapshots(view: ShardView, number: number, aggregates: Request<"load">["aggregates"]) {
-    const rows = aggregates.length === 0 ? [] : view.runs.snapshotsOf(number);
+  #base(view: ShardView, { number, aggregates }: Request<"base">): Base | undefined {
+    const dropped = droppedOf(view, number);
+    if (dropped === undefined) return undefined;
+    return { dropped, snapshots: this.#open(view, number, aggregates, view.runs.bases.of(number)) };
+  }
+
+  /** Of each aggregate the newest state that is stored, be it a snapshot or what its history begins with. */
+  #snapshots(view: ShardView, number: number, aggregates: Request<"load">["aggregates"]): StoredState[] {
+    if (aggregates.length === 0) return [];
+    const rows = [...view.runs.snapshotsOf(number), ...view.runs.bases.of(number)];
+    return this.#open(view, number, aggregates, rows);
+  }
+
+  #open(
+    view: ShardView,
+    number: number,
+    aggregates: Request<"load">["aggregates"],
+    rows: readonly SnapshotRow[],
+  ): StoredState[] {
     return aggregates.flatMap(({ name, version }) => {
       const aggregate = aggregateHash(this.#options.context, name);
-      const row = rows.find(
-        (candidate) => candidate.aggregate === aggregate && candidate.version === version,
-      );
+      const usable = rows.filter((row) => row.aggregate === aggregate && row.version === version);
+      const row = usable.toSorted((a, b) => b.seq - a.seq)[0];
       if (row === undefined) return [];
       const associated = view.associated.snapshot.of(number, aggregate, version, row.seq);
       const state = openPacked(keyFor(view, number), row.data, associated);
@@ -152,8 +181,8 @@ function readPage(
 ): EntriesPage {
   if (request.direction === "backward") return readBackward(view, request);
   const from = Math.max(1, request.from);
-  const { bytes, firstSeq, next } = readForward(view, { ...request, from });
-  return { bytes, firstSeq, next };
+  const { end: _, ...page } = readForward(view, { ...request, from });
+  return page;
 }
 
 /** A page with the seq behind the last run that was looked at; 1 when there was none. */
@@ -165,10 +194,12 @@ function readForward(
   let bytes = 0;
   let firstSeq = from;
   let end = 1;
+  let dropped: Dropped | undefined;
   for (const row of view.runs.forward(number, from, to)) {
-    if (bytes >= bytesMax) return { bytes: joined(bodies, bytes), firstSeq, next: row.seq, end };
+    if (bytes >= bytesMax) return { bytes: joined(bodies, bytes), firstSeq, dropped, next: row.seq, end };
     if (bodies.length > 0 ? row.seq !== end : row.seq > from) {
-      throw gap(view, number, bodies.length > 0 ? end : from, row.seq);
+      dropped = bodies.length > 0 ? undefined : droppedOf(view, number);
+      if (dropped?.seq !== row.seq - 1) throw gap(view, number, bodies.length > 0 ? end : from, row.seq);
     }
     end = row.seq + row.count;
     if (end <= from) continue;
@@ -177,7 +208,9 @@ function readForward(
     bodies.push(body);
     bytes += body.length;
   }
-  return { bytes: joined(bodies, bytes), firstSeq, next: undefined, end };
+  // Nothing was found: all that was asked for may be among what was dropped.
+  if (bodies.length === 0) dropped = droppedFrom(view, number, from);
+  return { bytes: joined(bodies, bytes), firstSeq, dropped, next: undefined, end };
 }
 
 function readBackward(view: ShardView, { number, from, to, bytesMax }: PageRequest): EntriesPage {
@@ -194,7 +227,14 @@ function readBackward(view: ShardView, { number, from, to, bytesMax }: PageReque
     bytes += body.length;
     firstSeq = row.seq;
   }
-  return { bytes: joined(bodies.reverse(), bytes), firstSeq, next: undefined };
+  const dropped = firstSeq > from ? droppedFrom(view, number, from) : undefined;
+  return { bytes: joined(bodies.reverse(), bytes), firstSeq, dropped, next: undefined };
+}
+
+/** What was dropped, if any of it is of `from` or later. */
+function droppedFrom(view: ShardView, number: number, from: number): Dropped | undefined {
+  const dropped = droppedOf(view, number);
+  return dropped !== undefined && dropped.seq >= from ? dropped : undefined;
 }
 
 function listNames(view: ShardView, { prefix, after, limit }: Request<"names">): NamesResult {

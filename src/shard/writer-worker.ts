@@ -51,6 +51,10 @@ function handle(message: ToWriter): void {
       post({ type: "swept", ...writer.sweep(message.rowsMax) });
       if (writer.checkpointGrown()) reportCheckpoint(writer, "when it rose");
       return;
+    case "drop":
+      post({ type: "dropped", runs: writer.drop(message) });
+      if (writer.checkpointGrown()) reportCheckpoint(writer, "when it rose");
+      return;
     case "release":
       post({ type: "released", isDone: writer.release(message.erased) });
       return;

@@ -11,7 +11,8 @@ import { limits } from "../core/limits.ts";
 import { settleErasures } from "./erase/carry-out.ts";
 import { type Released, release, type Swept, sweep } from "./erase/sweep.ts";
 import { Gather, ShardBatch } from "./gather.ts";
-import type { FromWriter, ShardOpened, ShardWorkerOptions, ToWriter } from "./messages.ts";
+import { drop } from "./erase/drop.ts";
+import type { DropOrder, FromWriter, ShardOpened, ShardWorkerOptions, ToWriter } from "./messages.ts";
 import { type SettleCounts, type SettleExtras, settleKeys, settleNames, settleRuns } from "./settle.ts";
 import { Shard } from "./shard.ts";
 
@@ -94,6 +95,14 @@ export class Writer {
   /** Removes rows of erased entities, at most about `rowsMax`. */
   sweep(rowsMax: number): Swept {
     return sweep([...this.#shards.values()], rowsMax, (shard) => this.#markDirty(shard));
+  }
+
+  /** Drops the first events of an entity; returns how many runs those were. */
+  drop(order: DropOrder): number {
+    const shard = this.#shardOf(order.shard);
+    const runs = drop(shard, order);
+    if (runs > 0) this.#markDirty(order.shard);
+    return runs;
   }
 
   /** Removes the names of entities that are erased everywhere else. */

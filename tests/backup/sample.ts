@@ -7,6 +7,7 @@ import { join } from "node:path";
 import {
   checkDirectory,
   type RestoreOptions,
+  type Settings,
   restoreBackup,
   type StoredEvent,
   type Warp,
@@ -52,13 +53,19 @@ export async function restoredModel(
   target: string,
   rootKeyFile: string,
   options: Partial<RestoreOptions> = {},
+  settings: Partial<Settings> = {},
 ): Promise<Model> {
   const to = join(freshDirectory(), "restored");
   await restoreBackup({ target, to, rootKey: { file: rootKeyFile }, ...options });
   const findings = [...checkDirectory({ dataDir: to, rootKey: { file: rootKeyFile } })];
   if (findings.length > 0)
     throw new Error(`the restored directory has findings: ${JSON.stringify(findings[0])}`);
-  const warp = await openSmall(to, { shards: undefined, rootKey: { file: rootKeyFile }, create: false });
+  const warp = await openSmall(to, {
+    ...settings,
+    shards: undefined,
+    rootKey: { file: rootKeyFile },
+    create: false,
+  });
   try {
     return await modelOf(warp);
   } finally {

@@ -5,11 +5,12 @@
  * - The tail's share is copied at that moment, since its memory is reused once it is settled.
  */
 import { bytesOf, entryCount, entryLength, readEntry } from "../../core/entry.ts";
+import { aboutDropped, type Dropped, droppedEvent, droppedType } from "../../core/dropped.ts";
 import { WarpError } from "../../core/errors.ts";
 import type { StoredEvent } from "../../core/event.ts";
 import { limits } from "../../core/limits.ts";
 import type { Tail } from "../../journal/tail.ts";
-import type { EntriesPage } from "../../shard/messages.ts";
+import type { Base, EntriesPage } from "../../shard/messages.ts";
 import type { Actor, States } from "../actor.ts";
 import type { Folding } from "../folding.ts";
 import type { Reading } from "./reading.ts";
@@ -40,9 +41,10 @@ export interface HistoryParts {
 interface Page {
   readonly firstSeq: number;
   readonly bytes: Uint8Array;
+  readonly dropped?: Dropped | undefined;
 }
 
-/** The durable events of an entity as stored, oldest or newest first. */
+/** The durable events of an entity as stored, oldest or newest first; a mark in the place of dropped ones. */
 export async function* readEvents(
   parts: HistoryParts,
   actor: Actor,
@@ -52,14 +54,17 @@ export async function* readEvents(
   const to = Math.min(actor.committedSeq, wholeNumber(query.to ?? actor.committedSeq, "to"));
   let left = query.limit === undefined ? Number.POSITIVE_INFINITY : wholeNumber(query.limit, "limit");
   const backward = query.direction === "backward";
+  let next = from;
   const tail = copyTail(parts.tails, actor);
   const settledTo = tail === undefined ? actor.committedSeq : tail.firstSeq - 1;
   const settled = readSettled(parts.reading, actor, from, Math.min(to, settledTo), backward);
   for await (const page of inOrder(settled, tail, backward)) {
     const events = decodePage(page, actor.id).filter((event) => event.seq >= from && event.seq <= to);
+    if (page.dropped !== undefined) events.unshift(droppedEvent(actor.id, page.dropped, next, to));
     if (backward) events.reverse();
     for (const event of events) {
       if (left-- <= 0) return;
+      if (!backward) next = event.seq + 1;
       yield event;
     }
   }
@@ -67,14 +72,45 @@ export async function* readEvents(
 
 /** The states of all aggregates as they were at a moment. */
 export async function statesAt(parts: HistoryParts, actor: Actor, moment: Moment): Promise<States> {
-  const { folding } = parts;
-  const nothingCovered = new Array<number>(folding.snapshotVersions.length).fill(0);
-  let states = folding.initialStates();
+  const { folding, reading } = parts;
+  const { number, shard, id } = actor;
   const to = "seq" in moment ? wholeNumber(moment.seq, "seq") : actor.committedSeq;
-  for await (const event of readEvents(parts, actor, { to })) {
+  for (;;) {
+    const base = number === 0 ? undefined : await reading.base(shard.index, number, folding.snapshotVersions);
+    if (base !== undefined && isBehind(base.dropped, moment)) {
+      const why = `the state of ${JSON.stringify(id)} is known from seq ${base.dropped.seq} on; the events before were dropped by retention`;
+      throw new WarpError("EVENTS_DROPPED", why, { entity: id, droppedTo: base.dropped.seq });
+    }
+    const states = await foldTo(parts, actor, moment, to, base);
+    if (states !== undefined) return states;
+  }
+}
+
+/** True when what was dropped is only partly before a moment. */
+function isBehind(dropped: Dropped, moment: Moment): boolean {
+  const { recordedAt, occurredAt } = aboutDropped(dropped);
+  if ("seq" in moment) return moment.seq < dropped.seq;
+  if ("recorded" in moment) return toMs(moment.recorded) < recordedAt;
+  return toMs(moment.occurred) < occurredAt;
+}
+
+/** The states at a moment behind what was dropped; undefined when more was dropped meanwhile. */
+async function foldTo(
+  parts: HistoryParts,
+  actor: Actor,
+  moment: Moment,
+  to: number,
+  base: Base | undefined,
+): Promise<States | undefined> {
+  const { folding } = parts;
+  const begun = folding.begin(actor.id, base?.snapshots ?? [], base?.dropped);
+  const { covered } = begun;
+  let { states } = begun;
+  for await (const event of readEvents(parts, actor, { from: (base?.dropped.seq ?? 0) + 1, to })) {
+    if (event.type === droppedType) return undefined;
     if ("recorded" in moment && event.recordedAt > toMs(moment.recorded)) break;
     if ("occurred" in moment && (event.occurredAt ?? event.recordedAt) > toMs(moment.occurred)) continue;
-    states = folding.foldStored(states, event, nothingCovered);
+    states = folding.foldStored(states, event, covered);
   }
   return states;
 }
@@ -109,7 +145,7 @@ async function* readSettled(
       bytesMax: limits.readPageBytes,
     });
     // What is asked for was there: rows that are missing were erased meanwhile, and half a history is none.
-    if (page.bytes.length === 0) {
+    if (page.bytes.length === 0 && page.dropped === undefined) {
       throw new WarpError("ERASED", `entity ${JSON.stringify(actor.id)} was erased while it was read`);
     }
     yield page;

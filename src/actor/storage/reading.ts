@@ -3,12 +3,14 @@
  */
 import { WarpError } from "../../core/errors.ts";
 import type {
+  Base,
   EntriesPage,
   FeedResult,
   FromReader,
   KeyResult,
   LoadResult,
   NamesResult,
+  OldRun,
   ReadAnswer,
   ReadRequest,
   ShardWorkerOptions,
@@ -102,6 +104,33 @@ export class Reading {
   async positionAt(shard: number, time: number, to: number): Promise<number> {
     const result = await this.#ask({ op: "positionAt", shard, time, to });
     return result.op === "positionAt" ? result.position : 0;
+  }
+
+  /** Numbers behind one that have more than one run, rising. */
+  async withRuns(shard: number, after: number, limit: number): Promise<readonly number[]> {
+    const result = await this.#ask({ op: "withRuns", shard, after, limit });
+    return result.op === "withRuns" ? result.numbers : [];
+  }
+
+  async oldRuns(request: {
+    shard: number;
+    number: number;
+    keepLast: number;
+    recordedTo: number;
+    limit: number;
+  }): Promise<readonly OldRun[]> {
+    const result = await this.#ask({ op: "oldRuns", ...request });
+    return result.op === "oldRuns" ? result.runs : [];
+  }
+
+  /** With what a history begins whose first events were dropped; undefined when it is whole. */
+  async base(
+    shard: number,
+    number: number,
+    aggregates: readonly { name: string; version: number }[],
+  ): Promise<Base | undefined> {
+    const result = await this.#ask({ op: "base", shard, number, aggregates });
+    return result.op === "base" ? result.base : undefined;
   }
 
   /** The ids of numbers; an empty one where there is none. */

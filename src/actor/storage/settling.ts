@@ -10,7 +10,7 @@ import { WarpError } from "../../core/errors.ts";
 import type { Turn } from "../../journal/journal.ts";
 import type { Tail } from "../../journal/tail.ts";
 import { Filter } from "../../shard/files/filter.ts";
-import type { FromWriter, ShardOpened, SnapshotDraft, ToWriter } from "../../shard/messages.ts";
+import type { DropOrder, FromWriter, ShardOpened, SnapshotDraft, ToWriter } from "../../shard/messages.ts";
 import type { Actor } from "../actor.ts";
 import type { Folding } from "../folding.ts";
 import type { ShardState } from "./shard-state.ts";
@@ -59,6 +59,7 @@ export class Settling {
   #unchecked: Round[] = [];
   /** shard, number … of durable ERASE records that no round covers yet. */
   #erased: number[] = [];
+  #onDropped: ((runs: number) => void) | undefined;
   #onSwept: ((swept: Swept) => void) | undefined;
   #onReleased: ((isDone: boolean) => void) | undefined;
   #isCheckpointAsked = false;
@@ -160,6 +161,14 @@ export class Settling {
     this.#post({ type: "settle", round: round.round, ranges, snapshots, deliveries, erased });
   }
 
+  /** Drops the first events of an entity of this writer's; resolves with the number of runs. One order at a time. */
+  drop(order: DropOrder): Promise<number> {
+    return new Promise((resolve) => {
+      this.#onDropped = resolve;
+      this.#post({ type: "drop", ...order });
+    });
+  }
+
   /** Asks for a checkpoint of all shards, so that journal segments can be retired. */
   checkpoint(): void {
     if (this.#isCheckpointAsked || this.#unchecked.length === 0) return;
@@ -254,6 +263,9 @@ export class Settling {
         break;
       case "checkpointed":
         this.#checkpointed(message.round);
+        break;
+      case "dropped":
+        this.#onDropped?.(message.runs);
         break;
       case "swept":
         this.#onSwept?.(message);

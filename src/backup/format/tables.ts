@@ -37,6 +37,7 @@ export const tables = {
     numbers: ["sessionStart", "sessionNumber", "usedAt", "checksum"],
     bytes: ["results"],
   },
+  bases: { kind: 6, name: "bases", numbers: ["number", "aggregate", "version", "seq"], bytes: ["data"] },
   /** An entity's wrapped key as its vault slot, the keyed hash of its id, and the id sealed under that key. */
   keys: { kind: 5, name: "keys", numbers: ["number"], bytes: ["slot", "idHash", "id"] },
 } as const satisfies Readonly<Record<string, Table>>;

@@ -1,8 +1,8 @@
 /**
  * How far the events of each entity of a shard have come, while its segments are read in order.
  *
- * Events of an entity are 1 … n. Events that retention dropped while a backup was being made are missing in the middle;
- * then what is before them is of no use, and the history begins behind.
+ * Events of an entity are 1 … n. Events that retention dropped before they were backed up are missing, perhaps in the
+ * middle; then what is before them is of no use, and the history begins behind.
  */
 import { damaged } from "../format/container.ts";
 
@@ -17,15 +17,13 @@ export class Histories {
     this.#first = new Float64Array(nextNumber);
   }
 
-  /** Takes in the next events of an entity; true when there is a gap before them. Errors: CORRUPT. */
-  add(number: number, seq: number, count: number, object: string): boolean {
+  /** Takes in the next events of an entity. Errors: CORRUPT. */
+  add(number: number, seq: number, count: number, object: string): void {
     const due = this.#due[number];
     if (due === undefined) throw damaged(object, undefined, `number ${number} was never given out`);
     if (seq < due) throw damaged(object, undefined, `seq ${seq} of number ${number} comes again`);
     this.#due[number] = seq + count;
-    const isGap = due !== 0 && seq > due;
-    if (due === 0 || isGap) this.#first[number] = seq;
-    return isGap;
+    if (due === 0 || seq > due) this.#first[number] = seq;
   }
 
   /** The newest seq; 0 when there is no event. */

@@ -10,6 +10,7 @@ import { closeSync, fsyncSync, mkdirSync, openSync, writeFileSync, writeSync } f
 import { join } from "node:path";
 import { syncDirectory } from "../../core/replace-file.ts";
 import { guard, type Meta, metaSchema, openDatabase, writeMeta } from "../../shard/files/database.ts";
+import { droppedMark } from "../../shard/files/bases.ts";
 import { namesSchema } from "../../shard/files/names.ts";
 import { runsSchema } from "../../shard/files/runs.ts";
 import { slotBytes, slotOffset, Vault } from "../../shard/files/vault.ts";
@@ -34,9 +35,9 @@ export class NewShard {
     this.#runs = create(join(directory, "runs.db"), runsSchema.filter(isTable));
     this.#names = create(join(directory, "names.db"), namesSchema);
     this.#indexes = runsSchema.filter((statement) => !isTable(statement));
-    const { runs, snapshots, callerKeys, deliveries } = tables;
+    const { runs, snapshots, bases, callerKeys, deliveries } = tables;
     this.#inserts = new Map(
-      [runs, snapshots, callerKeys, deliveries].map((table) => [
+      [runs, snapshots, bases, callerKeys, deliveries].map((table) => [
         table.kind,
         this.#runs.query(insertOf(table)),
       ]),
@@ -61,10 +62,22 @@ export class NewShard {
     this.#names.query("DELETE FROM names WHERE number = ?").run(number);
   }
 
-  /** Forgets the runs of an entity before a seq. After the indexes it costs a search, before them a walk. */
-  removeBefore(gaps: ReadonlyMap<number, number>): void {
-    const remove = this.#runs.query("DELETE FROM runs WHERE number = ? AND seq < ?");
-    for (const [number, seq] of gaps) remove.run(number, seq);
+  /** Up to which seq the history of an entity was dropped, as far as is known; 0 when it is not. */
+  droppedTo(number: number): number {
+    const query = `SELECT seq FROM bases WHERE number = ? AND aggregate = ${droppedMark}`;
+    return this.#runs.query<{ seq: number }, [number]>(query).get(number)?.seq ?? 0;
+  }
+
+  /** Forgets the runs of an entity up to a seq. After the indexes it costs a search, before them a walk. */
+  removeTo(number: number, seq: number): void {
+    this.#runs.query("DELETE FROM runs WHERE number = ? AND seq <= ?").run(number, seq);
+  }
+
+  /** Forgets what stands in the place of dropped events of entities of which all events are here. */
+  removeBases(isWhole: (number: number) => boolean): void {
+    const all = this.#runs.query<{ number: number }, []>("SELECT DISTINCT number FROM bases").all();
+    const remove = this.#runs.query("DELETE FROM bases WHERE number = ?");
+    for (const { number } of all) if (isWhole(number)) remove.run(number);
   }
 
   /** Indexes; from here on rows can be removed. */

@@ -23,6 +23,7 @@ export class RowOpener {
           throw sealedFault(row, object);
         return;
       }
+      case tables.bases.kind:
       case tables.snapshots.kind: {
         const [number, aggregate, version, seq, data] = row as [number, number, number, number, Uint8Array];
         if (openPacked(key, data, snapshot.of(number, aggregate, version, seq)) !== undefined) return;

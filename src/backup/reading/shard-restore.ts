@@ -7,6 +7,7 @@
  */
 import { idHash } from "../../core/erasure.ts";
 import { type Keyring, unlockKeyring } from "../../core/keyring.ts";
+import { WarpError } from "../../core/errors.ts";
 import { Associated } from "../../shard/files/sealed.ts";
 import { wrapSlot } from "../../shard/files/vault.ts";
 import { shardDirectory } from "../../shard/shard.ts";
@@ -64,7 +65,6 @@ class ShardRestore {
   readonly #opener: RowOpener;
   /** Entities that have something beside events. */
   readonly #withCallerKeys = new Set<number>();
-  readonly #gaps = new Map<number, number>();
   #position = 0;
   #lastRecordedAt = 0;
   #entities = 0;
@@ -135,7 +135,7 @@ class ShardRestore {
   finish(): void {
     const { ledger, head } = this.#contents;
     this.#files.index();
-    this.#files.removeBefore(this.#gaps);
+    this.#closeGaps();
     if (this.#cut !== undefined) this.#removeUnborn();
     this.#files.finish(
       {
@@ -190,7 +190,7 @@ class ShardRestore {
 
   #takeRun(row: readonly Value[], object: string): void {
     const [number, seq, count] = row as [number, number, number];
-    if (this.#histories.add(number, seq, count, object)) this.#gaps.set(number, seq);
+    this.#histories.add(number, seq, count, object);
     this.#insert(tables.runs.kind, row);
   }
 
@@ -200,6 +200,8 @@ class ShardRestore {
     if (kind === tables.snapshots.kind) {
       // One of a later seq was read after its events; it comes again with the segment that has them.
       if (Number(row[3]) > tip) return;
+    } else if (kind === tables.bases.kind) {
+      if (Number(row[3]) >= tip) return;
     } else {
       const [, , firstSeq, count] = row as [number, number, number, number];
       if (this.#cut !== undefined && firstSeq + count - 1 > tip) return;
@@ -217,6 +219,24 @@ class ShardRestore {
   #insert(kind: number, row: readonly Value[]): void {
     this.#files.insert(kind, row);
     this.#rows++;
+  }
+
+  /** Where events were dropped before they came into a backup, the history begins behind them. Errors: EVENTS_DROPPED. */
+  #closeGaps(): void {
+    for (const number of this.#keys.numbers()) {
+      const first = this.#histories.firstOf(number);
+      if (first <= 1) continue;
+      const droppedTo = this.#files.droppedTo(number);
+      if (droppedTo >= first - 1 && droppedTo < this.#histories.tipOf(number)) {
+        this.#files.removeTo(number, droppedTo);
+        continue;
+      }
+      const { shard, at } = this.#task;
+      const when = at === undefined ? "" : " at that time";
+      const why = `shard ${shard}, number ${number}: the events before ${first} were dropped before they were backed up, and what stands in their place is not in the backup${when}`;
+      throw new WarpError("EVENTS_DROPPED", why, { shard, number, droppedTo: first - 1 });
+    }
+    this.#files.removeBases((number) => this.#histories.firstOf(number) <= 1);
   }
 
   /** Entities that did not exist yet at the time of the cut. */

@@ -129,7 +129,9 @@ export class ShardBackup {
     let firstSeqs = new Map<number, number>();
     const end = async (at: ShardPoint) => {
       // A snapshot that is older than these runs is with older ones, or is made again from them.
-      for (const row of this.#source.snapshots(firstSeqs)) draft.add(tables.snapshots, row);
+      for (const row of this.#source.states(tables.snapshots, firstSeqs)) draft.add(tables.snapshots, row);
+      // Of what was dropped before it came into a backup, what stands in its place.
+      for (const row of this.#source.states(tables.bases, before(firstSeqs))) draft.add(tables.bases, row);
       const of = { shard: this.#shard, incarnation: task.incarnation, from, previous };
       const segment = await draft.write(this.#target, of, at);
       written.push(segment);
@@ -160,6 +162,11 @@ export class ShardBackup {
     await end(point);
     return written;
   }
+}
+
+/** The seq before that of each entity. */
+function before(seqs: ReadonlyMap<number, number>): Map<number, number> {
+  return new Map([...seqs].map(([number, seq]) => [number, seq - 1]));
 }
 
 /** True when two heads differ in nothing but when they were made, and the older one counts. */

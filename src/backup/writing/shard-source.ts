@@ -80,9 +80,9 @@ export class ShardSource {
     return this.#page(() => this.#runs.query<unknown, [number, number]>(query).values(from, to) as Value[][]);
   }
 
-  /** The snapshots of these entities that are of this seq or later. */
-  *snapshots(firstSeqs: ReadonlyMap<number, number>): Generator<Row> {
-    const query = `SELECT ${columnsOf(tables.snapshots)} FROM snapshots WHERE number = ? AND seq >= ?`;
+  /** The snapshots of these entities that are of this seq or later, or what their histories begin with. */
+  *states(table: Table, firstSeqs: ReadonlyMap<number, number>): Generator<Row> {
+    const query = `SELECT ${columnsOf(table)} FROM ${table.name} WHERE number = ? AND seq >= ?`;
     const statement = this.#runs.query<unknown, [number, number]>(query);
     const waiting = [...firstSeqs];
     for (let i = 0; i < waiting.length; ) {

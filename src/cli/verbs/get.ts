@@ -2,6 +2,7 @@
  * `warp get ENTITY`: the state of an entity, now or at a moment of its history.
  */
 import { InvalidArgumentError, Option } from "commander";
+import { droppedType } from "../../core/dropped.ts";
 import { WarpError } from "../../core/errors.ts";
 import { exitCode, NotFoundError } from "../exit.ts";
 import { formatTime } from "../moment.ts";
@@ -48,17 +49,29 @@ export const getVerb: Verb = {
       const names = aggregatesOf(target, aggregate);
       const seq = await target.seq(entity);
       if (seq === 0) throw new NotFoundError(`the entity ${JSON.stringify(entity)} has no events`);
-      const shown = moment === undefined ? { seq } : { at: moment };
+      const dropped = await droppedTo(target, entity);
+      const shown = {
+        ...(moment === undefined ? { seq } : { at: moment }),
+        ...(dropped === 0 ? {} : { droppedTo: dropped }),
+      };
+      const gap = dropped === 0 ? "" : `\nevents 1 to ${dropped} were dropped by retention`;
       for (const name of names) {
         const state = await target.state(entity, name, moment);
         const title = `${entity} ${name} ${momentText(moment ?? { seq })}`;
-        const text = `${output.bold(title)}\n${toJson(state, 2)}`;
+        const text = `${output.bold(title)}${gap}\n${toJson(state, 2)}`;
         await output.item({ entity, ...shown, aggregate: name, state }, text);
       }
       return exitCode.ok;
     });
   },
 };
+
+/** The newest seq of what retention has dropped; 0 when the history is whole. */
+async function droppedTo(target: Target, entity: string): Promise<number> {
+  for await (const { type, seq } of target.events(entity, { limit: 1 }))
+    return type === droppedType ? seq : 0;
+  return 0;
+}
 
 /** Digits alone are a seq; anything else is a time. */
 function momentOf(text: string): Moment {

@@ -21,6 +21,7 @@ const statusOf: Readonly<Record<ErrorCode, number>> = {
   PROJECTION_FAILED: 422,
   KEY_EXPIRED: 409,
   ERASED: 410,
+  EVENTS_DROPPED: 410,
   EVENT_TOO_LARGE: 413,
   EVOLVE_FAILED: 422,
   COMMAND_FAILED: 422,

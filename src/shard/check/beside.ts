@@ -19,12 +19,22 @@ type TipOf = (number: number) => number;
 
 /** Every snapshot opens and is of a seq that exists. */
 export function* checkSnapshots(files: HistoryFiles, tipOf: TipOf): Generator<Finding> {
+  yield* checkStates(files, "snapshots", tipOf);
+  // What a history begins with has events behind it.
+  yield* checkStates(files, "bases", (number) => tipOf(number) - 1);
+}
+
+function* checkStates(
+  files: HistoryFiles,
+  table: "snapshots" | "bases",
+  seqMaxOf: TipOf,
+): Generator<Finding> {
   const { runs, file, marks, vault, associated } = files;
-  const rows = runs.query<SnapshotRow & { number: number }, []>("SELECT * FROM snapshots ORDER BY number");
+  const rows = runs.query<SnapshotRow & { number: number }, []>(`SELECT * FROM ${table} ORDER BY number`);
   for (const { number, aggregate, version, seq, data } of rows.iterate()) {
     if (marks.isErased(number)) continue;
     const where = { number, seq, aggregate };
-    if (seq < 1 || seq > tipOf(number))
+    if (seq < 1 || seq > seqMaxOf(number))
       yield damage(file, `a snapshot of seq ${seq} has no such event`, where);
     const key = marks.isKeyed(number) ? vault.keyOf(number) : undefined;
     if (key === undefined) yield damage(file, "a snapshot's entity has no key", where);

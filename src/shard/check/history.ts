@@ -11,6 +11,7 @@ import {
   readEntry,
 } from "../../core/entry.ts";
 import { entryHeaderBytes } from "../../core/record.ts";
+import { droppedMark } from "../files/bases.ts";
 import type { Meta } from "../files/database.ts";
 import { openPacked, type ShardAssociated } from "../files/sealed.ts";
 import type { Vault } from "../files/vault.ts";
@@ -71,6 +72,9 @@ export function* checkRuns(
 ): Generator<Finding> {
   const { runs, file, marks } = files;
   const walk: Walk = { number: 0, dueSeq: 1, position: 0, recordedAt: 0 };
+  const dropped = runs.query<{ seq: number }, [number]>(
+    `SELECT seq FROM bases WHERE number = ? AND aggregate = ${droppedMark}`,
+  );
   const rows = runs.query<Row, []>(
     "SELECT id, number, seq, count, batch, data FROM runs ORDER BY number, seq",
   );
@@ -79,7 +83,8 @@ export function* checkRuns(
     const where = { row: row.id, number: row.number, seq: row.seq };
     if (row.number !== walk.number) {
       if (walk.number > 0) onEntity(walk.number, walk.dueSeq - 1);
-      Object.assign(walk, { number: row.number, dueSeq: 1, position: 0, recordedAt: 0 });
+      const dueSeq = (dropped.get(row.number)?.seq ?? 0) + 1;
+      Object.assign(walk, { number: row.number, dueSeq, position: 0, recordedAt: 0 });
       if (!marks.isNamed(row.number)) yield damage(file, `entity ${row.number} has runs and no name`, where);
       if (!marks.isKeyed(row.number)) yield damage(file, `entity ${row.number} has runs and no key`, where);
     }

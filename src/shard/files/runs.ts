@@ -23,6 +23,7 @@ import {
   transact,
   writeMeta,
 } from "./database.ts";
+import { Bases, basesSchema } from "./bases.ts";
 import { Erasures, erasuresSchema } from "./erasures.ts";
 
 export const runsSchema = [
@@ -61,6 +62,7 @@ export const runsSchema = [
     PRIMARY KEY (sessionStart, sessionNumber)
   ) STRICT`,
   ...erasuresSchema,
+  ...basesSchema,
 ];
 
 const insertRun = "INSERT INTO runs (number, seq, count, batch, data) VALUES (?, ?, ?, ?, ?)";
@@ -120,6 +122,7 @@ export interface RunsOptions {
 export class Runs {
   readonly path: string;
   readonly erasures: Erasures;
+  readonly bases: Bases;
   readonly #database: Database;
   readonly #shard: number;
   readonly #tip: Statement<{ seq: number; count: number }, [number]>;
@@ -136,6 +139,7 @@ export class Runs {
     this.#database = database;
     this.#shard = options.shard;
     this.erasures = new Erasures(database, path);
+    this.bases = new Bases(database, path);
     this.#meta = readMeta(database, path, options.shard);
     this.#tip = database.query("SELECT seq, count FROM runs WHERE number = ? ORDER BY seq DESC LIMIT 1");
     this.#forward = database.query(
@@ -256,6 +260,16 @@ export class Runs {
       else first = row.id + 1;
     }
     return first;
+  }
+
+  /** Numbers behind one that have more than one run, rising. */
+  numbersWithRuns(after: number, limit: number): number[] {
+    const query =
+      "SELECT number FROM runs WHERE number > ? GROUP BY number HAVING count(*) > 1 ORDER BY number LIMIT ?";
+    return this.#database
+      .query<{ number: number }, [number, number]>(query)
+      .all(after, limit)
+      .map(({ number }) => number);
   }
 
   snapshotsOf(number: number): SnapshotRow[] {
