@@ -30,6 +30,7 @@ const { values } = parseArgs({
 });
 const shardCount = Number(values.shards);
 const random = seededRandom(1);
+const bytesPerEvent = 131;
 const data = Array.from({ length: 4096 }, () => sampleData(random));
 
 for (const events of values.events.split(",").map(Number)) benchmark(events, Number(values.entities));
@@ -51,7 +52,13 @@ function benchmark(events: number, entityCount: number): void {
     writer.grownFilters();
     writer.checkpointGrown();
     const { user, system } = process.cpuUsage(cpu);
-    return { ...counts, ms: performance.now() - begun, cpuMs: (user + system) / 1000 };
+    return {
+      ...counts,
+      ms: performance.now() - begun,
+      userMs: user / 1000,
+      systemMs: system / 1000,
+      cpuMs: (user + system) / 1000,
+    };
   };
 
   while (entities.length < entityCount) {
@@ -65,16 +72,16 @@ function benchmark(events: number, entityCount: number): void {
     if (entities.length === entityCount) report(`${events} new`, made, 1);
   }
 
-  const total = { runs: 0, bytes: 0, ms: 0, cpuMs: 0 };
+  const total = { runs: 0, bytes: 0, ms: 0, cpuMs: 0, userMs: 0, systemMs: 0, events: 0 };
   while (total.ms < Number(values.seconds) * 1000) {
     const settled = round(() => {
       const chosen = new Set<SampleEntity>();
-      while (tail.bytes < limits.settleBytes) {
+      while (tail.bytes < limits.settleBytes && (events <= 1 || chosen.size < entityCount)) {
         const entity = entities[Math.floor(random() * entityCount)];
         if (entity === undefined || (chosen.has(entity) && events > 1)) continue;
         chosen.add(entity);
         const from = Math.floor(random() * (data.length - events));
-        tail.append([entity], data.slice(from, from + events));
+        tail.append([entity], data.slice(from, from + Math.max(1, events)));
         entity.events.length = 0;
         entity.positions.length = 0;
       }
@@ -83,8 +90,14 @@ function benchmark(events: number, entityCount: number): void {
     total.bytes += settled.bytes;
     total.ms += settled.ms;
     total.cpuMs += settled.cpuMs;
+    total.userMs += settled.userMs;
+    total.systemMs += settled.systemMs;
+    total.events += Math.round(settled.bytes / bytesPerEvent);
   }
   report(String(events), total, events);
+  console.log(
+    `   user ${((total.userMs / total.events) * 1e6).toFixed(0)} ns/event, system ${((total.systemMs / total.events) * 1e6).toFixed(0)} ns/event, ${(total.events / total.runs).toFixed(1)} events a run`,
+  );
   const reopened = performance.now();
   writer.close();
   new Writer(sampleOptions(directory, { shards }), tail.memory).close();

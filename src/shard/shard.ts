@@ -5,7 +5,7 @@
  * - The WAL's sizes say what waits for a checkpoint. A checkpoint counts when both databases are wholly in main files.
  * - Filters are saved only right after such a checkpoint, see files/filter-file.ts.
  */
-import { existsSync, mkdirSync, statSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { open } from "../core/aead.ts";
 import { toWarpError, WarpError } from "../core/errors.ts";
@@ -136,14 +136,14 @@ export class Shard {
 
   /** Bytes that wait in the WALs. */
   get walBytes(): number {
-    return walBytesOf(this.runs.path) + walBytesOf(this.names.path);
+    return this.runs.walBytes + this.names.walBytes;
   }
 
   /** Copies the WALs into the main files and syncs them; true when all of them is there. Saves grown filters. */
   checkpoint(mode: "PASSIVE" | "TRUNCATE", filters: "grown" | "changed" = "grown"): boolean {
     const lastName = this.names.lastNumber;
     const lastKey = this.runs.lastCallerKey;
-    const areNamesIn = walBytesOf(this.names.path) === 0 || this.names.checkpoint(mode);
+    const areNamesIn = this.names.walBytes === 0 || this.names.checkpoint(mode);
     const areRunsIn = this.runs.checkpoint(mode);
     const isWanted = (kept: KeptFilter) => (filters === "grown" ? kept.isWorthSaving : !kept.isSaved);
     if (areNamesIn && isWanted(this.ids)) this.ids.save(lastName);
@@ -227,8 +227,4 @@ function requireFiles(directory: string): void {
 
 function missingFile(file: string): WarpError {
   return new WarpError("CORRUPT", `${file} is missing`, { file });
-}
-
-export function walBytesOf(path: string): number {
-  return statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
 }

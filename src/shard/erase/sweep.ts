@@ -3,8 +3,9 @@
  * rounds, and at last their names.
  */
 import type { SweptEntity } from "../messages.ts";
+import { walFileBytesOf } from "../files/database.ts";
 import type { ErasureRow } from "../files/erasures.ts";
-import { type Shard, walBytesOf } from "../shard.ts";
+import type { Shard } from "../shard.ts";
 
 export interface Swept {
   readonly hasMore: boolean;
@@ -42,7 +43,7 @@ export function release(shardOf: (shard: number) => Shard, erased: Released): bo
     const shard = shardOf(index);
     shard.names.release(numbers);
     shard.names.checkpoint("TRUNCATE");
-    if (walBytesOf(shard.names.path) === 0) shard.runs.erasures.complete(numbers);
+    if (walFileBytesOf(shard.names.path) === 0) shard.runs.erasures.complete(numbers);
     else isDone = false;
   }
   return isDone;

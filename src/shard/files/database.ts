@@ -6,12 +6,15 @@
  * - All integers are below 2^53, so they come back as exact numbers.
  */
 import { Database, SQLiteError } from "bun:sqlite";
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type ErrorCode, type ErrorDetails, toWarpError, WarpError } from "../../core/errors.ts";
+import { limits } from "../../core/limits.ts";
 
 /** One size for all files: 8 KiB settles as fast as 16 KiB and a third faster than 4 KiB, and wastes less. */
 const pageBytes = 8192;
+/** A page in the WAL, with its header. */
+const walFrameBytes = pageBytes + 24;
 /** A reader waits this long for a checkpoint that restarts the WAL, and a checkpoint for a reader. */
 const busyTimeoutMs = 5000;
 
@@ -47,8 +50,8 @@ function writerPragmas(options: DatabaseOptions): string[] {
     `synchronous = ${options.synchronous}`,
     // Checkpoints cost syncs: the writer decides when, between rounds.
     "wal_autocheckpoint = 0",
-    // The WAL's file shrinks when it starts over, so that its size says how much waits for a checkpoint.
-    "journal_size_limit = 0",
+    // The WAL's file is used again as it is: truncating it costs its blocks and its pages in memory each time.
+    `journal_size_limit = ${2 * limits.walBytesMax}`,
     // Nothing of a statement spills into a file that no erasure would find.
     "temp_store = MEMORY",
     `cache_size = ${-Math.ceil(options.cacheBytes / 1024)}`,
@@ -88,19 +91,35 @@ export function transact<Result>(
   });
 }
 
+interface CheckpointRow {
+  readonly busy: number;
+  readonly log: number;
+  readonly checkpointed: number;
+}
+
 /**
  * Copies the WAL into the main file and syncs it; true when nothing of the WAL remains to be copied. PASSIVE waits for
  * nobody; TRUNCATE waits for readers and leaves an empty WAL.
  */
 export function checkpoint(database: Database, path: string, mode: "PASSIVE" | "TRUNCATE"): boolean {
   return guard(path, () => {
-    const statement = database.query<{ busy: number; log: number; checkpointed: number }, []>(
-      `PRAGMA wal_checkpoint(${mode})`,
-    );
-    const result = statement.get();
+    const result = database.query<CheckpointRow, []>(`PRAGMA wal_checkpoint(${mode})`).get();
     // "Busy" may only mean that the WAL could not be emptied: what is counted as copied is synced all the same.
     return result !== null && result.log === result.checkpointed;
   });
+}
+
+/** Bytes of the WAL that a checkpoint has not copied yet. */
+export function walBytesOf(database: Database, path: string): number {
+  return guard(path, () => {
+    const result = database.query<CheckpointRow, []>("PRAGMA wal_checkpoint(NOOP)").get();
+    return result === null ? 0 : Math.max(0, result.log - result.checkpointed) * walFrameBytes;
+  });
+}
+
+/** Length of the WAL's file: what was copied stays in it until it is written over, or truncated by a checkpoint. */
+export function walFileBytesOf(path: string): number {
+  return statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 /** Runs `work` and gives what SQLite throws a code of ours. */

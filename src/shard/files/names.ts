@@ -16,6 +16,7 @@ import {
   prepareSchema,
   readMeta,
   transact,
+  walBytesOf,
   writeMeta,
 } from "./database.ts";
 
@@ -159,6 +160,11 @@ export class Names {
 
   get lastNumber(): number {
     return this.#database.query<{ n: number | null }, []>("SELECT max(number) AS n FROM names").get()?.n ?? 0;
+  }
+
+  /** Bytes that wait in the WAL. */
+  get walBytes(): number {
+    return walBytesOf(this.#database, this.path);
   }
 
   checkpoint(mode: "PASSIVE" | "TRUNCATE"): boolean {

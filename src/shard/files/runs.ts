@@ -21,6 +21,7 @@ import {
   readMeta,
   rowChecksum,
   transact,
+  walBytesOf,
   writeMeta,
 } from "./database.ts";
 import { Bases, basesSchema } from "./bases.ts";
@@ -317,6 +318,11 @@ export class Runs {
   /** Forgets sessions that were last used before `time`. */
   forgetDeliveries(time: number): void {
     this.#database.query("DELETE FROM deliveries WHERE usedAt < ?").run(time);
+  }
+
+  /** Bytes that wait in the WAL. */
+  get walBytes(): number {
+    return walBytesOf(this.#database, this.path);
   }
 
   checkpoint(mode: "PASSIVE" | "TRUNCATE"): boolean {
