@@ -37,9 +37,9 @@ export const limits = {
   /** Segments in the ring at most; the ring grows up to it when settling lags. */
   segmentsMax: 16,
   /** The tail: records that are journalled but not settled, per writer. */
-  arenaBytes: 4 * Number(process.env.SETTLEMB ?? 16) * miB,
+  arenaBytes: 128 * miB,
   /** A writer is told to settle when this much waits … */
-  settleBytes: Number(process.env.SETTLEMB ?? 16) * miB,
+  settleBytes: 32 * miB,
   /** … or when the oldest waiting record is this old. */
   settleDelayMs: 1000,
   /** An idle journal says so on disk after this long (see docs/recovery.md). */
@@ -47,7 +47,7 @@ export const limits = {
   /** Plaintext of one run; a single larger record makes a larger run. */
   runBytesMax: 256 * kiB,
   /** A shard's WAL is checkpointed when it grows past this. */
-  walBytesMax: Number(process.env.WALMB ?? 8) * miB,
+  walBytesMax: 8 * miB,
   /** Pages of SQLite that a writer or reader keeps in memory, over all its shards … */
   shardCacheBytes: 128 * miB,
   /** … but at least this per shard. */

@@ -10,6 +10,7 @@ import { limits } from "../core/limits.ts";
 import { JournalControl } from "./control.ts";
 import { blockKind } from "./format.ts";
 import { Segments, type SegmentsOptions } from "./segments.ts";
+import { askForShortSlices } from "./short-slices.ts";
 
 declare const self: Worker;
 
@@ -32,6 +33,7 @@ self.onmessage = (message: MessageEvent<JournalWorkerStart>) => {
 };
 
 function run(control: JournalControl, start: JournalWorkerStart): void {
+  askForShortSlices();
   const segments = new Segments(start.segments);
   const tails = start.tails.map((memory) => new Uint8Array(memory));
   segments.addSegments(control.segmentsReady);
