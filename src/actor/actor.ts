@@ -22,41 +22,41 @@ export interface KeyedResult {
   readonly outcome: string | undefined;
 }
 
+/** The fields that every append touches come first, so that they share lines of the processor's cache. */
 export class Actor {
-  readonly id: string;
   readonly shard: ShardState;
+  tipSeq = 0;
+  tipStates: States;
   /** 0 until its first record. */
   number = 0;
-  tipSeq = 0;
-  committedSeq = 0;
-  tipStates: States;
-  committedStates: States;
-  /** Seq that the newest snapshot covers. */
-  snapshotSeq = 0;
-  isSnapshotDue = false;
-  /** Unsettled results by caller key; undefined while there are none. */
-  keyed: Map<string, KeyedResult> | undefined;
-  /** What waits for the disk (a load, a look-up of a key); undefined when the actor can work at once. */
-  #mailbox: (() => void)[] | undefined;
+  /** Its newest row in the index of the shard's tail; 0 when it has none. */
+  tailRow = 0;
   /** Position of the newest record of the entity. */
   tipPosition = 0;
-  /** False until its states are those of the disk. */
-  isLoaded = true;
-  /** Why it could not be loaded; calls that waited for it fail with this, the next call loads again. */
-  loadFailure: WarpError | undefined;
+  /** What waits for the disk (a load, a look-up of a key); undefined when the actor can work at once. */
+  #mailbox: (() => void)[] | undefined;
   /** False once it left memory; handles then look the entity up again. */
   isResident = true;
+  /** False until its states are those of the disk. */
+  isLoaded = true;
   /** Set by every use, cleared by the sweep that looks for idle actors. */
   isRecent = true;
+  isSnapshotDue = false;
+  /** Seq that the newest snapshot covers. */
+  snapshotSeq = 0;
+  committedSeq = 0;
+  committedStates: States;
+  readonly id: string;
+  /** Why it could not be loaded; calls that waited for it fail with this, the next call loads again. */
+  loadFailure: WarpError | undefined;
+  /** Unsettled results by caller key; undefined while there are none. */
+  keyed: Map<string, KeyedResult> | undefined;
   /** Calls that come back to it when there is space, or when others are ready; it stays in memory until then. */
   holds = 0;
   /** Estimate, bytes. */
   memoryBytes = 0;
   /** When what had this id was erased: while the actor has no number, nothing but `expect: "none"` is let in. */
   erasedAt: number | undefined;
-  /** Its newest row in the index of the shard's tail; 0 when it has none. */
-  tailRow = 0;
-
   constructor(id: string, shard: ShardState, states: States) {
     this.id = id;
     this.shard = shard;
