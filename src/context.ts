@@ -207,20 +207,18 @@ async function serve(opened: {
     engine.fail(error, journal.unacknowledged());
     hub.end(new WarpError("ENGINE_FAILED", `the engine has failed: ${error.message}`));
   };
+  const history = { folding, tails, reading };
   const erasureFollowers = new ErasureFollowers();
+  const { logger } = settings;
+  const { context } = identity;
   const privacy = new ContextPrivacy({
-    engine,
-    residency,
-    reading,
-    settlings,
-    journal,
+    ...{ engine, residency, reading, settlings, journal, history, logger, context },
+    shards: identity.shards,
     followers: erasureFollowers,
-    logger: settings.logger,
     retireSegments: () => retireSegments(journal, settlings),
     failed: failure.happened,
   });
   directory.markReady();
-  const { logger } = settings;
   const projections = startProjections({
     dataDir: directory.path,
     context: identity.context,
@@ -249,7 +247,6 @@ async function serve(opened: {
     await Promise.all(settlings.map((settling) => settling.close()));
     directory.unlock();
   };
-  const history = { folding, tails, reading };
   return new Warp({
     identity,
     engine,

@@ -2,6 +2,16 @@
  * The public names of the library: `import { start, defineAggregate } from "warp"`.
  */
 export type { Entity, EntityView } from "./actor/entity.ts";
+export type {
+  DeleteOptions,
+  DeletePlan,
+  ErasureListed,
+  ErasuresQuery,
+  Hold,
+  HoldOptions,
+  Receipt,
+  Removed,
+} from "./actor/privacy.ts";
 export type { Appended, AppendResult, Conflict, Expect, Rejected, SendResult } from "./actor/results.ts";
 export type { EventsQuery, Moment } from "./actor/storage/history.ts";
 export type { EntitiesQuery, EntityListed } from "./actor/storage/listing.ts";

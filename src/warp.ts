@@ -8,7 +8,7 @@ import type { Residency } from "./actor/residency.ts";
 import type { Feed } from "./actor/storage/feed.ts";
 import type { HistoryParts } from "./actor/storage/history.ts";
 import { type EntitiesQuery, type EntityListed, listEntities } from "./actor/storage/listing.ts";
-import type { Privacy } from "./actor/privacy.ts";
+import type { ErasureListed, ErasuresQuery, Privacy } from "./actor/privacy.ts";
 import type { Reading } from "./actor/storage/reading.ts";
 import { type Participant, type TogetherResult, together } from "./actor/together.ts";
 import type { Rejection } from "./aggregate/command.ts";
@@ -83,6 +83,11 @@ export class Warp {
     this.failed = parts.failed;
     this.erasureFollowers = parts.erasureFollowers;
     this.#parts = parts;
+  }
+
+  /** The ledgers: what was erased. Every entry is verified against the chain. Errors: CORRUPT for a broken one. */
+  erasures(query: ErasuresQuery = {}): AsyncGenerator<ErasureListed> {
+    return this.#parts.privacy.erasures(query);
   }
 
   /** Resolves when every erasure is complete, those of earlier lives too, but for what followers hold up. */

@@ -10,7 +10,16 @@ import { erased } from "./appender.ts";
 import type { Engine } from "./engine.ts";
 import type { Folding } from "./folding.ts";
 import type { Residency } from "./residency.ts";
-import type { DeleteOptions, Privacy, Receipt } from "./privacy.ts";
+import type {
+  DeleteOptions,
+  DeletePlan,
+  ExportCursor,
+  ExportPage,
+  Hold,
+  HoldOptions,
+  Privacy,
+  Receipt,
+} from "./privacy.ts";
 import type { AppendResult, SendResult } from "./results.ts";
 import { type EventsQuery, type HistoryParts, type Moment, readEvents, statesAt } from "./storage/history.ts";
 import { type Answer, Write, type WriteOptions } from "./write.ts";
@@ -155,6 +164,38 @@ export class Entity {
    */
   delete(options: DeleteOptions = {}): Promise<Receipt> {
     return this.#parts.privacy.delete(this.id, options);
+  }
+
+  /** What a deletion would remove, and what would refuse it. Changes nothing. */
+  deletePlan(): Promise<DeletePlan> {
+    return this.#parts.privacy.plan(this.id);
+  }
+
+  /**
+   * Everything that the context holds of the entity, as NDJSON in pieces of whole lines, with a manifest behind it.
+   * Errors: INVALID_ARGUMENT when it has no events, ERASED.
+   */
+  export(): AsyncGenerator<string> {
+    return this.#parts.privacy.export(this.id);
+  }
+
+  /** One page of an export, without the manifest: what a server hands out. */
+  exportPage(cursor: ExportCursor | undefined): Promise<ExportPage> {
+    return this.#parts.privacy.exportPage(this.id, cursor);
+  }
+
+  /** Refuses erasures of the entity (HELD) until the hold ends or is released. */
+  hold(options: HoldOptions): Promise<Hold> {
+    return this.#parts.privacy.hold(this.id, options);
+  }
+
+  releaseHold(): Promise<void> {
+    return this.#parts.privacy.release(this.id);
+  }
+
+  /** The hold that is in force. */
+  currentHold(): Promise<Hold | undefined> {
+    return this.#parts.privacy.holdOf(this.id);
   }
 
   /** The actor if it is in memory and loaded; this is a use of it. */

@@ -49,6 +49,43 @@ export interface Receipt {
   readonly pending: readonly string[];
 }
 
+/** Where a page of an export begins: at an event of an export that shows everything up to `to`. */
+export interface ExportCursor {
+  readonly from: number;
+  readonly to: number;
+}
+
+export interface ExportPage {
+  /** Whole lines. */
+  readonly text: string;
+  /** Where the next page begins; undefined at the end. */
+  readonly next: ExportCursor | undefined;
+}
+
+export interface ErasuresQuery {
+  /** Only this shard. */
+  readonly shard?: number | undefined;
+  /** Only entries behind this one of each shard. */
+  readonly after?: number | undefined;
+}
+
+/** An entry of a shard's ledger. There is no personal data in it. */
+export interface ErasureListed {
+  readonly shard: number;
+  readonly entry: number;
+  readonly number: number;
+  readonly position: number;
+  /** ms since 1970. */
+  readonly erasedAt: number;
+  /** Hex: of the key that was destroyed, and of the id, under the context's key for hashes. */
+  readonly fingerprint: string;
+  readonly idHash: string;
+  readonly reason: string;
+  readonly by: string;
+  readonly isComplete: boolean;
+  readonly removed: Removed;
+}
+
 export interface HoldOptions {
   readonly reason: string;
   readonly by?: string | undefined;
@@ -66,5 +103,12 @@ export interface Hold {
 
 export interface Privacy {
   delete(id: string, options: DeleteOptions): Promise<Receipt>;
+  plan(id: string): Promise<DeletePlan>;
+  export(id: string): AsyncGenerator<string>;
+  exportPage(id: string, cursor: ExportCursor | undefined): Promise<ExportPage>;
+  hold(id: string, options: HoldOptions): Promise<Hold>;
+  release(id: string): Promise<void>;
+  holdOf(id: string): Promise<Hold | undefined>;
+  erasures(query: ErasuresQuery): AsyncGenerator<ErasureListed>;
   whenTidy(): Promise<void>;
 }

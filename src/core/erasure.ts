@@ -34,6 +34,8 @@ export interface ErasureFollower {
    * process's life; the erasure then stays pending.
    */
   passed(shard: number, position: number): Promise<void>;
+  /** What it keeps of an entity, for exports; each becomes a line. */
+  holds?(entity: string): AsyncIterable<Readonly<Record<string, unknown>>>;
 }
 
 /** Where followers register, before or after the context serves. */

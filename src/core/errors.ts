@@ -19,6 +19,7 @@ export const errorCodes = {
   KEY_EXPIRED: "stop",
   ERASED: "fix",
   EVENTS_DROPPED: "fix",
+  HELD: "fix",
   CROSS_SHARD: "fix",
   CURSOR_FOREIGN: "fix",
   OVERLOADED: "retry",

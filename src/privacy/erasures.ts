@@ -11,11 +11,13 @@ import type { Engine } from "../actor/engine.ts";
 import type { DeleteOptions, Receipt } from "../actor/privacy.ts";
 import type { Residency } from "../actor/residency.ts";
 import { WarpError } from "../core/errors.ts";
+import type { Holding } from "./holding.ts";
 import { Tidying, type TidyingParts, UnderWay } from "./tidying.ts";
 
 export interface ErasuresParts extends TidyingParts {
   readonly engine: Engine;
   readonly residency: Residency;
+  readonly holding: Holding;
   readonly journal: { advance(): Promise<number>; retired(): Promise<void> };
   /** Retires all journal segments of which everything is in main database files. */
   readonly retireSegments: () => void;
@@ -123,6 +125,7 @@ export class Erasures {
   async #fence(request: Request): Promise<UnderWay | undefined> {
     const { engine, residency } = this.#parts;
     try {
+      this.#parts.holding.requireNotBeingSet(request.id);
       const actor = residency.actor(request.id);
       const draft = { id: request.id, events: 0, erasedAt: 0, ...request.reference };
       const erased = await engine.erase(actor, draft);

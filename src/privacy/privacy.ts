@@ -1,15 +1,38 @@
 /**
  * The privacy of a context's entities, as handles offer it (actor/privacy.ts).
  */
-import type { DeleteOptions, Privacy, Receipt } from "../actor/privacy.ts";
+import type {
+  DeleteOptions,
+  DeletePlan,
+  ErasureListed,
+  ErasuresQuery,
+  ExportCursor,
+  ExportPage,
+  Hold,
+  HoldOptions,
+  Privacy,
+  Receipt,
+} from "../actor/privacy.ts";
+import { withManifest } from "../core/export-digest.ts";
 import { Erasures, type ErasuresParts } from "./erasures.ts";
+import { type ExportParts, exportPage, exportPages } from "./export.ts";
+import { held, Holding, inForce } from "./holding.ts";
 import { referenceOf } from "./reference.ts";
 
-export class ContextPrivacy implements Privacy {
-  readonly #erasures: Erasures;
+/** Entries of a ledger that are read at once. */
+const ledgerPage = 1000;
 
-  constructor(parts: ErasuresParts) {
-    this.#erasures = new Erasures(parts);
+export type PrivacyParts = Omit<ErasuresParts, "holding"> & ExportParts & { readonly shards: number };
+
+export class ContextPrivacy implements Privacy {
+  readonly #parts: PrivacyParts;
+  readonly #erasures: Erasures;
+  readonly #holding: Holding;
+
+  constructor(parts: PrivacyParts) {
+    this.#parts = parts;
+    this.#holding = new Holding(parts);
+    this.#erasures = new Erasures({ ...parts, holding: this.#holding });
   }
 
   resume(): void {
@@ -25,6 +48,67 @@ export class ContextPrivacy implements Privacy {
   }
 
   async delete(id: string, options: DeleteOptions): Promise<Receipt> {
-    return this.#erasures.delete(id, options, referenceOf(id, options.reason, options.by));
+    const reference = referenceOf(id, options.reason, options.by);
+    const hold = await this.#holding.find(id);
+    if (hold !== undefined) throw held(id, hold);
+    return this.#erasures.delete(id, options, reference);
+  }
+
+  async plan(id: string): Promise<DeletePlan> {
+    const { residency, reading, followers } = this.#parts;
+    const actor = await residency.ready(id);
+    const { index } = actor.shard;
+    const { hold, bytes, runs, snapshots, callerKeys } = await reading.sizes(index, actor.number, false);
+    return {
+      entity: id,
+      events: actor.committedSeq,
+      runs,
+      snapshots,
+      callerKeys,
+      bytes,
+      hold: hold === undefined ? undefined : inForce(hold),
+      followers: followers.all.map(({ name }) => name),
+    };
+  }
+
+  export(id: string): AsyncGenerator<string> {
+    return withManifest(exportPages(this.#parts, id));
+  }
+
+  exportPage(id: string, cursor: ExportCursor | undefined): Promise<ExportPage> {
+    return exportPage(this.#parts, id, cursor);
+  }
+
+  hold(id: string, options: HoldOptions): Promise<Hold> {
+    return this.#holding.set(id, options);
+  }
+
+  release(id: string): Promise<void> {
+    return this.#holding.release(id);
+  }
+
+  holdOf(id: string): Promise<Hold | undefined> {
+    return this.#holding.find(id);
+  }
+
+  async *erasures(query: ErasuresQuery): AsyncGenerator<ErasureListed> {
+    const { reading, shards } = this.#parts;
+    const all = Array.from({ length: shards }, (_, shard) => shard);
+    for (const shard of query.shard === undefined ? all : [query.shard]) {
+      for (let after = query.after ?? 0; ; after += ledgerPage) {
+        const { entries, count } = await reading.ledger(shard, after, ledgerPage);
+        for (const entry of entries) {
+          const { index, number, position, erasedAt, reason, by, isComplete } = entry;
+          const { events, runs, snapshots, callerKeys } = entry;
+          yield {
+            ...{ shard, entry: index, number, position, erasedAt, reason, by, isComplete },
+            fingerprint: Buffer.from(entry.fingerprint).toString("hex"),
+            idHash: Buffer.from(entry.idHash).toString("hex"),
+            removed: { events, runs, snapshots, callerKeys },
+          };
+        }
+        if (after + ledgerPage >= count) break;
+      }
+    }
   }
 }

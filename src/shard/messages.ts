@@ -7,6 +7,7 @@
  */
 import type { Dropped } from "../core/dropped.ts";
 import type { ErrorCode, ErrorDetails } from "../core/errors.ts";
+import type { LedgerEntry } from "./files/ledger.ts";
 
 export interface WireError {
   readonly code: ErrorCode;
@@ -64,6 +65,14 @@ export type ToWriter =
       /** Entities of which the ranges hold the ERASE record: shard, number, shard, number … */
       readonly erased: Float64Array;
     }
+  /** Set an entity's hold, or take it away; answered by `held` when that is on the disk. */
+  | {
+      readonly type: "hold";
+      readonly shard: number;
+      readonly number: number;
+      /** Plaintext; the writer seals it. */
+      readonly hold: Uint8Array | undefined;
+    }
   /** All that the journal held has been settled. */
   | { readonly type: "recovered" }
   /** Remove rows of erased entities, at most about so many; answered by `swept`. */
@@ -95,6 +104,8 @@ export type FromWriter =
   | { readonly type: "released"; readonly isDone: boolean }
   /** How many runs were removed; none when the order did not fit any more. */
   | { readonly type: "dropped"; readonly runs: number }
+  /** False when the entity has no key: it is erased. */
+  | { readonly type: "held"; readonly isDone: boolean }
   | { readonly type: "closed" }
   | { readonly type: "failed"; readonly error: WireError };
 
@@ -181,6 +192,22 @@ export type ReadRequest =
       readonly after: string | undefined;
       readonly limit: number;
     }
+  /** What is settled of an entity, and its hold. */
+  | {
+      readonly id: number;
+      readonly op: "sizes";
+      readonly shard: number;
+      readonly number: number;
+      readonly isHoldOnly: boolean;
+    }
+  /** Entries of the ledger behind `after`. */
+  | {
+      readonly id: number;
+      readonly op: "ledger";
+      readonly shard: number;
+      readonly after: number;
+      readonly limit: number;
+    }
   /** Looks up a caller key of an entity. */
   | {
       readonly id: number;
@@ -262,6 +289,8 @@ export type ReadResult =
   | NamesResult
   | KeyResult
   | FeedResult
+  | SizesResult
+  | LedgerResult
   | { readonly op: "positionAt"; readonly position: number }
   | { readonly op: "withRuns"; readonly numbers: readonly number[] }
   | { readonly op: "oldRuns"; readonly runs: readonly OldRun[] }
@@ -329,6 +358,28 @@ export interface EntriesResult {
 export interface NamesResult {
   readonly op: "names";
   readonly names: readonly { readonly entity: string; readonly number: number; readonly seq: number }[];
+}
+
+export interface SizesResult {
+  readonly op: "sizes";
+  readonly runs: number;
+  readonly snapshots: number;
+  readonly callerKeys: number;
+  readonly bytes: number;
+  readonly hold: string | undefined;
+}
+
+export interface LedgerResult {
+  readonly op: "ledger";
+  /** Entries there are. */
+  readonly count: number;
+  readonly entries: readonly (LedgerEntry & {
+    readonly isComplete: boolean;
+    readonly events: number;
+    readonly runs: number;
+    readonly snapshots: number;
+    readonly callerKeys: number;
+  })[];
 }
 
 export interface KeyResult {

@@ -30,6 +30,7 @@ import type {
 } from "./messages.ts";
 import { SettledFeed } from "./read/feed.ts";
 import { droppedOf, oldRuns } from "./read/retention.ts";
+import { ledgerOf, sizesOf } from "./read/privacy.ts";
 import { damaged, keyFor, openRun, type ShardView } from "./read/view.ts";
 import { callerKeyLayout, shardDirectory, vaultOptions } from "./shard.ts";
 
@@ -85,6 +86,10 @@ export class Reader {
         return { op: "oldRuns", runs: view.runs.view(() => oldRuns(view, request)) };
       case "base":
         return { op: "base", base: view.runs.view(() => this.#base(view, request)) };
+      case "sizes":
+        return sizesOf(view, request);
+      case "ledger":
+        return ledgerOf(view, request, this.#options);
       case "ids":
         return { op: "ids", ids: this.#feed.idsOf(view, request.numbers) };
     }

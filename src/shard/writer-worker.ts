@@ -55,6 +55,9 @@ function handle(message: ToWriter): void {
       post({ type: "dropped", runs: writer.drop(message) });
       if (writer.checkpointGrown()) reportCheckpoint(writer, "when it rose");
       return;
+    case "hold":
+      post({ type: "held", isDone: writer.hold(message.shard, message.number, message.hold) });
+      return;
     case "release":
       post({ type: "released", isDone: writer.release(message.erased) });
       return;

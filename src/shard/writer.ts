@@ -105,6 +105,15 @@ export class Writer {
     return runs;
   }
 
+  /** Sets or takes away a hold, on the disk when it returns; false when the entity is erased. */
+  hold(index: number, number: number, hold: Uint8Array | undefined): boolean {
+    const shard = this.#shardOf(index);
+    if (shard.vault.keyOf(number) === undefined) return false;
+    shard.runs.holds.put(number, hold, shard.vault, shard.associated.hold);
+    shard.runs.checkpoint("TRUNCATE");
+    return true;
+  }
+
   /** Removes the names of entities that are erased everywhere else. */
   release(erased: Released): boolean {
     return release((shard) => this.#shardOf(shard), erased);

@@ -8,12 +8,14 @@ import type {
   FeedResult,
   FromReader,
   KeyResult,
+  LedgerResult,
   LoadResult,
   NamesResult,
   OldRun,
   ReadAnswer,
   ReadRequest,
   ShardWorkerOptions,
+  SizesResult,
   ToReader,
 } from "../../shard/messages.ts";
 
@@ -137,6 +139,14 @@ export class Reading {
   async ids(shard: number, numbers: Float64Array): Promise<readonly string[]> {
     const result = await this.#ask({ op: "ids", shard, numbers });
     return result.op === "ids" ? result.ids : [];
+  }
+
+  async sizes(shard: number, number: number, isHoldOnly: boolean): Promise<SizesResult> {
+    return (await this.#ask({ op: "sizes", shard, number, isHoldOnly })) as SizesResult;
+  }
+
+  async ledger(shard: number, after: number, limit: number): Promise<LedgerResult> {
+    return (await this.#ask({ op: "ledger", shard, after, limit })) as LedgerResult;
   }
 
   /** Wipes what the reader keeps of a shard: destroyed keys, pages of files that were cleaned. */

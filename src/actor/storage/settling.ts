@@ -62,6 +62,8 @@ export class Settling {
   #onDropped: ((runs: number) => void) | undefined;
   #onSwept: ((swept: Swept) => void) | undefined;
   #onReleased: ((isDone: boolean) => void) | undefined;
+  /** Calls that set holds, oldest first. */
+  readonly #holding: ((isDone: boolean) => void)[] = [];
   #isCheckpointAsked = false;
   #isClosing = false;
   #idle: (() => void)[] = [];
@@ -133,6 +135,23 @@ export class Settling {
     return new Promise((resolve) => {
       this.#onReleased = resolve;
       this.#post({ type: "release", erased });
+    });
+  }
+
+  /** Sets an entity's hold, or takes it away, once its records up to a position are settled. False when it is erased. */
+  async hold(
+    shard: ShardState,
+    number: number,
+    position: number,
+    hold: Uint8Array | undefined,
+  ): Promise<boolean> {
+    while (shard.settledPosition < position) {
+      this.order();
+      await new Promise<void>((resolve) => this.#idle.push(resolve));
+    }
+    return new Promise((resolve) => {
+      this.#holding.push(resolve);
+      this.#post({ type: "hold", shard: shard.index, number, hold });
     });
   }
 
@@ -269,6 +288,9 @@ export class Settling {
         break;
       case "swept":
         this.#onSwept?.(message);
+        break;
+      case "held":
+        this.#holding.shift()?.(message.isDone);
         break;
       case "released":
         this.#onReleased?.(message.isDone);

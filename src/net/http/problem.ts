@@ -22,6 +22,7 @@ const statusOf: Readonly<Record<ErrorCode, number>> = {
   KEY_EXPIRED: 409,
   ERASED: 410,
   EVENTS_DROPPED: 410,
+  HELD: 423,
   EVENT_TOO_LARGE: 413,
   EVOLVE_FAILED: 422,
   COMMAND_FAILED: 422,

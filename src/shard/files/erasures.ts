@@ -134,6 +134,7 @@ export class Erasures {
 
   #removeSnapshots(number: number): number {
     this.#database.query("DELETE FROM bases WHERE number = ?").run(number);
+    this.#database.query("DELETE FROM holds WHERE number = ?").run(number);
     return this.#database.query("DELETE FROM snapshots WHERE number = ?").run(number).changes;
   }
 

@@ -26,6 +26,7 @@ import {
 } from "./database.ts";
 import { Bases, basesSchema } from "./bases.ts";
 import { Erasures, erasuresSchema } from "./erasures.ts";
+import { Holds, holdsSchema } from "./holds.ts";
 
 export const runsSchema = [
   `CREATE TABLE runs (
@@ -64,6 +65,7 @@ export const runsSchema = [
   ) STRICT`,
   ...erasuresSchema,
   ...basesSchema,
+  ...holdsSchema,
 ];
 
 const insertRun = "INSERT INTO runs (number, seq, count, batch, data) VALUES (?, ?, ?, ?, ?)";
@@ -124,6 +126,7 @@ export class Runs {
   readonly path: string;
   readonly erasures: Erasures;
   readonly bases: Bases;
+  readonly holds: Holds;
   readonly #database: Database;
   readonly #shard: number;
   readonly #tip: Statement<{ seq: number; count: number }, [number]>;
@@ -141,6 +144,7 @@ export class Runs {
     this.#shard = options.shard;
     this.erasures = new Erasures(database, path);
     this.bases = new Bases(database, path);
+    this.holds = new Holds(database, path);
     this.#meta = readMeta(database, path, options.shard);
     this.#tip = database.query("SELECT seq, count FROM runs WHERE number = ? ORDER BY seq DESC LIMIT 1");
     this.#forward = database.query(
@@ -271,6 +275,19 @@ export class Runs {
       .query<{ number: number }, [number, number]>(query)
       .all(after, limit)
       .map(({ number }) => number);
+  }
+
+  /** Rows of an entity, and the bytes of their ciphertext. */
+  sizesOf(number: number): { runs: number; snapshots: number; callerKeys: number; bytes: number } {
+    const of = (table: string) =>
+      this.#database
+        .query<{ n: number; bytes: number | null }, [number]>(
+          `SELECT count(*) AS n, sum(length(data)) AS bytes FROM ${table} WHERE number = ?`,
+        )
+        .get(number) ?? { n: 0, bytes: 0 };
+    const [runs, snapshots, callerKeys] = [of("runs"), of("snapshots"), of("callerKeys")];
+    const bytes = (runs.bytes ?? 0) + (snapshots.bytes ?? 0) + (callerKeys.bytes ?? 0);
+    return { runs: runs.n, snapshots: snapshots.n, callerKeys: callerKeys.n, bytes };
   }
 
   snapshotsOf(number: number): SnapshotRow[] {

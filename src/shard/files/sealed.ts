@@ -19,7 +19,7 @@ const form = { plain: 0, zstd: 1 } as const;
 export const formBytes = 1;
 export const keyHashBytes = 16;
 
-type Label = "entity key" | "run" | "snapshot" | "caller key" | "backup id";
+type Label = "entity key" | "run" | "snapshot" | "caller key" | "hold" | "backup id";
 
 /** Associated data of one kind, refilled for every call. */
 export class Associated {
@@ -54,6 +54,7 @@ export interface ShardAssociated {
   readonly snapshot: Associated;
   /** First seq, count. */
   readonly callerKey: Associated;
+  readonly hold: Associated;
 }
 
 export function shardAssociated(context: string, shard: number): ShardAssociated {
@@ -61,6 +62,7 @@ export function shardAssociated(context: string, shard: number): ShardAssociated
     run: new Associated("run", context, shard),
     snapshot: new Associated("snapshot", context, shard),
     callerKey: new Associated("caller key", context, shard),
+    hold: new Associated("hold", context, shard),
   };
 }
 

@@ -1,0 +1,98 @@
+/**
+ * Everything that the context holds of an entity, as pages of NDJSON (core/export-digest.ts; docs/privacy.md has the lines).
+ *
+ * - What an export shows is one moment: seq and states are fixed with the first page, and events go up to that seq.
+ * - Events are in their stored form, one page of history in memory at a time, whatever the length of the history.
+ * - Values that JSON has no form for are objects with one key: `$bytes` (base64), `$bigint`, `$date`, `$number`.
+ */
+import type { ExportCursor, ExportPage } from "../actor/privacy.ts";
+import type { Residency } from "../actor/residency.ts";
+import { type HistoryParts, readEvents } from "../actor/storage/history.ts";
+import type { ErasureFollowers } from "../core/erasure.ts";
+import { exportFormat } from "../core/export-digest.ts";
+import { WarpError } from "../core/errors.ts";
+import type { StoredEvent } from "../core/event.ts";
+
+export interface ExportParts {
+  readonly context: string;
+  readonly residency: Residency;
+  readonly history: HistoryParts;
+  readonly followers: ErasureFollowers;
+}
+
+const pageChars = 512 * 1024;
+
+/** The next page. Errors: ERASED, INVALID_ARGUMENT for an entity that has no events. */
+export async function exportPage(
+  parts: ExportParts,
+  id: string,
+  cursor: ExportCursor | undefined,
+): Promise<ExportPage> {
+  const { residency, history } = parts;
+  const actor = await residency.ready(id);
+  if (actor.committedSeq === 0 && actor.erasedAt !== undefined)
+    throw new WarpError("ERASED", `entity ${JSON.stringify(id)} was erased`);
+  const to = cursor?.to ?? actor.committedSeq;
+  if (to === 0) throw new WarpError("INVALID_ARGUMENT", `entity ${JSON.stringify(id)} has no events`);
+  let text = "";
+  if (cursor === undefined) {
+    const head = {
+      format: exportFormat,
+      context: parts.context,
+      entity: id,
+      seq: to,
+      exportedAt: Date.now(),
+    };
+    text = line("entity", head);
+    for (const { name, version, state } of statesOf(history, actor.committedStates))
+      text += line("state", { aggregate: name, version, seq: to, state });
+  }
+  let from = cursor?.from ?? 1;
+  for await (const event of readEvents(history, actor, { from, to })) {
+    text += eventLine(event);
+    from = event.seq + 1;
+    if (text.length >= pageChars && from <= to) return { text, next: { from, to } };
+  }
+  for (const follower of parts.followers.all)
+    for await (const item of follower.holds?.(id) ?? []) text += line("held", { by: follower.name, ...item });
+  return { text, next: undefined };
+}
+
+/** All pages, one after the other. */
+export async function* exportPages(parts: ExportParts, id: string): AsyncGenerator<string> {
+  let cursor: ExportCursor | undefined;
+  do {
+    const { text, next }: ExportPage = await exportPage(parts, id, cursor);
+    yield text;
+    cursor = next;
+  } while (cursor !== undefined);
+}
+
+function statesOf({ folding }: HistoryParts, states: unknown) {
+  return folding.plan.aggregates.map(({ name, version }, slot) => ({
+    name,
+    version,
+    state: folding.stateOf(states, slot),
+  }));
+}
+
+function eventLine({ seq, type, version, recordedAt, occurredAt, position, data }: StoredEvent): string {
+  const occurred = occurredAt === undefined ? {} : { occurredAt };
+  return line("event", { seq, type, version, recordedAt, ...occurred, position, data });
+}
+
+function line(kind: string, fields: Readonly<Record<string, unknown>>): string {
+  return `${JSON.stringify({ kind, ...(plain(fields) as object) })}\n`;
+}
+
+/** The value with a form for everything that JSON has none for. */
+function plain(value: unknown): unknown {
+  if (typeof value === "bigint") return { $bigint: value.toString() };
+  if (typeof value === "number" && (!Number.isFinite(value) || Object.is(value, -0)))
+    return { $number: Object.is(value, -0) ? "-0" : String(value) };
+  if (typeof value !== "object" || value === null) return value;
+  if (value instanceof Uint8Array) return { $bytes: Buffer.from(value).toString("base64") };
+  if (value instanceof Date) return { $date: value.toISOString() };
+  if (Array.isArray(value)) return value.map(plain);
+  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, plain(inner)]));
+}

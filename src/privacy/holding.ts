@@ -1,0 +1,97 @@
+/**
+ * Legal holds: an entity that is held is not erased. Kept with the entity, sealed under its key.
+ *
+ * A hold that has been answered is seen by every erasure that is asked for later: as long as one is being set, erasures of
+ * that entity are refused.
+ */
+import type { Hold, HoldOptions } from "../actor/privacy.ts";
+import type { Residency } from "../actor/residency.ts";
+import type { Reading } from "../actor/storage/reading.ts";
+import type { Settling } from "../actor/storage/settling.ts";
+import { WarpError } from "../core/errors.ts";
+
+export interface HoldingParts {
+  readonly residency: Residency;
+  readonly reading: Reading;
+  readonly settlings: readonly Settling[];
+}
+
+const textBytesMax = 1024;
+
+export class Holding {
+  readonly #parts: HoldingParts;
+  /** Ids whose holds are being set, and how often at once. */
+  readonly #beingSet = new Map<string, number>();
+
+  constructor(parts: HoldingParts) {
+    this.#parts = parts;
+  }
+
+  /** Errors: INVALID_ARGUMENT, also for an entity that was never written to; ERASED. */
+  async set(id: string, options: HoldOptions): Promise<Hold> {
+    const hold = holdOf(options);
+    this.#beingSet.set(id, (this.#beingSet.get(id) ?? 0) + 1);
+    try {
+      await this.#put(id, Buffer.from(JSON.stringify(hold)));
+    } finally {
+      const left = (this.#beingSet.get(id) ?? 1) - 1;
+      if (left === 0) this.#beingSet.delete(id);
+      else this.#beingSet.set(id, left);
+    }
+    return hold;
+  }
+
+  async release(id: string): Promise<void> {
+    await this.#put(id, undefined);
+  }
+
+  /** The hold of an entity that is in force. */
+  async find(id: string): Promise<Hold | undefined> {
+    const actor = await this.#parts.residency.ready(id);
+    if (actor.number === 0) return undefined;
+    const { hold } = await this.#parts.reading.sizes(actor.shard.index, actor.number, true);
+    return hold === undefined ? undefined : inForce(hold);
+  }
+
+  /** Errors: HELD. Called in the turn in which the erasure is recorded. */
+  requireNotBeingSet(id: string): void {
+    if (this.#beingSet.has(id)) throw new WarpError("HELD", `entity ${JSON.stringify(id)} is being held`);
+  }
+
+  async #put(id: string, hold: Uint8Array | undefined): Promise<void> {
+    const { residency, settlings } = this.#parts;
+    const actor = await residency.ready(id);
+    const { number, shard, tipPosition } = actor;
+    const name = JSON.stringify(id);
+    if (number === 0 && actor.erasedAt === undefined)
+      throw new WarpError("INVALID_ARGUMENT", `entity ${name} was never written to`);
+    const isDone = number > 0 && (await settlings[shard.writer]?.hold(shard, number, tipPosition, hold));
+    if (isDone !== true) throw new WarpError("ERASED", `entity ${name} was erased`);
+  }
+}
+
+/** The hold that is written in a text, unless its time is over. */
+export function inForce(text: string): Hold | undefined {
+  const hold = JSON.parse(text) as Hold;
+  return hold.until !== undefined && hold.until <= Date.now() ? undefined : hold;
+}
+
+/** Why an erasure is refused. */
+export function held(id: string, hold: Hold): WarpError {
+  const until =
+    hold.until === undefined ? "until it is released" : `until ${new Date(hold.until).toISOString()}`;
+  const since = new Date(hold.since).toISOString();
+  const why = `entity ${JSON.stringify(id)} is held since ${since} ${until}: ${hold.reason}`;
+  return new WarpError("HELD", why, { reason: hold.reason, since: hold.since, until: hold.until });
+}
+
+function holdOf({ reason, by, until }: HoldOptions): Hold {
+  for (const text of [reason, by ?? ""]) {
+    const isText = typeof text === "string" && Buffer.byteLength(text) <= textBytesMax;
+    if (!isText) throw new WarpError("INVALID_ARGUMENT", `a hold's texts have at most ${textBytesMax} bytes`);
+  }
+  if (reason === "") throw new WarpError("INVALID_ARGUMENT", "a hold has a reason");
+  const end = until instanceof Date ? until.getTime() : until;
+  if (end !== undefined && !Number.isFinite(end)) throw new WarpError("INVALID_ARGUMENT", "until is no time");
+  return { reason, by, since: Date.now(), until: end };
+}
