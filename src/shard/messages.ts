@@ -7,7 +7,7 @@
  */
 import type { Dropped } from "../core/dropped.ts";
 import type { ErrorCode, ErrorDetails } from "../core/errors.ts";
-import type { LedgerEntry } from "./files/ledger.ts";
+import type { LedgerResult, SizesResult } from "./read/privacy.ts";
 
 export interface WireError {
   readonly code: ErrorCode;
@@ -358,28 +358,6 @@ export interface EntriesResult {
 export interface NamesResult {
   readonly op: "names";
   readonly names: readonly { readonly entity: string; readonly number: number; readonly seq: number }[];
-}
-
-export interface SizesResult {
-  readonly op: "sizes";
-  readonly runs: number;
-  readonly snapshots: number;
-  readonly callerKeys: number;
-  readonly bytes: number;
-  readonly hold: string | undefined;
-}
-
-export interface LedgerResult {
-  readonly op: "ledger";
-  /** Entries there are. */
-  readonly count: number;
-  readonly entries: readonly (LedgerEntry & {
-    readonly isComplete: boolean;
-    readonly events: number;
-    readonly runs: number;
-    readonly snapshots: number;
-    readonly callerKeys: number;
-  })[];
 }
 
 export interface KeyResult {

@@ -8,16 +8,15 @@ import type {
   FeedResult,
   FromReader,
   KeyResult,
-  LedgerResult,
   LoadResult,
   NamesResult,
   OldRun,
   ReadAnswer,
   ReadRequest,
   ShardWorkerOptions,
-  SizesResult,
   ToReader,
 } from "../../shard/messages.ts";
+import type { LedgerResult, SizesResult } from "../../shard/read/privacy.ts";
 
 type Result = Extract<ReadAnswer, { ok: true }>["result"];
 type Unnumbered<Request> = Request extends unknown ? Omit<Request, "id"> : never;

@@ -2,12 +2,34 @@
  * What is read for exports, holds and deletions: what a shard has of an entity, and its ledger.
  */
 import { join } from "node:path";
-import { readLedger } from "../files/ledger.ts";
-import type { LedgerResult, ReadRequest, SizesResult } from "../messages.ts";
+import { type LedgerEntry, readLedger } from "../files/ledger.ts";
+import type { ReadRequest } from "../messages.ts";
 import { shardDirectory } from "../shard.ts";
 import type { ShardView } from "./view.ts";
 
 type Request<Op extends ReadRequest["op"]> = Extract<ReadRequest, { op: Op }>;
+
+export interface SizesResult {
+  readonly op: "sizes";
+  readonly runs: number;
+  readonly snapshots: number;
+  readonly callerKeys: number;
+  readonly bytes: number;
+  readonly hold: string | undefined;
+}
+
+export interface LedgerResult {
+  readonly op: "ledger";
+  /** Entries there are. */
+  readonly count: number;
+  readonly entries: readonly (LedgerEntry & {
+    readonly isComplete: boolean;
+    readonly events: number;
+    readonly runs: number;
+    readonly snapshots: number;
+    readonly callerKeys: number;
+  })[];
+}
 
 /** What is settled of an entity, counted. */
 export function sizesOf(view: ShardView, { number, isHoldOnly }: Request<"sizes">): SizesResult {
