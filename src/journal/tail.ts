@@ -10,8 +10,8 @@ import { assert } from "../core/errors.ts";
 import { entryHeaderBytes, partHeaderBytes } from "../core/record.ts";
 import { TailIndex } from "./tail-index.ts";
 
-/** No part of a record is shorter. */
-const partBytesMin = partHeaderBytes + entryHeaderBytes;
+/** No part of a record is shorter: a type's name of one byte, its head, and the shortest data. */
+const partBytesMin = partHeaderBytes + entryHeaderBytes + 6;
 
 /** Whole records of one turn, from `start` to `end`. */
 export interface Extent {

@@ -51,7 +51,7 @@ function writerPragmas(options: DatabaseOptions): string[] {
     // Checkpoints cost syncs: the writer decides when, between rounds.
     "wal_autocheckpoint = 0",
     // The WAL's file is used again as it is: truncating it costs its blocks and its pages in memory each time.
-    `journal_size_limit = ${2 * limits.walBytesMax}`,
+    `journal_size_limit = ${8 * limits.walBytesMax}`,
     // Nothing of a statement spills into a file that no erasure would find.
     "temp_store = MEMORY",
     `cache_size = ${-Math.ceil(options.cacheBytes / 1024)}`,
