@@ -2,9 +2,13 @@
  * Bank accounts: one entity per account, with a balance that may fall to an agreed overdraft and no further.
  *
  * - Amounts are whole cents. The overdraft rule needs no lock: the actor decides one command after the other.
+ * - What a bank asks across accounts are projections: the balances, the statement of an account, the volume of a day.
  * - Run it with `warp serve --app banking.ts`; its specification is banking.test.ts.
+ *
+ *   warp query "SELECT owner, cents FROM accounts ORDER BY cents DESC LIMIT 10"
+ *   warp query "SELECT * FROM statement WHERE account = ? ORDER BY seq" --param alice
  */
-import { defineAggregate, reject } from "warp";
+import { defineAggregate, defineProjection, type ProjectedEvent, reject, type Tables } from "warp";
 
 export type AccountEvent =
   | { type: "Opened"; data: { owner: string; overdraftCents: number } }
@@ -69,5 +73,69 @@ export const account = defineAggregate<AccountEvent>()({
     },
   },
 });
+
+/** Who has what. */
+export const accounts = defineProjection<AccountEvent>()({
+  name: "accounts",
+  tables: {
+    accounts: {
+      columns: { account: "text", owner: "text", cents: "integer", status: "text" },
+      key: ["account"],
+      subjects: ["account"],
+      indexes: [["owner"]],
+    },
+  },
+  on: {
+    Opened: ({ entity, data }, { accounts }) =>
+      accounts.insert({ account: entity, owner: data.owner, cents: 0, status: "open" }),
+    Credited: ({ entity, data }, { accounts }) => accounts.add({ account: entity }, { cents: data.cents }),
+    Debited: ({ entity, data }, { accounts }) => accounts.add({ account: entity }, { cents: -data.cents }),
+    Closed: ({ entity }, { accounts }) => accounts.update({ account: entity }, { status: "closed" }),
+  },
+});
+
+const movementTables = {
+  movements: {
+    columns: { account: "text", seq: "integer", day: "text", cents: "integer", ref: "text" },
+    key: ["account", "seq"],
+    subjects: ["account"],
+  },
+  account_days: {
+    columns: { account: "text", day: "text", cents: "integer", movements: "integer" },
+    key: ["account", "day"],
+    subjects: ["account"],
+    indexes: [["day"]],
+  },
+} as const;
+
+/**
+ * Every movement, and what is made of them: the statement of an account joins them with the accounts, the volume of a day
+ * adds up what each account moved on it. A volume per account and day goes with the account when it is erased.
+ */
+export const movements = defineProjection<AccountEvent>()({
+  name: "movements",
+  tables: movementTables,
+  views: {
+    statement: `SELECT a.owner, m.account, m.seq, m.day, m.ref, m.cents,
+        sum(m.cents) OVER (PARTITION BY m.account ORDER BY m.seq) AS balance
+      FROM movements m JOIN accounts a ON a.account = m.account`,
+    daily_volume: `SELECT day, sum(cents) AS cents, sum(movements) AS movements, count(*) AS accounts
+      FROM account_days GROUP BY day`,
+  },
+  on: {
+    Credited: (event, tables) => move(event, tables, event.data.cents),
+    Debited: (event, tables) => move(event, tables, -event.data.cents),
+  },
+});
+
+function move(
+  { entity, seq, data, recordedAt, occurredAt }: ProjectedEvent<string, Movement>,
+  { movements, account_days }: Tables<typeof movementTables>,
+  cents: number,
+): void {
+  const day = new Date(occurredAt ?? recordedAt).toISOString().slice(0, 10);
+  movements.insert({ account: entity, seq, day, cents, ref: data.ref });
+  account_days.add({ account: entity, day }, { cents: Math.abs(cents), movements: 1 });
+}
 
 export const aggregates = [account];

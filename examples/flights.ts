@@ -4,8 +4,9 @@
  *   warp import node_modules/vega-datasets/data/flights-20k.json --app examples/flights.ts \
  *     --entity origin --type-name Departed --occurred date --fields date,delay,distance,destination
  *   warp get DFW --app examples/flights.ts --occurred-at 2001-02-01
+ *   warp query "SELECT * FROM delays_by_route WHERE flights > 50 ORDER BY mean_minutes DESC" --app examples/flights.ts
  */
-import { defineAggregate } from "warp";
+import { defineAggregate, defineProjection } from "warp";
 
 export type FlightEvent = {
   type: "Departed";
@@ -43,6 +44,40 @@ export const airport = defineAggregate<FlightEvent>()({
         worstDelayMinutes: Math.max(state.worstDelayMinutes ?? data.delay, data.delay),
         distanceMiles: state.distanceMiles + data.distance,
       };
+    },
+  },
+});
+
+/** How late the flights of a route are, month by month. Only departures are kept, so nothing is about a person. */
+export const routes = defineProjection<FlightEvent>()({
+  name: "routes",
+  tables: {
+    route_months: {
+      columns: {
+        origin: "text",
+        destination: "text",
+        month: "text",
+        flights: "integer",
+        late: "integer",
+        delay_minutes: "integer",
+      },
+      key: ["origin", "destination", "month"],
+      subjects: ["origin"],
+    },
+  },
+  views: {
+    delays_by_route: `SELECT origin, destination, sum(flights) AS flights, sum(late) AS late,
+        1.0 * sum(delay_minutes) / sum(flights) AS mean_minutes
+      FROM route_months GROUP BY origin, destination`,
+    delays_by_month: `SELECT month, sum(flights) AS flights, sum(late) AS late,
+        1.0 * sum(delay_minutes) / sum(flights) AS mean_minutes
+      FROM route_months GROUP BY month`,
+  },
+  on: {
+    Departed: ({ entity, data, occurredAt, recordedAt }, { route_months }) => {
+      const month = new Date(occurredAt ?? recordedAt).toISOString().slice(0, 7);
+      const key = { origin: entity, destination: data.destination, month };
+      route_months.add(key, { flights: 1, late: data.delay > 15 ? 1 : 0, delay_minutes: data.delay });
     },
   },
 });

@@ -5,6 +5,9 @@
 import type { Entity } from "./actor/entity.ts";
 import type { Answer, EnginePort } from "./net/engine-port.ts";
 import type { Moment, StateAt } from "./net/protocol/outcomes.ts";
+import { limits } from "./core/limits.ts";
+import type { ProjectionRequest } from "./net/protocol/querying.ts";
+import type { Projections } from "./projection/projections.ts";
 import type { Warp } from "./warp.ts";
 
 /** A context as the network sees it. */
@@ -54,10 +57,29 @@ export function enginePortOf(warp: Warp): EnginePort {
     subscribe(query, sink) {
       return warp.follow(query, sink);
     },
+    query(sql, params, options) {
+      return warp.query(sql, params, { ...options, bytes: limits.queryBytes });
+    },
+    projection(request) {
+      return operateProjection(warp.projections, request);
+    },
     async *entities(query) {
       yield* warp.entities(query);
     },
   };
+}
+
+/** One verb of an operator, and what there is to see afterwards. */
+export async function operateProjection(
+  projections: Projections,
+  { action, projection, entity }: ProjectionRequest,
+): Promise<readonly object[]> {
+  if (action === "parked") return await projections.parked(projection);
+  if (action === "unpark") return await projections.unpark(projection, entity);
+  if (action === "pause") projections.pause(projection);
+  if (action === "resume") projections.resume(projection);
+  if (action === "rebuild") await projections.rebuild(projection);
+  return projections.status.filter(({ name }) => projection === "" || name === projection);
 }
 
 async function stateOf(

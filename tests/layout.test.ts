@@ -12,6 +12,7 @@ import * as rules from "./layout-rules.ts";
 const longFileReasons: Record<string, string> = {};
 /** Folders that may hold more files, and why. */
 const fullFolderReasons: Record<string, string> = {
+  "src/cli/verbs": "a verb is a file, and help lists them all",
   "src/core":
     "what all folders share: one small file for each format and rule, and nothing that belongs together more",
 };

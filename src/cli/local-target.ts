@@ -6,11 +6,16 @@ import type { NewEvent, StoredEvent } from "../core/event.ts";
 import type { RootKeySource } from "../core/keyring.ts";
 import type { Logger } from "../core/logger.ts";
 import { start, type Warp } from "../index.ts";
+import { operateProjection } from "../server.ts";
 import type {
   AppendOutcome,
   EntityQuery,
   EventRange,
   Moment,
+  ProjectionAction,
+  QueryOptions,
+  QueryParam,
+  QueryResult,
   SendOutcome,
   Target,
   WriteOptions,
@@ -25,6 +30,8 @@ export interface TargetSettings {
   readonly create: boolean;
   /** Path of the application; the built-in `document` aggregate without one. */
   readonly app?: string;
+  /** Databases that projections write to, by name. */
+  readonly sinks?: Readonly<Record<string, string>>;
   readonly context?: string;
   readonly shards?: number;
   readonly mode?: "actor" | "log";
@@ -35,7 +42,7 @@ export interface TargetSettings {
 /** Opens, or makes, a data directory. Errors: those of `start`, and APPLICATION_INVALID. */
 export async function openLocalTarget(settings: TargetSettings, logger: Logger): Promise<Target> {
   const { app, addr: _, ...rest } = settings;
-  return new LocalTarget(await start({ ...rest, application: app, logger }));
+  return new LocalTarget(await start({ ...rest, application: app, logger }), app !== undefined);
 }
 
 class LocalTarget implements Target {
@@ -43,9 +50,11 @@ class LocalTarget implements Target {
   readonly aggregates: readonly string[];
   readonly commands: readonly string[];
   private readonly warp: Warp;
+  private readonly hasApp: boolean;
 
-  constructor(warp: Warp) {
+  constructor(warp: Warp, hasApp: boolean) {
     this.warp = warp;
+    this.hasApp = hasApp;
     this.aggregates = warp.aggregates;
     this.commands = warp.commands;
   }
@@ -79,7 +88,34 @@ class LocalTarget implements Target {
     return this.warp.backup(target, { onProgress: onBytes });
   }
 
+  async query(sql: string, params: readonly QueryParam[], options: QueryOptions = {}): Promise<QueryResult> {
+    return await this.warp.query(sql, params, {
+      after: this.hasApp ? everything(this.warp) : undefined,
+      ...given(options),
+    });
+  }
+
+  async projection(
+    action: ProjectionAction,
+    projection: string,
+    entity?: string,
+  ): Promise<readonly object[]> {
+    const { projections } = this.warp;
+    // What is read of rows is read when they are open.
+    if (this.hasApp && action !== "pause") await this.warp.query("SELECT 1", [], {});
+    return await operateProjection(projections, { action, projection, entity });
+  }
+
   close(): Promise<void> {
     return this.warp.close();
   }
+}
+
+/** The newest place of every shard. */
+function everything({ feed }: Warp): { shard: number; position: number }[] {
+  return Array.from({ length: feed.shards }, (_, shard) => ({ shard, position: feed.committed(shard) }));
+}
+
+function given(options: QueryOptions): QueryOptions {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }

@@ -91,6 +91,11 @@ export class Output {
     return count;
   }
 
+  /** Prints text that has its line ends, as it is. */
+  async text(text: string): Promise<void> {
+    await this.print(text);
+  }
+
   bold(text: string): string {
     return this.hasColour ? `\u001b[1m${text}\u001b[0m` : text;
   }

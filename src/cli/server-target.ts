@@ -11,6 +11,10 @@ import type {
   EntityQuery,
   EventRange,
   Moment,
+  ProjectionAction,
+  QueryOptions,
+  QueryParam,
+  QueryResult,
   SendOutcome,
   Target,
   WriteOptions,
@@ -68,6 +72,14 @@ class ServerTarget implements Target {
   backup(): Promise<BackupReport> {
     const why = "a server backs itself up: start it with --backup TARGET";
     return Promise.reject(new WarpError("UNSUPPORTED", why));
+  }
+
+  query(sql: string, params: readonly QueryParam[], options: QueryOptions = {}): Promise<QueryResult> {
+    return this.client.query(sql, params, options);
+  }
+
+  projection(action: ProjectionAction, projection: string, entity?: string): Promise<readonly object[]> {
+    return this.client.projection(action, projection, entity);
   }
 
   close(): Promise<void> {

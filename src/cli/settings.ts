@@ -8,11 +8,13 @@ import { UsageError } from "./exit.ts";
 import type { TargetSettings } from "./local-target.ts";
 import { toTime } from "./moment.ts";
 import type { Expect, WriteOptions } from "./target.ts";
+import { sinks } from "./setting-values.ts";
 
 interface TargetOptions {
   readonly addr?: string;
   readonly data: string;
   readonly app?: string;
+  readonly sinks?: Readonly<Record<string, string>>;
   readonly context?: string;
   readonly shards?: number;
   readonly mode?: "actor" | "log";
@@ -27,6 +29,7 @@ export function addTargetOptions(command: Command): Command {
     .addOption(new Option("--addr <host:port>", "a server, instead of a data directory").env("WARP_ADDR"))
     .addOption(dataOption())
     .option("--app <file>", "TypeScript module that exports the aggregates")
+    .option("--sinks <name=url…>", "databases that projections write to", namedSinks)
     .option("--context <name>", "name of the context; another one in the directory is refused")
     .addOption(rootKeyFileOption())
     .addOption(rootKeyCommandOption());
@@ -80,6 +83,7 @@ export function targetSettings(command: Command, create: boolean): TargetSetting
     dataDir: options.data,
     create,
     ...(options.app === undefined ? {} : { app: options.app }),
+    ...(options.sinks === undefined ? {} : { sinks: options.sinks }),
     ...(options.context === undefined ? {} : { context: options.context }),
     ...(options.shards === undefined ? {} : { shards: options.shards }),
     ...(options.mode === undefined ? {} : { mode: options.mode }),
@@ -89,7 +93,7 @@ export function targetSettings(command: Command, create: boolean): TargetSetting
 }
 
 /** What the settings of a server are, and no business of its clients. */
-const serverSide = ["data", "app", "shards", "mode", "durability", "rootKeyFile", "rootKeyCommand"];
+const serverSide = ["data", "app", "sinks", "shards", "mode", "durability", "rootKeyFile", "rootKeyCommand"];
 
 /** A server or a directory of the command line counts before those of the variables. */
 function isOnServer(command: Command): boolean {
@@ -152,6 +156,15 @@ export function list(text: string): string[] {
   const names = text.split(",").map((name) => name.trim());
   if (names.includes("")) throw new InvalidArgumentError("It must be names with commas between them.");
   return names;
+}
+
+/** A parser of "name=url name=url". */
+function namedSinks(text: string): Readonly<Record<string, string>> {
+  try {
+    return sinks(text);
+  } catch (thrown) {
+    throw new InvalidArgumentError(`It ${thrown instanceof Error ? thrown.message : String(thrown)}.`);
+  }
 }
 
 /** A parser of points in time; see moment.ts for what is one. */

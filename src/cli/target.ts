@@ -6,7 +6,16 @@
  * - Reads of an entity that has no events answer seq 0, the initial state and no events.
  */
 import type { BackupReport } from "../backup/backup.ts";
+import type { ProjectionAction, QueryOptions, QueryParam, QueryResult } from "../net/protocol/querying.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
+
+export type {
+  ProjectionAction,
+  QueryOptions,
+  QueryParam,
+  QueryResult,
+  QueryValue,
+} from "../net/protocol/querying.ts";
 
 /** What must be true of the entity: nothing, no events yet, some events, or this newest seq. */
 export type Expect = "any" | "none" | "exists" | number;
@@ -70,6 +79,10 @@ export interface Target {
   state(entity: string, aggregate: string, at?: Moment): Promise<unknown>;
   events(entity: string, range?: EventRange): AsyncIterable<StoredEvent>;
   entities(query?: EntityQuery): AsyncIterable<{ readonly id: string; readonly seq: number }>;
+  /** One SELECT over the rows of projections. A target in this process first takes in what was there when it was opened. */
+  query(sql: string, params: readonly QueryParam[], options?: QueryOptions): Promise<QueryResult>;
+  /** Statuses of projections, or what of one is held back. */
+  projection(action: ProjectionAction, projection: string, entity?: string): Promise<readonly object[]>;
   /**
    * Backs up everything into the target, the absolute path of a directory where the context is. `onBytes` hears of what
    * is written, as far as that is known.

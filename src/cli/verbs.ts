@@ -11,6 +11,8 @@ import { eventsVerb } from "./verbs/events.ts";
 import { getVerb } from "./verbs/get.ts";
 import { importVerb } from "./verbs/import.ts";
 import { restoreVerb } from "./verbs/restore.ts";
+import { projectionsVerb } from "./verbs/projections.ts";
+import { queryVerb } from "./verbs/query.ts";
 import { sendVerb } from "./verbs/send.ts";
 import { serveVerb } from "./verbs/serve.ts";
 import { shellVerb } from "./verbs/shell.ts";
@@ -25,6 +27,8 @@ export const verbs: readonly Verb[] = [
   getVerb,
   eventsVerb,
   entitiesVerb,
+  queryVerb,
+  projectionsVerb,
   backupVerb,
   restoreVerb,
   checkVerb,

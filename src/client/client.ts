@@ -1,9 +1,19 @@
 /**
  * A context on a server, as a program holds it. Made by `connect`.
  */
+import { limits } from "../core/limits.ts";
 import type { EntitiesQuery, EntityListed } from "../net/protocol/outcomes.ts";
 import type { EntitiesPage, Welcome } from "../net/protocol/replies.ts";
 import { writeEntities, writePing } from "../net/protocol/requests.ts";
+import {
+  type After,
+  type ProjectionAction,
+  type QueryOptions,
+  type QueryParam,
+  type QueryResult,
+  writeProjection,
+  writeQuery,
+} from "../net/protocol/querying.ts";
 import { operation } from "../net/protocol/words.ts";
 import { pagesOf } from "./encoding.ts";
 import { type CallOptions, Link } from "./link.ts";
@@ -71,6 +81,35 @@ export class Client {
     return new RemoteSubscription(this.#link, query);
   }
 
+  /**
+   * One SELECT over the rows of the projections. `after` waits for the caller's own write: give it the result of an append.
+   * Errors: QUERY_FAILED, TIMEOUT, INVALID_ARGUMENT, CURSOR_FOREIGN, CONFIG_MISMATCH, SINK_UNAVAILABLE, OVERLOADED.
+   */
+  query(
+    sql: string,
+    params: readonly QueryParam[] = [],
+    options: QueryOptions & CallOptions = {},
+  ): Promise<QueryResult> {
+    const { signal, timeoutMs = limits.queryMs, after, rows, sink } = options;
+    // The server ends what takes too long; what the way takes comes on top.
+    const call = { signal, timeoutMs: timeoutMs + answerMs };
+    return this.#link.request(operation.query, false, "", call, (writer, id) =>
+      writeQuery(writer, id, sql, params, { after: placesOf(after), timeoutMs, rows, sink }),
+    );
+  }
+
+  /** What operators do with projections. The result is the status of the projection, or of all, or what is held back. */
+  projection(
+    action: ProjectionAction,
+    projection = "",
+    entity?: string,
+    options?: CallOptions,
+  ): Promise<readonly Readonly<Record<string, unknown>>[]> {
+    return this.#link.request(operation.projection, false, "", options, (writer, id) =>
+      writeProjection(writer, id, { action, projection, entity }),
+    );
+  }
+
   /** Resolves when the server answers. */
   ping(options?: CallOptions): Promise<void> {
     return this.#link.request(operation.ping, false, "", options, writePing);
@@ -80,4 +119,13 @@ export class Client {
   close(): Promise<void> {
     return this.#link.close();
   }
+}
+
+const answerMs = 5000;
+
+/** Of the result of an append only its place. */
+function placesOf(after: QueryOptions["after"]): readonly After[] | undefined {
+  if (after === undefined) return undefined;
+  const list = (Array.isArray(after) ? after : [after]) as readonly After[];
+  return list.map((one) => (typeof one === "string" ? one : { shard: one.shard, position: one.position }));
 }

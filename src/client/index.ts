@@ -15,6 +15,14 @@ export type {
   SendResult,
   SubscriptionMessage,
 } from "../net/protocol/outcomes.ts";
+export type {
+  After,
+  ProjectionAction,
+  QueryOptions,
+  QueryParam,
+  QueryResult,
+  QueryValue,
+} from "../net/protocol/querying.ts";
 export type { Welcome } from "../net/protocol/replies.ts";
 export { type Client, connect } from "./client.ts";
 export type { CallOptions } from "./link.ts";

@@ -4,6 +4,7 @@
 import { assert } from "../core/errors.ts";
 import type { FrameReader } from "../net/protocol/frame-reader.ts";
 import { readEntitiesPage, readEventsPage, readOutcome, readStateAt } from "../net/protocol/replies.ts";
+import { readProjectionResult, readQueryResult } from "../net/protocol/querying.ts";
 import { operation } from "../net/protocol/words.ts";
 import type { Request } from "./requests.ts";
 
@@ -20,6 +21,10 @@ export function readResult(request: Request, reader: FrameReader): unknown {
       return readEventsPage(reader, request.entity);
     case operation.entities:
       return readEntitiesPage(reader);
+    case operation.query:
+      return readQueryResult(reader);
+    case operation.projection:
+      return readProjectionResult(reader);
     case operation.ping:
     case operation.subscribe:
     case operation.unsubscribe:

@@ -90,8 +90,10 @@ export const limits = {
   /** … and at most. */
   queryMsMax: 600_000,
   queryRowsMax: 1_000_000,
-  /** Values of a query's result; it is truncated behind the row that passes it. */
-  queryBytes: 8 * miB,
+  /** Values of a query's result in one process, by default; it is truncated behind the row that passes it … */
+  queryBytesLocal: 64 * miB,
+  /** … and over the network. */
+  queryBytes: 4 * miB,
   /** Entities in one page of a listing. */
   listPage: 500,
   /** Default memory for resident actors and their states, estimated. */

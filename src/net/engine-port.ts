@@ -20,6 +20,7 @@ import type {
   SubscribeQuery,
   WriteOptions,
 } from "./protocol/outcomes.ts";
+import type { ProjectionRequest, QueryOptions, QueryParam, QueryResult } from "./protocol/querying.ts";
 
 /** Where a result goes. The methods need their object: call them as `answer.resolve(result)`. */
 export interface Answer<Result> {
@@ -93,6 +94,10 @@ export interface EnginePort {
   events(entity: string, query: EventsQuery, stored: boolean): AsyncIterable<StoredEvent>;
   /** Follows from where the query says; see {@link SubscriptionSink}. Errors: INVALID_ARGUMENT, OVERLOADED, CLOSED. */
   subscribe(query: SubscribeQuery, sink: SubscriptionSink): SubscriptionHandle;
+  /** One SELECT over the rows of projections. */
+  query(sql: string, params: readonly QueryParam[], options: QueryOptions): Promise<QueryResult>;
+  /** Statuses of projections, or what of one is held back. */
+  projection(request: ProjectionRequest): Promise<readonly object[]>;
   /** The entities that have events, in the byte order of their ids. */
   entities(query: EntitiesQuery): AsyncIterable<EntityListed>;
 }

@@ -108,10 +108,10 @@ export class RunningProjection implements ErasureFollower {
       lagMs: Math.round(ms * 10) / 10,
       parked: feeder?.parked ?? 0,
       skipped: feeder?.skipped ?? 0,
-      error: error === undefined ? undefined : { code: error.code, message: error.message },
+      error: error === undefined ? null : { code: error.code, message: error.message },
       building:
         building === undefined
-          ? undefined
+          ? null
           : { version: this.#buildingRecord?.version ?? 0, progress: this.#progress(building) },
     };
   }

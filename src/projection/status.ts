@@ -19,7 +19,7 @@ export interface ProjectionStatus {
   readonly lagMs: number;
   readonly parked: number;
   readonly skipped: number;
-  readonly error: { readonly code: string; readonly message: string } | undefined;
+  readonly error: { readonly code: string; readonly message: string } | null;
   /** Version and progress, 0 to 1, of the build that will take the place of the present one. */
-  readonly building: { readonly version: number; readonly progress: number } | undefined;
+  readonly building: { readonly version: number; readonly progress: number } | null;
 }

@@ -110,7 +110,7 @@ test("retry stands still at the event, says so, and goes on when the handler can
     ["a", 2],
     ["b", 11],
   ]);
-  expect(harness.status("count")).toMatchObject({ state: "live", error: undefined });
+  expect(harness.status("count")).toMatchObject({ state: "live", error: null });
   await harness.close();
 });
 
@@ -150,7 +150,7 @@ test("a new version is built beside the old one and takes its place", async () =
     return sum === 1002;
   }, "the new version is seen");
   expect([...seen].every((sum) => sum === 501 || sum === 1002)).toBe(true);
-  expect(second.status("count")).toMatchObject({ version: 2, state: "live", building: undefined });
+  expect(second.status("count")).toMatchObject({ version: 2, state: "live", building: null });
   await until(() => databases(second).length === 1, "the old rows are dropped");
   await second.close();
 });

@@ -19,18 +19,28 @@ export interface MetricSource {
   readonly grows?: true;
 }
 
+/** Numbers of things that have names, few and known to the operator: one series each. */
+export interface LabelledSource {
+  readonly name: string;
+  readonly help: string;
+  readonly label: string;
+  readonly readEach: () => Iterable<readonly [label: string, value: number]>;
+}
+
 const buckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
 /** `info` becomes labels of `warp_info`. */
 export function createMetrics(
   info: Readonly<Record<string, string>>,
   sources: readonly MetricSource[],
+  labelled: readonly LabelledSource[] = [],
 ): HttpMetrics {
   const registry = new Registry();
   const registers = [registry];
   const labelNames = Object.keys(info);
   new Gauge({ name: "warp_info", help: "What is running here.", labelNames, registers }).set(info, 1);
   for (const source of [...sources, ...processSources]) addSource(source, registers);
+  for (const source of labelled) addLabelled(source, registers);
   const requests = new Histogram({
     name: "warp_http_request_duration_seconds",
     help: "Time until the answer began.",
@@ -82,6 +92,19 @@ function addSource({ name, help, read, grows }: MetricSource, registers: Registr
     collect() {
       this.reset();
       this.inc(read());
+    },
+  });
+}
+
+function addLabelled({ name, help, label, readEach }: LabelledSource, registers: Registry[]): void {
+  new Gauge({
+    name,
+    help,
+    labelNames: [label],
+    registers,
+    collect() {
+      this.reset();
+      for (const [of, value] of readEach()) this.set({ [label]: of }, value);
     },
   });
 }

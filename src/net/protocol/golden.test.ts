@@ -11,6 +11,7 @@ import { FrameInput } from "./frame-input.ts";
 import { FrameReader } from "./frame-reader.ts";
 import { FrameWriter } from "./frame-writer.ts";
 import type { SendResult } from "./outcomes.ts";
+import * as querying from "./querying.ts";
 import * as replies from "./replies.ts";
 import * as requests from "./requests.ts";
 import * as pushes from "./subscription/pushes.ts";
@@ -70,6 +71,15 @@ const rejected: SendResult = {
   seq: 12,
   duplicate: true,
 };
+const rows = {
+  columns: ["id", "n"],
+  rows: [
+    ["alice", 1],
+    [null, 2.5],
+  ],
+  isTruncated: true,
+};
+const exotic = { columns: ["a", "b"], rows: [[2n ** 60n, new Uint8Array([1, 2])]], isTruncated: false };
 const failure = new WarpError("EVENT_TOO_LARGE", "too large", { limit: "eventBytesMax" });
 
 interface Message {
@@ -290,6 +300,51 @@ const messages: Readonly<Record<string, Message>> = {
       return pushed?.kind === "ended" ? pushed.error.toWire() : pushed;
     },
     means: failure.toWire(),
+  },
+  query: {
+    write: (w) => {
+      const after = [{ shard: 15, position: 2 ** 40 }, "c1"];
+      querying.writeQuery(w, 40, "SELECT ?", [1, "ä", null], { after, rows: 10, timeoutMs: 5000, sink: "s" });
+    },
+    read: (r) => {
+      const request = querying.readQuery(r);
+      return [request.sql, querying.queryOf(request)];
+    },
+    means: [
+      "SELECT ?",
+      {
+        params: [1, "ä", null],
+        options: { after: [{ shard: 15, position: 2 ** 40 }, "c1"], rows: 10, timeoutMs: 5000, sink: "s" },
+      },
+    ],
+  },
+  "query without anything else": {
+    write: (w) => querying.writeQuery(w, 41, "SELECT 1", [], {}),
+    read: (r) => {
+      const request = querying.readQuery(r);
+      return [request.sql, querying.queryOf(request)];
+    },
+    means: ["SELECT 1", { params: [], options: {} }],
+  },
+  rows: {
+    write: (w) => querying.writeQueryResult(w, 40, rows),
+    read: querying.readQueryResult,
+    means: rows,
+  },
+  "rows with bytes and a large integer": {
+    write: (w) => querying.writeQueryResult(w, 40, exotic),
+    read: querying.readQueryResult,
+    means: exotic,
+  },
+  "unpark of a projection": {
+    write: (w) => querying.writeProjection(w, 42, { action: "unpark", projection: "p", entity: "alice" }),
+    read: querying.readProjection,
+    means: { action: "unpark", projection: "p", entity: "alice" },
+  },
+  "statuses of projections": {
+    write: (w) => querying.writeProjectionResult(w, 42, [{ name: "p", lagMs: 1.5 }]),
+    read: querying.readProjectionResult,
+    means: [{ name: "p", lagMs: 1.5 }],
   },
   error: {
     write: (w) => replies.writeError(w, 13, failure),

@@ -18,6 +18,8 @@ export const operation = {
   seq: 7,
   subscribe: 9,
   unsubscribe: 10,
+  query: 20,
+  projection: 21,
 } as const;
 
 /** First element of the result of a write. */

@@ -28,6 +28,7 @@ import { frameKind, operation, protocolVersion } from "../protocol/words.ts";
 import { OutcomeAnswer, SeqAnswer, StateAnswer } from "./answers.ts";
 import type { Connection } from "./connection.ts";
 import { collectEntities, collectEvents } from "./pages.ts";
+import { performProjection, performQuery } from "./queries.ts";
 
 const idMax = 2 ** 32 - 1;
 
@@ -78,6 +79,12 @@ export function performRequest(connection: Connection, reader: FrameReader): voi
       return;
     case operation.unsubscribe:
       connection.subscriptions.unsubscribe(id, readUnsubscribe(reader));
+      return;
+    case operation.query:
+      performQuery(connection, id, reader);
+      return;
+    case operation.projection:
+      performProjection(connection, id, reader);
       return;
     case operation.ping: {
       reader.finish();

@@ -20,6 +20,8 @@ export interface QueryOptions {
   readonly timeoutMs?: number | undefined;
   /** Rows at most, 10,000 by default; `isTruncated` says that there were more. */
   readonly rows?: number | undefined;
+  /** Bytes of values at most, about; 64 MiB by default. */
+  readonly bytes?: number | undefined;
   /** The sink to ask, by its name in the settings; the embedded one by default. */
   readonly sink?: string | undefined;
 }
@@ -40,16 +42,23 @@ export class Queries {
   async run(
     sql: string,
     params: readonly QueryParam[] = [],
-    { after, timeoutMs = limits.queryMs, rows = limits.queryRows, sink }: QueryOptions = {},
+    {
+      after,
+      timeoutMs = limits.queryMs,
+      rows = limits.queryRows,
+      bytes = limits.queryBytesLocal,
+      sink,
+    }: QueryOptions = {},
   ): Promise<QueryResult> {
     if (typeof sql !== "string" || sql === "") throw new WarpError("INVALID_ARGUMENT", "a query is SQL text");
     requireWhole("timeoutMs", timeoutMs, limits.queryMsMax);
     requireWhole("rows", rows, limits.queryRowsMax);
+    requireWhole("bytes", bytes, Number.MAX_SAFE_INTEGER);
     const deadline = performance.now() + timeoutMs;
     const positions = after === undefined ? undefined : positionsOf(after, this.#source);
     const place = await this.#projections.placeFor(sink, positions, timeoutMs);
     const left = Math.max(1, Math.ceil(deadline - performance.now()));
-    const what = { sql, params, rowsMax: rows, bytesMax: limits.queryBytes };
+    const what = { sql, params, rowsMax: rows, bytesMax: bytes };
     if (place.kind === "sqlite") return await this.#pool.run({ place, ...what }, left);
     return await this.#remote.run(place, { ...what, timeoutMs: left });
   }

@@ -65,6 +65,9 @@ function run(database: DatabaseSync, { sql, params, rowsMax, bytesMax }: QueryRe
   const statement = database.prepare(sql);
   const columns = statement.columns().map(({ name }) => name);
   if (columns.length === 0) throw new WarpError("QUERY_FAILED", "a query is one SELECT");
+  if (!isEmpty(database, sql.slice(statement.sourceSQL.length))) {
+    throw new WarpError("QUERY_FAILED", "a query is one statement");
+  }
   statement.setReturnArrays(true);
   const rows: QueryValue[][] = [];
   let bytes = 0;
@@ -78,6 +81,16 @@ function run(database: DatabaseSync, { sql, params, rowsMax, bytesMax }: QueryRe
     rows.push(values);
   }
   return { columns, rows, isTruncated: false };
+}
+
+/** True for text without a statement: comments and spaces. */
+function isEmpty(database: DatabaseSync, rest: string): boolean {
+  if (rest.trim() === "") return true;
+  try {
+    return database.prepare(rest).sourceSQL === "";
+  } catch (thrown) {
+    return thrown instanceof Error && "code" in thrown && thrown.code === "ERR_INVALID_STATE";
+  }
 }
 
 /** Integers that a number holds exactly are numbers. */

@@ -10,15 +10,15 @@
 import { resolve } from "node:path";
 import { BackupSchedule } from "../../../backup/schedule.ts";
 import { jsonLogger, type Logger } from "../../../core/logger.ts";
-import { start, type Warp } from "../../../index.ts";
+import { type ProjectionStatus, start, type Warp } from "../../../index.ts";
 import type { EnginePort } from "../../../net/engine-port.ts";
-import { createMetrics, type MetricSource } from "../../../net/http/metrics.ts";
+import { createMetrics, type LabelledSource, type MetricSource } from "../../../net/http/metrics.ts";
 import type { ServerStatus } from "../../../net/http/parts.ts";
 import { listenHttp } from "../../../net/http-server.ts";
 import { listenTcp, type TcpServer } from "../../../net/tcp-server.ts";
 import { enginePortOf } from "../../../server.ts";
 import type { ServerSettings } from "./server-settings.ts";
-import { type Address, formatAddress, isLoopback } from "./setting-values.ts";
+import { type Address, formatAddress, isLoopback } from "../../setting-values.ts";
 
 /** Where a running server can be reached. */
 export interface Listening {
@@ -59,11 +59,15 @@ export async function runServer(
     const tcp =
       settings.listen === "off" ? undefined : await openTcp(settings.listen, settings, engine, logger);
     if (tcp !== undefined) doors.push(tcp);
-    const metrics = createMetrics({ context: warp.context, pid: String(process.pid) }, [
-      ...contextMetrics(warp),
-      ...(tcp === undefined ? [] : tcpMetrics(tcp.server)),
-      ...(backups === undefined ? [] : backupMetrics(backups)),
-    ]);
+    const metrics = createMetrics(
+      { context: warp.context, pid: String(process.pid) },
+      [
+        ...contextMetrics(warp),
+        ...(tcp === undefined ? [] : tcpMetrics(tcp.server)),
+        ...(backups === undefined ? [] : backupMetrics(backups)),
+      ],
+      projectionMetrics(warp),
+    );
     const parts = {
       engine,
       status: () => status,
@@ -116,6 +120,7 @@ function contextSettings(settings: ServerSettings) {
     context: settings.context,
     shards: settings.shards,
     application: settings.app,
+    sinks: settings.sinks,
     mode: settings.mode,
     durability: settings.durability,
     writers: settings.writers,
@@ -262,6 +267,24 @@ function backupMetrics(backups: BackupSchedule): MetricSource[] {
       read: () => backups.bytes,
       grows: true,
     },
+  ];
+}
+
+function projectionMetrics(warp: Warp): LabelledSource[] {
+  const each = (read: (status: ProjectionStatus) => number) => () =>
+    warp.projections.status.map((status) => [status.name, read(status)] as const);
+  const source = (name: string, help: string, read: (status: ProjectionStatus) => number) => ({
+    name: `warp_projection_${name}`,
+    help,
+    label: "projection",
+    readEach: each(read),
+  });
+  return [
+    source("lag_seconds", "Age of the oldest event that is not in the rows.", ({ lagMs }) => lagMs / 1000),
+    source("lag_events", "Events that are not in the rows.", ({ lagEvents }) => lagEvents),
+    source("parked_entities", "Entities that are held back.", ({ parked }) => parked),
+    source("skipped_events", "Events that were left out.", ({ skipped }) => skipped),
+    source("failing", "1 while something is wrong with it.", ({ error }) => (error === null ? 0 : 1)),
   ];
 }
 

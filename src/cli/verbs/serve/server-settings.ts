@@ -19,8 +19,9 @@ import {
   oneOf,
   type Parser,
   size,
+  sinks,
   text,
-} from "./setting-values.ts";
+} from "../../setting-values.ts";
 
 interface Setting<Value, Default> {
   readonly parse: Parser<Value>;
@@ -59,7 +60,12 @@ export const serverSettings = {
   data: path("dir", "data directory; made when there is none", "./data"),
   context: setting("name", "name of the context; another one in the directory is refused", text),
   shards: setting("count", "shards of a new data directory, 16 by default", count(1, limits.shardsMax)),
-  app: path("file", "TypeScript module that exports the aggregates"),
+  app: path("file", "TypeScript module that exports the aggregates and projections"),
+  sinks: setting(
+    "name=url …",
+    "databases that projections write to: postgres://… or http://… (rqlite)",
+    sinks,
+  ),
   mode: setting(
     "mode",
     "actor keeps states in memory, log appends without folding",
@@ -151,7 +157,10 @@ export function valuesOf(sourced: readonly Sourced[]): ServerSettings {
 /** A value as it is shown, in a form that can be given back. */
 export function formatSetting(value: unknown): string {
   if (value === undefined) return "-";
-  if (typeof value === "object" && value !== null) return formatAddress(value as Address);
+  if (typeof value === "object" && value !== null) {
+    // Addresses of databases may hold passwords.
+    return "host" in value ? formatAddress(value as Address) : Object.keys(value).join(" ");
+  }
   return String(value);
 }
 

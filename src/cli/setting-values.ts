@@ -3,7 +3,7 @@
  *
  * A parser throws UsageError with half a sentence that goes on behind the setting's name: "is a size such as …".
  */
-import { UsageError } from "../../exit.ts";
+import { UsageError } from "./exit.ts";
 
 export interface Address {
   readonly host: string;
@@ -49,6 +49,18 @@ export const duration: Parser<number> = (given) => {
   const value = withUnit(given, timeUnits);
   if (value === undefined) throw new UsageError('is a time such as "10s" (ms, s, min, h)');
   return value;
+};
+
+/** "name=url name=url": databases by name. */
+export const sinks: Parser<Readonly<Record<string, string>>> = (given) => {
+  const pairs = given.split(/\s+/).filter((one) => one !== "");
+  const entries = pairs.map((pair) => /^([A-Za-z]\w*)=(\w+:\/\/.+)$/.exec(pair));
+  if (pairs.length === 0 || entries.includes(null)) {
+    throw new UsageError(
+      'is NAME=URL, several with spaces between them, such as "warehouse=postgres://db/warp"',
+    );
+  }
+  return Object.fromEntries(entries.map((match) => [match?.[1] ?? "", match?.[2] ?? ""]));
 };
 
 /** "HOST:PORT", "[::1]:PORT", or "off". */

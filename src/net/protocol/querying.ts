@@ -1,0 +1,175 @@
+/**
+ * Queries and the verbs of projections on the wire, both directions (docs/protocol.md). What varies in them (parameters,
+ * options, rows, statuses) travels as values.
+ */
+import { WarpError } from "../../core/errors.ts";
+import type { FrameReader } from "./frame-reader.ts";
+import type { FrameWriter } from "./frame-writer.ts";
+import { protocolError } from "./protocol-error.ts";
+import { decodeForeignValue, decodeValue, encodeList, encodeValue } from "./value.ts";
+import { frameKind, operation } from "./words.ts";
+
+export type QueryParam = string | number | bigint | boolean | null;
+export type QueryValue = QueryParam | Uint8Array;
+
+/** The place of a write: the result of an append, or a cursor. */
+export type After = string | { readonly shard: number; readonly position: number };
+
+export interface QueryOptions {
+  /** Waits until the rows are past this. */
+  readonly after?: After | readonly After[] | undefined;
+  /** For all of it, waiting included; 10 s by default. */
+  readonly timeoutMs?: number | undefined;
+  /** Rows at most, 10,000 by default. */
+  readonly rows?: number | undefined;
+  /** The name of a sink; the embedded one by default. */
+  readonly sink?: string | undefined;
+}
+
+export interface QueryResult {
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly QueryValue[])[];
+  /** There were more rows than asked for, or than fit in a reply. */
+  readonly isTruncated: boolean;
+}
+
+export interface QueryRequest {
+  readonly sql: string;
+  readonly params: string | Uint8Array | undefined;
+  readonly options: string | Uint8Array | undefined;
+}
+
+export function writeQuery(
+  writer: FrameWriter,
+  id: number,
+  sql: string,
+  params: readonly QueryParam[],
+  options: QueryOptions,
+): void {
+  const frame = writer.startFrame(6);
+  writer.num(frameKind.request);
+  writer.num(id);
+  writer.num(operation.query);
+  writer.str(sql);
+  writer.valueOrNil(params.length === 0 ? undefined : encodeList(params));
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  writer.valueOrNil(Object.keys(given).length === 0 ? undefined : encodeValue(given));
+  writer.endFrame(frame);
+}
+
+export function readQuery(reader: FrameReader): QueryRequest {
+  const sql = reader.str();
+  const params = reader.isNil() ? undefined : reader.value();
+  const options = reader.isNil() ? undefined : reader.value();
+  reader.finish();
+  return { sql, params, options };
+}
+
+/** Errors: INVALID_ARGUMENT. */
+export function queryOf({ params, options }: QueryRequest): { params: QueryParam[]; options: QueryOptions } {
+  const list = params === undefined ? [] : decodeForeignValue(params);
+  const map = options === undefined ? {} : decodeForeignValue(options);
+  if (!Array.isArray(list) || !list.every(isParam)) {
+    throw new WarpError(
+      "INVALID_ARGUMENT",
+      "the parameters of a query are a list of texts, numbers, booleans and nulls",
+    );
+  }
+  if (!isMap(map)) throw new WarpError("INVALID_ARGUMENT", "the options of a query are a map");
+  const { after, timeoutMs, rows, sink } = map;
+  const isPlain =
+    isNumberOrNot(timeoutMs) && isNumberOrNot(rows) && (sink === undefined || typeof sink === "string");
+  const places = after === undefined ? undefined : Array.isArray(after) ? after : [after];
+  if (!isPlain || places?.every(isPlace) === false) {
+    throw new WarpError("INVALID_ARGUMENT", "the options of a query are after, timeoutMs, rows and sink");
+  }
+  return { params: list, options: { after: places, timeoutMs, rows, sink } };
+}
+
+export function writeQueryResult(writer: FrameWriter, id: number, result: QueryResult): void {
+  const rows = encodeList(result.rows);
+  const frame = writer.startFrame(3);
+  writer.num(frameKind.reply);
+  writer.num(id);
+  writer.array(3);
+  writer.array(result.columns.length);
+  for (const column of result.columns) writer.str(column);
+  writer.value(rows);
+  writer.bool(result.isTruncated);
+  writer.endFrame(frame);
+}
+
+export function readQueryResult(reader: FrameReader): QueryResult {
+  reader.enter();
+  const outside = reader.enter();
+  const columns: string[] = [];
+  while (reader.left > 0) columns.push(reader.str());
+  reader.leave(outside);
+  const rows = decodeValue(reader.value());
+  const isTruncated = reader.bool();
+  if (!Array.isArray(rows)) throw protocolError("the rows of a query are a list");
+  return { columns, rows, isTruncated };
+}
+
+/** What operators do with projections. */
+export type ProjectionAction = "list" | "pause" | "resume" | "rebuild" | "parked" | "unpark";
+
+const actions: ReadonlySet<string> = new Set(["list", "pause", "resume", "rebuild", "parked", "unpark"]);
+
+export interface ProjectionRequest {
+  readonly action: ProjectionAction;
+  readonly projection: string;
+  /** Only this entity, of those that are held back. */
+  readonly entity: string | undefined;
+}
+
+export function writeProjection(writer: FrameWriter, id: number, request: ProjectionRequest): void {
+  const frame = writer.startFrame(6);
+  writer.num(frameKind.request);
+  writer.num(id);
+  writer.num(operation.projection);
+  writer.str(request.action);
+  writer.str(request.projection);
+  writer.strOrNil(request.entity);
+  writer.endFrame(frame);
+}
+
+export function readProjection(reader: FrameReader): ProjectionRequest {
+  const action = reader.knownStr();
+  const projection = reader.str();
+  const entity = reader.strOrNil();
+  reader.finish();
+  if (!actions.has(action)) throw protocolError(`${action} is nothing that is done with a projection`);
+  return { action: action as ProjectionAction, projection, entity };
+}
+
+/** A list of maps: statuses, or entities that are held back. */
+export function writeProjectionResult(writer: FrameWriter, id: number, list: readonly object[]): void {
+  const encoded = encodeList(list);
+  const frame = writer.startFrame(3);
+  writer.num(frameKind.reply);
+  writer.num(id);
+  writer.value(encoded);
+  writer.endFrame(frame);
+}
+
+export function readProjectionResult(reader: FrameReader): unknown {
+  return decodeValue(reader.value());
+}
+
+function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isParam(value: unknown): value is QueryParam {
+  return value === null || ["string", "number", "bigint", "boolean"].includes(typeof value);
+}
+
+function isNumberOrNot(value: unknown): value is number | undefined {
+  return value === undefined || typeof value === "number";
+}
+
+function isPlace(value: unknown): value is After {
+  if (typeof value === "string") return true;
+  return isMap(value) && typeof value.shard === "number" && typeof value.position === "number";
+}
