@@ -138,6 +138,8 @@ async function serve(opened: {
 
   const segmentBytes = recovery.segmentBytes ?? settings.segmentBytes;
   const { blockBytesMax, recordBytesMax } = recordSizes(segmentBytes, settings.tailBytes);
+  // Nothing that is missing is made anew from here on, whenever this ends.
+  directory.markReady();
   const journal = new Journal<Write>({
     segments: {
       directory: journalDir,
@@ -218,7 +220,6 @@ async function serve(opened: {
     retireSegments: () => retireSegments(journal, settlings),
     failed: failure.happened,
   });
-  directory.markReady();
   const projections = startProjections({
     dataDir: directory.path,
     context: identity.context,
@@ -274,7 +275,7 @@ async function finish(
   hasFailed: () => boolean,
 ): Promise<void> {
   // What settling makes room for is appended and has to be settled itself.
-  while (!hasFailed() && (engine.pending > 0 || settlings.some((settling) => !settling.isClean))) {
+  while (!hasFailed() && (engine.underWay > 0 || settlings.some((settling) => !settling.isClean))) {
     await journal.whenIdle();
     for (const settling of settlings) await settling.whenCheckpointed();
   }

@@ -2,6 +2,7 @@
  * The rows of the table in docs/recovery.md but for those of the journal, which are in recovery-journal.test.ts: what a start
  * finds, and what follows. A test's name begins with its row's label.
  */
+import { Database } from "bun:sqlite";
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import {
   cpSync,
@@ -237,6 +238,44 @@ test("R36 files that were being made and have no name yet are ignored", async ()
 test("R37 other settings than the directory was made with are refused", async () => {
   expect(await openChanged(closed, () => {}, { shards: 4 })).toEqual(error("CONFIG_MISMATCH"));
   expect(await openChanged(closed, () => {}, { context: "other" })).toEqual(error("CONFIG_MISMATCH"));
+});
+
+test("R38 a shard whose WAL another process keeps is refused, and nothing of the journal is let go", async () => {
+  const copy = mkdtempSync(join(tmpdir(), "warp-recovery-"));
+  const dataDir = join(copy, "data");
+  cpSync(join(unchecked.home, "data"), dataDir, { recursive: true });
+  const path = join(dataDir, "shards/001/runs.db");
+  const reader = new Database(path, { readonly: true });
+  reader.run("BEGIN");
+  reader.query("SELECT count(*) FROM runs").get();
+  // Behind what the reader sees: a WAL is copied up to its oldest reader at most.
+  const writer = new Database(path);
+  const { user_version: version } = writer
+    .query<{ user_version: number }, []>("PRAGMA user_version")
+    .get() ?? { user_version: 0 };
+  writer.run(`PRAGMA user_version = ${version}`);
+  const keys = readFileSync(join(dataDir, "journal/keys"));
+  const refused = await start(loadSettings(dataDir)).catch((thrown: unknown) => thrown);
+  expect(refused).toMatchObject({ code: "DIRECTORY_LOCKED", details: { file: "shards/001" } });
+  expect(readFileSync(join(dataDir, "journal/keys")).equals(keys)).toBe(true);
+  reader.close();
+  writer.close();
+  expect(await openChanged({ home: copy, lines: unchecked.lines }, () => {})).toEqual(identical);
+  rmSync(copy, { recursive: true });
+}, 60_000);
+
+test("R39 a directory that was made and has no journal yet gets one", async () => {
+  const home = mkdtempSync(join(tmpdir(), "warp-recovery-"));
+  await (await start(loadSettings(join(home, "data")))).close();
+  const undo = (dataDir: string) => {
+    for (const name of readdirSync(join(dataDir, "journal"))) {
+      const file = join(dataDir, "journal", name);
+      if (name === "keys") writeFileSync(file, Buffer.alloc(readFileSync(file).length));
+      else rmSync(file);
+    }
+  };
+  expect(await openChanged({ home, lines: [] }, undo)).toEqual(identical);
+  rmSync(home, { recursive: true });
 });
 
 test("the table of docs/recovery.md and the tests have the same rows", () => {

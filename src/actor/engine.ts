@@ -30,6 +30,8 @@ export class Engine {
   readonly #appender: Appender;
   /** Writes that found the tail full, oldest first. */
   #spaceQueue: Queued[] = [];
+  /** Calls that wait in the mailboxes of actors. */
+  #inMailboxes = 0;
   #isDraining = false;
   #failure: WarpError | undefined;
   #closing: WarpError | undefined;
@@ -39,8 +41,13 @@ export class Engine {
     this.#appender = new Appender(parts, (write) => this.#enter(write));
   }
 
-  /** Writes that are not answered yet. */
+  /** Calls that are not answered yet. */
   get pending(): number {
+    return this.underWay + this.#inMailboxes;
+  }
+
+  /** Those of them that wait for the journal or for space in a tail, and not for the disk to load an entity. */
+  get underWay(): number {
     return this.#parts.journal.pending + this.#spaceQueue.length;
   }
 
@@ -60,10 +67,11 @@ export class Engine {
         if (refusal !== undefined) throw refusal;
         const waiting = actors.find((actor) => actor.isWaiting);
         if (waiting === undefined) return this.#appender.performTogether(actors, decide, resolve, reject);
-        waiting.whenReady(() => this.#performInTurn({ attempt, answer }));
+        this.#waitFor(waiting, () => this.#performInTurn({ attempt, answer }));
         return true;
       };
-      this.#performInTurn({ attempt, answer });
+      if (this.pending >= limits.pendingMax) reject(overloaded());
+      else this.#performInTurn({ attempt, answer });
     });
   }
 
@@ -85,7 +93,7 @@ export class Engine {
         const refusal = this.#refusal();
         if (refusal !== undefined) throw refusal;
         if (!actor.isWaiting) return this.#appender.erase(actor, draft, answer);
-        actor.whenReady(() => this.#performInTurn({ attempt, answer }));
+        this.#waitFor(actor, () => this.#performInTurn({ attempt, answer }));
         return true;
       };
       this.#performInTurn({ attempt, answer });
@@ -162,16 +170,24 @@ export class Engine {
     if (refusal !== undefined) {
       write.answer.reject(refusal);
     } else if (this.pending >= limits.pendingMax) {
-      const why = "too many writes wait for the disk";
-      write.answer.reject(new WarpError("OVERLOADED", why, { limit: "pendingMax" }));
+      write.answer.reject(overloaded());
     } else if (write.actor.isWaiting || !write.actor.isResident) {
       guard(write.answer, () => {
         if (!write.actor.isResident) write.actor = this.#parts.actorAgain(write.actor);
-        write.actor.whenReady(() => this.#enter(write));
+        this.#waitFor(write.actor, () => this.#enter(write));
       });
     } else {
       this.#enter(write);
     }
+  }
+
+  /** Runs `work`, which does not throw, when the actor is ready. Errors: OVERLOADED when its mailbox is full. */
+  #waitFor(actor: Actor, work: () => void): void {
+    actor.whenReady(() => {
+      this.#inMailboxes--;
+      work();
+    });
+    this.#inMailboxes++;
   }
 
   #enter(write: Write): void {
@@ -185,7 +201,7 @@ export class Engine {
     actor.holds++;
     const attempt = (): boolean => {
       // Meanwhile it may have begun to wait for the disk; what comes behind this write then waits in its mailbox too.
-      if (actor.isWaiting) guard(answer, () => actor.whenReady(() => this.#enter(write)));
+      if (actor.isWaiting) guard(answer, () => this.#waitFor(actor, () => this.#enter(write)));
       else if (!this.#attempt(write)) return false;
       actor.holds--;
       return true;
@@ -230,6 +246,10 @@ export class Engine {
     const { recorder, onBroken } = this.#parts;
     if (recorder.isBroken) onBroken(toWarpError(thrown, "ENGINE_FAILED"));
   }
+}
+
+function overloaded(): WarpError {
+  return new WarpError("OVERLOADED", "too many calls wait for the disk", { limit: "pendingMax" });
 }
 
 /** What waits for space in a tail: true when it is done, false when there is still none. */

@@ -58,7 +58,7 @@ export const limits = {
   shardsMax: 256,
   /** Operations that may wait in one actor's mailbox while it loads. */
   mailboxMax: 10_000,
-  /** Appends that may wait for their fsync, over all actors. */
+  /** Writes that may wait for their fsync, for space in a tail or in mailboxes, over all actors. */
   pendingMax: 200_000,
   /** Results remembered per delivery session and shard. */
   deliveryWindow: 4096,

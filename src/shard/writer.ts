@@ -30,7 +30,7 @@ export class Writer {
   readonly #dirtySince = new Map<number, number>();
   #settledRound = 0;
 
-  /** Errors: those of {@link Shard.open}. */
+  /** Errors: those of {@link Shard.open}, and DIRECTORY_LOCKED. */
   constructor(options: ShardWorkerOptions, tail: SharedArrayBuffer) {
     this.#tail = new Uint8Array(tail);
     this.#gather = new Gather(options.shards);
@@ -39,7 +39,7 @@ export class Writer {
       // What a process that was killed left in the WALs counts as settled, and need not be on the disk yet; the
       // journal that still holds it is about to be retired.
       for (const [number, shard] of this.#shards) {
-        if (shard.walBytes > 0 && !shard.checkpoint("TRUNCATE")) this.#dirtySince.set(number, 0);
+        if (shard.walBytes > 0 && !shard.checkpoint("TRUNCATE")) throw keptFromCheckpoint(number);
       }
     } catch (error) {
       this.#closeFiles();
@@ -213,4 +213,10 @@ function extrasByShard(message: SettleMessage): Map<number, SettleExtras> {
       },
     ]),
   );
+}
+
+function keptFromCheckpoint(shard: number): WarpError {
+  const file = `shards/${String(shard).padStart(3, "0")}`;
+  const why = `${file}: another process reads an older state of runs.db or names.db, so that what is in their WALs cannot be copied; end that process`;
+  return new WarpError("DIRECTORY_LOCKED", why, { file, shard });
 }

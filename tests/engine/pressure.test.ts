@@ -95,6 +95,33 @@ describe("too much", () => {
   }, 60_000);
 });
 
+describe("too much over all entities", () => {
+  test("is OVERLOADED also while they are being loaded, and for several entities at once", async () => {
+    const dataDir = freshDirectory();
+    const ids = Array.from({ length: 21 }, (_, i) => `e${i}`);
+    const first = await openSmall(dataDir);
+    await Promise.all(ids.map((id) => first.entity(id).append(credited(1))));
+    await first.close();
+    const warp = await openSmall(dataDir);
+    // None is in memory, and this turn ends before any is loaded.
+    const calls = ids.flatMap((id) => {
+      const entity = warp.entity(id);
+      return Array.from({ length: limits.mailboxMax }, () => entity.append(credited(1)));
+    });
+    expect(warp.pressure.pendingWrites).toBe(limits.pendingMax);
+    const append = ([one]: readonly { append: (event: ReturnType<typeof credited>) => void }[]) =>
+      one?.append(credited(1));
+    expect(await codeOf(warp.atomically(["e0"], append))).toBe("OVERLOADED");
+    const outcomes = await Promise.allSettled(calls);
+    const taken = outcomes.filter(({ status }) => status === "fulfilled").length;
+    expect(taken).toBe(limits.pendingMax);
+    expect(warp.pressure.pendingWrites).toBe(0);
+    expect(await warp.atomically(["e0"], append)).toMatchObject({ ok: true });
+    const total = [...(await seqs(warp)).values()].reduce((sum, seq) => sum + seq, 0);
+    expect(total).toBe(ids.length + taken + 1);
+  }, 60_000);
+});
+
 describe("close", () => {
   test("while writes are under way answers each, and what was acknowledged is there", async () => {
     const dataDir = freshDirectory();
