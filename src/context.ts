@@ -138,7 +138,6 @@ async function serve(opened: {
 
   const segmentBytes = recovery.segmentBytes ?? settings.segmentBytes;
   const { blockBytesMax, recordBytesMax } = recordSizes(segmentBytes, settings.tailBytes);
-  // Nothing that is missing is made anew from here on, whenever this ends.
   directory.markReady();
   const journal = new Journal<Write>({
     segments: {
