@@ -8,24 +8,11 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { type AirportState, airport } from "../../examples/flights.ts";
 import { start, type Warp } from "../../src/index.ts";
-import { jsonLines, root, runWarp, startWarp, temporaryFolder } from "./command.ts";
-
-interface Flight {
-  readonly date: string;
-  readonly delay: number;
-  readonly distance: number;
-  readonly origin: string;
-  readonly destination: string;
-}
+import { jsonLines, runWarp, startWarp, temporaryFolder } from "./command.ts";
+import { application, flights, kept, mapping, original, statesOf, timeOf } from "./flights.ts";
 
 const folder = temporaryFolder();
 afterAll(() => rmSync(folder, { recursive: true }));
-
-const original = join(root, "node_modules/vega-datasets/data/flights-20k.json");
-const flights = (await Bun.file(original).json()) as Flight[];
-const application = join(root, "examples/flights.ts");
-const mapping = ["--entity", "origin", "--type-name", "Departed", "--occurred", "date"];
-const kept = ["--fields", "date,delay,distance,destination"];
 
 const folderOf = (name: string) => join(folder, name);
 
@@ -60,25 +47,6 @@ async function withWarp<Result>(name: string, use: (warp: Warp) => Promise<Resul
   } finally {
     await warp.close();
   }
-}
-
-const timeOf = ({ date }: Flight) => Date.parse(`${date.replaceAll("/", "-").replace(" ", "T")}Z`);
-
-/** The states of all airports by a plain loop. */
-function statesOf(given: readonly Flight[]): Map<string, AirportState> {
-  const states = new Map<string, AirportState>();
-  for (const origin of new Set(given.map((flight) => flight.origin))) {
-    const own = given.filter((flight) => flight.origin === origin);
-    const delayMinutes = own.reduce((sum, { delay }) => sum + delay, 0);
-    states.set(origin, {
-      flights: own.length,
-      delayMinutes,
-      meanDelayMinutes: delayMinutes / own.length,
-      worstDelayMinutes: Math.max(...own.map(({ delay }) => delay)),
-      distanceMiles: own.reduce((sum, { distance }) => sum + distance, 0),
-    });
-  }
-  return states;
 }
 
 /** The states of all airports that a data directory knows. */

@@ -28,6 +28,7 @@ interface BenchOptions {
   readonly batch: number;
   readonly bytes: number;
   readonly mixed: number;
+  readonly zipf?: true;
   readonly seconds: number;
   readonly warmup: number;
   readonly events?: number;
@@ -106,6 +107,7 @@ export const benchVerb: Verb = {
         100,
       )
       .option("--mixed <percent>", "share of the calls that read instead of appending", wholeNumber(0, 99), 0)
+      .option("--zipf", "choose few entities mostly, by Zipf's law, instead of all alike")
       .option("--seconds <seconds>", "measured time", count, 10)
       .option("--warmup <seconds>", "time before it that is not measured", wholeNumber(0), 3)
       .option("--events <count>", "end after so many measured events, at the latest after --seconds", count)
@@ -151,6 +153,7 @@ function settingsOf(options: BenchOptions): BenchSettings {
     addr: options.addr,
     http: options.http,
     ...{ callers, entities, active, batch, bytes, mixed, seconds, seed },
+    zipf: options.zipf === true,
     create: options.active !== undefined || options.uniform === true || options.cold === true,
     cold: options.active !== undefined || options.cold === true,
     lookup: options.lookup === true,
@@ -190,9 +193,11 @@ function textOf(result: BenchResult): string {
   if (load !== undefined) {
     const { processor } = load;
     const threads = processor.threads.slice(0, 5).map(({ name, busy }) => `${name} ${busy.toFixed(2)}`);
+    const beside =
+      settings.mixed > 0 ? `, beside ${formatCount(Math.round(load.readsPerSecond))} reads/s` : "";
     const rate = settings.read
       ? `${formatCount(Math.round(load.readsPerSecond))} reads/s of states by ${settings.callers} callers`
-      : `${formatCount(Math.round(load.eventsPerSecond))} events/s from ${settings.callers} callers, ${settings.batch} an append`;
+      : `${formatCount(Math.round(load.eventsPerSecond))} events/s from ${settings.callers} callers, ${settings.batch} an append${beside}`;
     lines.push(
       rate,
       `latency p50 ${ms(load.p50Ms)}, p99 ${ms(load.p99Ms)}, p99.9 ${ms(load.p999Ms)}, largest ${ms(load.maxMs)}`,

@@ -8,7 +8,7 @@
 import type { DrivenEntities } from "./entities.ts";
 import { Latencies } from "./latencies.ts";
 import type { Payments } from "./payload.ts";
-import type { Random } from "./random.ts";
+import { type Random, uniformChoice, zipfChoice } from "./random.ts";
 import type { Readings, Subject } from "./subject.ts";
 
 export interface LoadOptions {
@@ -21,6 +21,8 @@ export interface LoadOptions {
   readonly batch: number;
   /** Percent of the calls that read a state instead of appending; of 100 the latencies are those of the reads. */
   readonly mixed: number;
+  /** Choose entities by Zipf's law instead of all alike. */
+  readonly zipf: boolean;
   readonly warmupSeconds: number;
   readonly seconds: number;
   /** End the window after so many events, should they come before the time is over. */
@@ -51,6 +53,7 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
     callers,
     batch,
     mixed,
+    zipf,
     events: eventsMax = Number.POSITIVE_INFINITY,
   } = options;
   const latencies = new Latencies();
@@ -63,12 +66,12 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
   const stopped = new Promise<void>((resolve) => {
     onStopped = resolve;
   });
-  const { active } = driven;
+  const choose = (zipf ? zipfChoice : uniformChoice)(random, driven.active);
   const caller = async () => {
     // A call begins when the one before has ended: the clock, which costs as much as a part of an append, is read once.
     let begun = performance.now();
     while (!isOver) {
-      const number = random.below(active);
+      const number = choose();
       const entity = driven.entity(number);
       if (mixed > 0 && random.below(100) < mixed) {
         await entity.read();

@@ -26,6 +26,7 @@ const settings: BenchSettings = {
   batch: 1,
   bytes: 100,
   mixed: 0,
+  zipf: false,
   seconds: 60,
   warmupSeconds: 0,
   events: 500,

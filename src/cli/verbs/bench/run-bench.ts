@@ -31,7 +31,7 @@ export interface BenchSettings {
   readonly http: string | undefined;
   readonly callers: number;
   readonly entities: number;
-  /** Entities that are driven, chosen uniformly. */
+  /** Entities that are driven, all alike unless `zipf`. */
   readonly active: number;
   /** Make all entities before the run. */
   readonly create: boolean;
@@ -41,6 +41,8 @@ export interface BenchSettings {
   readonly batch: number;
   readonly bytes: number;
   readonly mixed: number;
+  /** Entities are chosen by Zipf's law instead of all alike. */
+  readonly zipf: boolean;
   readonly seconds: number;
   readonly warmupSeconds: number;
   /** Stop after so many events; undefined for no such end. */
