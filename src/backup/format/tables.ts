@@ -81,9 +81,10 @@ export class BlockDraft {
   /** The values in the order of the table's columns: numbers, then bytes. */
   add(row: Row): void {
     const numberCount = this.#numbers.length;
-    for (const [i, value] of row.entries()) {
+    for (let i = 0; i < row.length; i++) {
+      const value = row[i];
       if (typeof value === "number") this.#numbers[i]?.push(value);
-      else {
+      else if (value !== undefined) {
         this.#lengths[i - numberCount]?.push(value.length);
         this.#values.push(value);
         this.#bytes += value.length;

@@ -131,7 +131,9 @@ export class ShardBackup {
       // A snapshot that is older than these runs is with older ones, or is made again from them.
       for (const row of this.#source.states(tables.snapshots, firstSeqs)) draft.add(tables.snapshots, row);
       // Of what was dropped before it came into a backup, what stands in its place.
-      for (const row of this.#source.states(tables.bases, before(firstSeqs))) draft.add(tables.bases, row);
+      if (this.#source.hasBases) {
+        for (const row of this.#source.states(tables.bases, before(firstSeqs))) draft.add(tables.bases, row);
+      }
       const of = { shard: this.#shard, incarnation: task.incarnation, from, previous };
       const segment = await draft.write(this.#target, of, at);
       written.push(segment);
