@@ -166,3 +166,22 @@ test("a server's backups that fail are told once, counted, and tried again", asy
   expect(infos).toEqual(["backed up"]);
   expect(schedule.bytes).toBe(schedule.backups * 10);
 });
+
+test("the targets of a directory are remembered, also by the next process", async () => {
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const [one, other] = [join(directory, "one"), join(directory, "other")];
+  let warp = await openSmall(dataDir);
+  await warp.entity("alice").append(credited(1));
+  expect(warp.backupTargets).toEqual([]);
+  const { startedAt } = await warp.backup(one);
+  await warp.backup(other, { everyMs: 10_000 });
+  for (let life = 0; life < 2; life++) {
+    expect(warp.backupTargets).toMatchObject([
+      { target: one, backedUpAt: startedAt },
+      { target: other, everyMs: 10_000 },
+    ]);
+    await warp.close();
+    warp = await openSmall(dataDir);
+  }
+});

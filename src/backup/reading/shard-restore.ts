@@ -6,8 +6,8 @@
  * - Every row is decrypted on its way, so damage is found here and is told with the object that it stands in.
  */
 import { idHash } from "../../core/erasure.ts";
-import { type Keyring, unlockKeyring } from "../../core/keyring.ts";
 import { WarpError } from "../../core/errors.ts";
+import { type Keyring, unlockKeyring } from "../../core/keyring.ts";
 import { Associated } from "../../shard/files/sealed.ts";
 import { wrapSlot } from "../../shard/files/vault.ts";
 import { shardDirectory } from "../../shard/shard.ts";
