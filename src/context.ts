@@ -217,6 +217,7 @@ async function serve(opened: {
     shards: identity.shards,
     followers: erasureFollowers,
     retireSegments: () => retireSegments(journal, settlings),
+    backupTargets: () => keeping.backups.targets,
     failed: failure.happened,
   });
   const projections = startProjections({

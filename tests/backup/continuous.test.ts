@@ -58,6 +58,11 @@ test("a continuous backup follows the appends beside it, and what it holds is a 
     }
   };
   await Promise.all(Array.from({ length: 8 }, (_, i) => caller(`customer-${i}`)));
+  await settled(warp);
+  // Of the next two that end, the second began when everything was settled.
+  const before = schedule.backups;
+  await until(() => schedule.backups >= before + 2);
+  await Promise.all(Array.from({ length: 8 }, (_, i) => warp.entity(`customer-${i}`).append(credited(1))));
   await schedule.stop();
   expect(schedule.failures).toBe(0);
   const whole = await modelOf(warp);

@@ -38,6 +38,7 @@ export const tables = {
     bytes: ["results"],
   },
   bases: { kind: 6, name: "bases", numbers: ["number", "aggregate", "version", "seq"], bytes: ["data"] },
+  holds: { kind: 7, name: "holds", numbers: ["number"], bytes: ["data"] },
   /** An entity's wrapped key as its vault slot, the keyed hash of its id, and the id sealed under that key. */
   keys: { kind: 5, name: "keys", numbers: ["number"], bytes: ["slot", "idHash", "id"] },
 } as const satisfies Readonly<Record<string, Table>>;

@@ -113,6 +113,12 @@ export class ShardSource {
     );
   }
 
+  /** All legal holds: there are few. */
+  holds(): Row[] {
+    const query = `SELECT ${columnsOf(tables.holds)} FROM holds ORDER BY number`;
+    return this.#page(() => this.#runs.query<unknown, []>(query).values() as Value[][]);
+  }
+
   /** True when the histories of some entities have lost their first events. */
   get hasBases(): boolean {
     return this.#runs.query("SELECT 1 FROM bases LIMIT 1").get() !== null;
