@@ -8,7 +8,7 @@
 import { chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { fill, Given, type Measured, runLoad } from "./harness/load.ts";
+import { fill, Given, type Measured, runLoad, windowSeconds } from "./harness/load.ts";
 import type { Peer, RunningPeer } from "./harness/peer.ts";
 import { Processes } from "./harness/processes.ts";
 import { untilQuiet } from "./harness/quiet.ts";
@@ -38,6 +38,8 @@ interface Party {
 
 /** A system that makes an entity slower than 1,000 a second has fewer of them. */
 const fillSecondsMax = 10;
+const stoodStill = 1.3;
+const againMax = 2;
 
 if (import.meta.main) {
   const { values } = parseArgs({
@@ -85,7 +87,25 @@ async function measurePair(peer: Peer, options: PairOptions): Promise<void> {
         Bun.gc(true);
         const seed = round * 100 + workloads.indexOf(workload);
         const warmupSeconds = Math.max(0.5, seconds / 5);
-        const measured = await runLoad({ peer: running, given, workload, seconds, warmupSeconds, seed });
+        let measured = await runLoad({ peer: running, given, workload, seconds, warmupSeconds, seed });
+        // A window that stayed open much longer than asked for: the whole machine stood still meanwhile.
+        for (
+          let again = 1;
+          measured.seconds > stoodStill * windowSeconds(workload, seconds) && again <= againMax;
+          again++
+        ) {
+          console.error(
+            `${side}, ${workload.name}: the window lasted ${measured.seconds.toFixed(1)} s; once more`,
+          );
+          measured = await runLoad({
+            peer: running,
+            given,
+            workload,
+            seconds,
+            warmupSeconds,
+            seed: seed + 1000 * again,
+          });
+        }
         print({ run: workload.name, side, measured });
       }
     }

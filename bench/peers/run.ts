@@ -110,7 +110,7 @@ async function measurePair(peer: Peer, round: number): Promise<void> {
     directory,
   };
   const flags = Object.entries(args).map(([name, value]) => `--${name}=${value}`);
-  current = Bun.spawn([process.execPath, join(import.meta.dir, "pair.ts"), ...flags], {
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, "pair.ts"), ...flags], {
     stdin: "pipe",
     stdout: "pipe",
     stderr: "inherit",
@@ -118,9 +118,10 @@ async function measurePair(peer: Peer, round: number): Promise<void> {
     detached: true,
     env: { ...process.env, BUN_CONFIG_MAX_HTTP_REQUESTS: "4000" },
   });
+  current = child;
   const patience = setTimeout(endCurrent, (60 + workloads.length * 2 * (secondsOf(peer) * 3 + 10)) * 1000);
   try {
-    for await (const line of linesOf(current.stdout as ReadableStream<Uint8Array>)) {
+    for await (const line of linesOf(child.stdout)) {
       console.error(`round ${round}, ${peer.name}: ${line}`);
       const told = JSON.parse(line) as PairLine;
       if (own === undefined) continue;
@@ -131,7 +132,8 @@ async function measurePair(peer: Peer, round: number): Promise<void> {
         if (told.side === "peer") own.version = told.version;
       }
     }
-    const status = await current.exited;
+    const status = await child.exited;
+    if (current === undefined) throw new Error("the run took too long and was ended");
     if (status !== 0) throw new Error(`the run ended with status ${status}`);
   } finally {
     clearTimeout(patience);

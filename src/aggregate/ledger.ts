@@ -5,10 +5,11 @@ import { type Aggregate, defineAggregate } from "./aggregate.ts";
 
 export interface PaymentData {
   readonly cents: number;
-  readonly ref: string;
+  /** Events that are asked to be very small have no more than the cents. */
+  readonly ref?: string;
   /** ms since 1970. */
-  readonly at: number;
-  readonly note: string;
+  readonly at?: number;
+  readonly note?: string;
 }
 
 /** Counts and sums payments; what makes a state, and checks that nothing was lost. */

@@ -47,7 +47,7 @@ describe("warp bench over TCP", () => {
       verifiedEntities: 20,
     });
     expect(line?.readsPerSecond).toBeGreaterThan(0);
-    const batches = await runWarp(["bench", ...addr, ...brief, "--batch", "50"]);
+    const batches = await runWarp(["bench", ...addr, ...brief, "--batch", "50", "--connections", "3"]);
     expect([batches.code, batches.stderr]).toEqual([0, ""]);
     expect(batches.stdout).toContain("memory and backlog of the server are not told");
     server.process.kill("SIGTERM");

@@ -58,6 +58,11 @@ export interface LoadOptions {
   readonly seed: number;
 }
 
+/** How long a window is at most. A fixed amount of work gets more time. */
+export function windowSeconds({ events }: Workload, seconds: number): number {
+  return events === undefined ? seconds : seconds * 2;
+}
+
 export async function runLoad(options: LoadOptions): Promise<Measured> {
   const { peer, given, workload, seed } = options;
   const { batch, readPercent, callers, events: eventsMax = Number.POSITIVE_INFINITY } = workload;
@@ -107,7 +112,7 @@ export async function runLoad(options: LoadOptions): Promise<Measured> {
   reads = 0;
   const begun = performance.now();
   const cpu = process.cpuUsage();
-  await Promise.race([Bun.sleep(options.seconds * (isFixed ? 2000 : 1000)), stopped]);
+  await Promise.race([Bun.sleep(windowSeconds(workload, options.seconds) * 1000), stopped]);
   const seconds = (performance.now() - begun) / 1000;
   const { user, system } = process.cpuUsage(cpu);
   const measured = {

@@ -2,6 +2,7 @@
  * The part of bench/RESULTS.md about peers: a table of speeds, one of ratios, one of latencies, and what each peer was set to.
  */
 import { median } from "../../results-page.ts";
+import type { DiskSpeed } from "./disk.ts";
 import type { Record, RecordedPeer, Run } from "./record.ts";
 import { entityCount, type Workload, workloads } from "./workloads.ts";
 
@@ -14,11 +15,13 @@ const unavailable: Readonly<{ [name: string]: string }> = {
 
 export function peersSection(record: Record): string {
   const { peers, rounds, seconds, loads, disk, processors } = record;
-  const syncs = (bytes: number) =>
+  const syncs = (way: keyof DiskSpeed, bytes: number) =>
     spread(
-      disk.map(({ syncsPerSecond }) => syncsPerSecond[bytes] ?? Number.NaN),
+      disk.map((speed) => speed[way][bytes] ?? Number.NaN),
       thousands,
     );
+  const speeds = (way: keyof DiskSpeed) =>
+    [4096, 32_768, 262_144].map((bytes) => syncs(way, bytes)).join(" / ");
   return `## Beside other systems
 
 Written by \`bun bench/peers/run.ts --seconds=${seconds} --rounds=${rounds}\` on ${record.date.slice(0, 10)}; raw numbers in
@@ -27,7 +30,7 @@ Warp of its own: both run, one at a time is driven, first one, then the other, w
 round. A cell is the median over the rounds, with the smallest and the largest in brackets. After each round the events that the system
 itself counts are compared with those that it acknowledged. 10,000 entities, with an event each before the first workload; a batch is one append to one entity.
 
-- the disk: ${syncs(4096)} fdatasync/s of 4 KiB, ${syncs(32_768)} of 32 KiB, ${syncs(262_144)} of 256 KiB
+- the disk, fdatasync/s of 4 / 32 / 256 KiB: ${speeds("direct")} past the page cache, as Warp's journal writes; ${speeds("cached")} through it
 - load average before each pair: ${spread(loads, (load) => load.toFixed(1))}; above 1, other work took processor and disk from both
 
 ### Speed, in thousands per second

@@ -12,6 +12,7 @@ import { formatBytes, formatCount } from "../progress.ts";
 import { addCreateOptions, wholeNumber } from "../settings.ts";
 import type { Verb } from "../verb.ts";
 import type { LoadResult } from "./bench/load.ts";
+import { eventBytesMin } from "./bench/payload.ts";
 import { type BenchResult, type BenchSettings, runBench } from "./bench/run-bench.ts";
 
 interface BenchOptions {
@@ -25,6 +26,8 @@ interface BenchOptions {
   readonly uniform?: true;
   readonly cold?: true;
   readonly lookup?: true;
+  readonly history: number;
+  readonly connections: number;
   readonly batch: number;
   readonly bytes: number;
   readonly mixed: number;
@@ -42,7 +45,6 @@ interface BenchOptions {
 }
 
 const count = wholeNumber(1);
-const eventBytesMin = 68;
 
 export const benchVerb: Verb = {
   name: "bench",
@@ -99,6 +101,18 @@ export const benchVerb: Verb = {
       )
       .option("--cold", "make all entities first, with none in memory when the run begins")
       .option("--lookup", "look entities up by id at each call instead of keeping handles")
+      .option(
+        "--history <events>",
+        "give each driven entity so many events first",
+        wholeNumber(0, 10_000_000),
+        0,
+      )
+      .option(
+        "--connections <count>",
+        "connections that calls are spread over, over TCP",
+        wholeNumber(1, 10_000),
+        1,
+      )
       .option("--batch <events>", "events of one append", wholeNumber(1, 10_000), 1)
       .option(
         "--bytes <bytes>",
@@ -145,14 +159,17 @@ function checkServerOptions(options: BenchOptions): void {
 }
 
 function settingsOf(options: BenchOptions): BenchSettings {
-  const { callers, entities, batch, bytes, mixed, seconds, seed } = options;
+  const { callers, entities, history, connections, batch, bytes, mixed, seconds, seed } = options;
   const active = options.active ?? entities;
   if (active > entities) throw new UsageError("--active is at most --entities");
+  if (connections > 1 && options.inProcess === true) {
+    throw new UsageError("--connections are those of a server and do not go with --in-process");
+  }
   return {
     inProcess: options.inProcess === true,
     addr: options.addr,
     http: options.http,
-    ...{ callers, entities, active, batch, bytes, mixed, seconds, seed },
+    ...{ callers, entities, active, history, connections, batch, bytes, mixed, seconds, seed },
     zipf: options.zipf === true,
     create: options.active !== undefined || options.uniform === true || options.cold === true,
     cold: options.active !== undefined || options.cold === true,

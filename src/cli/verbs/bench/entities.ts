@@ -20,6 +20,8 @@ export interface DrivenOptions {
 const usualPrefix = "entity-";
 const setupCallers = 512;
 const samples = 1000;
+const historyCallers = 16;
+const historyBatch = 500;
 
 export class DrivenEntities {
   readonly active: number;
@@ -65,6 +67,22 @@ export class DrivenEntities {
       }
     };
     await Promise.all(Array.from({ length: setupCallers }, caller));
+  }
+
+  /** Gives every driven entity events until it has `count`. */
+  async giveHistory(payments: Payments, count: number): Promise<void> {
+    let next = 0;
+    const caller = async () => {
+      while (next < this.active) {
+        const number = next++;
+        for (let missing = count - (this.#given[number] ?? 0); missing > 0; missing -= historyBatch) {
+          const size = Math.min(missing, historyBatch);
+          const result = await this.entity(number).appendBatch(payments.batch(size));
+          if (result.ok) this.note(number, size);
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: historyCallers }, caller));
   }
 
   /** Carries on with a context that was opened again. */

@@ -1,16 +1,17 @@
 /**
- * An engine behind a server, as what a run drives: all callers share one connection of the client library.
+ * An engine behind a server, as what a run drives: callers share one connection of the client library, or take turns on
+ * several.
  *
  * - The processor time of a child is the kernel's account of it; of another server what its metrics say, if it is told
  *   where they are.
  * - The window that is closed is closed first for the client and a child, then the metrics are asked.
  */
-import { connect } from "../../../client/client.ts";
+import { type Client, connect } from "../../../client/client.ts";
 import { type EngineSettings, workerNamesOf } from "./in-process.ts";
 import { busyProcessors, Processor } from "./processor.ts";
 import { readServerMetrics, type ServerMetrics } from "./server-metrics.ts";
 import { startServerProcess } from "./server-process.ts";
-import type { Readings, ServerFacts, Subject } from "./subject.ts";
+import type { EntitySource, Readings, ServerFacts, Subject } from "./subject.ts";
 
 interface Reachable {
   readonly address: string;
@@ -25,10 +26,10 @@ interface Reachable {
 const connectTimeoutMs = 5000;
 
 /** Starts a server and connects to it; closing stops it. */
-export async function openChild(settings: EngineSettings): Promise<Subject> {
+export async function openChild(settings: EngineSettings, connections: number): Promise<Subject> {
   const server = await startServerProcess(settings);
   try {
-    return await openReachable({ ...server, workerNames: workerNamesOf(settings.writers) });
+    return await openReachable({ ...server, workerNames: workerNamesOf(settings.writers) }, connections);
   } catch (thrown) {
     await server.stop();
     throw thrown;
@@ -36,23 +37,26 @@ export async function openChild(settings: EngineSettings): Promise<Subject> {
 }
 
 /** Connects to a server that runs; `http` (HOST:PORT or URL) is where it tells its metrics. */
-export function openServer(address: string, http: string | undefined): Promise<Subject> {
+export function openServer(address: string, http: string | undefined, connections: number): Promise<Subject> {
   const url = http === undefined || http.includes("://") ? http : `http://${http}`;
-  return openReachable({ address, http: url, stop: async () => {} });
+  return openReachable({ address, http: url, stop: async () => {} }, connections);
 }
 
-async function openReachable(server: Reachable): Promise<Subject> {
+async function openReachable(server: Reachable, connections: number): Promise<Subject> {
   const { address, http, pid } = server;
-  const client = await connect({ address, connectTimeoutMs, name: "warp bench" });
+  const clients: Client[] = [];
+  for (let i = 0; i < connections; i++) {
+    clients.push(await connect({ address, connectTimeoutMs, name: "warp bench" }));
+  }
   const facts: ServerFacts = {
     address,
     isChild: pid !== undefined,
-    aggregates: client.server?.aggregates ?? [],
+    aggregates: clients[0]?.server?.aggregates ?? [],
   };
   const metrics = async () => (http === undefined ? undefined : await readServerMetrics(http));
   let closing: Promise<void> | undefined;
   return {
-    source: client,
+    source: inTurns(clients),
     server: facts,
     async measure() {
       const before = await metrics();
@@ -68,8 +72,20 @@ async function openReachable(server: Reachable): Promise<Subject> {
       };
     },
     close() {
-      closing ??= client.close().then(() => server.stop());
+      closing ??= Promise.all(clients.map((client) => client.close())).then(() => server.stop());
       return closing;
+    },
+  };
+}
+
+/** Each entity that is asked for goes over the next connection. */
+function inTurns(clients: readonly Client[]): EntitySource {
+  let next = 0;
+  return {
+    entity(id) {
+      const client = clients[next++ % clients.length];
+      if (client === undefined) throw new Error("there is no connection");
+      return client.entity(id);
     },
   };
 }

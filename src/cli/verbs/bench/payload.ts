@@ -1,5 +1,5 @@
 /**
- * What a benchmark appends: payments of four fields with varied content.
+ * What a benchmark appends: payments of four fields with varied content; of two or one where four do not fit.
  *
  * Texts come from pools that are filled beforehand: making an event costs little beside appending it.
  */
@@ -10,34 +10,48 @@ import { Random } from "./random.ts";
 export { ledger } from "../../../aggregate/ledger.ts";
 
 /** Small enough to stay in the processor's cache, as the data of an event that has just been made would be. */
-const poolSize = 512;
+const poolSizeMax = 512;
+/** Of large events there are fewer. */
+const poolBytesMax = 32_000_000;
 const letters = "abcdefghijklmnopqrstuvwxyz0123456789-";
 const firstAt = 1_700_000_000_000;
 
 /** Bytes of JSON around an empty note, for cents of six digits. */
 const fixedBytes = JSON.stringify({ cents: 123_456, ref: "ref-0123456789", at: firstAt, note: "" }).length;
+const twoFieldsBytes = JSON.stringify({ cents: 123_456, note: "" }).length;
+const oneFieldBytes = JSON.stringify({ cents: 123_456 }).length;
+
+/** Bytes of JSON that an event has at least. */
+export const eventBytesMin = oneFieldBytes;
 
 export class Payments {
   readonly #random: Random;
   readonly #refs: readonly string[];
   readonly #notes: readonly string[];
+  readonly #fields: 1 | 2 | 4;
   #made = 0;
 
-  /** Data of about `bytes` bytes of JSON each, at least 68. */
+  /** Data of about `bytes` bytes of JSON each, at least {@link eventBytesMin}. */
   constructor(bytes: number, seed: number) {
     this.#random = new Random(seed);
-    const noteLength = Math.max(0, bytes - fixedBytes);
+    this.#fields = bytes >= fixedBytes ? 4 : bytes >= twoFieldsBytes ? 2 : 1;
+    const noteLength = Math.max(0, bytes - (this.#fields === 4 ? fixedBytes : twoFieldsBytes));
+    const poolSize = Math.max(16, Math.min(poolSizeMax, Math.floor(poolBytesMax / bytes)));
     this.#refs = Array.from({ length: poolSize }, () => `ref-${this.#text(10)}`);
     this.#notes = Array.from({ length: poolSize }, () => this.#text(noteLength));
   }
 
   data(): PaymentData {
     const random = this.#random;
+    const cents = 100_000 + random.below(900_000);
+    if (this.#fields === 1) return { cents };
+    const note = this.#notes[random.below(this.#notes.length)] ?? "";
+    if (this.#fields === 2) return { cents, note };
     return {
-      cents: 100_000 + random.below(900_000),
-      ref: this.#refs[random.below(poolSize)] ?? "",
+      cents,
+      ref: this.#refs[random.below(this.#refs.length)] ?? "",
       at: firstAt + this.#made++,
-      note: this.#notes[random.below(poolSize)] ?? "",
+      note,
     };
   }
 

@@ -23,6 +23,8 @@ const settings: BenchSettings = {
   create: false,
   cold: false,
   lookup: false,
+  history: 0,
+  connections: 1,
   batch: 1,
   bytes: 100,
   mixed: 0,
@@ -65,6 +67,25 @@ describe("a benchmark run", () => {
     expect(driven).toBeGreaterThanOrEqual(5 + (load?.events ?? Number.POSITIVE_INFINITY));
   });
 
+  test("gives each driven entity a history first", async () => {
+    const dataDir = join(directory, "history");
+    const { load } = await runBench(
+      { ...settings, dataDir, entities: 4, active: 4, history: 1200 },
+      logger,
+      signal,
+    );
+
+    const warp = await start({ dataDir, aggregates: [ledger], logger });
+    let events = 0;
+    for (let i = 0; i < 4; i++) {
+      const { count } = await warp.entity(`entity-${i}`).read(ledger);
+      expect(count).toBeGreaterThanOrEqual(1200);
+      events += count;
+    }
+    await warp.close();
+    expect(events).toBeGreaterThanOrEqual(4 * 1200 + (load?.events ?? Number.POSITIVE_INFINITY));
+  });
+
   test("leaves nothing behind but a data directory that was named", async () => {
     const dataDir = join(directory, "named");
     await runBench({ ...settings, dataDir }, logger, signal);
@@ -91,7 +112,7 @@ describe("a benchmark run", () => {
 });
 
 test("a payment has about as many bytes as it was asked to have", () => {
-  for (const bytes of [80, 100, 1000]) {
+  for (const bytes of [16, 40, 67, 80, 100, 1000]) {
     const { length } = JSON.stringify(new Payments(bytes, 3).data());
     expect(length).toBe(bytes);
   }

@@ -38,6 +38,10 @@ export interface BenchSettings {
   /** Open the context again once they are made, so that none of them is in memory. */
   readonly cold: boolean;
   readonly lookup: boolean;
+  /** Events that each driven entity has before the run. */
+  readonly history: number;
+  /** Over TCP; calls are spread over them. */
+  readonly connections: number;
   readonly batch: number;
   readonly bytes: number;
   readonly mixed: number;
@@ -106,7 +110,8 @@ async function runIn(
   const engine = { dataDir, mode, durability, shards, writers };
   const open = (): Promise<Subject> => {
     if (settings.inProcess) return openInProcess(engine, logger);
-    return addr === undefined ? openChild(engine) : openServer(addr, settings.http);
+    const { connections } = settings;
+    return addr === undefined ? openChild(engine, connections) : openServer(addr, settings.http, connections);
   };
   const prefix = addr === undefined ? "entity-" : `bench-${Date.now().toString(36)}-`;
   const random = new Random(seed);
@@ -120,6 +125,7 @@ async function runIn(
       await driven.create(payments);
       setup = { entities, seconds: secondsSince(begun) };
     }
+    if (settings.history > 0) await driven.giveHistory(payments, settings.history);
     if (settings.cold) {
       await subject.close();
       subject = await open();

@@ -1,0 +1,91 @@
+/**
+ * What it costs when there is more of everything: runs every point of bench/flat-series.ts, and then the same load for
+ * minutes or hours on one server; records the numbers, draws the plots, and writes its part of bench/RESULTS.md.
+ *
+ * `bun bench/flat.ts [--seconds=3] [--rounds=1] [--largest=10000000] [--only=entities,soak] [--soak=180]`
+ *
+ * - `--soak=SECONDS` is how long the server runs under load; `--only=soak --soak=14400` is a run of four hours.
+ * - Points of one round are run in an order that is turned round in the next. `--only` keeps what is recorded of the others.
+ */
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { type FlatRecord, readFlat, writeFlat } from "./flat-record.ts";
+import { axesOf } from "./flat-series.ts";
+import { drawPlots } from "./plots.ts";
+import { soak } from "./soak.ts";
+
+const { values } = parseArgs({
+  options: {
+    seconds: { type: "string", default: "3" },
+    rounds: { type: "string", default: "1" },
+    largest: { type: "string", default: "10000000" },
+    soak: { type: "string", default: "180" },
+    only: { type: "string", default: "" },
+  },
+});
+const only = values.only === "" ? undefined : values.only.split(",");
+const isChosen = (name: string) => only?.includes(name) ?? true;
+const root = join(import.meta.dir, "..");
+const recorded: FlatRecord = readFlat() ?? { date: "", axes: [], soak: undefined };
+
+const chosen = axesOf({ seconds: Number(values.seconds), largest: Number(values.largest) }).filter(
+  ({ name }) => isChosen(name),
+);
+const axes = chosen.map((axis) => ({
+  ...axis,
+  series: axis.series.map(({ name, points }) => ({
+    name,
+    points: points.map(({ x, command }) => ({ x, command, lines: [] as unknown[] })),
+  })),
+}));
+for (let round = 1; round <= Number(values.rounds); round++) {
+  const points = axes.flatMap(({ name, series }) =>
+    series.flatMap((one) => one.points.map((point) => ({ ...point, name: `${name}, ${one.name}` }))),
+  );
+  if (round % 2 === 0) points.reverse();
+  for (const { name, x, command, lines } of points) {
+    try {
+      let line = await runOnce(command);
+      // A window that stayed open much longer than asked for: the whole machine stood still meanwhile.
+      if (isStretched(JSON.parse(line))) line = await runOnce(command);
+      console.error(`round ${round}, ${name}, ${x}: ${line}`);
+      lines.push(JSON.parse(line));
+    } catch (thrown) {
+      // A point that cannot be run is a gap in the plot, and is told; the others are measured.
+      console.error(`round ${round}, ${name}, ${x}: ${thrown instanceof Error ? thrown.message : thrown}`);
+    }
+    save();
+  }
+}
+if (isChosen("soak") && Number(values.soak) > 0) {
+  recorded.soak = await soak(Number(values.soak));
+  save();
+}
+await drawPlots();
+process.exit(0);
+
+function save(): void {
+  const kept = recorded.axes.filter(({ name }) => axes.every((axis) => axis.name !== name));
+  recorded.axes = [...kept, ...axes];
+  recorded.date = new Date().toISOString();
+  writeFlat(recorded);
+}
+
+function isStretched({ seconds }: { readonly seconds?: number }): boolean {
+  return seconds !== undefined && seconds > 1.3 * Number(values.seconds);
+}
+
+/** The JSON line that the command prints; throws when it fails or takes more than ten minutes. */
+async function runOnce(command: readonly string[]): Promise<string> {
+  const json = command.includes("bench") ? ["--json"] : [];
+  const child = Bun.spawn([process.execPath, ...command, ...json], {
+    cwd: root,
+    stdout: "pipe",
+    stderr: "inherit",
+    timeout: 600_000,
+  });
+  const text = await new Response(child.stdout).text();
+  const code = await child.exited;
+  if (code !== 0) throw new Error(`bun ${command.join(" ")} ended with status ${code}`);
+  return text.trim();
+}
