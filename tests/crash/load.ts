@@ -68,9 +68,11 @@ async function load(order: LoadOrder): Promise<void> {
       say({ error: code, op: operation.op, message: String(thrown) });
     }
   };
+  // An erasure settles, checkpoints and retires segments by itself.
+  const hasLives = order.isUnsettled !== true && order.isUnchecked !== true;
   const caller = async (): Promise<void> => {
     while (left-- > 0 && !hasFailed) {
-      if (random() < 0.04) for (const operation of operations.life()) await attempt(operation);
+      if (hasLives && random() < 0.04) for (const operation of operations.life()) await attempt(operation);
       else await attempt(operations.next());
       if (order.pauses === true && random() < 0.02) await Bun.sleep(random() * 150);
     }
