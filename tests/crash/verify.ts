@@ -104,10 +104,13 @@ async function checkErasures(
       .entity(id)
       .seq()
       .then(String, (error: { code?: string }) => error.code);
-    const isLost = lossAllowed && state === "asked" && answer === "0";
-    if (answer !== "ERASED" && !isLost) complaints.push(`${id} is erased, and its seq is ${answer}`);
+    if (lossAllowed && state === "asked" && answer === "0") {
+      // Its events are lost, and the erasure with them; its name may have outlived both.
+      model.erasures.delete(id);
+      continue;
+    }
+    if (answer !== "ERASED") complaints.push(`${id} is erased, and its seq is ${answer}`);
     model.bury(id);
-    if (isLost) model.erasures.delete(id);
   }
   return complaints;
 }
