@@ -217,7 +217,6 @@ async function serve(opened: {
     shards: identity.shards,
     followers: erasureFollowers,
     retireSegments: () => retireSegments(journal, settlings),
-    backupTargets: () => keeping.backups.targets,
     failed: failure.happened,
   });
   const projections = startProjections({

@@ -115,9 +115,7 @@ export class Projections {
     positions: readonly number[] | undefined,
     timeoutMs: number,
   ): Promise<QueryPlace> {
-    const members = [...this.#running.values()].filter(
-      ({ liveBuild }) => liveBuild !== undefined && liveBuild.sink === sink,
-    );
+    const members = this.#members(sink);
     const timeout = AbortSignal.timeout(timeoutMs);
     const nothing = positions ?? [];
     await Promise.all(members.map((one) => one.past(nothing, timeout)));
@@ -133,6 +131,20 @@ export class Projections {
       files,
       views: members.flatMap(({ liveBuild }) => Object.entries(liveBuild?.views ?? {})),
     };
+  }
+
+  /** Resolves when the rows that queries of a sink see are past a write. */
+  async past(after: { readonly shard: number; readonly position: number }, sink?: string): Promise<void> {
+    const positions = new Array<number>(this.#parts.source.shards).fill(0);
+    positions[after.shard] = after.position;
+    const never = new AbortController().signal;
+    await Promise.all(this.#members(sink).map((one) => one.past(positions, never)));
+  }
+
+  #members(sink: string | undefined): RunningProjection[] {
+    return [...this.#running.values()].filter(
+      ({ liveBuild }) => liveBuild !== undefined && liveBuild.sink === sink,
+    );
   }
 
   async close(): Promise<void> {

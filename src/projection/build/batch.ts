@@ -88,7 +88,7 @@ export class Batch {
   }
 
   isParked(shard: number, number: number): boolean {
-    return this.#parked.has(`${shard}:${number}`);
+    return this.#parked.size > 0 && this.#parked.has(`${shard}:${number}`);
   }
 
   /** Rows that differ from what is committed, and statements. */

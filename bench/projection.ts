@@ -1,0 +1,190 @@
+/**
+ * What projections reach, as one line of JSON:
+ *
+ * `bun bench/projection.ts [--seconds=5] [--sink=postgres://… or http://…]`
+ *
+ * - `yardstick`: rows/s of plain SQLite in the same minute (the engine's yardstick).
+ * - `beside`: a row per event, upserted while those events are appended as fast as a closed loop of 256 callers does it.
+ * - `lag`: from an append's acknowledgement to the row being there, at 10,000 events/s.
+ * - `gathered`: what it takes in when single events have gathered and nobody appends.
+ * - `rebuild`: all rows again, from runs of ten events.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { Database } from "bun:sqlite";
+import { silentLogger } from "../src/core/logger.ts";
+import { start, type Warp } from "../src/index.ts";
+
+const { values } = parseArgs({
+  options: { seconds: { type: "string", default: "5" }, sink: { type: "string", default: "" } },
+});
+const seconds = Number(values.seconds);
+const folder = mkdtempSync(join(tmpdir(), "warp-bench-projection-"));
+const application = join(folder, "application.ts");
+writeFileSync(
+  application,
+  `import { defineAggregate, defineProjection } from ${JSON.stringify(join(import.meta.dir, "../src/index.ts"))};
+export const counter = defineAggregate({ name: "counter", initialState: { n: 0 }, evolve: { Counted: (state) => ({ n: state.n + 1 }) } });
+export const counts = defineProjection({
+  name: "counts",
+  ${values.sink === "" ? "" : 'sink: "elsewhere",'}
+  tables: { counts: { columns: { id: "text", seq: "integer", cents: "integer" }, key: ["id"], subjects: ["id"] } },
+  on: { Counted: ({ entity, seq, data }, { counts }) => counts.upsert({ id: entity, seq, cents: data.cents }) },
+});
+`,
+);
+const event = (cents: number) => ({
+  type: "Counted",
+  data: { cents, ref: "a reference of a payment, 50 bytes in all" },
+});
+const entities = 10_000;
+
+/** Rows/s of plain SQLite: one thread, 1000 rows a transaction, as in \`warp bench\`. */
+function yardstick(): number {
+  const database = new Database(join(folder, "yardstick.db"));
+  for (const pragma of ["journal_mode = WAL", "synchronous = NORMAL"]) database.run(`PRAGMA ${pragma}`);
+  database.run("CREATE TABLE IF NOT EXISTS events (entity TEXT, seq INTEGER, data TEXT)");
+  const insert = database.prepare("INSERT INTO events VALUES (?, ?, ?)");
+  const data = JSON.stringify(event(1).data);
+  const begin = performance.now();
+  let rows = 0;
+  while (performance.now() - begin < 1000) {
+    database.transaction(() => {
+      for (let i = 0; i < 1000; i++) insert.run(`entity-${rows % entities}`, rows++, data);
+    })();
+  }
+  const rate = (rows / (performance.now() - begin)) * 1000;
+  database.close();
+  return rate;
+}
+
+function everything(warp: Warp): { shard: number; position: number }[] {
+  return Array.from({ length: warp.shards }, (_, shard) => ({ shard, position: warp.feed.committed(shard) }));
+}
+
+const sink = values.sink === "" ? undefined : "elsewhere";
+const upToDate = (warp: Warp) =>
+  warp.query("SELECT 1", [], { after: everything(warp), timeoutMs: 600_000, sink });
+
+async function closedLoop(warp: Warp, callers: number, batch: number, count: number): Promise<void> {
+  let next = 0;
+  const caller = async () => {
+    while (next < count) {
+      const i = next;
+      next += batch;
+      const handle = warp.entity(`entity-${(i / batch) % entities}`);
+      if (batch === 1) await handle.append(event(i));
+      else await handle.appendBatch(Array.from({ length: batch }, (_, k) => event(i + k)));
+    }
+  };
+  await Promise.all(Array.from({ length: callers }, caller));
+}
+
+async function beside(warp: Warp): Promise<{ appended: number; projected: number }> {
+  const begin = performance.now();
+  let count = 0;
+  const end = begin + seconds * 1000;
+  const caller = async (k: number) => {
+    for (let i = k; performance.now() < end; i += 256) {
+      await warp.entity(`entity-${i % entities}`).append(event(i));
+      count++;
+    }
+  };
+  await Promise.all(Array.from({ length: 256 }, (_, k) => caller(k)));
+  const appended = (count / (performance.now() - begin)) * 1000;
+  await upToDate(warp);
+  return { appended, projected: (count / (performance.now() - begin)) * 1000 };
+}
+
+/** ms from the acknowledgement to the row. */
+async function lag(warp: Warp): Promise<{ median: number; p99: number }> {
+  const times: number[] = [];
+  const begin = performance.now();
+  let sent = 0;
+  const waiting: Promise<void>[] = [];
+  while (performance.now() - begin < seconds * 1000) {
+    const due = ((performance.now() - begin) / 1000) * 10_000;
+    for (; sent < due; sent++) {
+      const one = warp.entity(`entity-${sent % entities}`).append(event(sent));
+      if (sent % 50 !== 0) continue;
+      waiting.push(
+        one.then(async (result) => {
+          if (!result.ok) return;
+          const acknowledged = performance.now();
+          await warp.projections.past(result, sink);
+          times.push(performance.now() - acknowledged);
+        }),
+      );
+    }
+    await Bun.sleep(1);
+  }
+  await Promise.all(waiting);
+  times.sort((a, b) => a - b);
+  const at = (share: number) => times[Math.floor(times.length * share)] ?? 0;
+  return { median: at(0.5), p99: at(0.99) };
+}
+
+/** ms for all rows again. */
+async function rebuild(warp: Warp): Promise<number> {
+  const begin = performance.now();
+  await warp.projections.rebuild("counts");
+  while (warp.projections.status[0]?.building !== null) await Bun.sleep(2);
+  return performance.now() - begin;
+}
+
+/** Events/s that it takes in when they have gathered as records of their own and nobody appends. */
+async function gathered(warp: Warp, count: number): Promise<number> {
+  warp.projections.pause("counts");
+  await closedLoop(warp, 256, 1, count);
+  const begin = performance.now();
+  warp.projections.resume("counts");
+  await upToDate(warp);
+  return (count / (performance.now() - begin)) * 1000;
+}
+
+const open = (name: string) =>
+  start({
+    dataDir: join(folder, name),
+    application,
+    logger: silentLogger,
+    ...(values.sink === ""
+      ? {}
+      : { sinks: { elsewhere: values.sink }, context: `bench_${process.pid}_${name}` }),
+  });
+const round = (value: number) => Math.round(value * 100) / 100;
+const y = yardstick();
+const live = await open("live");
+await closedLoop(live, 256, 1, 20_000);
+await upToDate(live);
+const rates = await beside(live);
+const lags = await lag(live);
+const gatheredRate = await gathered(live, 100_000);
+await live.close();
+const past = await open("past");
+const events = Math.round(seconds * 200_000);
+await closedLoop(past, 64, 10, events);
+await upToDate(past);
+await past.close();
+const again = await open("past");
+await upToDate(again);
+const rebuildMs = await rebuild(again);
+await again.close();
+const yAfter = yardstick();
+const mean = (y + yAfter) / 2;
+const rebuildRate = (events / rebuildMs) * 1000;
+console.log(
+  JSON.stringify({
+    yardstick: Math.round(mean),
+    appended: Math.round(rates.appended),
+    projected: Math.round(rates.projected),
+    besideOfY: round(rates.projected / mean),
+    lagMs: { median: round(lags.median), p99: round(lags.p99) },
+    gathered: Math.round(gatheredRate),
+    gatheredOfY: round(gatheredRate / mean),
+    rebuilt: Math.round(rebuildRate),
+    rebuildOfY: round(rebuildRate / mean),
+  }),
+);
+rmSync(folder, { recursive: true, force: true });
