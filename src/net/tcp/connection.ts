@@ -17,8 +17,9 @@ import { performRequest } from "./dispatch.ts";
 import type { Shared } from "./shared.ts";
 import { Subscriptions } from "./subscriptions.ts";
 
-/** Requests that are performed before answers are looked after. */
+/** Requests that are performed, or bytes of them, before answers are looked after. */
 const requestsPerStep = 32;
+const bytesPerStep = 64 * 1024;
 
 export type Phase = "hello" | "open" | "closing" | "gone";
 
@@ -219,11 +220,17 @@ export class Connection {
     const input = this.#input;
     const { reader } = this.shared;
     let performed = 0;
+    let stepBytes = 0;
     try {
       while (!this.#isBusy && this.phase !== "closing" && input.next()) {
         reader.begin(input.bytes, input.frameStart, input.frameEnd);
         performRequest(this, reader);
-        if (++performed % requestsPerStep === 0) this.shared.advance();
+        performed++;
+        stepBytes += input.frameEnd - input.frameStart;
+        if (performed % requestsPerStep === 0 || stepBytes >= bytesPerStep) {
+          stepBytes = 0;
+          this.shared.advance();
+        }
       }
     } catch (thrown) {
       this.fail(thrown);
