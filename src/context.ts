@@ -214,8 +214,7 @@ async function serve(opened: {
   const { context } = identity;
   const privacy = new ContextPrivacy({
     ...{ engine, residency, reading, settlings, journal, history, logger, context },
-    shards: identity.shards,
-    followers: erasureFollowers,
+    ...{ shards: identity.shards, idHashKey: keyring.idHashKey, followers: erasureFollowers },
     retireSegments: () => retireSegments(journal, settlings),
     failed: failure.happened,
   });
@@ -240,7 +239,8 @@ async function serve(opened: {
     privacy.close();
     const finished = finish(engine, journal, settlings, () => failure.error !== undefined);
     await Promise.race([finished, failure.happened]);
-    if (failure.error === undefined) journal.retire(journal.currentUse);
+    // All of them: also the segment that was begun and never written to.
+    if (failure.error === undefined) journal.retire(Number.MAX_SAFE_INTEGER);
     await journal.close();
     await reading.close();
     await feed.close();

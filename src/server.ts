@@ -3,12 +3,18 @@
  * without a promise: at the rate of requests of a server it would cost as much as a good part of the write.
  */
 import type { Entity } from "./actor/entity.ts";
+import type { HoldOptions } from "./actor/privacy.ts";
 import type { Answer, EnginePort } from "./net/engine-port.ts";
 import type { Moment, StateAt } from "./net/protocol/outcomes.ts";
 import { limits } from "./core/limits.ts";
 import type { ProjectionRequest } from "./net/protocol/querying.ts";
 import type { Projections } from "./projection/projections.ts";
 import type { Warp } from "./warp.ts";
+
+/** A receipt is awaited for this long, so that a client's own limit does not cut it off. */
+const serverWaitMs = 15_000;
+/** Entries of a ledger in one reply. */
+const erasuresPage = 500;
 
 /** A context as the network sees it. */
 export function enginePortOf(warp: Warp): EnginePort {
@@ -62,6 +68,27 @@ export function enginePortOf(warp: Warp): EnginePort {
     },
     projection(request) {
       return operateProjection(warp.projections, request);
+    },
+    async exportPage(entity, cursor) {
+      return await warp.entity(entity).exportPage(cursor);
+    },
+    export: (entity) => warp.entity(entity).export(),
+    async delete(entity, options) {
+      const handle = warp.entity(entity);
+      if (options.dryRun === true) return await handle.deletePlan();
+      return await handle.delete({ waitMs: serverWaitMs, ...options });
+    },
+    async hold(entity, action, options) {
+      const handle = warp.entity(entity);
+      if (action === "set") return await handle.hold(options as unknown as HoldOptions);
+      if (action === "release") await handle.releaseHold();
+      return (await handle.currentHold()) ?? null;
+    },
+    async erasures(shard, after) {
+      const page: object[] = [];
+      for await (const listed of warp.erasures({ shard, after }))
+        if (page.push(listed) >= erasuresPage) break;
+      return page;
     },
     async *entities(query) {
       yield* warp.entities(query);

@@ -3,6 +3,7 @@
  */
 import type { BackupReport } from "../backup/backup.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
+import type { DeletePlan, ErasureListed, Hold, Receipt } from "../core/receipt.ts";
 import type { RootKeySource } from "../core/keyring.ts";
 import type { Logger } from "../core/logger.ts";
 import { start, type Warp } from "../index.ts";
@@ -104,6 +105,34 @@ class LocalTarget implements Target {
     // What is read of rows is read when they are open.
     if (this.hasApp && action !== "pause") await this.warp.query("SELECT 1", [], {});
     return await operateProjection(projections, { action, projection, entity });
+  }
+
+  export(entity: string): AsyncIterable<string> {
+    return this.warp.entity(entity).export();
+  }
+
+  delete(entity: string, options: { reason?: string; by?: string }): Promise<Receipt> {
+    return this.warp.entity(entity).delete(options);
+  }
+
+  deletePlan(entity: string): Promise<DeletePlan> {
+    return this.warp.entity(entity).deletePlan();
+  }
+
+  hold(entity: string, options: { reason: string; by?: string; until?: number }): Promise<Hold> {
+    return this.warp.entity(entity).hold(options);
+  }
+
+  releaseHold(entity: string): Promise<void> {
+    return this.warp.entity(entity).releaseHold();
+  }
+
+  currentHold(entity: string): Promise<Hold | undefined> {
+    return this.warp.entity(entity).currentHold();
+  }
+
+  erasures(): AsyncIterable<ErasureListed> {
+    return this.warp.erasures();
   }
 
   close(): Promise<void> {

@@ -114,6 +114,11 @@ export class Output {
     });
   }
 
+  /** Prints text that is lines already, whatever the form of the rest. */
+  async raw(text: string): Promise<void> {
+    await this.print(text);
+  }
+
   private async print(text: string): Promise<void> {
     this.gathered += text;
     if (this.gathered.length >= pieceChars || this.stream.isTTY === true) await this.flush();

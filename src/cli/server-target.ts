@@ -6,6 +6,7 @@ import type { BackupReport } from "../backup/backup.ts";
 import { type Client, connect } from "../client/client.ts";
 import { WarpError } from "../core/errors.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
+import type { DeletePlan, ErasureListed, Hold, Receipt } from "../core/receipt.ts";
 import type {
   AppendOutcome,
   EntityQuery,
@@ -80,6 +81,34 @@ class ServerTarget implements Target {
 
   projection(action: ProjectionAction, projection: string, entity?: string): Promise<readonly object[]> {
     return this.client.projection(action, projection, entity);
+  }
+
+  export(entity: string): AsyncIterable<string> {
+    return this.client.entity(entity).export();
+  }
+
+  delete(entity: string, options: { reason?: string; by?: string }): Promise<Receipt> {
+    return this.client.entity(entity).delete(options);
+  }
+
+  deletePlan(entity: string): Promise<DeletePlan> {
+    return this.client.entity(entity).deletePlan();
+  }
+
+  hold(entity: string, options: { reason: string; by?: string; until?: number }): Promise<Hold> {
+    return this.client.entity(entity).hold(options);
+  }
+
+  releaseHold(entity: string): Promise<void> {
+    return this.client.entity(entity).releaseHold();
+  }
+
+  currentHold(entity: string): Promise<Hold | undefined> {
+    return this.client.entity(entity).currentHold();
+  }
+
+  erasures(): AsyncIterable<ErasureListed> {
+    return this.client.erasures();
   }
 
   close(): Promise<void> {

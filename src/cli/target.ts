@@ -8,6 +8,7 @@
 import type { BackupReport } from "../backup/backup.ts";
 import type { ProjectionAction, QueryOptions, QueryParam, QueryResult } from "../net/protocol/querying.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
+import type { DeletePlan, ErasureListed, Hold, Receipt } from "../core/receipt.ts";
 
 export type {
   ProjectionAction,
@@ -88,6 +89,14 @@ export interface Target {
    * is written, as far as that is known.
    */
   backup(target: string, onBytes: (bytes: number) => void): Promise<BackupReport>;
+  export(entity: string): AsyncIterable<string>;
+  delete(entity: string, options: { reason?: string; by?: string }): Promise<Receipt>;
+  deletePlan(entity: string): Promise<DeletePlan>;
+  hold(entity: string, options: { reason: string; by?: string; until?: number }): Promise<Hold>;
+  releaseHold(entity: string): Promise<void>;
+  currentHold(entity: string): Promise<Hold | undefined>;
+  /** The ledgers, verified. */
+  erasures(): AsyncIterable<ErasureListed>;
   /** Waits for what was begun and leaves everything durable. */
   close(): Promise<void>;
 }

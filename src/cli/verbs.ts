@@ -13,6 +13,11 @@ import { importVerb } from "./verbs/import.ts";
 import { restoreVerb } from "./verbs/restore.ts";
 import { projectionsVerb } from "./verbs/projections.ts";
 import { queryVerb } from "./verbs/query.ts";
+import { deleteVerb } from "./verbs/privacy/delete.ts";
+import { erasuresVerb } from "./verbs/privacy/erasures.ts";
+import { exportVerb } from "./verbs/privacy/export.ts";
+import { holdVerb } from "./verbs/privacy/hold.ts";
+import { keysVerb } from "./verbs/privacy/keys.ts";
 import { sendVerb } from "./verbs/send.ts";
 import { serveVerb } from "./verbs/serve.ts";
 import { shellVerb } from "./verbs/shell.ts";
@@ -31,6 +36,11 @@ export const verbs: readonly Verb[] = [
   projectionsVerb,
   backupVerb,
   restoreVerb,
+  exportVerb,
+  deleteVerb,
+  holdVerb,
+  erasuresVerb,
+  keysVerb,
   checkVerb,
   benchVerb,
   versionVerb,

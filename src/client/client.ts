@@ -14,6 +14,8 @@ import {
   writeProjection,
   writeQuery,
 } from "../net/protocol/querying.ts";
+import type { ErasureListed } from "../core/receipt.ts";
+import { writeErasures } from "../net/protocol/privacy.ts";
 import { operation } from "../net/protocol/words.ts";
 import { pagesOf } from "./encoding.ts";
 import { type CallOptions, Link } from "./link.ts";
@@ -108,6 +110,27 @@ export class Client {
     return this.#link.request(operation.projection, false, "", options, (writer, id) =>
       writeProjection(writer, id, { action, projection, entity }),
     );
+  }
+
+  /** The ledgers: what was erased, shard by shard. There is no personal data in them. */
+  async *erasures(options?: CallOptions): AsyncGenerator<ErasureListed> {
+    await this.ping(options);
+    const shards = this.server?.shards ?? 0;
+    for (let shard = 0; shard < shards; shard++) {
+      for (let after = 0; ; ) {
+        const from = after;
+        const page = await this.#link.request<readonly ErasureListed[]>(
+          operation.erasures,
+          false,
+          "",
+          options,
+          (writer, id) => writeErasures(writer, id, shard, from),
+        );
+        yield* page;
+        after = page.at(-1)?.entry ?? after;
+        if (page.length === 0) break;
+      }
+    }
   }
 
   /** Resolves when the server answers. */

@@ -6,7 +6,17 @@
 
 import { toWarpError } from "../core/errors.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
+import { withManifest } from "../core/export-digest.ts";
+import type { DeletePlan, Hold, Receipt } from "../core/receipt.ts";
+import type { FrameWriter } from "../net/protocol/frame-writer.ts";
 import type { AppendResult, EventsQuery, Expect, SendResult, StateAt } from "../net/protocol/outcomes.ts";
+import {
+  type ExportCursor,
+  type ExportPage,
+  writeDelete,
+  writeExport,
+  writeHold,
+} from "../net/protocol/privacy.ts";
 import type { EventsPage } from "../net/protocol/replies.ts";
 import {
   type AppendDraft,
@@ -127,6 +137,77 @@ export class RemoteEntity {
   /** The durable events exactly as they were stored. */
   storedEvents(query: EventsQuery = {}, options?: CallOptions): AsyncGenerator<StoredEvent> {
     return this.#events(query, true, options);
+  }
+
+  /**
+   * Everything that the context holds of the entity, as NDJSON in pieces of whole lines, with a manifest behind it.
+   * Errors: INVALID_ARGUMENT when it has no events, ERASED.
+   */
+  export(options?: CallOptions): AsyncGenerator<string> {
+    return withManifest(this.#exportPages(options));
+  }
+
+  async *#exportPages(options: CallOptions | undefined): AsyncGenerator<string> {
+    const { id } = this;
+    let cursor: ExportCursor | undefined;
+    do {
+      const from = cursor;
+      const page = await this.#link.request<ExportPage>(
+        operation.export,
+        false,
+        id,
+        options,
+        (writer, number) => writeExport(writer, number, id, from),
+      );
+      yield page.text;
+      cursor = page.next;
+    } while (cursor !== undefined);
+  }
+
+  /** Erases the entity; resolves with the receipt. Errors: HELD, INVALID_ARGUMENT, OUTCOME_UNKNOWN. */
+  delete(
+    erasure: { reason?: string; by?: string; waitMs?: number } = {},
+    options?: CallOptions,
+  ): Promise<Receipt> {
+    return this.#ask(options, operation.delete, (writer, number) =>
+      writeDelete(writer, number, this.id, erasure),
+    );
+  }
+
+  /** What a deletion would remove. Changes nothing. */
+  deletePlan(options?: CallOptions): Promise<DeletePlan> {
+    return this.#ask(options, operation.delete, (writer, number) =>
+      writeDelete(writer, number, this.id, { dryRun: true }),
+    );
+  }
+
+  /** Refuses erasures of the entity (HELD) until the hold ends or is released. */
+  hold(hold: { reason: string; by?: string; until?: number }, options?: CallOptions): Promise<Hold> {
+    return this.#ask(options, operation.hold, (writer, number) =>
+      writeHold(writer, number, this.id, "set", hold),
+    );
+  }
+
+  async releaseHold(options?: CallOptions): Promise<void> {
+    await this.#ask(options, operation.hold, (writer, number) =>
+      writeHold(writer, number, this.id, "release", {}),
+    );
+  }
+
+  /** The hold that is in force. */
+  async currentHold(options?: CallOptions): Promise<Hold | undefined> {
+    const hold = await this.#ask<Hold | null>(options, operation.hold, (writer, number) =>
+      writeHold(writer, number, this.id, "get", {}),
+    );
+    return hold ?? undefined;
+  }
+
+  #ask<Result>(
+    options: CallOptions | undefined,
+    op: number,
+    write: (writer: FrameWriter, number: number) => void,
+  ): Promise<Result> {
+    return this.#link.request<Result>(op, false, this.id, options, write);
   }
 
   #read(

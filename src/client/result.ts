@@ -2,6 +2,7 @@
  * Reads the result of a request from its reply, as the operation says.
  */
 import { assert } from "../core/errors.ts";
+import { readExportPage, readValueReply } from "../net/protocol/privacy.ts";
 import type { FrameReader } from "../net/protocol/frame-reader.ts";
 import { readEntitiesPage, readEventsPage, readOutcome, readStateAt } from "../net/protocol/replies.ts";
 import { readProjectionResult, readQueryResult } from "../net/protocol/querying.ts";
@@ -25,6 +26,12 @@ export function readResult(request: Request, reader: FrameReader): unknown {
       return readQueryResult(reader);
     case operation.projection:
       return readProjectionResult(reader);
+    case operation.export:
+      return readExportPage(reader);
+    case operation.delete:
+    case operation.hold:
+    case operation.erasures:
+      return readValueReply(reader);
     case operation.ping:
     case operation.subscribe:
     case operation.unsubscribe:

@@ -4,12 +4,13 @@
  * An export is NDJSON. Every line is an object with `kind` first; the lines come in the order `entity`, `state` …,
  * `event` …, whatever else is known, and `manifest`. See docs/privacy.md.
  */
+import { createHash } from "node:crypto";
 import { assert } from "./errors.ts";
 
 export const exportFormat = 1;
 
 export class ExportDigest {
-  readonly #hasher = new Bun.CryptoHasher("sha256");
+  readonly #hasher = createHash("sha256");
   readonly #counts: Record<string, number> = {};
   #lines = 0;
   #bytes = 0;

@@ -6,7 +6,16 @@
  * - An existing directory never gets a new root key or keyring: that would make its data unreadable for good.
  * - `keyring.json` is replaced as a whole, atomically. It holds no key that is not wrapped.
  */
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { keyBytes, open, seal } from "./aead.ts";
 import { WarpError } from "./errors.ts";
@@ -47,6 +56,8 @@ export interface Keyring {
   keyOf(period: number): Uint8Array | undefined;
 }
 
+/** A period is two bytes in a vault's slot. */
+const periodMax = 65_535;
 const keyringFormat = 1;
 const keyringName = "keyring.json";
 const rootKeyName = "root.key";
@@ -101,6 +112,55 @@ export function writeKeyring(dataDir: string, file: KeyringFile): void {
   replaceFile(join(dataDir, keyringName), `${JSON.stringify(file, undefined, 2)}\n`);
 }
 
+/** The periods of a keyring, oldest first, and when they began. The root key must open them. Errors as {@link openKeyring}. */
+export function keyringPeriods(options: KeyringOptions): { number: number; createdAt: string }[] {
+  openKeyring({ ...options, create: false });
+  const { periods } = readKeyringFile(join(options.dataDir, keyringName));
+  return periods.map(({ number, createdAt }) => ({ number, createdAt }));
+}
+
+/** Adds a period, which wraps what is new from the next opening on. Nobody else may have the directory open. */
+export function addPeriod(options: KeyringOptions): Keyring {
+  const path = join(options.dataDir, keyringName);
+  const file = readKeyringFile(path);
+  const number = (file.periods.at(-1)?.number ?? 0) + 1;
+  if (number > periodMax) {
+    throw new WarpError("INVALID_ARGUMENT", `a context has at most ${periodMax} periods`, {
+      limit: periodMax,
+    });
+  }
+  const root = readRootKey(options, false);
+  const associated = associatedOf(options.context, number);
+  const wrapped = seal(root, randomBytesPooled(keyBytes), associated).toString("base64");
+  const added = { number, createdAt: new Date().toISOString(), wrapped };
+  replaceKeyring(path, { ...file, periods: [...file.periods, added] });
+  return openKeyring({ ...options, create: false });
+}
+
+/** Destroys every period but the newest. What they wrap can never be read again. */
+export function dropOldPeriods(options: KeyringOptions): void {
+  const path = join(options.dataDir, keyringName);
+  const file = readKeyringFile(path);
+  replaceKeyring(path, { ...file, periods: file.periods.slice(-1) });
+}
+
+/** The old file's bytes are written over, as far as the file system lets anybody: they held wrapped keys. */
+function replaceKeyring(path: string, file: KeyringFile): void {
+  const old = openSync(path, "r+");
+  try {
+    const { size } = fstatSync(old);
+    replaceFile(path, textOf(file));
+    writeSync(old, Buffer.alloc(size), 0, size, 0);
+    fsyncSync(old);
+  } finally {
+    closeSync(old);
+  }
+}
+
+function textOf(file: KeyringFile): string {
+  return `${JSON.stringify(file, undefined, 2)}\n`;
+}
+
 function keyringOf(periods: readonly PeriodKey[], idHashKey: Uint8Array): Keyring {
   const byNumber = new Map(periods.map(({ period, key }) => [period, key]));
   const current = periods.at(-1);
@@ -117,7 +177,7 @@ function firstKeyring(root: Uint8Array, context: string): string {
     idHashKey,
     periods: [{ number: 1, createdAt: new Date().toISOString(), wrapped }],
   };
-  return `${JSON.stringify(file, undefined, 2)}\n`;
+  return textOf(file);
 }
 
 function unwrapPeriods(file: KeyringFile, path: string, root: Uint8Array, context: string): PeriodKey[] {

@@ -21,6 +21,7 @@ import type {
   WriteOptions,
 } from "./protocol/outcomes.ts";
 import type { ProjectionRequest, QueryOptions, QueryParam, QueryResult } from "./protocol/querying.ts";
+import type { ExportCursor, ExportPage, HoldAction } from "./protocol/privacy.ts";
 
 /** Where a result goes. The methods need their object: call them as `answer.resolve(result)`. */
 export interface Answer<Result> {
@@ -98,6 +99,20 @@ export interface EnginePort {
   query(sql: string, params: readonly QueryParam[], options: QueryOptions): Promise<QueryResult>;
   /** Statuses of projections, or what of one is held back. */
   projection(request: ProjectionRequest): Promise<readonly object[]>;
+  /** A page of an export, without the manifest. */
+  exportPage(entity: string, cursor: ExportCursor | undefined): Promise<ExportPage>;
+  /** A whole export, in pieces of whole lines, with the manifest. */
+  export(entity: string): AsyncIterable<string>;
+  /** Erases, or with `dryRun` says what that would remove: a receipt or a plan. */
+  delete(entity: string, options: Readonly<Record<string, unknown>>): Promise<object>;
+  /** Sets, releases or reads a hold; null when there is none. */
+  hold(
+    entity: string,
+    action: HoldAction,
+    options: Readonly<Record<string, unknown>>,
+  ): Promise<object | null>;
+  /** Entries of a shard's ledger behind one, at most some hundred. */
+  erasures(shard: number, after: number): Promise<readonly object[]>;
   /** The entities that have events, in the byte order of their ids. */
   entities(query: EntitiesQuery): AsyncIterable<EntityListed>;
 }

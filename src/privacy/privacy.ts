@@ -13,6 +13,7 @@ import type {
   Privacy,
   Receipt,
 } from "../actor/privacy.ts";
+import { idHash } from "../core/erasure.ts";
 import { withManifest } from "../core/export-digest.ts";
 import { Erasures, type ErasuresParts } from "./erasures.ts";
 import { type ExportParts, exportPage, exportPages } from "./export.ts";
@@ -22,7 +23,8 @@ import { referenceOf } from "./reference.ts";
 /** Entries of a ledger that are read at once. */
 const ledgerPage = 1000;
 
-export type PrivacyParts = Omit<ErasuresParts, "holding"> & ExportParts & { readonly shards: number };
+export type PrivacyParts = Omit<ErasuresParts, "holding"> &
+  ExportParts & { readonly shards: number; readonly idHashKey: Uint8Array };
 
 export class ContextPrivacy implements Privacy {
   readonly #parts: PrivacyParts;
@@ -51,7 +53,24 @@ export class ContextPrivacy implements Privacy {
     const reference = referenceOf(id, options.reason, options.by);
     const hold = await this.#holding.find(id);
     if (hold !== undefined) throw held(id, hold);
-    return this.#erasures.delete(id, options, reference);
+    const receipt = await this.#erasures.delete(id, options, reference);
+    return receipt.status === "nothing" ? ((await this.#formerReceipt(id)) ?? receipt) : receipt;
+  }
+
+  /** The receipt of an erasure that is over, from the ledger. */
+  async #formerReceipt(id: string): Promise<Receipt | undefined> {
+    const { residency, idHashKey } = this.#parts;
+    const { erasedAt, shard } = await residency.ready(id);
+    if (erasedAt === undefined) return undefined;
+    const hash = idHash(idHashKey, id).toString("hex");
+    let newest: ErasureListed | undefined;
+    for await (const listed of this.erasures({ shard: shard.index }))
+      if (listed.idHash === hash) newest = listed;
+    if (newest === undefined) return undefined;
+    const { entry, fingerprint, removed, isComplete } = newest;
+    const status = isComplete ? "erased" : "pending";
+    const pending = isComplete ? [] : ["its rows or its name"];
+    return { status, entity: id, shard: shard.index, entry, erasedAt, fingerprint, removed, pending };
   }
 
   async plan(id: string): Promise<DeletePlan> {

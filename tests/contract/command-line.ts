@@ -53,6 +53,13 @@ export function openCommandLine(address: string): FrontEnd {
     async entities(query) {
       return (await run("entities", [], query)) as { id: string; seq: number }[];
     },
+    export: (entity) => run("export", [entity]),
+    delete: async (entity, options = {}) => (await run("delete", [entity], options))[0] ?? {},
+    deletePlan: async (entity) => (await run("delete", [entity], { "dry-run": true }))[0] ?? {},
+    hold: async (entity, reason) => (await run("hold", [entity], { reason }))[0]?.hold,
+    async releaseHold(entity) {
+      await run("hold", [entity], { release: true });
+    },
     close: async () => undefined,
   };
 }

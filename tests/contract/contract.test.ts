@@ -240,6 +240,37 @@ describe.each(Object.keys(openings))("the %s", (way) => {
       });
     }
   });
+
+  test("an export has every event, the states and a manifest", async () => {
+    const id = `exported by ${way}`;
+    await front.append(id, [earned(3)]);
+    await front.append(id, [earned(4)]);
+    const lines = await front.export(id);
+    expect(lines.map(({ kind }) => kind)).toEqual(["entity", "state", "state", "event", "event", "manifest"]);
+    expect(lines[4]).toMatchObject({ seq: 2, data: { cents: 4 } });
+    expect(lines[5]).toMatchObject({ counts: { entity: 1, state: 2, event: 2 } });
+  });
+
+  test("a deletion erases, answers ERASED from then on, and a hold refuses it", async () => {
+    const id = `mortal of ${way}`;
+    await front.append(id, [earned(3)]);
+    await front.hold(id, "claim");
+    expect(await codeOf(front.delete(id))).toBe("HELD");
+    expect(await front.deletePlan(id)).toMatchObject({ events: 1, hold: { reason: "claim" } });
+    await front.releaseHold(id);
+    const receipt = await front.delete(id, { reason: "art-17", by: "ticket-1" });
+    expect(receipt).toMatchObject({
+      status: "erased",
+      entity: id,
+      removed: { events: 1 },
+      pending: [],
+    });
+    expect(await codeOf(front.append(id, [earned(1)]))).toBe("ERASED");
+    expect(await codeOf(front.seq(id))).toBe("ERASED");
+    expect(await front.delete(id)).toMatchObject({ status: "erased", entry: receipt.entry });
+    expect(await front.append(id, [earned(9)], { expect: "none" })).toMatchObject({ ok: true, seq: 1 });
+    expect((await front.events(id)).map(({ data }) => data)).toEqual([earned(9).data]);
+  });
 });
 
 function nested(depth: number): unknown {

@@ -42,7 +42,20 @@ export interface FrontEnd {
     after?: string;
     limit?: number;
   }): Promise<{ id: string; seq: number }[]>;
+  /** The lines of an export. */
+  export(entity: string): Promise<Record<string, unknown>[]>;
+  delete(entity: string, options?: { reason?: string; by?: string }): Promise<Record<string, unknown>>;
+  deletePlan(entity: string): Promise<Record<string, unknown>>;
+  hold(entity: string, reason: string): Promise<unknown>;
+  releaseHold(entity: string): Promise<void>;
   close(): Promise<void>;
+}
+
+export function linesOf(text: string): Record<string, unknown>[] {
+  return text
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
 }
 
 export class Failure extends Error {

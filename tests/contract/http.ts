@@ -1,7 +1,7 @@
 /**
  * The HTTP interface, as a program without any library would use it.
  */
-import { Failure, type FrontEnd, type Guard, type Stored } from "./front-end.ts";
+import { Failure, type FrontEnd, type Guard, linesOf, type Stored } from "./front-end.ts";
 
 interface Answer {
   readonly status: number;
@@ -57,6 +57,21 @@ export function openHttp(url: string): FrontEnd {
     },
     async entities(query) {
       return found(await call("GET", `/v1/entities?${queryOf(query)}`)).entities;
+    },
+    async export(entity) {
+      const response = await fetch(`${url}${path(entity)}/export`);
+      const text = await response.text();
+      if (!response.ok) throw new Failure(String(JSON.parse(text).code));
+      return linesOf(text);
+    },
+    delete: async (entity, options = {}) =>
+      found(await call("DELETE", `${path(entity)}?${queryOf(options)}`)) as Record<string, unknown>,
+    deletePlan: async (entity) =>
+      found(await call("DELETE", `${path(entity)}?dryRun=true`)) as Record<string, unknown>,
+    hold: async (entity, reason) =>
+      found(await call("PUT", `${path(entity)}/hold?${queryOf({ reason })}`)).hold,
+    async releaseHold(entity) {
+      found(await call("DELETE", `${path(entity)}/hold`));
     },
     close: async () => undefined,
   };

@@ -4,7 +4,7 @@
 import { connect } from "../../src/client/index.ts";
 import { start } from "../../src/index.ts";
 import { purse, tally } from "./application.ts";
-import type { FrontEnd } from "./front-end.ts";
+import { type FrontEnd, linesOf } from "./front-end.ts";
 
 type Handle = Awaited<ReturnType<typeof start>> | Awaited<ReturnType<typeof connect>>;
 
@@ -44,6 +44,11 @@ function overHandle(name: string, context: Handle): FrontEnd {
     },
     events: async (entity, range) => await Array.fromAsync(context.entity(entity).events(range)),
     entities: async (query) => await Array.fromAsync(context.entities(query)),
+    export: async (entity) => linesOf((await Array.fromAsync(context.entity(entity).export())).join("")),
+    delete: async (entity, options) => ({ ...(await context.entity(entity).delete(options)) }),
+    deletePlan: async (entity) => ({ ...(await context.entity(entity).deletePlan()) }),
+    hold: (entity, reason) => context.entity(entity).hold({ reason }),
+    releaseHold: (entity) => context.entity(entity).releaseHold(),
     close: () => context.close(),
   };
 }

@@ -119,7 +119,7 @@ describe("an erased entity", () => {
     const alice = await filled(warp, "alice", 3);
     const [one, other] = await Promise.all([alice.delete(), warp.entity("alice").delete()]);
     expect(other).toEqual(one);
-    expect(await alice.delete()).toMatchObject({ status: "nothing" });
+    expect(await alice.delete()).toEqual({ ...one, status: "erased", pending: [] });
     expect(await warp.entity("nobody").delete()).toMatchObject({ status: "nothing", removed: { events: 0 } });
   });
 });

@@ -1,11 +1,14 @@
 /**
- * `/v1/entities/{id}`: the state of an entity, now or at a moment of its history.
+ * `/v1/entities/{id}`: the state of an entity, now or at a moment of its history; all that is held of it
+ * (`/export`), what keeps it from being erased (`/hold`), and its erasure.
  */
 import type { Hono } from "hono";
 import type { StateAt } from "../protocol/outcomes.ts";
 import { jsonResponse } from "./json.ts";
 import { etagOf, momentOf, queryOf } from "./parameters.ts";
+import { textResponse } from "./ndjson.ts";
 import { ask, type HttpParts, notFound } from "./parts.ts";
+import { badRequest } from "./problem.ts";
 
 export function addEntity(app: Hono, { engine }: HttpParts): void {
   app.get("/v1/entities/:id", async (context) => {
@@ -21,5 +24,36 @@ export function addEntity(app: Hono, { engine }: HttpParts): void {
     if (moment !== undefined) return jsonResponse({ ...shown, at: moment, state: found.state });
     const seq = found.seq ?? newest;
     return jsonResponse({ ...shown, seq, state: found.state }, 200, { etag: etagOf(seq) });
+  });
+
+  app.get("/v1/entities/:id/export", async (context) => {
+    const id = context.req.param("id");
+    queryOf(context.req.raw);
+    if ((await ask<number>((answer) => engine.seq(id, answer))) === 0) throw notFound(id);
+    return await textResponse(engine.export(id));
+  });
+
+  app.delete("/v1/entities/:id", async (context) => {
+    const { dryRun, ...options } = queryOf(context.req.raw, "reason", "by", "dryRun");
+    if (dryRun !== undefined && dryRun !== "true" && dryRun !== "false")
+      throw badRequest("dryRun is true or false");
+    const isPlan = dryRun === "true";
+    const answer = await engine.delete(context.req.param("id"), { ...options, dryRun: isPlan });
+    return jsonResponse(answer, "status" in answer && answer.status === "pending" ? 202 : 200);
+  });
+
+  const hold = "/v1/entities/:id/hold";
+  app.get(hold, async (context) => {
+    queryOf(context.req.raw);
+    return jsonResponse({ hold: await engine.hold(context.req.param("id"), "get", {}) });
+  });
+  app.put(hold, async (context) => {
+    const { until, ...texts } = queryOf(context.req.raw, "reason", "by", "until");
+    const end = until === undefined ? {} : { until: Date.parse(until) };
+    return jsonResponse({ hold: await engine.hold(context.req.param("id"), "set", { ...texts, ...end }) });
+  });
+  app.delete(hold, async (context) => {
+    queryOf(context.req.raw);
+    return jsonResponse({ hold: await engine.hold(context.req.param("id"), "release", {}) });
   });
 }

@@ -12,6 +12,7 @@ import { FrameReader } from "./frame-reader.ts";
 import { FrameWriter } from "./frame-writer.ts";
 import type { SendResult } from "./outcomes.ts";
 import * as querying from "./querying.ts";
+import * as privacy from "./privacy.ts";
 import * as replies from "./replies.ts";
 import * as requests from "./requests.ts";
 import * as pushes from "./subscription/pushes.ts";
@@ -264,6 +265,42 @@ const messages: Readonly<Record<string, Message>> = {
     write: (w) => replies.writeEntitiesPage(w, 11, [{ id: "käthe", seq: 3 }], undefined),
     read: replies.readEntitiesPage,
     means: { entities: [{ id: "käthe", seq: 3 }], next: undefined },
+  },
+  export: {
+    write: (w) => privacy.writeExport(w, 40, "alice", undefined),
+    read: privacy.readExport,
+    means: { entity: "alice", cursor: undefined },
+  },
+  "export of the next page": {
+    write: (w) => privacy.writeExport(w, 41, "alice", { from: 301, to: 70_000 }),
+    read: privacy.readExport,
+    means: { entity: "alice", cursor: { from: 301, to: 70_000 } },
+  },
+  "page of an export": {
+    write: (w) =>
+      privacy.writeExportPage(w, 41, { text: '{"kind":"entity"}\n', next: { from: 301, to: 70_000 } }),
+    read: privacy.readExportPage,
+    means: { text: '{"kind":"entity"}\n', next: { from: 301, to: 70_000 } },
+  },
+  delete: {
+    write: (w) => privacy.writeDelete(w, 42, "alice", { reason: "art-17", by: "ticket-4711" }),
+    read: privacy.readDelete,
+    means: { entity: "alice", options: { reason: "art-17", by: "ticket-4711" } },
+  },
+  receipt: {
+    write: (w) => privacy.writeValueReply(w, 42, { status: "erased", shard: 3, entry: 7 }),
+    read: privacy.readValueReply,
+    means: { status: "erased", shard: 3, entry: 7 },
+  },
+  hold: {
+    write: (w) => privacy.writeHold(w, 43, "alice", "set", { reason: "claim" }),
+    read: privacy.readHold,
+    means: { entity: "alice", action: "set", options: { reason: "claim" } },
+  },
+  erasures: {
+    write: (w) => privacy.writeErasures(w, 44, 15, 500),
+    read: privacy.readErasures,
+    means: { shard: 15, after: 500 },
   },
   pong: { write: (w) => replies.writeNothing(w, 12), read: (r) => r.isNil(), means: true },
   "push of events": {

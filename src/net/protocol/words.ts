@@ -20,6 +20,10 @@ export const operation = {
   unsubscribe: 10,
   query: 20,
   projection: 21,
+  export: 16,
+  delete: 17,
+  hold: 18,
+  erasures: 19,
 } as const;
 
 /** First element of the result of a write. */

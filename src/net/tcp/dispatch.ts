@@ -9,7 +9,16 @@ import { WarpError } from "../../core/errors.ts";
 import type { NewEvent } from "../../core/event.ts";
 import { limits } from "../../core/limits.ts";
 import type { FrameReader } from "../protocol/frame-reader.ts";
+import type { FrameWriter } from "../protocol/frame-writer.ts";
 import type { EntitiesQuery } from "../protocol/outcomes.ts";
+import {
+  readDelete,
+  readErasures,
+  readExport,
+  readHold,
+  writeExportPage,
+  writeValueReply,
+} from "../protocol/privacy.ts";
 import { protocolError } from "../protocol/protocol-error.ts";
 import { writeEntitiesPage, writeEventsPage, writeNothing, writeWelcome } from "../protocol/replies.ts";
 import {
@@ -86,6 +95,30 @@ export function performRequest(connection: Connection, reader: FrameReader): voi
     case operation.projection:
       performProjection(connection, id, reader);
       return;
+    case operation.export: {
+      const { entity, cursor } = readExport(reader);
+      const { port } = connection.shared;
+      void answerLater(connection, id, () => port.exportPage(entity, cursor), writeExportPage);
+      return;
+    }
+    case operation.delete: {
+      const { entity, options } = readDelete(reader);
+      const { port } = connection.shared;
+      void answerLater(connection, id, () => port.delete(entity, options), writeValueReply);
+      return;
+    }
+    case operation.hold: {
+      const { entity, action, options } = readHold(reader);
+      const { port } = connection.shared;
+      void answerLater(connection, id, () => port.hold(entity, action, options), writeValueReply);
+      return;
+    }
+    case operation.erasures: {
+      const { shard, after } = readErasures(reader);
+      const { port } = connection.shared;
+      void answerLater(connection, id, () => port.erasures(shard, after), writeValueReply);
+      return;
+    }
     case operation.ping: {
       reader.finish();
       const writer = connection.reply();
@@ -164,6 +197,24 @@ function welcome(connection: Connection, id: number, reader: FrameReader): void 
 /** What a token is compared by, so that the comparison takes as long for every token. */
 export function digestOf(token: string): Buffer {
   return createHash("sha256").update(token).digest();
+}
+
+/** A call that takes its time; its result is one reply. */
+async function answerLater<Result>(
+  connection: Connection,
+  id: number,
+  call: () => Promise<Result>,
+  write: (writer: FrameWriter, id: number, result: Result) => void,
+): Promise<void> {
+  connection.beginRequest();
+  try {
+    const result = await call();
+    const writer = connection.reply();
+    if (writer !== undefined) write(writer, id, result);
+  } catch (thrown) {
+    connection.replyError(id, thrown);
+  }
+  connection.endRequest();
 }
 
 async function answerEvents(connection: Connection, id: number, request: EventsRequest): Promise<void> {

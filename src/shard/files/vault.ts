@@ -196,6 +196,31 @@ export class Vault {
     }
   }
 
+  /**
+   * Wraps every key by the current period; on the disk when it returns. Slots do not cross sectors, so a power failure
+   * leaves each as it was or as it is to be. Returns how many were wrapped anew. Errors: CORRUPT, IO_ERROR.
+   */
+  rewrap(): number {
+    const chunk = Buffer.alloc(chunkSlots * slotBytes);
+    let rewrapped = 0;
+    for (let first = 1; first <= this.#slots; first += chunkSlots) {
+      const length = readSync(this.#file, chunk, 0, chunk.length, slotOffset(first));
+      let changed = 0;
+      for (let at = 0; at + slotBytes <= length; at += slotBytes) {
+        const number = first + at / slotBytes;
+        if (isZero(chunk, at) || chunk.readUInt16LE(at) === this.#currentPeriod) continue;
+        const key = this.#unwrap(number, chunk.subarray(at, at + slotBytes));
+        if (typeof key === "string") throw this.#damaged(number, key);
+        this.#wrap(number, key, chunk, at);
+        changed++;
+      }
+      if (changed > 0) writeAll(this.#file, chunk, length, slotOffset(first));
+      rewrapped += changed;
+    }
+    fdatasyncSync(this.#file);
+    return rewrapped;
+  }
+
   /** Wipes the cached key of a number. */
   forget(number: number): void {
     if (this.#cachedNumbers.length === 0) return;

@@ -1,0 +1,84 @@
+/**
+ * `warp delete ENTITY`: erases an entity, or with `--dry-run` says what that would remove.
+ */
+import type { DeletePlan, Receipt } from "../../../core/receipt.ts";
+import { exitCode, NotFoundError } from "../../exit.ts";
+import { formatTime } from "../../moment.ts";
+import { formatBytes, formatCount } from "../../progress.ts";
+import { addTargetOptions, targetSettings } from "../../settings.ts";
+import type { Verb } from "../../verb.ts";
+
+interface DeleteVerbOptions {
+  readonly dryRun?: boolean;
+  readonly reason?: string;
+  readonly by?: string;
+}
+
+export const deleteVerb: Verb = {
+  name: "delete",
+  summary: "erase an entity: its events, states, keys and name",
+  examples: [
+    ["warp delete alice --dry-run", "what would be removed, and what would refuse it"],
+    ["warp delete alice --reason art-17 --by ticket-4711", "erases her and prints the receipt"],
+  ],
+
+  define(command) {
+    command
+      .argument("<entity>", "id of the entity")
+      .option("--dry-run", "say what would be removed, and remove nothing")
+      .option("--reason <reference>", "why: kept in the ledger, so a reference and not a name")
+      .option("--by <reference>", "on whose word: kept in the ledger too");
+    addTargetOptions(command);
+  },
+
+  async run(command, { output, withTarget }) {
+    const [entity = ""] = command.args;
+    const { dryRun, ...options } = command.opts<DeleteVerbOptions>();
+    return await withTarget(targetSettings(command, false), async (target) => {
+      if (dryRun === true) {
+        const plan = await target.deletePlan(entity);
+        if (plan.events === 0) throw nothing(entity);
+        await output.item(plan, planText(plan));
+        return exitCode.ok;
+      }
+      const { reason, by } = options;
+      const given = { ...(reason === undefined ? {} : { reason }), ...(by === undefined ? {} : { by }) };
+      const receipt = await target.delete(entity, given);
+      if (receipt.status === "nothing") throw nothing(entity);
+      await output.item(receipt, receiptText(receipt));
+      return exitCode.ok;
+    });
+  },
+};
+
+function nothing(entity: string): NotFoundError {
+  return new NotFoundError(`there is no entity ${JSON.stringify(entity)} to delete`);
+}
+
+function planText({
+  entity,
+  events,
+  runs,
+  snapshots,
+  callerKeys,
+  bytes,
+  hold,
+  followers,
+}: DeletePlan): string {
+  const rows = `${formatCount(runs)} runs, ${formatCount(snapshots)} snapshots, ${formatCount(callerKeys)} keys`;
+  const lines = [`${entity}: ${formatCount(events)} events (${rows}; ${formatBytes(bytes)}) would be erased`];
+  if (hold !== undefined) lines.push(`it is held since ${formatTime(hold.since)}: ${hold.reason}`);
+  for (const name of followers) lines.push(`${name} would have to pass it`);
+  return lines.join("\n");
+}
+
+function receiptText(receipt: Receipt): string {
+  const { entity, status, removed, shard, entry, fingerprint, pending } = receipt;
+  const lines = [
+    `${entity}: ${status === "erased" ? "erased" : "erasure is pending"}, ${formatCount(removed.events)} events`,
+    `key ${fingerprint} destroyed; entry ${entry} of the ledger of shard ${shard}`,
+  ];
+  for (const what of pending) lines.push(`not done yet: ${what}`);
+  lines.push("backups keep wrapped keys for as long as they are set to: see docs/privacy.md");
+  return lines.join("\n");
+}

@@ -1,0 +1,145 @@
+/**
+ * The messages of exports, deletions, holds and ledgers (docs/protocol.md). Options and results are values: maps whose
+ * fields a reader that does not know them ignores.
+ */
+import { limits } from "../../core/limits.ts";
+import type { FrameReader } from "./frame-reader.ts";
+import type { FrameWriter } from "./frame-writer.ts";
+import { protocolError } from "./protocol-error.ts";
+import { decodeForeignValue, decodeValue, encodeValue } from "./value.ts";
+import { frameKind, operation } from "./words.ts";
+
+/** Where a page of an export begins. */
+export interface ExportCursor {
+  readonly from: number;
+  readonly to: number;
+}
+
+export interface ExportPage {
+  readonly text: string;
+  readonly next: ExportCursor | undefined;
+}
+
+export type HoldAction = "set" | "release" | "get";
+type Options = Readonly<Record<string, unknown>>;
+
+function start(writer: FrameWriter, id: number, op: number, fields: number): number {
+  const frame = writer.startFrame(3 + fields);
+  writer.num(frameKind.request);
+  writer.num(id);
+  writer.num(op);
+  return frame;
+}
+
+export function writeExport(
+  writer: FrameWriter,
+  id: number,
+  entity: string,
+  cursor: ExportCursor | undefined,
+): void {
+  const frame = start(writer, id, operation.export, 3);
+  writer.str(entity);
+  writer.numOrNil(cursor?.from);
+  writer.numOrNil(cursor?.to);
+  writer.endFrame(frame);
+}
+
+export function readExport(reader: FrameReader): { entity: string; cursor: ExportCursor | undefined } {
+  const entity = reader.str();
+  const from = reader.wholeOrNil();
+  const to = reader.wholeOrNil();
+  reader.finish();
+  return { entity, cursor: from === undefined || to === undefined ? undefined : { from, to } };
+}
+
+export function writeExportPage(writer: FrameWriter, id: number, { text, next }: ExportPage): void {
+  const frame = writer.startFrame(3);
+  writer.num(frameKind.reply);
+  writer.num(id);
+  writer.array(3);
+  writer.str(text);
+  writer.numOrNil(next?.from);
+  writer.numOrNil(next?.to);
+  writer.endFrame(frame);
+}
+
+export function readExportPage(reader: FrameReader): ExportPage {
+  reader.enter();
+  const text = reader.str();
+  const from = reader.wholeOrNil();
+  const to = reader.wholeOrNil();
+  return { text, next: from === undefined || to === undefined ? undefined : { from, to } };
+}
+
+export function writeDelete(writer: FrameWriter, id: number, entity: string, options: Options): void {
+  const frame = start(writer, id, operation.delete, 2);
+  writer.str(entity);
+  writer.value(encodeValue(options));
+  writer.endFrame(frame);
+}
+
+export function readDelete(reader: FrameReader): { entity: string; options: Options } {
+  const entity = reader.str();
+  const options = readOptions(reader);
+  reader.finish();
+  return { entity, options };
+}
+
+export function writeHold(
+  writer: FrameWriter,
+  id: number,
+  entity: string,
+  action: HoldAction,
+  options: Options,
+): void {
+  const frame = start(writer, id, operation.hold, 3);
+  writer.str(entity);
+  writer.str(action);
+  writer.value(encodeValue(options));
+  writer.endFrame(frame);
+}
+
+export function readHold(reader: FrameReader): { entity: string; action: HoldAction; options: Options } {
+  const entity = reader.str();
+  const action = reader.knownStr();
+  const options = readOptions(reader);
+  reader.finish();
+  if (action === "set" || action === "release" || action === "get") return { entity, action, options };
+  throw protocolError("a hold is set, released or got");
+}
+
+export function writeErasures(writer: FrameWriter, id: number, shard: number, after: number): void {
+  const frame = start(writer, id, operation.erasures, 2);
+  writer.num(shard);
+  writer.num(after);
+  writer.endFrame(frame);
+}
+
+export function readErasures(reader: FrameReader): { shard: number; after: number } {
+  const shard = reader.whole(limits.shardsMax - 1);
+  const after = reader.whole();
+  reader.finish();
+  return { shard, after };
+}
+
+/** A result that is one value. */
+export function writeValueReply(writer: FrameWriter, id: number, value: unknown): void {
+  // As JSON, so that a field without a value is left out.
+  const text = JSON.stringify(value);
+  const frame = writer.startFrame(3);
+  writer.num(frameKind.reply);
+  writer.num(id);
+  writer.value(text);
+  writer.endFrame(frame);
+}
+
+export function readValueReply(reader: FrameReader): unknown {
+  return decodeValue(reader.value());
+}
+
+function readOptions(reader: FrameReader): Options {
+  if (reader.isNil()) return {};
+  const options = decodeForeignValue(reader.value());
+  if (typeof options === "object" && options !== null && !Array.isArray(options)) return options as Options;
+  throw protocolError("options are a map");
+}
