@@ -11,6 +11,21 @@ interface EmmettSqlitePackage {
   getSQLiteEventStore(options: Readonly<Record<string, unknown>>): EventStore;
 }
 
+const triesMax = 50;
+
+/** A commit can find a statement that is not finalized yet; it is rolled back, and the append is done again. */
+async function whenFree(append: () => Promise<void>): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      await append();
+      return;
+    } catch (thrown) {
+      if (tries === triesMax || (thrown as { readonly code?: string }).code !== "SQLITE_BUSY") throw thrown;
+      await new Promise(setImmediate);
+    }
+  }
+}
+
 export const emmettSqlite: Peer = {
   name: "emmett-sqlite",
   title: "Emmett over SQLite",
@@ -36,7 +51,7 @@ export const emmettSqlite: Peer = {
       read,
       // The store has one connection, and two transactions on it at a time fail.
       append: (...args) => {
-        const own = last.then(() => append(...args));
+        const own = last.then(() => whenFree(() => append(...args)));
         last = own.catch(() => {});
         return own;
       },
