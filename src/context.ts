@@ -12,7 +12,6 @@ import { join, resolve } from "node:path";
 import { Engine } from "./actor/engine.ts";
 import { Folding } from "./actor/folding.ts";
 import { Residency } from "./actor/residency.ts";
-import { Feed } from "./actor/storage/feed.ts";
 import { Reading } from "./actor/storage/reading.ts";
 import { Recorder } from "./actor/storage/recorder.ts";
 import { type RecoverySummary, recover } from "./actor/storage/recovery.ts";
@@ -33,6 +32,7 @@ import {
   type StorageSettings,
 } from "./core/settings.ts";
 import { Failure } from "./failure.ts";
+import { Following } from "./subscription/following.ts";
 import { createKeySlots, Journal } from "./journal/journal.ts";
 import { Tail } from "./journal/tail.ts";
 import { startKeeping, stopKeeping } from "./keeping.ts";
@@ -43,7 +43,6 @@ import { ContextPrivacy } from "./privacy/privacy.ts";
 import { Filter } from "./shard/files/filter.ts";
 import type { ShardOpened, ShardWorkerOptions } from "./shard/messages.ts";
 import { startReaderWorker, startWriterWorker } from "./shard/threads.ts";
-import { Hub } from "./subscription/hub.ts";
 import { Warp } from "./warp.ts";
 
 export interface Settings extends StorageSettings {
@@ -162,8 +161,11 @@ async function serve(opened: {
   journal.retire(recovery.lastUse);
   const openReading = () => Reading.open(startReaderWorker(), workerOptions, (error) => failure.set(error));
   const reading = await openReading();
-  const feed = new Feed({ incarnation: identity.incarnation, shards, tails, openReading });
-  const hub = new Hub(feed, folding);
+  const erasureFollowers = new ErasureFollowers();
+  const sources = { incarnation: identity.incarnation, shards, tails, openReading };
+  const following = new Following(sources, folding, directory.path, erasureFollowers);
+  const { feed } = following;
+  reading.onForget = (shard, numbers) => following.forget(shard, numbers);
   const residency = new Residency({
     shards,
     folding,
@@ -206,10 +208,9 @@ async function serve(opened: {
   failure.onFailed = (error) => {
     settings.logger.error("the engine has failed", error.toWire());
     engine.fail(error, journal.unacknowledged());
-    hub.end(new WarpError("ENGINE_FAILED", `the engine has failed: ${error.message}`));
+    following.end(new WarpError("ENGINE_FAILED", `the engine has failed: ${error.message}`));
   };
   const history = { folding, tails, reading };
-  const erasureFollowers = new ErasureFollowers();
   const { logger } = settings;
   const { context } = identity;
   const privacy = new ContextPrivacy({
@@ -235,7 +236,7 @@ async function serve(opened: {
     await projections.close();
     await stopKeeping(keeping, failed);
     engine.stopAccepting();
-    hub.end(new WarpError("CLOSED", "this context is closed"));
+    following.end(new WarpError("CLOSED", "this context is closed"));
     privacy.close();
     const finished = finish(engine, journal, settlings, () => failure.error !== undefined);
     await Promise.race([finished, failure.happened]);
@@ -254,8 +255,7 @@ async function serve(opened: {
     reading,
     folding,
     history,
-    feed,
-    hub,
+    following,
     projections,
     queries,
     privacy,

@@ -60,5 +60,7 @@ export type { Projections } from "./projection/projections.ts";
 export type { QueryParam, QueryResult, QueryValue } from "./projection/query/messages.ts";
 export type { After, QueryOptions } from "./projection/query/query.ts";
 export type { ProjectionStatus } from "./projection/status.ts";
-export type { SubscriptionMessage, SubscribeQuery, Subscription } from "./subscription/subscription.ts";
+export type { GroupStatus } from "./subscription/groups/groups.ts";
+export type { JoinOptions, Membership, Work } from "./subscription/groups/membership.ts";
+export type { SubscribeQuery, Subscription, SubscriptionMessage } from "./subscription/subscription.ts";
 export type { Warp } from "./warp.ts";

@@ -60,6 +60,7 @@ export function enginePortOf(warp: Warp): EnginePort {
       const handle = warp.entity(entity);
       yield* stored ? handle.storedEvents(query) : handle.events(query);
     },
+    groups: warp.groups,
     subscribe(query, sink) {
       return warp.follow(query, sink);
     },

@@ -5,7 +5,6 @@ import type { Engine } from "./actor/engine.ts";
 import { Entity } from "./actor/entity.ts";
 import type { Folding } from "./actor/folding.ts";
 import type { Residency } from "./actor/residency.ts";
-import type { Feed } from "./actor/storage/feed.ts";
 import type { HistoryParts } from "./actor/storage/history.ts";
 import { type EntitiesQuery, type EntityListed, listEntities } from "./actor/storage/listing.ts";
 import type { ErasureListed, ErasuresQuery, Privacy } from "./actor/privacy.ts";
@@ -19,7 +18,10 @@ import type { WarpError } from "./core/errors.ts";
 import type { FeedSource } from "./core/feed.ts";
 import type { Retention, RetentionReport } from "./retention/retention.ts";
 import type { Follower, Sink } from "./subscription/follower.ts";
-import type { FollowQuery, Hub } from "./subscription/hub.ts";
+import type { Following } from "./subscription/following.ts";
+import type { Groups } from "./subscription/groups/groups.ts";
+import { type JoinOptions, Membership } from "./subscription/groups/membership.ts";
+import type { FollowQuery } from "./subscription/hub.ts";
 import { type SubscribeQuery, Subscription } from "./subscription/subscription.ts";
 import type { Projections } from "./projection/projections.ts";
 import type { QueryParam, QueryResult } from "./projection/query/messages.ts";
@@ -32,8 +34,7 @@ export interface WarpParts {
   readonly reading: Reading;
   readonly folding: Folding;
   readonly history: HistoryParts;
-  readonly feed: Feed;
-  readonly hub: Hub;
+  readonly following: Following;
   readonly projections: Projections;
   readonly queries: Queries;
   readonly privacy: Privacy;
@@ -124,17 +125,17 @@ export class Warp {
    * it is read, CURSOR_FOREIGN.
    */
   subscribe(query: SubscribeQuery = {}): Subscription {
-    return new Subscription(this.#parts.hub, query);
+    return new Subscription(this.#parts.following.hub, query);
   }
 
   /** As {@link subscribe}, with no promise in between: what a server calls. */
   follow(query: FollowQuery, sink: Sink): Follower {
-    return this.#parts.hub.follow(query, sink);
+    return this.#parts.following.hub.follow(query, sink);
   }
 
   /** Everything durable in the order of positions, for followers. */
   get feed(): FeedSource {
-    return this.#parts.feed;
+    return this.#parts.following.feed;
   }
 
   /** The projections of the application: their status, and what operators do with them. */
@@ -167,9 +168,22 @@ export class Warp {
     this.#parts.engine.poll();
   }
 
+  /**
+   * Joins a group of consumers, which is made if it is new: its members share the events, those of an entity in order.
+   * Errors: INVALID_ARGUMENT, OVERLOADED, CLOSED, ENGINE_FAILED.
+   */
+  join(group: string, options: JoinOptions = {}): Membership {
+    return new Membership(this.#parts.following.groups, group, options);
+  }
+
+  /** The groups: their lag, what they parked, and what operators do with them. */
+  get groups(): Groups {
+    return this.#parts.following.groups;
+  }
+
   /** Subscriptions there are, and those of them that wait at the end. */
   get subscriptions(): { readonly followers: number; readonly live: number } {
-    return this.#parts.hub.counters;
+    return this.#parts.following.hub.counters;
   }
 
   /**

@@ -18,7 +18,10 @@ import type {
   QueryParam,
   QueryResult,
   SendOutcome,
+  SubscriptionMessage,
+  SubscriptionQuery,
   Target,
+  TargetGroups,
   WriteOptions,
 } from "./target.ts";
 
@@ -133,6 +136,14 @@ class LocalTarget implements Target {
 
   erasures(): AsyncIterable<ErasureListed> {
     return this.warp.erasures();
+  }
+
+  get groups(): TargetGroups {
+    return this.warp.groups;
+  }
+
+  subscribe(query: SubscriptionQuery): AsyncIterable<SubscriptionMessage> {
+    return this.warp.subscribe(query);
   }
 
   close(): Promise<void> {

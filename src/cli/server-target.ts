@@ -17,7 +17,10 @@ import type {
   QueryParam,
   QueryResult,
   SendOutcome,
+  SubscriptionMessage,
+  SubscriptionQuery,
   Target,
+  TargetGroups,
   WriteOptions,
 } from "./target.ts";
 
@@ -109,6 +112,14 @@ class ServerTarget implements Target {
 
   erasures(): AsyncIterable<ErasureListed> {
     return this.client.erasures();
+  }
+
+  get groups(): TargetGroups {
+    return this.client.groups;
+  }
+
+  subscribe(query: SubscriptionQuery): AsyncIterable<SubscriptionMessage> {
+    return this.client.subscribe(query);
   }
 
   close(): Promise<void> {

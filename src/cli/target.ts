@@ -66,6 +66,52 @@ export interface EntityQuery {
   readonly limit?: number;
 }
 
+export interface SubscriptionQuery {
+  readonly entity?: string | undefined;
+  readonly prefix?: string | undefined;
+  readonly types?: readonly string[] | undefined;
+  /** A cursor, `"start"`, `"end"`, or a time of recording, ms since 1970. */
+  readonly from: string | { readonly time: number };
+  readonly stored?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Hears of interruptions that are being repaired. */
+  readonly onInterrupted?: ((reason: { code: string; message: string }) => void) | undefined;
+}
+
+export type SubscriptionMessage =
+  | { readonly kind: "events"; readonly events: readonly StoredEvent[]; readonly cursor: string }
+  | { readonly kind: "caughtUp"; readonly cursor: string }
+  | { readonly kind: "erased"; readonly entity: string; readonly cursor: string };
+
+export interface GroupStatus {
+  readonly name: string;
+  readonly members: number;
+  /** Records between the checkpoint and the newest. */
+  readonly lag: number;
+  readonly underWay: number;
+  readonly waiting: number;
+  readonly parked: number;
+  readonly oldestParkedAt?: number | undefined;
+}
+
+export interface ParkedEvent {
+  readonly shard: number;
+  readonly number: number;
+  readonly seq: number;
+  readonly attempts: number;
+  readonly reason: string;
+  readonly parkedAt: number;
+}
+
+/** Groups of consumers. */
+export interface TargetGroups {
+  status(): Promise<readonly GroupStatus[]> | readonly GroupStatus[];
+  parked(group: string, limit?: number): Promise<readonly ParkedEvent[]> | readonly ParkedEvent[];
+  /** Returns how many are delivered again. */
+  replay(group: string, limit?: number): Promise<number>;
+  remove(group: string): Promise<void> | void;
+}
+
 export interface Target {
   /** Others can write to it too. */
   readonly isShared: boolean;
@@ -97,6 +143,9 @@ export interface Target {
   currentHold(entity: string): Promise<Hold | undefined>;
   /** The ledgers, verified. */
   erasures(): AsyncIterable<ErasureListed>;
+  readonly groups: TargetGroups;
+  /** Replays, and then follows live; each event once, in order per entity. */
+  subscribe(query: SubscriptionQuery): AsyncIterable<SubscriptionMessage>;
   /** Waits for what was begun and leaves everything durable. */
   close(): Promise<void>;
 }

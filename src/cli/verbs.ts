@@ -9,6 +9,7 @@ import { checkVerb } from "./verbs/check.ts";
 import { entitiesVerb } from "./verbs/entities.ts";
 import { eventsVerb } from "./verbs/events.ts";
 import { getVerb } from "./verbs/get.ts";
+import { groupsVerb } from "./verbs/groups.ts";
 import { importVerb } from "./verbs/import.ts";
 import { restoreVerb } from "./verbs/restore.ts";
 import { projectionsVerb } from "./verbs/projections.ts";
@@ -21,6 +22,7 @@ import { keysVerb } from "./verbs/privacy/keys.ts";
 import { sendVerb } from "./verbs/send.ts";
 import { serveVerb } from "./verbs/serve.ts";
 import { shellVerb } from "./verbs/shell.ts";
+import { tailVerb } from "./verbs/tail.ts";
 import { versionVerb } from "./verbs/version.ts";
 
 export const verbs: readonly Verb[] = [
@@ -31,6 +33,8 @@ export const verbs: readonly Verb[] = [
   sendVerb,
   getVerb,
   eventsVerb,
+  tailVerb,
+  groupsVerb,
   entitiesVerb,
   queryVerb,
   projectionsVerb,

@@ -20,7 +20,9 @@ import { operation } from "../net/protocol/words.ts";
 import { pagesOf } from "./encoding.ts";
 import { type CallOptions, Link } from "./link.ts";
 import { RemoteEntity } from "./remote-entity.ts";
-import { type RemoteSubscribeQuery, RemoteSubscription } from "./remote-subscription.ts";
+import { RemoteGroups } from "./subscription/remote-groups.ts";
+import { type RemoteJoinOptions, RemoteMembership } from "./subscription/remote-membership.ts";
+import { type RemoteSubscribeQuery, RemoteSubscription } from "./subscription/remote-subscription.ts";
 import { type ConnectSettings, resolveConnect } from "./settings.ts";
 
 /**
@@ -131,6 +133,19 @@ export class Client {
         if (page.length === 0) break;
       }
     }
+  }
+
+  /**
+   * Joins a group of consumers, which is made if it is new: its members share the events, those of an entity in order. Joins
+   * again by itself after a lost connection. Errors, when it is read: INVALID_ARGUMENT, CLOSED.
+   */
+  join(group: string, options: RemoteJoinOptions = {}): RemoteMembership {
+    return new RemoteMembership(this.#link, group, options);
+  }
+
+  /** The groups: their lag, what they parked, and what operators do with them. */
+  get groups(): RemoteGroups {
+    return new RemoteGroups(this.#link);
   }
 
   /** Resolves when the server answers. */

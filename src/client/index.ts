@@ -11,6 +11,8 @@ export type {
   EntityListed,
   EventsQuery,
   Expect,
+  GroupStatus,
+  ParkedEvent,
   Rejected,
   SendResult,
   SubscriptionMessage,
@@ -27,5 +29,6 @@ export type { Welcome } from "../net/protocol/replies.ts";
 export { type Client, connect } from "./client.ts";
 export type { CallOptions } from "./link.ts";
 export type { AggregateLike, RemoteEntity, RemoteMoment, RemoteView, WriteCall } from "./remote-entity.ts";
-export type { RemoteSubscribeQuery, RemoteSubscription } from "./remote-subscription.ts";
+export type { RemoteJoinOptions, RemoteMembership, RemoteWork } from "./subscription/remote-membership.ts";
+export type { RemoteSubscribeQuery, RemoteSubscription } from "./subscription/remote-subscription.ts";
 export type { ConnectSettings } from "./settings.ts";

@@ -17,7 +17,7 @@ import { writeHello, writePing } from "../net/protocol/requests.ts";
 import { frameKind, operation } from "../net/protocol/words.ts";
 import { Arrival } from "./arrival.ts";
 import { aborted, noConnection, tooLate } from "./failures.ts";
-import { Receivers } from "./receivers.ts";
+import { Receivers } from "./subscription/receivers.ts";
 import { Request, Requests } from "./requests.ts";
 import { readResult } from "./result.ts";
 import { Session } from "./session.ts";

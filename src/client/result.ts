@@ -4,8 +4,14 @@
 import { assert } from "../core/errors.ts";
 import { readExportPage, readValueReply } from "../net/protocol/privacy.ts";
 import type { FrameReader } from "../net/protocol/frame-reader.ts";
-import { readEntitiesPage, readEventsPage, readOutcome, readStateAt } from "../net/protocol/replies.ts";
 import { readProjectionResult, readQueryResult } from "../net/protocol/querying.ts";
+import {
+  readEntitiesPage,
+  readEventsPage,
+  readOutcome,
+  readStateAt,
+  readValue,
+} from "../net/protocol/replies.ts";
 import { operation } from "../net/protocol/words.ts";
 import type { Request } from "./requests.ts";
 
@@ -20,6 +26,9 @@ export function readResult(request: Request, reader: FrameReader): unknown {
       return reader.whole();
     case operation.events:
       return readEventsPage(reader, request.entity);
+    case operation.groups:
+    case operation.group:
+      return readValue(reader);
     case operation.entities:
       return readEntitiesPage(reader);
     case operation.query:
@@ -35,6 +44,8 @@ export function readResult(request: Request, reader: FrameReader): unknown {
     case operation.ping:
     case operation.subscribe:
     case operation.unsubscribe:
+    case operation.join:
+    case operation.acknowledge:
       return undefined;
     default:
       assert(false, `operation ${request.operation} has no result`);

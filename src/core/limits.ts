@@ -80,6 +80,20 @@ export const limits = {
   connectionSubscriptionsMax: 4096,
   /** Pushes that a client lets a server send ahead of its reader, per subscription. */
   clientPushBytes: 512 * kiB,
+  /** Events that a group has read and is not done with. */
+  groupOutstandingMax: 4096,
+  /** Deliveries that one member of a group may leave unanswered. */
+  groupWindowMax: 1024,
+  /** A delivery that is not answered for this long is made again. */
+  groupAnswerMs: 30_000,
+  /** The first wait before an event is tried again; it doubles … */
+  groupRetryMs: 500,
+  /** … up to this. */
+  groupRetryMsMax: 60_000,
+  /** An event that failed this often is parked. */
+  groupAttemptsMax: 10,
+  /** A checkpoint is written this long after it moved. */
+  groupSaveMs: 200,
   /** Event types that one subscription may name. */
   subscriptionTypesMax: 256,
   /** Pages of the feed in one message to the Worker of a projection; two are under way at most. */

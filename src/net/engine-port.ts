@@ -14,7 +14,12 @@ import type {
   EntitiesQuery,
   EntityListed,
   EventsQuery,
+  GroupAnswer,
+  GroupDelivery,
+  GroupStatus,
+  JoinQuery,
   Moment,
+  ParkedEvent,
   SendResult,
   StateAt,
   SubscribeQuery,
@@ -56,6 +61,31 @@ export interface SubscriptionHandle {
   /** There is room again. */
   wake(): void;
   end(error?: WarpError): void;
+}
+
+/** Who works in a group. Its methods neither throw nor wait. */
+export interface MemberSink {
+  readonly window: number;
+  readonly hasRoom: boolean;
+  joined(): void;
+  deliver(deliveries: readonly GroupDelivery[]): void;
+  ended(error: WarpError | undefined): void;
+}
+
+export interface MemberHandle {
+  /** Errors: INVALID_ARGUMENT for a reason that is none. */
+  answer(deliveries: readonly number[], answer: GroupAnswer): void;
+  wake(): void;
+  end(error?: WarpError): void;
+}
+
+export interface GroupsPort {
+  /** Errors: INVALID_ARGUMENT, OVERLOADED, CLOSED. */
+  join(group: string, query: JoinQuery, sink: MemberSink): MemberHandle;
+  status(): GroupStatus[];
+  parked(group: string, limit?: number): ParkedEvent[];
+  replay(group: string, limit?: number): Promise<number>;
+  remove(group: string): void;
 }
 
 export interface EnginePort {
@@ -113,6 +143,7 @@ export interface EnginePort {
   ): Promise<object | null>;
   /** Entries of a shard's ledger behind one, at most some hundred. */
   erasures(shard: number, after: number): Promise<readonly object[]>;
+  readonly groups: GroupsPort;
   /** The entities that have events, in the byte order of their ids. */
   entities(query: EntitiesQuery): AsyncIterable<EntityListed>;
 }

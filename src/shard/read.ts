@@ -56,6 +56,7 @@ export class Reader {
 
   /** Lets go of a shard's files: cached keys are wiped, and nothing keeps a WAL from being emptied. */
   forget(shard: number): void {
+    this.#feed.forget(shard);
     const view = this.#views.get(shard);
     this.#views.delete(shard);
     for (const file of [view?.names, view?.runs, view?.vault]) file?.close();

@@ -16,6 +16,8 @@ export class Chunk {
   /** … and whoever has it is complete up to this one. */
   readonly upTo: number;
   readonly events: readonly StoredEvent[];
+  /** The number of each event's entity; that of an erased one alone. */
+  readonly numbers: readonly number[];
   /** Set when it tells of an erasure; the id may be gone too, and is then empty. */
   readonly erased: string | undefined;
   #made: unknown;
@@ -24,12 +26,14 @@ export class Chunk {
   constructor(
     place: { readonly shard: number; readonly after: number; readonly upTo: number },
     events: readonly StoredEvent[],
+    numbers: readonly number[],
     erased?: string,
   ) {
     this.shard = place.shard;
     this.after = place.after;
     this.upTo = place.upTo;
     this.events = events;
+    this.numbers = numbers;
     this.erased = erased;
   }
 
@@ -46,8 +50,11 @@ export class Chunk {
   }
 }
 
-/** The parts of a page that a filter is about, as chunks; none when it lets nothing through. */
-export function chunksOf(page: FeedPage, filter: Filter): Chunk[] {
+/**
+ * The parts of a page that a filter is about, as chunks; none when it lets nothing through. An erasure that has lost its id
+ * is known by the entity's number, `number` if it is that of the filter's entity.
+ */
+export function chunksOf(page: FeedPage, filter: Filter, number: number): Chunk[] {
   const bytes = pageBytes(page);
   const parts: FeedPart[] = [];
   for (let at = 0; at < page.bytes.length; ) {
@@ -55,10 +62,15 @@ export function chunksOf(page: FeedPage, filter: Filter): Chunk[] {
     parts.push(part);
     at += part.length;
   }
-  return chunksOfParts(page, bytes, parts, filter);
+  return chunksOfParts(
+    page,
+    bytes,
+    parts.filter((part) => filter.matchesEntity(part.entity) || part.number === number),
+    filter,
+  );
 }
 
-/** As {@link chunksOf}, of parts that were chosen already. An erasure stands alone. */
+/** As {@link chunksOf}, of the parts of entities that the filter is about. An erasure stands alone. */
 export function chunksOfParts(
   page: FeedPage,
   bytes: Bytes,
@@ -69,19 +81,24 @@ export function chunksOfParts(
   const chunks: Chunk[] = [];
   let after = page.after;
   let events: StoredEvent[] = [];
+  let numbers: number[] = [];
   for (const part of parts) {
     if (part.kind !== feedPartKind.erased) {
-      for (const event of filter.eventsOf(bytes, part)) events.push(event);
+      for (const event of filter.eventsOf(bytes, part)) {
+        events.push(event);
+        numbers.push(part.number);
+      }
       continue;
     }
-    if (!filter.matchesEntity(part.entity)) continue;
     const { position } = part;
-    if (events.length > 0) chunks.push(new Chunk({ shard, after, upTo: position - 1 }, events));
-    chunks.push(new Chunk({ shard, after: position - 1, upTo: position }, [], part.entity));
+    const entity = part.entity === "" ? (filter.entity ?? "") : part.entity;
+    if (events.length > 0) chunks.push(new Chunk({ shard, after, upTo: position - 1 }, events, numbers));
+    chunks.push(new Chunk({ shard, after: position - 1, upTo: position }, [], [part.number], entity));
     after = position;
     events = [];
+    numbers = [];
   }
-  if (events.length > 0) chunks.push(new Chunk({ shard, after, upTo }, events));
+  if (events.length > 0) chunks.push(new Chunk({ shard, after, upTo }, events, numbers));
   return chunks;
 }
 

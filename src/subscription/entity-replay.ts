@@ -48,7 +48,8 @@ export class EntityReplay {
   }
 
   #chunk(after: number, upTo: number, events: readonly StoredEvent[]): Chunk {
-    return new Chunk({ shard: this.#shard, after, upTo }, events);
+    const numbers = new Array<number>(events.length).fill(this.#number);
+    return new Chunk({ shard: this.#shard, after, upTo }, events, numbers);
   }
 
   /** Finds the entity, and its first seq whose position is behind `after` (or one in front of it, of the same run). */

@@ -59,9 +59,9 @@ export class Filter {
     return this.entity === undefined ? id.startsWith(this.#prefix) : id === this.entity;
   }
 
-  /** What of a part is let through, upcast. Errors: EVOLVE_FAILED when an upcast fails. */
+  /** What of a part of a matching entity is let through, upcast. Errors: EVOLVE_FAILED when an upcast fails. */
   eventsOf(page: Bytes, part: FeedPart): StoredEvent[] {
-    return this.matchesEntity(part.entity) ? this.select(eventsOfFeedPart(page, part)) : [];
+    return this.select(eventsOfFeedPart(page, part));
   }
 
   /** What of events of a matching entity is let through, upcast. */

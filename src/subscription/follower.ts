@@ -7,6 +7,7 @@
  */
 import { encodeCursor, type Positions } from "../core/cursor.ts";
 import { toWarpError, type WarpError } from "../core/errors.ts";
+import type { FeedPage } from "../core/feed.ts";
 import { limits } from "../core/limits.ts";
 import { type Chunk, chunksOf } from "./chunk.ts";
 import { EntityReplay } from "./entity-replay.ts";
@@ -39,6 +40,8 @@ export class Follower {
   #positions: (number | undefined)[] = [];
   #phase: Phase = "starting";
   #replay: EntityReplay | undefined;
+  /** That of the one entity that it follows, as far as it has met it. */
+  #number = 0;
   /** Where to look first for something to read. */
   #turn = 0;
   #toldAt = 0;
@@ -111,6 +114,7 @@ export class Follower {
   }
 
   #hand(chunk: Chunk): void {
+    if (this.filter.entity !== undefined) this.#number = chunk.numbers[0] ?? 0;
     this.#toldAt = performance.now();
     this.#sink.chunk(chunk, chunk.cursor(this.#hub.feed.incarnation, this.positions));
   }
@@ -131,13 +135,13 @@ export class Follower {
     }
   }
 
-  /** A shard that has something behind the position; they take turns. */
+  /** A shard of which those who are live have more; they take turns. */
   #nextShard(): number | undefined {
     const { shards } = this.filter;
     for (let i = 0; i < shards.length; i++) {
       const at = (this.#turn + i) % shards.length;
       const shard = shards[at] ?? 0;
-      if (this.#hub.feed.committed(shard) <= (this.#positions[shard] ?? 0)) continue;
+      if (this.#hub.targetOf(shard) <= (this.#positions[shard] ?? 0)) continue;
       this.#turn = at + 1;
       return shard;
     }
@@ -163,8 +167,18 @@ export class Follower {
       this.#take(shard, chunk.upTo, chunk.events.length > 0 ? [chunk] : []);
       return;
     }
-    const page = await this.#hub.feed.read(shard, after, limits.followPageBytes);
-    this.#take(shard, page.upTo, chunksOf(page, this.filter));
+    const { feed, recent, pace } = this.#hub;
+    const { key } = this.filter;
+    const page = recent.find(key, shard, after) ?? (await feed.read(shard, after, limits.followPageBytes));
+    await pace.turn();
+    // Meanwhile others may have filled the room that there was.
+    if (!this.#sink.hasRoom) return;
+    const startedAt = performance.now();
+    const shared = "chunks" in page ? page : recent.find(key, shard, after);
+    const read = shared ?? { ...page, chunks: chunksOf(page as FeedPage, this.filter, this.#number) };
+    if (shared === undefined) recent.add(key, read);
+    this.#take(shard, read.upTo, read.chunks);
+    pace.spent(startedAt);
   }
 
   /** Far behind with a single entity, its own history is read. */
@@ -175,6 +189,8 @@ export class Follower {
     if (this.#replay !== undefined && after < this.#replay.to) return this.#replay;
     this.#replay = undefined;
     if (to - after < limits.followHistoryFrom) return undefined;
+    // A history does not tell of an erasure that the reader has to hear of.
+    if (after > 0 && this.#hub.feed.wasErased(shard, entity)) return undefined;
     this.#replay = new EntityReplay(await this.#hub.feed.reading(), this.filter, entity, shard, to);
     return this.#replay;
   }

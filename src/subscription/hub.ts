@@ -15,7 +15,9 @@ import { limits } from "../core/limits.ts";
 import { chunksOfParts } from "./chunk.ts";
 import { Filter, type FilterQuery } from "./filter.ts";
 import { Follower, type Sink } from "./follower.ts";
+import { Pace } from "./pace.ts";
 import { Pump } from "./pump.ts";
+import { RecentChunks } from "./recent-chunks.ts";
 import type { From } from "./start.ts";
 
 export interface FollowQuery extends FilterQuery {
@@ -48,8 +50,9 @@ export class Hub {
   readonly #pumps = new Map<number, Pump>();
   #unwatch: (() => void) | undefined;
   #live = 0;
+  readonly pace: Pace;
+  readonly recent = new RecentChunks();
   #isScheduled = false;
-  #nextPassAt = 0;
   #markedAt = 0;
   #refusal: WarpError | undefined;
   /** Pumps whose page has to be read from the disk. */
@@ -58,6 +61,7 @@ export class Hub {
   constructor(feed: Feed, folding: Folding) {
     this.feed = feed;
     this.#folding = folding;
+    this.pace = new Pace(() => feed.durableTurn);
   }
 
   get counters(): HubCounters {
@@ -94,12 +98,18 @@ export class Hub {
     return this.#pumps.get(shard)?.position ?? 0;
   }
 
+  /** Up to where a follower has to read before it can be live. */
+  targetOf(shard: number): number {
+    return this.#pumps.get(shard)?.position ?? this.feed.committed(shard);
+  }
+
   /** Takes a follower among the live if it is where they are; otherwise it has something to read first. */
   join(follower: Follower): boolean {
     const { filter, positions } = follower;
     for (const shard of filter.shards) {
       const pump = this.#pumps.get(shard);
-      if (pump !== undefined) this.#advance(pump);
+      // One that comes from the very end is ahead of those who are live, by what has not been handed over yet.
+      if (pump !== undefined && (positions[shard] ?? 0) > pump.position) this.#advance(pump);
       if ((pump?.position ?? this.feed.committed(shard)) !== positions[shard]) return false;
     }
     let channel = this.#channels.get(filter.key);
@@ -142,7 +152,7 @@ export class Hub {
   #schedule(): void {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    const waitMs = this.#nextPassAt - performance.now();
+    const { waitMs } = this.pace;
     if (waitMs <= 0) setImmediate(this.#pass);
     else setTimeout(this.#pass, waitMs);
   }
@@ -151,9 +161,12 @@ export class Hub {
   readonly #pass = (): void => {
     this.#isScheduled = false;
     const startedAt = performance.now();
-    for (const pump of [...this.#pumps.values()]) this.#advance(pump);
+    let isBehind = false;
+    for (const pump of [...this.#pumps.values()]) if (this.#advance(pump)) isBehind = true;
+    this.pace.spent(startedAt);
     const endedAt = performance.now();
-    this.#nextPassAt = endedAt + (endedAt - startedAt) * passPause;
+    // What is left comes in a pass of its own, when everybody has had the time to ask for more.
+    if (isBehind) setImmediate(() => this.#schedule());
     if (endedAt - this.#markedAt < limits.followMarkMs) return;
     this.#markedAt = endedAt;
     for (const { members } of this.#channels.values()) {
@@ -161,20 +174,20 @@ export class Hub {
     }
   };
 
-  #advance(pump: Pump): void {
-    if (pump.isReading) return;
+  /** Hands over one page; true when there is more in memory. */
+  #advance(pump: Pump): boolean {
+    if (pump.isReading) return false;
     try {
-      for (;;) {
-        const page = this.feed.readNow(pump.shard, pump.position, limits.followPageBytes);
-        if (page === undefined || "unknown" in page) {
-          this.#advanceFromDisk(pump);
-          return;
-        }
-        if (page.upTo === pump.position) return;
-        this.#dispatch(pump, page);
+      const page = this.feed.readNow(pump.shard, pump.position, limits.followPageBytes);
+      if (page === undefined || "unknown" in page) {
+        this.#advanceFromDisk(pump);
+        return false;
       }
+      if (page.upTo > pump.position) this.#dispatch(pump, page);
+      return pump.position < this.feed.committed(pump.shard);
     } catch (thrown) {
       this.#fail(pump, thrown);
+      return false;
     }
   }
 
@@ -217,9 +230,9 @@ export class Hub {
     const { parts, filter, members } = channel;
     channel.parts = [];
     try {
-      for (const chunk of chunksOfParts(page, bytes, parts, filter)) {
-        for (const follower of members) follower.deliver(chunk);
-      }
+      const chunks = chunksOfParts(page, bytes, parts, filter);
+      this.recent.add(filter.key, { ...page, chunks });
+      for (const chunk of chunks) for (const follower of members) follower.deliver(chunk);
     } catch (thrown) {
       const error = toWarpError(thrown, "CORRUPT");
       for (const follower of [...members]) follower.end(error);
@@ -232,6 +245,3 @@ export class Hub {
     for (const channel of pump.channels) for (const follower of [...channel.members]) follower.end(error);
   }
 }
-
-/** A pass is followed by a pause of this many times what it took. */
-const passPause = 8;

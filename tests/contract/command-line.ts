@@ -60,6 +60,15 @@ export function openCommandLine(address: string): FrontEnd {
     async releaseHold(entity) {
       await run("hold", [entity], { release: true });
     },
+    async readAll({ entity, prefix, types = [] }, from) {
+      const where = typeof from === "string" ? from : new Date(from.time).toISOString();
+      const words = entity === undefined ? [] : [entity];
+      const typed = types.map((type) => ["type", type]);
+      const options = { prefix, from: where, once: true, marks: true, ...Object.fromEntries(typed) };
+      const lines = await run("tail", words, options);
+      const cursor = String(lines.pop()?.caughtUp);
+      return { events: lines as unknown as Stored[], cursor };
+    },
     close: async () => undefined,
   };
 }

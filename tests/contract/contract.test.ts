@@ -180,6 +180,36 @@ describe.each(Object.keys(openings))("the %s", (way) => {
     expect(await front.entities({ prefix: own("nobody") })).toEqual([]);
   });
 
+  test("reads everything of an entity, a prefix or a type, from anywhere on, as it lies in its history", async () => {
+    const { readAll } = front;
+    // Server-sent events are another way; see docs/http.md for what HTTP has.
+    if (readAll === undefined) {
+      expect(way).toBe("http");
+      return;
+    }
+    const ids = ["a", "b"].map((name) => own(`follow-${name}`));
+    const [a = "", b = ""] = ids;
+    const prefix = own("follow-");
+    await front.append(a, [earned(1), { type: "Noted", data: null }]);
+    const first = await readAll({ prefix }, "start");
+    expect(first.events).toEqual(await front.events(a));
+    await front.append(b, [earned(2)]);
+    await front.append(a, [earned(3, day(1))]);
+    const rest = await readAll({ prefix }, first.cursor);
+    const names = ({ events }: typeof first) => events.map(({ entity, seq }) => `${entity} ${seq}`).sort();
+    expect(names(rest)).toEqual([`${a} 3`, `${b} 1`]);
+    expect(await readAll({ prefix }, rest.cursor)).toMatchObject({ events: [] });
+    expect((await readAll({ entity: a }, "start")).events).toEqual(await front.events(a));
+    expect(names(await readAll({ prefix, types: ["Noted"] }, "start"))).toEqual([`${a} 2`]);
+    expect(names(await readAll({ prefix }, { time: day(1) }))).toEqual([
+      `${a} 1`,
+      `${a} 2`,
+      `${a} 3`,
+      `${b} 1`,
+    ]);
+    expect(await codeOf(readAll({ entity: a }, rest.cursor.slice(1)))).toBe("INVALID_ARGUMENT");
+  });
+
   test("says by its code what is wrong, and changes nothing", async () => {
     const id = own("wrong");
     const codes = {

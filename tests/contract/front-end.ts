@@ -48,7 +48,16 @@ export interface FrontEnd {
   deletePlan(entity: string): Promise<Record<string, unknown>>;
   hold(entity: string, reason: string): Promise<unknown>;
   releaseHold(entity: string): Promise<void>;
+  /** What there is, and the cursor behind it; absent where subscribing is not possible. */
+  readAll?(query: Followed, from: string | { time: number }): Promise<{ events: Stored[]; cursor: string }>;
   close(): Promise<void>;
+}
+
+/** What a subscription is about. */
+export interface Followed {
+  readonly entity?: string;
+  readonly prefix?: string;
+  readonly types?: readonly string[];
 }
 
 export function linesOf(text: string): Record<string, unknown>[] {

@@ -4,7 +4,7 @@
 import { connect } from "../../src/client/index.ts";
 import { start } from "../../src/index.ts";
 import { purse, tally } from "./application.ts";
-import { type FrontEnd, linesOf } from "./front-end.ts";
+import { type FrontEnd, linesOf, type Stored } from "./front-end.ts";
 
 type Handle = Awaited<ReturnType<typeof start>> | Awaited<ReturnType<typeof connect>>;
 
@@ -49,6 +49,14 @@ function overHandle(name: string, context: Handle): FrontEnd {
     deletePlan: async (entity) => ({ ...(await context.entity(entity).deletePlan()) }),
     hold: (entity, reason) => context.entity(entity).hold({ reason }),
     releaseHold: (entity) => context.entity(entity).releaseHold(),
+    async readAll(query, from) {
+      const events: Stored[] = [];
+      for await (const message of context.subscribe({ ...query, from })) {
+        if (message.kind === "events") events.push(...message.events);
+        if (message.kind === "caughtUp") return { events, cursor: message.cursor };
+      }
+      throw new Error("the subscription ended before it had caught up");
+    },
     close: () => context.close(),
   };
 }

@@ -105,6 +105,28 @@ describe("events --follow", () => {
   });
 });
 
+describe("tail", () => {
+  test("prints what comes until it has enough, and goes on from a cursor", async () => {
+    const append = (id: string, n: number) => runWarp(["append", id, "Noted", `{"n":${n}}`, ...addr]);
+    const all = ["tail", "--prefix", "tailed-", "--json", "--marks", ...addr];
+    const [start] = jsonLines((await runWarp([...all, "--once"])).stdout);
+    const following = startWarp([...all, "--from", String(start?.caughtUp), "--limit", "3"]);
+    for (let n = 1; n <= 3; n++) await append(`tailed-${n % 2}`, n);
+    const { code, stdout } = await following.ended;
+    expect(code).toBe(0);
+    const events = jsonLines(stdout).filter(({ type }) => type === "Noted");
+    expect(events.map(({ entity, data }) => [entity, data]).sort()).toEqual([
+      ["tailed-0", { n: 2 }],
+      ["tailed-1", { n: 1 }],
+      ["tailed-1", { n: 3 }],
+    ]);
+    const wrong = await runWarp(["tail", "a", "--prefix", "b", ...addr]);
+    expect([wrong.code, wrong.stderr]).toEqual([2, "warp: USAGE: an entity or --prefix, not both\n"]);
+    const lost = await runWarp(["tail", "--from", "nowhere", ...addr]);
+    expect([lost.code, lost.stderr.split(":")[1]]).toEqual([1, " INVALID_ARGUMENT"]);
+  });
+});
+
 describe("the shell", () => {
   const shell = (lines: string[]) => runWarp(["shell", ...addr], lines.map((line) => `${line}\n`).join(""));
 

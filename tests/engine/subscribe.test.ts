@@ -297,3 +297,95 @@ function spyOnFeed(warp: Warp): { count: number } {
   };
   return spied;
 }
+
+describe("an erasure", () => {
+  const kinds = (messages: readonly SubscriptionMessage[]) =>
+    messages.map((message) => (message.kind === "erased" ? `erased ${message.entity}` : message.kind));
+
+  test("reaches who follows live, in its place, and nothing of before comes back behind it", async () => {
+    const warp = await openSmall(freshDirectory());
+    const seen = ["a", "b"].map((entity) => ({
+      entity,
+      subscription: warp.subscribe({ entity, from: "end" }),
+    }));
+    const all = warp.subscribe({ from: "end" });
+    for (const { subscription } of seen) await subscription.next();
+    await all.next();
+    const [a, b] = seen.map(({ subscription }) => subscription);
+    const firstOfA = a?.next();
+    const firstOfAll = all.next();
+    await warp.entity("a").append(credited(1));
+    expect((await firstOfA)?.value?.kind).toBe("events");
+    expect((await firstOfAll).value?.kind).toBe("events");
+    const next = [a?.next(), all.next()];
+    await warp.entity("a").delete();
+    for (const one of await Promise.all(next))
+      expect(one?.value).toMatchObject({ kind: "erased", entity: "a" });
+    const again = [a?.next(), b?.next()];
+    await warp.entity("b").append(credited(2));
+    await warp.entity("a").append(credited(3), { expect: "none" });
+    expect((await again[0])?.value).toMatchObject({ kind: "events", events: [{ entity: "a", seq: 1 }] });
+    expect((await again[1])?.value).toMatchObject({ kind: "events", events: [{ entity: "b", seq: 1 }] });
+  });
+
+  test("is told to a reader that did not ask while it was carried out", async () => {
+    const warp = await openSmall(freshDirectory());
+    const reader = warp.subscribe({ entity: "a" });
+    await warp.entity("a").append(credited(1));
+    while ((await reader.next()).value?.kind !== "events");
+    expect((await warp.entity("a").delete()).status).toBe("erased");
+    const messages: (SubscriptionMessage | undefined)[] = [];
+    while (messages.at(-1)?.kind !== "erased") messages.push((await reader.next()).value);
+    expect(messages.at(-1)).toMatchObject({ kind: "erased", entity: "a" });
+  });
+
+  test("is all that is left of an entity for who comes later, and an old cursor meets it", async () => {
+    const dataDir = freshDirectory();
+    let warp = await openSmall(dataDir, { shards: 1 });
+    await warp.entity("a").append(credited(1));
+    await warp.entity("b").append(credited(2));
+    const [, before] = await read(warp, {}, ({ kind }) => kind === "caughtUp");
+    await warp.entity("a").append(credited(3));
+    const receipt = await warp.entity("a").delete();
+    expect(receipt.status).toBe("erased");
+    for (let life = 0; life < 2; life++) {
+      const whole = await untilCaughtUp(warp, {});
+      expect(eventsOf(whole).map(({ entity }) => entity)).toEqual(["b"]);
+      // Everybody has passed it, so its id is gone too.
+      expect(kinds(whole)).toEqual(["events", "erased ", "caughtUp"]);
+      expect(kinds(await untilCaughtUp(warp, { from: before?.cursor ?? "" }))).toEqual([
+        "erased ",
+        "caughtUp",
+      ]);
+      expect(kinds(await untilCaughtUp(warp, { prefix: "b" }))).toEqual(["events", "caughtUp"]);
+      await warp.close();
+      warp = await openSmall(dataDir, { shards: 1 });
+    }
+  });
+
+  test("that is pending keeps its id in the feed until the followers have passed", async () => {
+    const warp = await openSmall(freshDirectory(), { shards: 1 });
+    let pass = () => {};
+    const passed = new Promise<void>((resolve) => {
+      pass = resolve;
+    });
+    warp.erasureFollowers.register({ name: "sample", passed: () => passed });
+    await warp.entity("a").append(credited(1));
+    await settled(warp);
+    const [, before] = await read(warp, {}, ({ kind }) => kind === "caughtUp");
+    const receipt = warp.entity("a").delete();
+    await until(() => warp.feed.committed(0) === 2);
+    await settled(warp);
+    expect(kinds(await untilCaughtUp(warp, { from: before?.cursor ?? "" }))).toEqual([
+      "erased a",
+      "caughtUp",
+    ]);
+    expect(kinds(await untilCaughtUp(warp, { entity: "a", from: "start" }))).toEqual([
+      "erased a",
+      "caughtUp",
+    ]);
+    pass();
+    await receipt;
+    expect(kinds(await untilCaughtUp(warp, { from: before?.cursor ?? "" }))).toEqual(["erased ", "caughtUp"]);
+  });
+});

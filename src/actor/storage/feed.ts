@@ -85,6 +85,17 @@ export class Feed implements FeedSource {
     return this.#shard(shard).committedPosition;
   }
 
+  /** True when this id was ever erased, as far as the ledger knows. */
+  wasErased(shard: number, entity: string): boolean {
+    const { erased } = this.#shard(shard);
+    return erased.any && erased.find(entity) !== undefined;
+  }
+
+  /** Rises with every turn that makes something durable. */
+  get durableTurn(): number {
+    return this.#durableTurn;
+  }
+
   /** Up to here the shard's file has everything. */
   settled(shard: number): number {
     return this.#shard(shard).settledPosition;
@@ -158,6 +169,12 @@ export class Feed implements FeedSource {
     };
   }
 
+  /** Wipes what is kept of entities that are erased, here and in the reader of replays. */
+  forget(shard: number, numbers: readonly number[]): void {
+    for (const ids of [this.#ids, this.#olderIds]) for (const number of numbers) ids[shard]?.delete(number);
+    void this.#reading?.then((reading) => reading.forget(shard, numbers));
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     await (await this.#reading)?.close();
@@ -193,8 +210,8 @@ export class Feed implements FeedSource {
     records.takeIn(this.#durableTurn);
     const { bytes } = records.tail;
     for (let position = shard.settledPosition + 1; position <= shard.committedPosition; position++) {
-      for (const { at } of partsOf(bytes.view, records.offsetOf(shard.index, position))) {
-        this.#learnFromPart(bytes, shard.index, at, bytes.view.getFloat64(at + partOffset.number, true));
+      for (const part of partsOf(bytes, records.offsetOf(shard.index, position))) {
+        this.#learnFromPart(bytes, shard.index, part);
       }
     }
   }
@@ -233,13 +250,12 @@ export class Feed implements FeedSource {
     let bytes = 0;
     while (upTo < committedPosition && (bytes < bytesMax || upTo === after)) {
       upTo++;
-      for (const part of partsOf(tail.view, records.offsetOf(index, upTo))) {
-        const number = tail.view.getFloat64(part.at + partOffset.number, true);
-        const id = this.#idOf(index, number) ?? this.#learnFromPart(tail, index, part.at, number);
-        if (entryCount(tail, part.entryAt) === 0) continue;
-        if (id === undefined) unknown.push(number);
+      for (const part of partsOf(tail, records.offsetOf(index, upTo))) {
+        const id = this.#idOf(index, part.number) ?? this.#learnFromPart(tail, index, part);
+        if (part.entryBytes < 0) continue;
+        if (id === undefined) unknown.push(part.number);
         ids.push(id ?? nothing);
-        bytes += feedPartBytes(id?.length ?? 0, entryLength(tail, part.entryAt));
+        bytes += feedPartBytes(id?.length ?? 0, part.entryBytes);
       }
     }
     if (unknown.length > 0) return { unknown };
@@ -248,47 +264,57 @@ export class Feed implements FeedSource {
     let to = 0;
     let next = 0;
     for (let position = after + 1; position <= upTo; position++) {
-      for (const part of partsOf(tail.view, records.offsetOf(index, position))) {
-        if (entryCount(tail, part.entryAt) === 0) continue;
-        const entryBytes = entryLength(tail, part.entryAt);
-        const head = {
-          kind: feedPartKind.events,
-          number: tail.view.getFloat64(part.at + partOffset.number, true),
-          firstSeq: tail.view.getFloat64(part.at + partOffset.firstSeq, true),
-          position,
-        };
-        to = writeFeedPart(out, to, head, ids[next++] ?? nothing, entryBytes);
-        tail.buffer.copy(out.buffer, to, part.entryAt, part.entryAt + entryBytes);
+      for (const { at, number, kind, entryAt, entryBytes } of partsOf(
+        tail,
+        records.offsetOf(index, position),
+      )) {
+        if (entryBytes < 0) continue;
+        const isErasure = kind === feedPartKind.erased;
+        const firstSeq = isErasure ? 0 : tail.view.getFloat64(at + partOffset.firstSeq, true);
+        to = writeFeedPart(out, to, { kind, number, firstSeq, position }, ids[next++] ?? nothing, entryBytes);
+        tail.buffer.copy(out.buffer, to, entryAt, entryAt + entryBytes);
         to += entryBytes;
       }
     }
     return { shard: index, after, upTo, bytes: new Uint8Array(memory) };
   }
 
-  /** The part that makes an entity carries its id. */
-  #learnFromPart(
-    { buffer, view }: Tail["bytes"],
-    shard: number,
-    at: number,
-    number: number,
-  ): Buffer | undefined {
-    if ((view.getUint32(at + partOffset.flags, true) & partFlag.id) === 0) return undefined;
-    const from = at + partHeaderBytes + 2;
+  /** The part that makes an entity, or erases it, carries its id. */
+  #learnFromPart({ buffer, view }: Tail["bytes"], shard: number, part: TailPart): Buffer | undefined {
+    if ((view.getUint32(part.at + partOffset.flags, true) & partFlag.id) === 0) return undefined;
+    const from = part.at + partHeaderBytes + 2;
     const id = Buffer.from(buffer.subarray(from, from + view.getUint16(from - 2, true)));
-    this.#rememberId(shard, number, id);
+    if (part.kind === feedPartKind.events) this.#rememberId(shard, part.number, id);
     return id;
   }
 }
 
 const nothing = Buffer.alloc(0);
 
-/** Where the parts of a record begin, and their entries. */
-function partsOf(view: DataView, recordAt: number): { at: number; entryAt: number }[] {
-  const parts: { at: number; entryAt: number }[] = [];
-  if (view.getUint8(recordAt + recordOffset.kind) !== recordKind.append) return parts;
+/** A part of a record in the tail. */
+interface TailPart {
+  readonly at: number;
+  readonly kind: number;
+  readonly number: number;
+  readonly entryAt: number;
+  /** 0 for an erasure, -1 when the part is none of the feed's: a rejection that is remembered has no events. */
+  readonly entryBytes: number;
+}
+
+function partsOf(bytes: Tail["bytes"], recordAt: number): TailPart[] {
+  const { view } = bytes;
+  const parts: TailPart[] = [];
+  const recordedAs = view.getUint8(recordAt + recordOffset.kind);
+  const isErasure = recordedAs === recordKind.erase;
+  if (recordedAs !== recordKind.append && !isErasure) return parts;
+  const kind = isErasure ? feedPartKind.erased : feedPartKind.events;
   let at = recordAt + recordHeaderBytes;
   for (let left = view.getUint32(recordAt + recordOffset.parts, true); left > 0; left--) {
-    parts.push({ at, entryAt: at + view.getUint32(at + partOffset.entry, true) });
+    const number = view.getFloat64(at + partOffset.number, true);
+    const entryAt = at + view.getUint32(at + partOffset.entry, true);
+    const hasEvents = !isErasure && entryCount(bytes, entryAt) > 0;
+    const entryBytes = isErasure ? 0 : hasEvents ? entryLength(bytes, entryAt) : -1;
+    parts.push({ at, kind, number, entryAt, entryBytes });
     at += view.getUint32(at + partOffset.length, true);
   }
   return parts;

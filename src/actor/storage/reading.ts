@@ -29,6 +29,8 @@ export class Reading {
   >();
   readonly #closed: Promise<void>;
   #batch: ReadRequest[] = [];
+  /** Others keep something of erased entities too. */
+  onForget: ((shard: number, numbers: readonly number[]) => void) | undefined;
   #nextId = 1;
   #failure: WarpError | undefined;
 
@@ -150,6 +152,7 @@ export class Reading {
 
   /** Wipes what the reader keeps of a shard: destroyed keys, pages of files that were cleaned. */
   forget(shard: number, numbers: readonly number[]): void {
+    this.onForget?.(shard, numbers);
     this.#flush();
     this.#worker.postMessage({ type: "forget", shard, numbers } satisfies ToReader);
   }

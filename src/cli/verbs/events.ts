@@ -7,7 +7,6 @@ import { formatTime } from "../moment.ts";
 import { type Column, toJson, toLine } from "../output.ts";
 import { addTargetOptions, targetSettings, wholeNumber } from "../settings.ts";
 import type { Verb } from "../verb.ts";
-import { followEvents } from "./events/follow.ts";
 
 interface EventsOptions {
   readonly from?: number;
@@ -55,8 +54,16 @@ export const eventsVerb: Verb = {
       if (follow === true) {
         if (!target.isShared)
           throw new UsageError("--follow needs a server (--addr): nobody else writes here");
-        const events = followEvents(target, entity, { from, limit }, signal, () => output.flush());
-        for await (const event of events) await output.item(event, lineOf(event));
+        let left = limit ?? Number.POSITIVE_INFINITY;
+        for await (const message of target.subscribe({ entity, from: "start", signal })) {
+          const events = message.kind === "events" ? message.events : [];
+          for (const event of events.filter(({ seq }) => seq >= (from ?? 1)).slice(0, left)) {
+            await output.item(event, lineOf(event));
+            left--;
+          }
+          await output.flush();
+          if (left === 0) break;
+        }
         return exitCode.ok;
       }
       const events = target.events(entity, {

@@ -15,7 +15,9 @@ import * as querying from "./querying.ts";
 import * as privacy from "./privacy.ts";
 import * as replies from "./replies.ts";
 import * as requests from "./requests.ts";
+import * as grouping from "./subscription/groups.ts";
 import * as pushes from "./subscription/pushes.ts";
+import { readPush } from "./subscription/read-push.ts";
 import * as subscribing from "./subscription/requests.ts";
 import { encodeList, encodeValue } from "./value.ts";
 import { frameKind } from "./words.ts";
@@ -232,6 +234,60 @@ const messages: Readonly<Record<string, Message>> = {
     read: subscribing.readUnsubscribe,
     means: 1,
   },
+  join: {
+    write: (w) => {
+      const query = { prefix: "acc-", types: ["Debited"], from: "end" };
+      grouping.writeJoin(w, 17, { subscription: 2, group: "mailer", window: 64, query });
+    },
+    read: grouping.readJoin,
+    means: {
+      subscription: 2,
+      group: "mailer",
+      window: 64,
+      query: { prefix: "acc-", types: ["Debited"], from: "end" },
+    },
+  },
+  acknowledge: {
+    write: (w) =>
+      grouping.writeAnswer(w, 18, { subscription: 2, deliveries: [1, 300], answer: { action: "ack" } }),
+    read: grouping.readAnswer,
+    means: { subscription: 2, deliveries: [1, 300], answer: { action: "ack" } },
+  },
+  "ask for a retry": {
+    write: (w) => {
+      const answer = { action: "retry", delayMs: 1500 } as const;
+      grouping.writeAnswer(w, 19, { subscription: 2, deliveries: [4], answer });
+    },
+    read: grouping.readAnswer,
+    means: { subscription: 2, deliveries: [4], answer: { action: "retry", delayMs: 1500 } },
+  },
+  park: {
+    write: (w) => {
+      const answer = { action: "park", reason: "NO_ADDRESS" } as const;
+      grouping.writeAnswer(w, 20, { subscription: 2, deliveries: [5], answer });
+    },
+    read: grouping.readAnswer,
+    means: { subscription: 2, deliveries: [5], answer: { action: "park", reason: "NO_ADDRESS" } },
+  },
+  groups: { write: (w) => grouping.writeGroups(w, 21), read: (r) => r.finish(), means: undefined },
+  "replay of a group": {
+    write: (w) => grouping.writeGroup(w, 22, { group: "mailer", action: "replay", limit: 10 }),
+    read: grouping.readGroup,
+    means: { group: "mailer", action: "replay", limit: 10 },
+  },
+  "value result": {
+    write: (w) => replies.writeValue(w, 21, [{ name: "mailer", lag: 3 }]),
+    read: replies.readValue,
+    means: [{ name: "mailer", lag: 3 }],
+  },
+  "push of deliveries": {
+    write: (w) => {
+      const deliveries = [{ delivery: 7, attempt: 2, event: stored }];
+      pushes.writePush(w, 2, grouping.encodeDeliveriesPush(deliveries));
+    },
+    read: readPush,
+    means: { kind: "deliveries", deliveries: [{ delivery: 7, attempt: 2, event: stored }] },
+  },
   appended: {
     write: (w) => replies.writeOutcome(w, 2, appended),
     read: replies.readOutcome,
@@ -308,7 +364,7 @@ const messages: Readonly<Record<string, Message>> = {
       const events = [stored, { ...stored, seq: 4, occurredAt: 12 }, { ...stored, entity: "bob" }];
       pushes.writePush(w, 1, pushes.encodeEventsPush(events, "c3"));
     },
-    read: pushes.readPush,
+    read: readPush,
     means: {
       kind: "events",
       events: [stored, { ...stored, seq: 4, occurredAt: 12 }, { ...stored, entity: "bob" }],
@@ -317,23 +373,23 @@ const messages: Readonly<Record<string, Message>> = {
   },
   "push of caught up": {
     write: (w) => void pushes.writePush(w, 1, pushes.encodeMarkPush("caughtUp", "c4")),
-    read: pushes.readPush,
+    read: readPush,
     means: { kind: "caughtUp", cursor: "c4" },
   },
   "push of an erasure": {
     write: (w) => void pushes.writePush(w, 1, pushes.encodeErasedPush("alice", "c5")),
-    read: pushes.readPush,
+    read: readPush,
     means: { kind: "erased", entity: "alice", cursor: "c5" },
   },
   "push of a moved cursor": {
     write: (w) => void pushes.writePush(w, 1, pushes.encodeMarkPush("moved", "c6")),
-    read: pushes.readPush,
+    read: readPush,
     means: { kind: "moved", cursor: "c6" },
   },
   "push of the end": {
     write: (w) => void pushes.writePush(w, 1, pushes.encodeEndedPush(failure)),
     read: (r) => {
-      const pushed = pushes.readPush(r);
+      const pushed = readPush(r);
       return pushed?.kind === "ended" ? pushed.error.toWire() : pushed;
     },
     means: failure.toWire(),

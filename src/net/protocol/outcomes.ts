@@ -89,6 +89,54 @@ export type SubscriptionMessage =
   /** The entity and everything before this was erased. Its id may be empty, when it is no longer known. */
   | { readonly kind: "erased"; readonly entity: string; readonly cursor: string };
 
+/** What a group that is new is about, and where it begins. */
+export interface JoinQuery {
+  readonly prefix?: string | undefined;
+  readonly types?: readonly string[] | undefined;
+  readonly from?: string | { readonly time: number } | undefined;
+}
+
+/** An event that a member of a group is to work off and answer. */
+export interface GroupDelivery {
+  readonly delivery: number;
+  /** 1 for the first time. */
+  readonly attempt: number;
+  readonly event: StoredEvent;
+}
+
+/** What became of a delivery. */
+export type GroupAnswer =
+  | { readonly action: "ack" | "skip" }
+  | { readonly action: "retry"; readonly delayMs?: number | undefined }
+  | { readonly action: "park"; readonly reason?: string | undefined };
+
+export interface GroupStatus {
+  readonly name: string;
+  readonly prefix?: string | undefined;
+  readonly types?: readonly string[] | undefined;
+  readonly members: number;
+  /** Records between the checkpoint and the newest. */
+  readonly lag: number;
+  /** Deliveries that are not answered. */
+  readonly underWay: number;
+  /** Events that were read and wait. */
+  readonly waiting: number;
+  readonly parked: number;
+  /** ms since 1970 when the oldest of them was parked. */
+  readonly oldestParkedAt?: number | undefined;
+}
+
+/** A parked event, as a reference. */
+export interface ParkedEvent {
+  readonly shard: number;
+  readonly number: number;
+  readonly seq: number;
+  readonly position: number;
+  readonly attempts: number;
+  readonly reason: string;
+  readonly parkedAt: number;
+}
+
 export interface EventsQuery {
   /** First seq, 1 by default. */
   readonly from?: number;

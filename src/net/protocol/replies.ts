@@ -133,6 +133,18 @@ export function writeNothing(writer: FrameWriter, id: number): void {
   writer.endFrame(frame);
 }
 
+/** A reply that is one value. */
+export function writeValue(writer: FrameWriter, id: number, value: unknown): void {
+  const encoded = encodeValue(value);
+  const frame = start(writer, id);
+  writer.value(encoded);
+  writer.endFrame(frame);
+}
+
+export function readValue(reader: FrameReader): unknown {
+  return decodeValue(reader.value());
+}
+
 export function writeWhole(writer: FrameWriter, id: number, value: number): void {
   const frame = start(writer, id);
   writer.num(value);

@@ -8,6 +8,7 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { WarpError } from "../../core/errors.ts";
 import type { NewEvent } from "../../core/event.ts";
 import { limits } from "../../core/limits.ts";
+import type { EnginePort, GroupsPort } from "../engine-port.ts";
 import type { FrameReader } from "../protocol/frame-reader.ts";
 import type { FrameWriter } from "../protocol/frame-writer.ts";
 import type { EntitiesQuery } from "../protocol/outcomes.ts";
@@ -20,7 +21,13 @@ import {
   writeValueReply,
 } from "../protocol/privacy.ts";
 import { protocolError } from "../protocol/protocol-error.ts";
-import { writeEntitiesPage, writeEventsPage, writeNothing, writeWelcome } from "../protocol/replies.ts";
+import {
+  writeEntitiesPage,
+  writeEventsPage,
+  writeNothing,
+  writeValue,
+  writeWelcome,
+} from "../protocol/replies.ts";
 import {
   type EventsRequest,
   eventsOf,
@@ -32,6 +39,7 @@ import {
   readSend,
   readState,
 } from "../protocol/requests.ts";
+import { type GroupRequest, readAnswer, readGroup, readJoin } from "../protocol/subscription/groups.ts";
 import { readCredit, readSubscribe, readUnsubscribe } from "../protocol/subscription/requests.ts";
 import { frameKind, operation, protocolVersion } from "../protocol/words.ts";
 import { OutcomeAnswer, SeqAnswer, StateAnswer } from "./answers.ts";
@@ -86,6 +94,21 @@ export function performRequest(connection: Connection, reader: FrameReader): voi
     case operation.subscribe:
       connection.subscriptions.subscribe(id, readSubscribe(reader));
       return;
+    case operation.join:
+      connection.subscriptions.join(id, readJoin(reader));
+      return;
+    case operation.acknowledge:
+      connection.subscriptions.answer(id, readAnswer(reader));
+      return;
+    case operation.groups:
+      reader.finish();
+      void answerValue(connection, id, async ({ groups }) => groups.status());
+      return;
+    case operation.group: {
+      const request = readGroup(reader);
+      void answerValue(connection, id, ({ groups }) => askGroup(groups, request));
+      return;
+    }
     case operation.unsubscribe:
       connection.subscriptions.unsubscribe(id, readUnsubscribe(reader));
       return;
@@ -243,4 +266,28 @@ async function answerEntities(connection: Connection, id: number, query: Entitie
   }
   connection.pages--;
   connection.endRequest();
+}
+
+/** Answers with a value that is asked of the engine. */
+async function answerValue(
+  connection: Connection,
+  id: number,
+  ask: (port: EnginePort) => Promise<unknown>,
+): Promise<void> {
+  connection.beginRequest();
+  try {
+    const value = await ask(connection.shared.port);
+    const writer = connection.reply();
+    if (writer !== undefined) writeValue(writer, id, value);
+  } catch (thrown) {
+    connection.replyError(id, thrown);
+  }
+  connection.endRequest();
+}
+
+async function askGroup(groups: GroupsPort, { group, action, limit }: GroupRequest): Promise<unknown> {
+  if (action === "parked") return groups.parked(group, limit);
+  if (action === "replay") return groups.replay(group, limit);
+  groups.remove(group);
+  return 1;
 }

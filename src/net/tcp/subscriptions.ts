@@ -17,12 +17,23 @@ import {
   type PushContent,
   writePush,
 } from "../protocol/subscription/pushes.ts";
+import type { AnswerRequest, JoinRequest } from "../protocol/subscription/groups.ts";
 import type { SubscribeRequest } from "../protocol/subscription/requests.ts";
 import type { Connection } from "./connection.ts";
+import { GroupMember } from "./group-member.ts";
+
+/** A subscription, or a membership of a group. */
+interface Open {
+  wake(): void;
+  grant(bytes: number): void;
+  endWith(error: WarpError): void;
+  /** Without a word. */
+  close(): void;
+}
 
 export class Subscriptions {
   readonly #connection: Connection;
-  readonly #open = new Map<number, Subscriber>();
+  readonly #open = new Map<number, Open>();
   /** True when one of them found no room in the output. */
   #isStarved = false;
 
@@ -32,9 +43,31 @@ export class Subscriptions {
 
   /** Begins a subscription and answers the request. */
   subscribe(id: number, request: SubscribeRequest): void {
+    this.#begin(id, request.subscription, () => new Subscriber(this, this.#connection, id, request));
+  }
+
+  /** Joins a group and answers the request. */
+  join(id: number, request: JoinRequest): void {
+    this.#begin(id, request.subscription, () => new GroupMember(this, this.#connection, id, request));
+  }
+
+  /** Answers deliveries of a group. */
+  answer(id: number, { subscription, deliveries, answer }: AnswerRequest): void {
     const connection = this.#connection;
     try {
-      if (this.#open.has(request.subscription)) {
+      const member = this.#open.get(subscription);
+      if (member instanceof GroupMember) member.answer(deliveries, answer);
+      const writer = connection.reply();
+      if (writer !== undefined) writeNothing(writer, id);
+    } catch (thrown) {
+      connection.replyError(id, thrown);
+    }
+  }
+
+  #begin(id: number, number: number, make: () => Open & { begin(): void }): void {
+    const connection = this.#connection;
+    try {
+      if (this.#open.has(number)) {
         throw new WarpError("INVALID_ARGUMENT", "the connection has a subscription of that number");
       }
       if (this.#open.size >= limits.connectionSubscriptionsMax) {
@@ -43,11 +76,11 @@ export class Subscriptions {
         });
       }
       connection.shared.counters.subscriptions++;
-      const subscriber = new Subscriber(this, connection, id, request);
-      this.#open.set(request.subscription, subscriber);
-      subscriber.begin();
+      const made = make();
+      this.#open.set(number, made);
+      made.begin();
     } catch (thrown) {
-      this.#open.delete(request.subscription);
+      this.#open.delete(number);
       connection.replyError(id, thrown);
     }
   }
@@ -92,7 +125,7 @@ export class Subscriptions {
   }
 }
 
-class Subscriber implements SubscriptionSink {
+class Subscriber implements SubscriptionSink, Open {
   readonly #all: Subscriptions;
   readonly #connection: Connection;
   readonly #request: SubscribeRequest;

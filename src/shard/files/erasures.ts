@@ -54,6 +54,15 @@ export class Erasures {
     return guard(this.#path, () => this.#database.query<{ n: number | null }, []>(query).get()?.n ?? 0);
   }
 
+  /** Erasures at positions behind `after`, up to and including `upTo`, in their order. */
+  between(after: number, upTo: number): Pick<ErasureRow, "number" | "position">[] {
+    const query =
+      "SELECT number, position FROM erasures WHERE position > ? AND position <= ? ORDER BY position";
+    return guard(this.#path, () =>
+      this.#database.query<ErasureRow, [number, number]>(query).all(after, upTo),
+    );
+  }
+
   find(number: number): ErasureRow | undefined {
     const query = "SELECT * FROM erasures WHERE number = ?";
     return guard(
@@ -106,6 +115,11 @@ export class Erasures {
   /** Erasures of which only the name remains. */
   get named(): ErasureRow[] {
     return this.#inState(erasureState.nameRemains, -1);
+  }
+
+  /** Numbers of erased entities of which rows remain. */
+  get withRows(): number[] {
+    return this.#inState(erasureState.rowsRemain, -1).map(({ number }) => number);
   }
 
   get hasRows(): boolean {

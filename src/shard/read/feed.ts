@@ -2,6 +2,7 @@
  * The settled part of a shard's feed: rows in the order of arrival, their entries merged by position.
  *
  * - Rows of one batch are sorted by entity, and batches follow each other; so a batch is opened whole, and merged.
+ * - Of what was erased the erasure is left, with the id until every follower that keeps something has passed it.
  * - A page ends at a record's end. What is left of batches that were opened for it is kept for the page behind it, within
  *   `limits.feedCacheBytes`, and only as long as nothing was written to the file: something may have been erased.
  */
@@ -30,7 +31,7 @@ interface Opened {
   readonly after: number;
   readonly upTo: number;
   readonly bytes: Bytes;
-  /** By place in the order: position, number, seq, and offset of the entry. */
+  /** By place in the order: position, number, seq, and offset of the entry; -1 for an erasure. */
   readonly position: Float64Array;
   readonly number: Float64Array;
   readonly seq: Float64Array;
@@ -64,6 +65,13 @@ export class SettledFeed {
     return Array.from(numbers, (number) => Buffer.from(this.#idOf(view, number) ?? []).toString("utf8"));
   }
 
+  /** Wipes what is kept of a shard. */
+  forget(shard: number): void {
+    for (const { shard: of, bytes } of this.#opened) if (of === shard) bytes.buffer.fill(0);
+    this.#opened = this.#opened.filter((one) => one.shard !== shard);
+    this.#ids.delete(shard);
+  }
+
   #find(view: ShardView, after: number, to: number): Opened | undefined {
     const version = view.runs.version;
     this.#opened = this.#opened.filter((one) => one.shard !== view.shard || one.version === version);
@@ -84,7 +92,7 @@ export class SettledFeed {
   }
 
   #page(view: ShardView, opened: Opened, after: number, to: number, bytesMax: number): FeedResult {
-    const { position, number, at } = opened;
+    const { position, number } = opened;
     const first = firstAbove(position, after);
     const ids: Uint8Array[] = [];
     let bytes = 0;
@@ -95,7 +103,7 @@ export class SettledFeed {
       const id = this.#idOf(view, number[end] ?? 0);
       if (id === undefined) throw damaged(view, number[end] ?? 0, opened.seq[end] ?? 0, "it has no name");
       ids.push(id);
-      bytes += feedPartBytes(id.length, entryLength(opened.bytes, at[end] ?? 0));
+      bytes += feedPartBytes(id.length, entryBytesAt(opened, end));
     }
     const isCut = end < position.length && (position[end] ?? 0) <= to;
     const upTo = isCut ? (position[end] ?? 0) - 1 : Math.min(opened.upTo, to);
@@ -111,8 +119,13 @@ export class SettledFeed {
     const known = ids.get(number);
     if (known !== undefined) return known;
     const id = view.names.idOf(number);
-    if (id !== undefined) ids.set(number, id);
-    return id;
+    if (id !== undefined) {
+      ids.set(number, id);
+      return id;
+    }
+    const erasing = view.names.erasing(number);
+    if (erasing !== undefined) return erasing;
+    return view.runs.erasures.find(number) === undefined ? undefined : nothing;
   }
 }
 
@@ -122,18 +135,25 @@ function writeParts(opened: Opened, first: number, ids: readonly Uint8Array[], l
   let to = 0;
   for (const [i, id] of ids.entries()) {
     const from = opened.at[first + i] ?? 0;
-    const entryBytes = entryLength(opened.bytes, from);
+    const entryBytes = entryBytesAt(opened, first + i);
     const head = {
-      kind: feedPartKind.events,
+      kind: from < 0 ? feedPartKind.erased : feedPartKind.events,
       number: opened.number[first + i] ?? 0,
       firstSeq: opened.seq[first + i] ?? 0,
       position: opened.position[first + i] ?? 0,
     };
     to = writeFeedPart(out, to, head, id, entryBytes);
-    opened.bytes.buffer.copy(out.buffer, to, from, from + entryBytes);
+    if (from >= 0) opened.bytes.buffer.copy(out.buffer, to, from, from + entryBytes);
     to += entryBytes;
   }
   return new Uint8Array(memory);
+}
+
+const nothing = new Uint8Array(0);
+
+function entryBytesAt({ at, bytes }: Opened, place: number): number {
+  const from = at[place] ?? -1;
+  return from < 0 ? 0 : entryLength(bytes, from);
 }
 
 /** Opens whole batches behind `after` and up to `to`, until they hold `bytesMax` bytes. */
@@ -142,6 +162,7 @@ function openBatches(view: ShardView, after: number, to: number, bytesMax: numbe
   let bytes = 0;
   let upTo = to;
   let batch = 0;
+  const erased = new Set(view.runs.erasures.withRows);
   for (const row of view.runs.arrivedBehind(after)) {
     if (row.batch > to) break;
     if (row.batch !== batch && bytes >= bytesMax) {
@@ -149,8 +170,8 @@ function openBatches(view: ShardView, after: number, to: number, bytesMax: numbe
       break;
     }
     batch = row.batch;
-    // The rows of an erased entity are about to go; nobody can read them any more.
-    if (view.vault.keyOf(row.number) === undefined) continue;
+    // The rows of an erased entity are about to go; whether this reader still has its key or not.
+    if (erased.has(row.number)) continue;
     const body = openRun(view, row.number, row);
     bytes += body.length;
     rows.push({ ...row, body });
@@ -167,6 +188,9 @@ function openBatches(view: ShardView, after: number, to: number, bytesMax: numbe
       if (position > after) entries.push({ number, seq, at: end, position });
       seq += entryCount(all, end);
     }
+  }
+  for (const { number, position } of view.runs.erasures.between(after, upTo)) {
+    entries.push({ number, seq: 0, at: -1, position });
   }
   entries.sort((a, b) => a.position - b.position || a.number - b.number);
   return {
@@ -220,7 +244,7 @@ function positionAt(view: ShardView, time: number, to: number): number {
     if (batch === undefined || batch > to) continue;
     const opened = openBatches(view, view.runs.batchBefore(batch), batch, Number.POSITIVE_INFINITY);
     for (const [i, at] of opened.at.entries()) {
-      if (entryRecordedAt(opened.bytes, at) >= time) return position;
+      if (at >= 0 && entryRecordedAt(opened.bytes, at) >= time) return position;
       position = opened.position[i] ?? position;
     }
     position = batch;

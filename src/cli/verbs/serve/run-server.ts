@@ -17,6 +17,7 @@ import type { ServerStatus } from "../../../net/http/parts.ts";
 import { listenHttp } from "../../../net/http-server.ts";
 import { listenTcp, type TcpServer } from "../../../net/tcp-server.ts";
 import { enginePortOf } from "../../../server.ts";
+import { followingMetrics } from "./following-metrics.ts";
 import type { ServerSettings } from "./server-settings.ts";
 import { type Address, formatAddress, isLoopback } from "../../setting-values.ts";
 
@@ -63,6 +64,7 @@ export async function runServer(
       { context: warp.context, pid: String(process.pid) },
       [
         ...contextMetrics(warp),
+        ...followingMetrics(warp),
         ...(tcp === undefined ? [] : tcpMetrics(tcp.server)),
         ...(backups === undefined ? [] : backupMetrics(backups)),
       ],

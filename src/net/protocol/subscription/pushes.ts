@@ -8,13 +8,11 @@ import type { WarpError } from "../../../core/errors.ts";
 import type { StoredEvent } from "../../../core/event.ts";
 import type { FrameReader } from "../frame-reader.ts";
 import { FrameWriter } from "../frame-writer.ts";
-import type { SubscriptionMessage } from "../outcomes.ts";
 import { protocolError } from "../protocol-error.ts";
-import { readError } from "../replies.ts";
 import { decodeValue, encodeDetails } from "../value.ts";
 import { frameKind } from "../words.ts";
 
-export const pushKind = { events: 0, caughtUp: 1, erased: 2, moved: 3, ended: 4 } as const;
+export const pushKind = { events: 0, caughtUp: 1, erased: 2, moved: 3, ended: 4, deliveries: 5 } as const;
 
 /** The elements of a push behind the subscription's number. */
 export interface PushContent {
@@ -35,7 +33,7 @@ export function writePush(writer: FrameWriter, subscription: number, content: Pu
 
 const scratch = new FrameWriter(64 * 1024);
 
-function contentOf(elements: number, write: (writer: FrameWriter) => void): PushContent {
+export function contentOf(elements: number, write: (writer: FrameWriter) => void): PushContent {
   scratch.at = 0;
   write(scratch);
   return { elements, bytes: Buffer.from(scratch.buffer.subarray(0, scratch.at)) };
@@ -50,20 +48,25 @@ export function encodeEventsPush(events: readonly StoredEvent[], cursor: string)
     let entity: string | undefined;
     for (const event of events) {
       writer.array(7);
-      writer.strOrNil(event.entity === entity ? undefined : event.entity);
+      writeHead(writer, event, entity);
       entity = event.entity;
-      writer.num(event.seq);
-      writer.str(event.type);
-      writer.num(event.version);
-      writer.num(event.recordedAt);
-      writer.numOrNil(event.occurredAt);
-      writer.num(event.position);
     }
     writer.value(data);
   });
 }
 
-function encodeEventData(events: readonly StoredEvent[]): string | Uint8Array {
+/** An event without its data; its entity is left out when it is that of the event before. */
+export function writeHead(writer: FrameWriter, event: StoredEvent, entityBefore: string | undefined): void {
+  writer.strOrNil(event.entity === entityBefore ? undefined : event.entity);
+  writer.num(event.seq);
+  writer.str(event.type);
+  writer.num(event.version);
+  writer.num(event.recordedAt);
+  writer.numOrNil(event.occurredAt);
+  writer.num(event.position);
+}
+
+export function encodeEventData(events: readonly StoredEvent[]): string | Uint8Array {
   const texts: string[] = [];
   for (const { data } of events) {
     if (!isJsonData(data)) return encodeData(events.map((event) => event.data));
@@ -97,40 +100,14 @@ export function encodeEndedPush(error: WarpError): PushContent {
   });
 }
 
-/** What a push says; a mark that only moves the cursor has kind `moved`. */
-export type Pushed =
-  | SubscriptionMessage
-  | { readonly kind: "moved"; readonly cursor: string }
-  | { readonly kind: "ended"; readonly error: WarpError };
-
-/** Begins behind the subscription's number; undefined for a kind of a newer server. */
-export function readPush(reader: FrameReader): Pushed | undefined {
-  switch (reader.whole()) {
-    case pushKind.events: {
-      const cursor = reader.str();
-      return { kind: "events", events: readPushedEvents(reader), cursor };
-    }
-    case pushKind.caughtUp:
-      return { kind: "caughtUp", cursor: reader.str() };
-    case pushKind.erased: {
-      const cursor = reader.str();
-      return { kind: "erased", entity: reader.str(), cursor };
-    }
-    case pushKind.moved:
-      return { kind: "moved", cursor: reader.str() };
-    case pushKind.ended:
-      return { kind: "ended", error: readError(reader) };
-    default:
-      return undefined;
-  }
-}
-
-function readPushedEvents(reader: FrameReader): StoredEvent[] {
+/** Events and the value of their data; `before` reads what stands in front of each. */
+export function readHeads(reader: FrameReader, before?: () => void): StoredEvent[] {
   const outside = reader.enter();
   const heads: Omit<StoredEvent, "data">[] = [];
   let entity = "";
   while (reader.left > 0) {
     const within = reader.enter();
+    before?.();
     entity = reader.strOrNil() ?? entity;
     const seq = reader.whole();
     const type = reader.knownStr();

@@ -28,14 +28,8 @@ export function writeSubscribe(writer: FrameWriter, id: number, request: Subscri
   writer.num(credit);
   writer.strOrNil(query.entity);
   writer.strOrNil(query.prefix);
-  if (query.types === undefined) {
-    writer.nil();
-  } else {
-    writer.array(query.types.length);
-    for (const type of query.types) writer.str(type);
-  }
-  if (typeof query.from === "object") writer.num(query.from.time);
-  else writer.strOrNil(query.from);
+  writeTypes(writer, query.types);
+  writeFrom(writer, query.from);
   writer.bool(query.stored === true);
   writer.endFrame(frame);
 }
@@ -45,8 +39,8 @@ export function readSubscribe(reader: FrameReader): SubscribeRequest {
   const credit = reader.whole();
   const entity = reader.strOrNil();
   const prefix = reader.strOrNil();
-  const types = reader.isNil() ? undefined : readTypes(reader);
-  const from = reader.isNil() ? undefined : reader.isText() ? reader.str() : { time: reader.num() };
+  const types = readTypes(reader);
+  const from = readFrom(reader);
   const stored = !reader.isNil() && reader.bool();
   reader.finish();
   const query = {
@@ -59,7 +53,27 @@ export function readSubscribe(reader: FrameReader): SubscribeRequest {
   return { subscription, query, credit };
 }
 
-function readTypes(reader: FrameReader): string[] {
+export function writeTypes(writer: FrameWriter, types: readonly string[] | undefined): void {
+  if (types === undefined) {
+    writer.nil();
+    return;
+  }
+  writer.array(types.length);
+  for (const type of types) writer.str(type);
+}
+
+export function writeFrom(writer: FrameWriter, from: SubscribeQuery["from"]): void {
+  if (typeof from === "object") writer.num(from.time);
+  else writer.strOrNil(from);
+}
+
+export function readFrom(reader: FrameReader): SubscribeQuery["from"] {
+  if (reader.isNil()) return undefined;
+  return reader.isText() ? reader.str() : { time: reader.num() };
+}
+
+export function readTypes(reader: FrameReader): string[] | undefined {
+  if (reader.isNil()) return undefined;
   const types: string[] = [];
   const outside = reader.enter();
   while (reader.left > 0) {

@@ -1,8 +1,8 @@
 /**
  * The subscriptions of a client: who is told of pushes, and of the end of the connection that they came on.
  */
-import type { WarpError } from "../core/errors.ts";
-import type { FrameReader } from "../net/protocol/frame-reader.ts";
+import type { WarpError } from "../../core/errors.ts";
+import type { FrameReader } from "../../net/protocol/frame-reader.ts";
 
 export interface Receiver {
   push(reader: FrameReader, bytes: number): void;

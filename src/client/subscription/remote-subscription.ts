@@ -5,18 +5,18 @@
  *   than `limits.clientPushBytes` and one push.
  * - After a lost connection, or when the server ended it for a reason that passes, it subscribes again from the cursor of
  *   what was received last. Nothing is read twice or left out.
- * - Every attempt has a number of its own, so that a push of an earlier one is told apart.
  */
-import { type ErrorCode, errorCodes, toWarpError, WarpError } from "../core/errors.ts";
-import type { StoredEvent } from "../core/event.ts";
-import { limits } from "../core/limits.ts";
-import type { FrameReader } from "../net/protocol/frame-reader.ts";
-import type { SubscribeQuery, SubscriptionMessage } from "../net/protocol/outcomes.ts";
-import { readPush } from "../net/protocol/subscription/pushes.ts";
-import { writeCredit, writeSubscribe, writeUnsubscribe } from "../net/protocol/subscription/requests.ts";
-import { operation } from "../net/protocol/words.ts";
-import type { Link } from "./link.ts";
-import type { Receiver } from "./receivers.ts";
+import { WarpError } from "../../core/errors.ts";
+import type { StoredEvent } from "../../core/event.ts";
+import { limits } from "../../core/limits.ts";
+import type { FrameReader } from "../../net/protocol/frame-reader.ts";
+import type { FrameWriter } from "../../net/protocol/frame-writer.ts";
+import type { SubscribeQuery, SubscriptionMessage } from "../../net/protocol/outcomes.ts";
+import { readPush } from "../../net/protocol/subscription/read-push.ts";
+import { writeCredit, writeSubscribe } from "../../net/protocol/subscription/requests.ts";
+import { operation } from "../../net/protocol/words.ts";
+import { Attempts } from "./attempts.ts";
+import type { Link } from "../link.ts";
 
 export interface RemoteSubscribeQuery extends Omit<SubscribeQuery, "from"> {
   /** A cursor, `"start"` (the default), `"end"`, or a time of recording. */
@@ -27,11 +27,6 @@ export interface RemoteSubscribeQuery extends Omit<SubscribeQuery, "from"> {
   readonly onInterrupted?: ((reason: WarpError) => void) | undefined;
 }
 
-/** Reasons of a server that is going away, or wants less of us: they pass. */
-const passing: ReadonlySet<ErrorCode> = new Set(["CLOSED", "ENGINE_FAILED", "OUTCOME_UNKNOWN"]);
-const retryMsMin = 50;
-const retryMsMax = 5_000;
-
 interface Received {
   readonly message: SubscriptionMessage;
   readonly bytes: number;
@@ -39,8 +34,9 @@ interface Received {
 
 type Result = IteratorResult<SubscriptionMessage, undefined>;
 
-export class RemoteSubscription implements AsyncIterableIterator<SubscriptionMessage, undefined>, Receiver {
+export class RemoteSubscription implements AsyncIterableIterator<SubscriptionMessage, undefined> {
   readonly #link: Link;
+  readonly #attempts: Attempts;
   readonly #query: SubscribeQuery;
   readonly #options: RemoteSubscribeQuery;
   readonly #onAbort = (): void => void this.return();
@@ -48,12 +44,6 @@ export class RemoteSubscription implements AsyncIterableIterator<SubscriptionMes
   /** Bytes that were read and are not granted again yet. */
   #toGrant = 0;
   #waiting: PromiseWithResolvers<Result> | undefined;
-  /** The number of the present attempt; 0 without one. */
-  #number = 0;
-  /** Takes back the request of the present attempt, so that it is not sent again on another connection. */
-  #asking = new AbortController();
-  #attempts = 0;
-  #retry: NodeJS.Timeout | undefined;
   /** Of what was received last, and of what was read last. */
   #receivedCursor: string | undefined;
   #readCursor = "";
@@ -66,11 +56,17 @@ export class RemoteSubscription implements AsyncIterableIterator<SubscriptionMes
     this.#options = options;
     const { entity, prefix, types, stored, from, signal } = options;
     this.#query = { entity, prefix, types, stored, from: fromOf(from) };
+    this.#attempts = new Attempts(link, {
+      operation: operation.subscribe,
+      write: (writer, id, number) => this.#write(writer, id, number),
+      push: (reader, bytes) => this.#push(reader, bytes),
+      interrupted: (reason) => options.onInterrupted?.(reason),
+      failed: (error) => this.#end(error),
+    });
     this.#hasEnded = signal?.aborted === true;
     if (this.#hasEnded) return;
     signal?.addEventListener("abort", this.#onAbort, { once: true });
-    link.receivers.add(this);
-    this.#subscribe();
+    this.#attempts.begin();
   }
 
   /** To go on from behind what was read last; empty before anything was. */
@@ -96,7 +92,7 @@ export class RemoteSubscription implements AsyncIterableIterator<SubscriptionMes
   /** Ends the subscription; a reader that waits sees the end. */
   return(): Promise<Result> {
     this.#received = [];
-    this.#leave();
+    this.#attempts.leave();
     this.#end(undefined);
     return Promise.resolve({ done: true, value: undefined });
   }
@@ -110,13 +106,12 @@ export class RemoteSubscription implements AsyncIterableIterator<SubscriptionMes
     return this;
   }
 
-  /** From the link: a push. */
-  push(reader: FrameReader, bytes: number): void {
+  #push(reader: FrameReader, bytes: number): void {
     if (this.#hasEnded) return;
     const pushed = readPush(reader);
-    if (pushed === undefined) return;
+    if (pushed === undefined || pushed.kind === "deliveries") return;
     if (pushed.kind === "ended") {
-      this.#interrupted(pushed.error);
+      this.#attempts.ended(pushed.error);
       return;
     }
     this.#receivedCursor = pushed.cursor;
@@ -135,40 +130,11 @@ export class RemoteSubscription implements AsyncIterableIterator<SubscriptionMes
     waiting.resolve(this.#read(pushed));
   }
 
-  /** From the link: the connection was lost. What was subscribed on it is gone. */
-  lost(reason: WarpError): void {
-    if (this.#number === 0 || this.#hasEnded) return;
-    this.#forgetNumber();
-    this.#options.onInterrupted?.(reason);
-    this.#subscribe();
-  }
-
-  /** From the link: there will be no connection any more. */
-  failed(error: WarpError): void {
-    this.#end(error);
-  }
-
-  /** Subscribes on the present connection, or on the next one. */
-  #subscribe(): void {
-    const subscription = this.#link.receivers.number(this);
+  /** Goes on from what was received last. */
+  #write(writer: FrameWriter, id: number, subscription: number): void {
     const from = this.#receivedCursor ?? this.#query.from;
-    const request = { subscription, query: { ...this.#query, from }, credit: this.#credit() };
-    this.#number = subscription;
     this.#toGrant = 0;
-    this.#asking = new AbortController();
-    const { signal } = this.#asking;
-    this.#link
-      .request(operation.subscribe, false, "", { signal }, (writer, id) =>
-        writeSubscribe(writer, id, request),
-      )
-      .then(
-        () => {
-          if (this.#number === subscription) this.#attempts = 0;
-        },
-        (thrown) => {
-          if (this.#number === subscription) this.#interrupted(toWarpError(thrown, "INVALID_ARGUMENT"));
-        },
-      );
+    writeSubscribe(writer, id, { subscription, query: { ...this.#query, from }, credit: this.#credit() });
   }
 
   /** What is left of the bytes that may wait here. */
@@ -180,23 +146,11 @@ export class RemoteSubscription implements AsyncIterableIterator<SubscriptionMes
 
   #grant(bytes: number): void {
     this.#toGrant += bytes;
-    if (this.#toGrant < limits.clientPushBytes / 2 || this.#number === 0 || this.#hasEnded) return;
+    const { number } = this.#attempts;
+    if (this.#toGrant < limits.clientPushBytes / 2 || number === 0) return;
     const granted = this.#toGrant;
     this.#toGrant = 0;
-    this.#link.post((writer) => writeCredit(writer, this.#number, granted));
-  }
-
-  /** The attempt has ended; most reasons pass. */
-  #interrupted(error: WarpError): void {
-    this.#forgetNumber();
-    const isPassing = errorCodes[error.code] === "retry" || passing.has(error.code);
-    if (!isPassing) {
-      this.#end(error);
-      return;
-    }
-    this.#options.onInterrupted?.(error);
-    const longest = Math.min(retryMsMax, retryMsMin * 2 ** this.#attempts++);
-    this.#retry = setTimeout(() => this.#subscribe(), longest * (0.5 + Math.random() / 2));
+    this.#link.post((writer) => writeCredit(writer, number, granted));
   }
 
   #read(message: SubscriptionMessage): Result {
@@ -204,36 +158,14 @@ export class RemoteSubscription implements AsyncIterableIterator<SubscriptionMes
     return { done: false, value: message };
   }
 
-  /** Tells the server, if it knows of this. */
-  #leave(): void {
-    const number = this.#number;
-    if (number === 0 || this.#hasEnded) return;
-    this.#link
-      .request(operation.unsubscribe, false, "", undefined, (writer, id) =>
-        writeUnsubscribe(writer, id, number),
-      )
-      .catch(() => {
-        // The connection is gone, and the subscription with it.
-      });
-  }
-
   #end(error: WarpError | undefined): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
     this.#error = error;
-    this.#forgetNumber();
-    clearTimeout(this.#retry);
     this.#options.signal?.removeEventListener("abort", this.#onAbort);
-    this.#link.receivers.remove(this);
     const waiting = this.#waiting;
     this.#waiting = undefined;
     if (waiting !== undefined) this.#ended().then(waiting.resolve, waiting.reject);
-  }
-
-  #forgetNumber(): void {
-    this.#asking.abort();
-    this.#link.receivers.forget(this.#number);
-    this.#number = 0;
   }
 
   /** The error once, then the end. */

@@ -1,0 +1,129 @@
+/**
+ * Keeping something begun on a server that a lost connection, or a server that goes away, ends: it is begun again.
+ *
+ * - Every attempt has a number of its own, so that a push of an earlier one is told apart, and its request is taken back
+ *   when the connection is lost, so that it is not sent again beside that of the next attempt.
+ * - Reasons that do not pass end it.
+ */
+import { type ErrorCode, errorCodes, toWarpError, type WarpError } from "../../core/errors.ts";
+import type { FrameReader } from "../../net/protocol/frame-reader.ts";
+import type { FrameWriter } from "../../net/protocol/frame-writer.ts";
+import { writeUnsubscribe } from "../../net/protocol/subscription/requests.ts";
+import { operation } from "../../net/protocol/words.ts";
+import type { Link } from "../link.ts";
+import type { Receiver } from "./receivers.ts";
+
+/** Reasons of a server that is going away: they pass. */
+const passing: ReadonlySet<ErrorCode> = new Set(["CLOSED", "ENGINE_FAILED", "OUTCOME_UNKNOWN"]);
+const retryMsMin = 50;
+const retryMsMax = 5_000;
+
+export interface Attempted {
+  /** The operation that begins it, and its request. */
+  readonly operation: number;
+  write(writer: FrameWriter, id: number, number: number): void;
+  push(reader: FrameReader, bytes: number): void;
+  /** It is going to be begun again. */
+  interrupted(reason: WarpError): void;
+  /** It will not be begun again. */
+  failed(error: WarpError): void;
+}
+
+export class Attempts implements Receiver {
+  readonly #link: Link;
+  readonly #attempted: Attempted;
+  #number = 0;
+  #asking = new AbortController();
+  #count = 0;
+  #retry: NodeJS.Timeout | undefined;
+  #isOver = false;
+
+  constructor(link: Link, attempted: Attempted) {
+    this.#link = link;
+    this.#attempted = attempted;
+  }
+
+  /** The number of the present attempt; 0 without one. */
+  get number(): number {
+    return this.#number;
+  }
+
+  begin(): void {
+    if (this.#isOver) return;
+    const attempted = this.#attempted;
+    this.#link.receivers.add(this);
+    const number = this.#link.receivers.number(this);
+    this.#number = number;
+    this.#asking = new AbortController();
+    const { signal } = this.#asking;
+    this.#link
+      .request(attempted.operation, false, "", { signal }, (writer, id) =>
+        attempted.write(writer, id, number),
+      )
+      .then(
+        () => {
+          if (this.#number === number) this.#count = 0;
+        },
+        (thrown) => {
+          if (this.#number === number) this.ended(toWarpError(thrown, "INVALID_ARGUMENT"));
+        },
+      );
+  }
+
+  /** The server has ended it; most reasons pass. */
+  ended(error: WarpError): void {
+    this.#forgetNumber();
+    if (this.#isOver) return;
+    if (errorCodes[error.code] !== "retry" && !passing.has(error.code)) {
+      this.failed(error);
+      return;
+    }
+    this.#attempted.interrupted(error);
+    const longest = Math.min(retryMsMax, retryMsMin * 2 ** this.#count++);
+    this.#retry = setTimeout(() => this.begin(), longest * (0.5 + Math.random() / 2));
+  }
+
+  /** Nobody wants it any more. Tells the server, if it knows of it. */
+  leave(): void {
+    const number = this.#number;
+    this.#stop();
+    if (number === 0) return;
+    this.#link
+      .request(operation.unsubscribe, false, "", undefined, (writer, id) =>
+        writeUnsubscribe(writer, id, number),
+      )
+      .catch(() => {
+        // The connection is gone, and what was begun on it with it.
+      });
+  }
+
+  push(reader: FrameReader, bytes: number): void {
+    this.#attempted.push(reader, bytes);
+  }
+
+  lost(reason: WarpError): void {
+    if (this.#number === 0) return;
+    this.#forgetNumber();
+    this.#attempted.interrupted(reason);
+    this.begin();
+  }
+
+  failed(error: WarpError): void {
+    if (this.#isOver) return;
+    this.#stop();
+    this.#attempted.failed(error);
+  }
+
+  #stop(): void {
+    this.#isOver = true;
+    this.#forgetNumber();
+    clearTimeout(this.#retry);
+    this.#link.receivers.remove(this);
+  }
+
+  #forgetNumber(): void {
+    this.#asking.abort();
+    this.#link.receivers.forget(this.#number);
+    this.#number = 0;
+  }
+}

@@ -1,0 +1,41 @@
+/**
+ * The groups of a context on a server, for operators.
+ */
+import type { GroupStatus, ParkedEvent } from "../../net/protocol/outcomes.ts";
+import { type GroupRequest, writeGroup, writeGroups } from "../../net/protocol/subscription/groups.ts";
+import { operation } from "../../net/protocol/words.ts";
+import type { Link } from "../link.ts";
+
+export class RemoteGroups {
+  readonly #link: Link;
+
+  /** Use `client.groups`. */
+  constructor(link: Link) {
+    this.#link = link;
+  }
+
+  status(): Promise<GroupStatus[]> {
+    return this.#link.request(operation.groups, false, "", undefined, writeGroups);
+  }
+
+  /** What a group parked, oldest first. */
+  parked(group: string, limit?: number): Promise<ParkedEvent[]> {
+    return this.#ask({ group, action: "parked", limit });
+  }
+
+  /** Delivers parked events again; returns how many. Errors: INVALID_ARGUMENT when the group has no members. */
+  replay(group: string, limit?: number): Promise<number> {
+    return this.#ask({ group, action: "replay", limit });
+  }
+
+  /** Forgets a group without members. */
+  async remove(group: string): Promise<void> {
+    await this.#ask({ group, action: "remove", limit: undefined });
+  }
+
+  #ask<Result>(request: GroupRequest): Promise<Result> {
+    return this.#link.request(operation.group, false, "", undefined, (writer, id) =>
+      writeGroup(writer, id, request),
+    );
+  }
+}

@@ -1,0 +1,184 @@
+/**
+ * A membership of a group on a server, as a program works it off. It joins again by itself after a lost connection;
+ * what was not answered by then is delivered again, to whoever has room.
+ */
+import { WarpError } from "../../core/errors.ts";
+import type { StoredEvent } from "../../core/event.ts";
+import type { FrameReader } from "../../net/protocol/frame-reader.ts";
+import type { FrameWriter } from "../../net/protocol/frame-writer.ts";
+import type { GroupAnswer, GroupDelivery, JoinQuery } from "../../net/protocol/outcomes.ts";
+import { writeAnswer, writeJoin } from "../../net/protocol/subscription/groups.ts";
+import { readPush } from "../../net/protocol/subscription/read-push.ts";
+import { operation } from "../../net/protocol/words.ts";
+import { Attempts } from "./attempts.ts";
+import type { Link } from "../link.ts";
+
+export interface RemoteJoinOptions extends JoinQuery {
+  /** Deliveries that may be unanswered at once; 64 by default. */
+  readonly window?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Hears of every interruption that is going to be repaired, and why. */
+  readonly onInterrupted?: ((reason: WarpError) => void) | undefined;
+}
+
+/** An event to work off. Exactly one of the methods is to be called; without one it comes again after 30 s. */
+export class RemoteWork {
+  readonly event: StoredEvent;
+  /** 1 for the first time. */
+  readonly attempt: number;
+  readonly #answer: (answer: GroupAnswer) => void;
+
+  constructor({ event, attempt }: GroupDelivery, answer: (answer: GroupAnswer) => void) {
+    this.event = event;
+    this.attempt = attempt;
+    this.#answer = answer;
+  }
+
+  /** It is done. */
+  ack(): void {
+    this.#answer({ action: "ack" });
+  }
+
+  /** It is to come again, after `delayMs` or a back-off. The entity's later events wait for it. */
+  retry(delayMs?: number): void {
+    this.#answer({ action: "retry", delayMs });
+  }
+
+  /** It is to be left out. */
+  skip(): void {
+    this.#answer({ action: "skip" });
+  }
+
+  /** It is kept aside for an operator; the entity's later events go on. `reason` is a short code. */
+  park(reason?: string): void {
+    if (reason !== undefined && !/^[\w.:-]{0,64}$/.test(reason)) {
+      const why = "the reason for parking is at most 64 letters, digits, _ . : or -";
+      throw new WarpError("INVALID_ARGUMENT", why);
+    }
+    this.#answer({ action: "park", reason });
+  }
+}
+
+type Result = IteratorResult<RemoteWork, undefined>;
+
+export class RemoteMembership implements AsyncIterableIterator<RemoteWork, undefined> {
+  readonly #link: Link;
+  readonly #attempts: Attempts;
+  readonly #signal: AbortSignal | undefined;
+  readonly #onAbort = (): void => void this.return();
+  #ready: GroupDelivery[] = [];
+  /** Acknowledged in this turn, under the number of the attempt. */
+  #acks: number[] = [];
+  #waiting: PromiseWithResolvers<Result> | undefined;
+  #hasEnded = false;
+  #error: WarpError | undefined;
+
+  /** Use `client.join`. */
+  constructor(link: Link, group: string, options: RemoteJoinOptions) {
+    const { prefix, types, from, window = 64, signal, onInterrupted } = options;
+    this.#link = link;
+    this.#signal = signal;
+    this.#attempts = new Attempts(link, {
+      operation: operation.join,
+      write: (writer: FrameWriter, id: number, subscription: number) =>
+        writeJoin(writer, id, { subscription, group, window, query: { prefix, types, from } }),
+      push: (reader: FrameReader) => this.#take(reader),
+      interrupted: (reason: WarpError) => {
+        // They are given to others.
+        this.#ready = [];
+        this.#acks = [];
+        onInterrupted?.(reason);
+      },
+      failed: (error: WarpError) => this.#end(error),
+    });
+    this.#hasEnded = signal?.aborted === true;
+    if (this.#hasEnded) return;
+    signal?.addEventListener("abort", this.#onAbort, { once: true });
+    this.#attempts.begin();
+  }
+
+  /** One call at a time. */
+  next(): Promise<Result> {
+    const ready = this.#ready.shift();
+    if (ready !== undefined) return Promise.resolve(this.#work(ready));
+    if (this.#hasEnded) return this.#ended();
+    this.#waiting ??= Promise.withResolvers();
+    return this.#waiting.promise;
+  }
+
+  /** Leaves the group. */
+  return(): Promise<Result> {
+    this.#sendAcks();
+    this.#attempts.leave();
+    this.#end(undefined);
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  #take(reader: FrameReader): void {
+    const pushed = readPush(reader);
+    if (pushed?.kind === "ended") this.#attempts.ended(pushed.error);
+    if (pushed?.kind !== "deliveries") return;
+    this.#ready.push(...pushed.deliveries);
+    const waiting = this.#waiting;
+    const first = waiting === undefined ? undefined : this.#ready.shift();
+    if (first === undefined) return;
+    this.#waiting = undefined;
+    waiting?.resolve(this.#work(first));
+  }
+
+  #work(delivery: GroupDelivery): Result {
+    const { number } = this.#attempts;
+    return {
+      done: false,
+      value: new RemoteWork(delivery, (answer) => this.#answer(number, delivery, answer)),
+    };
+  }
+
+  /** Acknowledgements of a turn are one request; one of an earlier attempt is of no interest. */
+  #answer(number: number, { delivery }: GroupDelivery, answer: GroupAnswer): void {
+    if (number !== this.#attempts.number || this.#hasEnded) return;
+    if (answer.action !== "ack") {
+      this.#send([delivery], answer);
+    } else if (this.#acks.push(delivery) === 1) {
+      queueMicrotask(() => this.#sendAcks());
+    }
+  }
+
+  #sendAcks(): void {
+    const acks = this.#acks;
+    this.#acks = [];
+    if (acks.length > 0) this.#send(acks, { action: "ack" });
+  }
+
+  #send(deliveries: readonly number[], answer: GroupAnswer): void {
+    const request = { subscription: this.#attempts.number, deliveries, answer };
+    if (request.subscription === 0) return;
+    this.#link
+      .request(operation.acknowledge, false, "", undefined, (writer, id) => writeAnswer(writer, id, request))
+      .catch(() => {
+        // What the server has not heard of, it delivers again.
+      });
+  }
+
+  #end(error: WarpError | undefined): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#error = error;
+    this.#ready = [];
+    this.#signal?.removeEventListener("abort", this.#onAbort);
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    if (waiting !== undefined) this.#ended().then(waiting.resolve, waiting.reject);
+  }
+
+  /** The error once, then the end. */
+  #ended(): Promise<Result> {
+    const error = this.#error;
+    this.#error = undefined;
+    return error === undefined ? Promise.resolve({ done: true, value: undefined }) : Promise.reject(error);
+  }
+}

@@ -1,0 +1,155 @@
+/**
+ * Joining groups, answering deliveries, and what operators ask of groups (docs/protocol.md).
+ *
+ * A reader's functions begin behind the operation.
+ */
+import type { StoredEvent } from "../../../core/event.ts";
+import { limits } from "../../../core/limits.ts";
+import type { FrameReader } from "../frame-reader.ts";
+import type { FrameWriter } from "../frame-writer.ts";
+import type { GroupAnswer, GroupDelivery, JoinQuery } from "../outcomes.ts";
+import { protocolError } from "../protocol-error.ts";
+import { startRequest } from "../requests.ts";
+import { operation } from "../words.ts";
+import { pushKind, type PushContent, contentOf, encodeEventData, readHeads, writeHead } from "./pushes.ts";
+import { readFrom, readTypes, writeFrom, writeTypes } from "./requests.ts";
+
+const numberMax = 2 ** 32 - 1;
+const actions = ["ack", "retry", "skip", "park"] as const;
+
+export interface JoinRequest {
+  readonly subscription: number;
+  readonly group: string;
+  /** Deliveries that may be unanswered at once. */
+  readonly window: number;
+  readonly query: JoinQuery;
+}
+
+export function writeJoin(writer: FrameWriter, id: number, request: JoinRequest): void {
+  const { subscription, group, window, query } = request;
+  const frame = startRequest(writer, id, operation.join, 6);
+  writer.num(subscription);
+  writer.str(group);
+  writer.num(window);
+  writer.strOrNil(query.prefix);
+  writeTypes(writer, query.types);
+  writeFrom(writer, query.from);
+  writer.endFrame(frame);
+}
+
+export function readJoin(reader: FrameReader): JoinRequest {
+  const subscription = reader.whole(numberMax);
+  const group = reader.str();
+  const window = reader.whole();
+  const prefix = reader.strOrNil();
+  const types = readTypes(reader);
+  const from = readFrom(reader);
+  reader.finish();
+  const query = {
+    ...(prefix === undefined ? undefined : { prefix }),
+    ...(types === undefined ? undefined : { types }),
+    ...(from === undefined ? undefined : { from }),
+  };
+  return { subscription, group, window, query };
+}
+
+export interface AnswerRequest {
+  readonly subscription: number;
+  readonly deliveries: readonly number[];
+  readonly answer: GroupAnswer;
+}
+
+export function writeAnswer(writer: FrameWriter, id: number, request: AnswerRequest): void {
+  const { subscription, deliveries, answer } = request;
+  const frame = startRequest(writer, id, operation.acknowledge, 5);
+  writer.num(subscription);
+  writer.array(deliveries.length);
+  for (const delivery of deliveries) writer.num(delivery);
+  writer.num(actions.indexOf(answer.action));
+  writer.numOrNil(answer.action === "retry" ? answer.delayMs : undefined);
+  writer.strOrNil(answer.action === "park" ? answer.reason : undefined);
+  writer.endFrame(frame);
+}
+
+export function readAnswer(reader: FrameReader): AnswerRequest {
+  const subscription = reader.whole(numberMax);
+  const deliveries: number[] = [];
+  const outside = reader.enter();
+  while (reader.left > 0) {
+    if (deliveries.length >= limits.groupWindowMax)
+      throw protocolError("too many deliveries are answered at once");
+    deliveries.push(reader.whole());
+  }
+  reader.leave(outside);
+  const action = actions[reader.isNil() ? 0 : reader.whole()];
+  const delayMs = reader.wholeOrNil();
+  const reason = reader.strOrNil();
+  reader.finish();
+  if (action === undefined) throw protocolError("an answer is 0 ack, 1 retry, 2 skip or 3 park");
+  const answer: GroupAnswer =
+    action === "retry"
+      ? { action, ...(delayMs === undefined ? undefined : { delayMs }) }
+      : action === "park"
+        ? { action, ...(reason === undefined ? undefined : { reason }) }
+        : { action };
+  return { subscription, deliveries, answer };
+}
+
+/** `[3, subscription, 5, [[delivery, attempt, …event], …], data]`. */
+export function encodeDeliveriesPush(deliveries: readonly GroupDelivery[]): PushContent {
+  const data = encodeEventData(deliveries.map(({ event }) => event));
+  return contentOf(3, (writer) => {
+    writer.num(pushKind.deliveries);
+    writer.array(deliveries.length);
+    for (const { delivery, attempt, event } of deliveries) {
+      writer.array(9);
+      writer.num(delivery);
+      writer.num(attempt);
+      writeHead(writer, event, undefined);
+    }
+    writer.value(data);
+  });
+}
+
+/** Begins behind the kind. */
+export function readDeliveries(reader: FrameReader): GroupDelivery[] {
+  const numbers: { delivery: number; attempt: number }[] = [];
+  const events: StoredEvent[] = readHeads(reader, () => {
+    numbers.push({ delivery: reader.whole(), attempt: reader.whole() });
+  });
+  return events.map((event, i) => ({
+    delivery: numbers[i]?.delivery ?? 0,
+    attempt: numbers[i]?.attempt ?? 1,
+    event,
+  }));
+}
+
+/** What an operator asks of a group. */
+export interface GroupRequest {
+  readonly group: string;
+  readonly action: "parked" | "replay" | "remove";
+  readonly limit: number | undefined;
+}
+
+const groupActions = ["parked", "replay", "remove"] as const;
+
+export function writeGroups(writer: FrameWriter, id: number): void {
+  writer.endFrame(startRequest(writer, id, operation.groups, 0));
+}
+
+export function writeGroup(writer: FrameWriter, id: number, request: GroupRequest): void {
+  const frame = startRequest(writer, id, operation.group, 3);
+  writer.str(request.group);
+  writer.num(groupActions.indexOf(request.action));
+  writer.numOrNil(request.limit);
+  writer.endFrame(frame);
+}
+
+export function readGroup(reader: FrameReader): GroupRequest {
+  const group = reader.str();
+  const action = groupActions[reader.whole()];
+  const limit = reader.wholeOrNil();
+  reader.finish();
+  if (action === undefined) throw protocolError("of a group is asked 0 parked, 1 replay or 2 remove");
+  return { group, action, limit };
+}

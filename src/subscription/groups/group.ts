@@ -1,0 +1,330 @@
+/**
+ * One group at work: reads the feed from its checkpoint, shares what it read among its members, keeps the checkpoint.
+ *
+ * - It reads while it has members. What is outstanding is bounded; beyond that it does not read on.
+ * - A delivery belongs to a member until it is answered, the member leaves, or its time is over; then the event is delivered
+ *   again, to whoever has room.
+ * - The checkpoint is written a little later than it moves: after a crash what was done last is delivered again.
+ */
+import { toWarpError, WarpError } from "../../core/errors.ts";
+import { encodeCursor } from "../../core/cursor.ts";
+import type { StoredEvent } from "../../core/event.ts";
+import { limits } from "../../core/limits.ts";
+import type { Chunk } from "../chunk.ts";
+import type { Follower, Sink } from "../follower.ts";
+import type { Hub } from "../hub.ts";
+import type { From } from "../start.ts";
+import type { GroupQuery, GroupsFile, ParkedRow } from "./groups-file.ts";
+import { type Item, Outstanding } from "./outstanding.ts";
+
+/** An event that a member is to work off and answer. */
+export interface GroupDelivery {
+  /** Names it in answers; never given twice by a group in one life of the context. */
+  readonly delivery: number;
+  /** 1 for the first time. */
+  readonly attempt: number;
+  readonly event: StoredEvent;
+}
+
+/** What became of a delivery. */
+export type GroupAnswer =
+  | { readonly action: "ack" | "skip" }
+  /** Again, after `delayMs` or a back-off; parked after `limits.groupAttemptsMax`. */
+  | { readonly action: "retry"; readonly delayMs?: number | undefined }
+  /** Kept aside, as a reference. */
+  | { readonly action: "park"; readonly reason?: string | undefined };
+
+/** Who works in a group. Its methods neither throw nor wait. */
+export interface MemberSink {
+  /** Deliveries that may be unanswered at once. */
+  readonly window: number;
+  readonly hasRoom: boolean;
+  joined(): void;
+  deliver(deliveries: readonly GroupDelivery[]): void;
+  ended(error: WarpError | undefined): void;
+}
+
+interface UnderWay {
+  readonly item: Item;
+  readonly deadline: number;
+}
+
+export class Member {
+  readonly sink: MemberSink;
+  readonly underWay = new Map<number, UnderWay>();
+  readonly #group: Group;
+
+  constructor(group: Group, sink: MemberSink) {
+    this.#group = group;
+    this.sink = sink;
+  }
+
+  get hasRoom(): boolean {
+    return this.underWay.size < this.sink.window && this.sink.hasRoom;
+  }
+
+  /** Answers deliveries; ones that are not the member's any more are of no interest. */
+  answer(deliveries: readonly number[], answer: GroupAnswer): void {
+    this.#group.answer(this, deliveries, answer);
+  }
+
+  /** It has room again. */
+  wake(): void {
+    this.#group.share();
+  }
+
+  /** What it has not answered goes to others. */
+  end(error?: WarpError): void {
+    this.#group.leave(this, error);
+  }
+}
+
+export interface GroupParts {
+  readonly name: string;
+  readonly hub: Hub;
+  readonly file: GroupsFile;
+  readonly onIdle: () => void;
+}
+
+export class Group {
+  readonly #parts: GroupParts;
+  readonly #outstanding: Outstanding;
+  readonly #members = new Set<Member>();
+  readonly #follower: Follower;
+  readonly #sweeper: NodeJS.Timeout;
+  #nextDelivery = 1;
+  #saving: NodeJS.Timeout | undefined;
+  #isStarted = false;
+  #hasEnded = false;
+
+  /** A group that is new begins at `from`. Errors: those of `Hub.follow`. */
+  constructor(parts: GroupParts, query: GroupQuery, from: From | undefined) {
+    this.#parts = parts;
+    const { hub, file, name } = parts;
+    const { shards, incarnation } = hub.feed;
+    this.#outstanding = new Outstanding(shards);
+    const isNew = file.query(name) === undefined;
+    const checkpoint = isNew ? undefined : encodeCursor(incarnation, file.checkpoint(name));
+    this.#follower = hub.follow({ ...query, from: checkpoint ?? from ?? "start" }, this.#sink(isNew, query));
+    this.#sweeper = setInterval(() => this.#sweep(), sweepMs);
+    this.#sweeper.unref();
+  }
+
+  get members(): number {
+    return this.#members.size;
+  }
+
+  /** Deliveries that are not answered, and events that were read and wait. */
+  get counts(): { readonly underWay: number; readonly waiting: number } {
+    let underWay = 0;
+    for (const member of this.#members) underWay += member.underWay.size;
+    return { underWay, waiting: this.#outstanding.count - underWay };
+  }
+
+  /** By shard: everything up to here is done. */
+  get checkpoint(): readonly (number | undefined)[] {
+    return this.#follower.positions.map((position, shard) =>
+      position === undefined ? undefined : this.#outstanding.checkpoint(shard, position),
+    );
+  }
+
+  join(sink: MemberSink): Member {
+    const member = new Member(this, sink);
+    this.#members.add(member);
+    if (this.#isStarted) {
+      sink.joined();
+      this.share();
+    }
+    return member;
+  }
+
+  leave(member: Member, error: WarpError | undefined): void {
+    if (!this.#members.delete(member)) return;
+    for (const { item } of [...member.underWay.values()].reverse()) this.#outstanding.giveBack(item, false);
+    member.underWay.clear();
+    member.sink.ended(error);
+    if (this.#members.size === 0) this.end();
+    else this.share();
+  }
+
+  /** Errors: INVALID_ARGUMENT for a reason that could be more than a code. */
+  answer(member: Member, deliveries: readonly number[], answer: GroupAnswer): void {
+    if (answer.action === "park") requireWord(answer.reason ?? "", "the reason for parking", 0);
+    this.#guard(() => {
+      for (const delivery of deliveries) {
+        const item = member.underWay.get(delivery)?.item;
+        if (item === undefined || !member.underWay.delete(delivery)) continue;
+        if (answer.action === "retry") this.#retry(item, answer.delayMs);
+        else if (answer.action === "park") this.#park(item, answer.reason ?? "");
+        else this.#finish(item);
+      }
+    });
+    this.share();
+  }
+
+  /** Tries a parked event again; its row goes when it is done. */
+  replay(row: ParkedRow, event: StoredEvent): boolean {
+    if (this.#outstanding.hasParked(row)) return false;
+    const { shard, number, attempts, id } = row;
+    this.#outstanding.add({ shard, number, event, attempts, parkedId: id, isDone: false });
+    this.share();
+    return true;
+  }
+
+  /** Nothing of an erased entity is delivered any more. */
+  drop(shard: number, number: number): void {
+    this.#outstanding.drop(shard, number);
+    this.#changed();
+    this.share();
+  }
+
+  /** Gives what is ready to members that have room, in turn. */
+  share(): void {
+    if (this.#hasEnded || !this.#isStarted) return;
+    const given = new Map<Member, GroupDelivery[]>();
+    const deadline = performance.now() + limits.groupAnswerMs;
+    let members = [...this.#members].filter((member) => member.hasRoom);
+    while (members.length > 0) {
+      for (const member of members) {
+        const item = this.#outstanding.take();
+        if (item === undefined) {
+          members = [];
+          break;
+        }
+        const delivery = this.#nextDelivery++;
+        member.underWay.set(delivery, { item, deadline });
+        const own = given.get(member) ?? [];
+        given.set(member, own);
+        own.push({ delivery, attempt: item.attempts, event: item.event });
+      }
+      members = members.filter((member) => member.hasRoom);
+    }
+    for (const [member, deliveries] of given) member.sink.deliver(deliveries);
+    if (this.#hasRoom) this.#follower.wake();
+  }
+
+  /** Stops working; what is under way will be delivered again. */
+  end(error?: WarpError): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    clearInterval(this.#sweeper);
+    clearTimeout(this.#saving);
+    let reason = error;
+    try {
+      if (this.#isStarted) this.#parts.file.save(this.#parts.name, this.checkpoint);
+    } catch (thrown) {
+      // What was done since the last time will be delivered again.
+      reason ??= toWarpError(thrown, "IO_ERROR");
+    }
+    this.#follower.end();
+    for (const member of [...this.#members]) this.leave(member, reason);
+    this.#parts.onIdle();
+  }
+
+  get #hasRoom(): boolean {
+    return this.#outstanding.count < limits.groupOutstandingMax;
+  }
+
+  #sink(isNew: boolean, query: GroupQuery): Sink {
+    const hasRoom = () => this.#hasRoom;
+    return {
+      get hasRoom() {
+        return hasRoom();
+      },
+      started: () => {
+        this.#isStarted = true;
+        const { file, name } = this.#parts;
+        this.#guard(() => {
+          if (isNew) file.create(name, query, this.#follower.positions);
+          for (const { sink } of this.#members) sink.joined();
+        });
+      },
+      chunk: (chunk) => this.#take(chunk),
+      caughtUp: () => this.#changed(),
+      moved: () => this.#changed(),
+      ended: (error) => {
+        if (!this.#hasEnded) this.end(error);
+      },
+    };
+  }
+
+  #take(chunk: Chunk): void {
+    const { shard, events, numbers } = chunk;
+    if (chunk.erased !== undefined) this.drop(shard, numbers[0] ?? 0);
+    for (const [i, event] of events.entries()) {
+      const number = numbers[i] ?? 0;
+      this.#outstanding.add({ shard, number, event, attempts: 0, parkedId: undefined, isDone: false });
+    }
+    this.#changed();
+    this.share();
+  }
+
+  #finish(item: Item): void {
+    if (item.parkedId !== undefined && !item.isDone) this.#parts.file.unpark(item.parkedId);
+    this.#outstanding.finish(item);
+    this.#changed();
+  }
+
+  #retry(item: Item, delayMs: number | undefined): void {
+    if (item.attempts >= limits.groupAttemptsMax) {
+      this.#park(item, "attempts");
+      return;
+    }
+    const backOff = Math.min(limits.groupRetryMsMax, limits.groupRetryMs * 2 ** (item.attempts - 1));
+    const waitMs = Math.min(delayMs ?? backOff, limits.groupRetryMsMax);
+    this.#outstanding.giveBack(item, true);
+    setTimeout(() => {
+      this.#outstanding.resume(item);
+      this.share();
+    }, waitMs).unref();
+  }
+
+  #park(item: Item, reason: string): void {
+    if (item.isDone) return;
+    const { shard, number, event, attempts } = item;
+    const { seq, position } = event;
+    this.#outstanding.finish(item);
+    const row = { shard, number, seq, position, attempts, reason, parkedAt: Date.now() };
+    this.#parts.file.park(this.#parts.name, row, this.checkpoint);
+  }
+
+  /** Deliveries whose time is over count as tried. */
+  #sweep(): void {
+    const now = performance.now();
+    this.#guard(() => {
+      for (const { underWay } of this.#members) {
+        for (const [delivery, { item, deadline }] of underWay) {
+          if (deadline > now) continue;
+          underWay.delete(delivery);
+          this.#retry(item, 0);
+        }
+      }
+    });
+    this.share();
+  }
+
+  #changed(): void {
+    if (this.#hasEnded) return;
+    this.#saving ??= setTimeout(() => {
+      this.#saving = undefined;
+      this.#guard(() => this.#parts.file.save(this.#parts.name, this.checkpoint));
+    }, limits.groupSaveMs);
+  }
+
+  /** A file that cannot be written ends the group for its members, and nothing else. */
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch (thrown) {
+      this.end(toWarpError(thrown, "IO_ERROR"));
+    }
+  }
+}
+
+const sweepMs = 500;
+
+/** Errors: INVALID_ARGUMENT for what could hold more than a name or a code. */
+export function requireWord(word: string, what: string, min: number): void {
+  if (typeof word === "string" && word.length >= min && /^[\w.:-]{0,64}$/.test(word)) return;
+  throw new WarpError("INVALID_ARGUMENT", `${what} is at most 64 letters, digits, _ . : or -`);
+}

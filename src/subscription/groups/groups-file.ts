@@ -1,0 +1,184 @@
+/**
+ * groups.db: which groups there are, how far each is, and what it parked.
+ *
+ * - Numbers, seqs and positions: no ids of entities, no data. Erased entities are taken out all the same.
+ * - WAL without a sync per commit: a power failure loses the newest commits, in order, and their events are delivered again.
+ * - Positions mean nothing in another incarnation; a file of one is begun anew.
+ */
+import { Database } from "bun:sqlite";
+import { join } from "node:path";
+import { toWarpError } from "../../core/errors.ts";
+
+export interface GroupQuery {
+  readonly prefix?: string | undefined;
+  readonly types?: readonly string[] | undefined;
+}
+
+/** A parked event, as a reference. */
+export interface ParkedRow {
+  readonly id: number;
+  readonly shard: number;
+  readonly number: number;
+  readonly seq: number;
+  readonly position: number;
+  readonly attempts: number;
+  readonly reason: string;
+  /** ms since 1970. */
+  readonly parkedAt: number;
+}
+
+export const groupsFileName = "groups.db";
+
+const schema = [
+  "CREATE TABLE IF NOT EXISTS meta (id INTEGER PRIMARY KEY CHECK (id = 1), format INTEGER NOT NULL, incarnation TEXT NOT NULL) STRICT",
+  "CREATE TABLE IF NOT EXISTS groups (name TEXT PRIMARY KEY, query TEXT NOT NULL) STRICT",
+  `CREATE TABLE IF NOT EXISTS checkpoints (
+    name TEXT NOT NULL, shard INTEGER NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (name, shard)) STRICT`,
+  `CREATE TABLE IF NOT EXISTS parked (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL,
+    shard INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    parkedAt INTEGER NOT NULL,
+    UNIQUE (name, shard, number, seq)) STRICT`,
+  "CREATE INDEX IF NOT EXISTS parkedByEntity ON parked (shard, number)",
+];
+
+export class GroupsFile {
+  readonly #path: string;
+  readonly #database: Database;
+
+  /** Errors: IO_ERROR, CORRUPT. */
+  constructor(dataDir: string, incarnation: string) {
+    this.#path = join(dataDir, groupsFileName);
+    this.#database = this.#guard(() => new Database(this.#path, { create: true, readwrite: true }));
+    this.#guard(() => {
+      for (const pragma of [
+        "journal_mode = WAL",
+        "synchronous = NORMAL",
+        "temp_store = MEMORY",
+        "secure_delete = ON",
+      ]) {
+        this.#database.run(`PRAGMA ${pragma}`);
+      }
+      for (const statement of schema) this.#database.run(statement);
+      const meta = this.#database.query<{ incarnation: string }, []>("SELECT incarnation FROM meta").get();
+      if (meta?.incarnation === incarnation) return;
+      this.#transact(() => {
+        for (const table of ["meta", "groups", "checkpoints", "parked"])
+          this.#database.run(`DELETE FROM ${table}`);
+        this.#database.query("INSERT INTO meta VALUES (1, 1, ?)").run(incarnation);
+      });
+    });
+  }
+
+  names(): string[] {
+    const rows = this.#guard(() =>
+      this.#database.query<{ name: string }, []>("SELECT name FROM groups ORDER BY name").all(),
+    );
+    return rows.map(({ name }) => name);
+  }
+
+  query(name: string): GroupQuery | undefined {
+    const row = this.#guard(() =>
+      this.#database.query<{ query: string }, [string]>("SELECT query FROM groups WHERE name = ?").get(name),
+    );
+    return row === null ? undefined : (JSON.parse(row.query) as GroupQuery);
+  }
+
+  create(name: string, query: GroupQuery, positions: readonly (number | undefined)[]): void {
+    this.#transact(() => {
+      this.#database.query("INSERT INTO groups VALUES (?, ?)").run(name, JSON.stringify(query));
+      this.#save(name, positions);
+    });
+  }
+
+  remove(name: string): void {
+    this.#transact(() => {
+      for (const table of ["groups", "checkpoints", "parked"]) {
+        this.#database.query(`DELETE FROM ${table} WHERE name = ?`).run(name);
+      }
+    });
+  }
+
+  /** By shard. */
+  checkpoint(name: string): (number | undefined)[] {
+    const query = "SELECT shard, position FROM checkpoints WHERE name = ?";
+    const positions: (number | undefined)[] = [];
+    const rows = this.#guard(() =>
+      this.#database.query<{ shard: number; position: number }, [string]>(query).all(name),
+    );
+    for (const { shard, position } of rows) positions[shard] = position;
+    return positions;
+  }
+
+  save(name: string, positions: readonly (number | undefined)[]): void {
+    this.#transact(() => this.#save(name, positions));
+  }
+
+  /** Parks an event, or says of a parked one how often it was tried, together with the checkpoint. */
+  park(name: string, row: Omit<ParkedRow, "id">, positions: readonly (number | undefined)[]): void {
+    this.#transact(() => {
+      const { shard, number, seq, position, attempts, reason, parkedAt } = row;
+      this.#database
+        .query(
+          `INSERT INTO parked (name, shard, number, seq, position, attempts, reason, parkedAt) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+           ON CONFLICT DO UPDATE SET attempts = excluded.attempts, reason = excluded.reason`,
+        )
+        .run(name, shard, number, seq, position, attempts, reason, parkedAt);
+      this.#save(name, positions);
+    });
+  }
+
+  unpark(id: number): void {
+    this.#transact(() => this.#database.query("DELETE FROM parked WHERE id = ?").run(id));
+  }
+
+  /** Oldest first. */
+  parked(name: string, limit: number): ParkedRow[] {
+    const query = "SELECT * FROM parked WHERE name = ? ORDER BY id LIMIT ?";
+    return this.#guard(() => this.#database.query<ParkedRow, [string, number]>(query).all(name, limit));
+  }
+
+  parkedCounts(name: string): { count: number; oldestAt: number | undefined } {
+    const query = "SELECT count(*) AS n, min(parkedAt) AS at FROM parked WHERE name = ?";
+    const row = this.#guard(() =>
+      this.#database.query<{ n: number; at: number | null }, [string]>(query).get(name),
+    );
+    return { count: row?.n ?? 0, oldestAt: row?.at ?? undefined };
+  }
+
+  /** Nothing of an erased entity stays parked. */
+  forget(shard: number, number: number): void {
+    this.#transact(() =>
+      this.#database.query("DELETE FROM parked WHERE shard = ? AND number = ?").run(shard, number),
+    );
+    this.#guard(() => this.#database.run("PRAGMA wal_checkpoint(TRUNCATE)"));
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  #save(name: string, positions: readonly (number | undefined)[]): void {
+    const put = this.#database.query("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?)");
+    for (const [shard, position] of positions.entries())
+      if (position !== undefined) put.run(name, shard, position);
+  }
+
+  #transact(work: () => unknown): void {
+    this.#guard(() => this.#database.transaction(work).immediate());
+  }
+
+  #guard<Result>(work: () => Result): Result {
+    try {
+      return work();
+    } catch (thrown) {
+      throw toWarpError(thrown, "IO_ERROR", { file: this.#path });
+    }
+  }
+}

@@ -1,0 +1,201 @@
+/**
+ * The groups of a context: joining them, what operators see of them and do with them.
+ */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { bytesOf } from "../../core/entry.ts";
+import type { ErasureFollowers } from "../../core/erasure.ts";
+import { WarpError } from "../../core/errors.ts";
+import { eventsOfFeedPart, feedPartKind, type FeedPart, readFeedPart } from "../../core/feed.ts";
+import type { StoredEvent } from "../../core/event.ts";
+import { limits } from "../../core/limits.ts";
+import type { Folding } from "../../actor/folding.ts";
+import type { Hub } from "../hub.ts";
+import type { From } from "../start.ts";
+import { Group, type Member, type MemberSink, requireWord } from "./group.ts";
+import { type GroupQuery, GroupsFile, groupsFileName, type ParkedRow } from "./groups-file.ts";
+
+export interface GroupStatus {
+  readonly name: string;
+  readonly prefix?: string | undefined;
+  readonly types?: readonly string[] | undefined;
+  readonly members: number;
+  /** Records, of whatever entity, between the checkpoint and the newest. */
+  readonly lag: number;
+  /** Deliveries that are not answered. */
+  readonly underWay: number;
+  /** Events that were read and wait for a member, or for their time. */
+  readonly waiting: number;
+  readonly parked: number;
+  /** ms since 1970 when the oldest of them was parked. */
+  readonly oldestParkedAt?: number | undefined;
+}
+
+export interface JoinQuery extends GroupQuery {
+  /** Where a group that is new begins: `"start"` by default. */
+  readonly from?: From | undefined;
+}
+
+export class Groups {
+  readonly #hub: Hub;
+  readonly #folding: Folding;
+  readonly #dataDir: string;
+  readonly #active = new Map<string, Group>();
+  #file: GroupsFile | undefined;
+  #isClosed = false;
+
+  constructor(parts: {
+    readonly hub: Hub;
+    readonly folding: Folding;
+    readonly dataDir: string;
+    readonly followers: ErasureFollowers;
+  }) {
+    this.#hub = parts.hub;
+    this.#folding = parts.folding;
+    this.#dataDir = parts.dataDir;
+    parts.followers.register({
+      name: "groups",
+      passed: (shard, position) => this.#forgetErased(shard, position),
+    });
+  }
+
+  /** Joins a group, which is made if it is new. Errors: INVALID_ARGUMENT, OVERLOADED, CLOSED. */
+  join(name: string, query: JoinQuery, sink: MemberSink): Member {
+    requireWord(name, "the name of a group", 1);
+    requireWindow(sink.window);
+    const { from, prefix, types } = query;
+    const given: GroupQuery = {
+      ...(prefix ? { prefix } : {}),
+      ...(types === undefined ? {} : { types: types.toSorted() }),
+    };
+    const stored = this.#open().query(name);
+    const isSilent = prefix === undefined && types === undefined;
+    if (stored !== undefined && !isSilent && JSON.stringify(stored) !== JSON.stringify(given)) {
+      throw new WarpError("INVALID_ARGUMENT", `the group ${name} is about something else`, { query: stored });
+    }
+    let group = this.#active.get(name);
+    if (group === undefined) {
+      const onIdle = () => this.#active.delete(name);
+      group = new Group({ name, hub: this.#hub, file: this.#open(), onIdle }, stored ?? given, from);
+      this.#active.set(name, group);
+    }
+    return group.join(sink);
+  }
+
+  status(): GroupStatus[] {
+    if (this.#isClosed || !this.#exists) return [];
+    const file = this.#open();
+    return file.names().map((name) => {
+      const group = this.#active.get(name);
+      const checkpoint = group?.checkpoint ?? file.checkpoint(name);
+      let lag = 0;
+      for (const [shard, position] of checkpoint.entries()) {
+        if (position !== undefined) lag += this.#hub.feed.committed(shard) - position;
+      }
+      const { count: parked, oldestAt } = file.parkedCounts(name);
+      const oldest = oldestAt === undefined ? {} : { oldestParkedAt: oldestAt };
+      const counts = group?.counts ?? { underWay: 0, waiting: 0 };
+      return {
+        name,
+        ...file.query(name),
+        members: group?.members ?? 0,
+        lag,
+        ...counts,
+        parked,
+        ...oldest,
+      };
+    });
+  }
+
+  /** What a group parked, oldest first. */
+  parked(name: string, limit = 100): ParkedRow[] {
+    this.#require(name);
+    return this.#open().parked(name, limit);
+  }
+
+  /** Delivers parked events again. Returns how many. Errors: INVALID_ARGUMENT when the group has no members. */
+  async replay(name: string, limit = 1000): Promise<number> {
+    this.#require(name);
+    let replayed = 0;
+    for (const row of this.#open().parked(name, limit)) {
+      const event = await this.#eventOf(row);
+      const group = this.#active.get(name);
+      if (group === undefined) throw new WarpError("INVALID_ARGUMENT", `the group ${name} has no members`);
+      if (event === undefined) this.#open().unpark(row.id);
+      else if (group.replay(row, event)) replayed++;
+    }
+    return replayed;
+  }
+
+  /** Forgets a group without members: its checkpoint, and what it parked. */
+  remove(name: string): void {
+    this.#require(name);
+    if (this.#active.has(name)) throw new WarpError("INVALID_ARGUMENT", `the group ${name} has members`);
+    this.#open().remove(name);
+  }
+
+  /** Members are told why. */
+  close(error: WarpError): void {
+    this.#isClosed = true;
+    for (const group of [...this.#active.values()]) group.end(error);
+    this.#file?.close();
+    this.#file = undefined;
+  }
+
+  /** A context without groups has no file of them. */
+  get #exists(): boolean {
+    return this.#file !== undefined || existsSync(join(this.#dataDir, groupsFileName));
+  }
+
+  #open(): GroupsFile {
+    if (this.#isClosed) throw new WarpError("CLOSED", "this context is closed");
+    this.#file ??= new GroupsFile(this.#dataDir, this.#hub.feed.incarnation);
+    return this.#file;
+  }
+
+  #require(name: string): void {
+    if (this.#exists && this.#open().query(name) !== undefined) return;
+    throw new WarpError("INVALID_ARGUMENT", `there is no group ${JSON.stringify(name)}`);
+  }
+
+  /** The event that a reference means; undefined when it was erased. */
+  async #eventOf({ shard, number, seq, position }: ParkedRow): Promise<StoredEvent | undefined> {
+    const parts = await this.#recordAt(shard, position);
+    for (const { bytes, part } of parts) {
+      if (part.kind !== feedPartKind.events || part.number !== number) continue;
+      const event = eventsOfFeedPart(bytes, part).find((one) => one.seq === seq);
+      if (event !== undefined) return this.#folding.upcast(event);
+    }
+    return undefined;
+  }
+
+  async #recordAt(
+    shard: number,
+    position: number,
+  ): Promise<{ bytes: ReturnType<typeof bytesOf>; part: FeedPart }[]> {
+    const page = await this.#hub.feed.read(shard, position - 1, 1);
+    const bytes = bytesOf(page.bytes.buffer as ArrayBuffer, page.bytes.byteOffset, page.bytes.length);
+    const parts: { bytes: typeof bytes; part: FeedPart }[] = [];
+    for (let at = 0; at < page.bytes.length; ) {
+      const part = readFeedPart(bytes, at);
+      if (part.position === position) parts.push({ bytes, part });
+      at += part.length;
+    }
+    return parts;
+  }
+
+  async #forgetErased(shard: number, position: number): Promise<void> {
+    if (!this.#exists) return;
+    for (const { part } of await this.#recordAt(shard, position)) {
+      if (part.kind !== feedPartKind.erased) continue;
+      for (const group of this.#active.values()) group.drop(shard, part.number);
+      this.#open().forget(shard, part.number);
+    }
+  }
+}
+
+/** Members' windows. Errors: INVALID_ARGUMENT. */
+function requireWindow(window: number): void {
+  if (Number.isSafeInteger(window) && window >= 1 && window <= limits.groupWindowMax) return;
+  throw new WarpError("INVALID_ARGUMENT", `window is 1 to ${limits.groupWindowMax}, not ${String(window)}`);
+}

@@ -1,0 +1,128 @@
+/**
+ * A member of a group as a program reads it: an async iterator of deliveries, each of which is to be answered.
+ *
+ * Whoever stops reading leaves the group, and what was not answered goes to others.
+ */
+import type { WarpError } from "../../core/errors.ts";
+import type { StoredEvent } from "../../core/event.ts";
+import type { GroupAnswer, GroupDelivery, Member } from "./group.ts";
+import type { Groups, JoinQuery } from "./groups.ts";
+
+export interface JoinOptions extends JoinQuery {
+  /** Deliveries that may be unanswered at once; 64 by default. */
+  readonly window?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** An event to work off. Exactly one of the methods is to be called; without one it comes again after 30 s. */
+export class Work {
+  readonly event: StoredEvent;
+  /** 1 for the first time. */
+  readonly attempt: number;
+  readonly #answer: (answer: GroupAnswer) => void;
+
+  constructor({ event, attempt }: GroupDelivery, answer: (answer: GroupAnswer) => void) {
+    this.event = event;
+    this.attempt = attempt;
+    this.#answer = answer;
+  }
+
+  /** It is done. */
+  ack(): void {
+    this.#answer({ action: "ack" });
+  }
+
+  /** It is to come again, after `delayMs` or a back-off. The entity's later events wait for it. */
+  retry(delayMs?: number): void {
+    this.#answer({ action: "retry", delayMs });
+  }
+
+  /** It is to be left out. */
+  skip(): void {
+    this.#answer({ action: "skip" });
+  }
+
+  /** It is kept aside for an operator; the entity's later events go on. `reason` is a short code. */
+  park(reason?: string): void {
+    this.#answer({ action: "park", reason });
+  }
+}
+
+type Result = IteratorResult<Work, undefined>;
+
+export class Membership implements AsyncIterableIterator<Work, undefined> {
+  readonly #member: Member;
+  readonly #signal: AbortSignal | undefined;
+  readonly #onAbort = (): void => void this.return();
+  #ready: GroupDelivery[] = [];
+  #waiting: PromiseWithResolvers<Result> | undefined;
+  #hasEnded = false;
+  #error: WarpError | undefined;
+
+  /** Use `warp.join`. Errors: INVALID_ARGUMENT, OVERLOADED, CLOSED. */
+  constructor(groups: Groups, name: string, options: JoinOptions) {
+    const window = options.window ?? 64;
+    this.#signal = options.signal;
+    this.#member = groups.join(name, options, {
+      window,
+      hasRoom: true,
+      joined: () => {},
+      deliver: (deliveries) => this.#give(deliveries),
+      ended: (error) => this.#end(error),
+    });
+    if (this.#signal?.aborted === true) this.#onAbort();
+    else this.#signal?.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  /** One call at a time. */
+  next(): Promise<Result> {
+    const ready = this.#ready.shift();
+    if (ready !== undefined) return Promise.resolve(this.#work(ready));
+    if (this.#hasEnded) return this.#ended();
+    this.#waiting ??= Promise.withResolvers();
+    return this.#waiting.promise;
+  }
+
+  /** Leaves the group. */
+  return(): Promise<Result> {
+    this.#member.end();
+    this.#end(undefined);
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  #give(deliveries: readonly GroupDelivery[]): void {
+    this.#ready.push(...deliveries);
+    const waiting = this.#waiting;
+    const first = waiting === undefined ? undefined : this.#ready.shift();
+    if (first === undefined) return;
+    this.#waiting = undefined;
+    waiting?.resolve(this.#work(first));
+  }
+
+  #work(delivery: GroupDelivery): Result {
+    const answer = (given: GroupAnswer) => this.#member.answer([delivery.delivery], given);
+    return { done: false, value: new Work(delivery, answer) };
+  }
+
+  #end(error: WarpError | undefined): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#error = error;
+    this.#ready = [];
+    this.#signal?.removeEventListener("abort", this.#onAbort);
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    if (waiting !== undefined) this.#ended().then(waiting.resolve, waiting.reject);
+  }
+
+  /** The error once, then the end. */
+  #ended(): Promise<Result> {
+    const error = this.#error;
+    this.#error = undefined;
+    return error === undefined ? Promise.resolve({ done: true, value: undefined }) : Promise.reject(error);
+  }
+}

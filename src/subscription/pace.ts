@@ -1,0 +1,58 @@
+/**
+ * How much of the main thread followers may take: after work of *d* ms they pause for `pauseFactor` × *d*, as long as
+ * something is appended meanwhile. Nothing is appended: they take what there is.
+ */
+
+/** With it all followers together take a ninth of a busy main thread. */
+const pauseFactor = 8;
+/** A thread that was not scheduled for a while has not worked for as long. */
+const pauseMsMax = 400;
+/** Passes over the microtasks in which those who were handed something do what they do at once. */
+const microtasks = 8;
+
+export class Pace {
+  readonly #turns: () => number;
+  #seenTurn = 0;
+  #freeAt = 0;
+  /** Those who wait for their turn, one after the other. */
+  #queue: Promise<void> = Promise.resolve();
+
+  /** `turns` rises with every append that becomes durable. */
+  constructor(turns: () => number) {
+    this.#turns = turns;
+  }
+
+  /** ms until there may be more work. */
+  get waitMs(): number {
+    return Math.max(0, this.#freeAt - performance.now());
+  }
+
+  /** Work that began then has just been done; what it set off in microtasks is counted too. */
+  spent(startedAt: number): void {
+    this.#settle(startedAt, microtasks);
+  }
+
+  #settle(startedAt: number, left: number): void {
+    if (left > 0) {
+      queueMicrotask(() => this.#settle(startedAt, left - 1));
+      return;
+    }
+    const now = performance.now();
+    const turn = this.#turns();
+    const isBusy = turn !== this.#seenTurn;
+    this.#seenTurn = turn;
+    if (!isBusy) return;
+    const pauseMs = Math.min((now - startedAt) * pauseFactor, pauseMsMax);
+    this.#freeAt = Math.max(this.#freeAt, now) + pauseMs;
+  }
+
+  /** Resolves when there is time; those who ask wait in a line. */
+  turn(): Promise<void> {
+    this.#queue = this.#queue.then(async () => {
+      for (let waitMs = this.waitMs; waitMs > 0; waitMs = this.waitMs) {
+        await new Promise((resolve) => setTimeout(resolve, waitMs));
+      }
+    });
+    return this.#queue;
+  }
+}

@@ -1,0 +1,40 @@
+/**
+ * The newest pages that were read for filters, as chunks: followers of the same filter that are at the same place share
+ * what was decoded and encoded for the first of them, live or not.
+ */
+import type { Chunk } from "./chunk.ts";
+
+/** What a filter lets through of the records from `after` to `upTo`. */
+export interface ReadChunks {
+  readonly shard: number;
+  readonly after: number;
+  readonly upTo: number;
+  readonly chunks: readonly Chunk[];
+}
+
+/** Pages that are remembered, over all filters. */
+const pagesMax = 32;
+
+export class RecentChunks {
+  readonly #pages = new Map<string, ReadChunks>();
+
+  find(filter: string, shard: number, after: number): ReadChunks | undefined {
+    return this.#pages.get(`${shard} ${after} ${filter}`);
+  }
+
+  add(filter: string, page: ReadChunks): void {
+    const key = `${page.shard} ${page.after} ${filter}`;
+    this.#pages.delete(key);
+    this.#pages.set(key, page);
+    if (this.#pages.size <= pagesMax) return;
+    for (const oldest of this.#pages.keys()) {
+      this.#pages.delete(oldest);
+      break;
+    }
+  }
+
+  /** Forgets what could hold events of an erased entity. */
+  forget(): void {
+    this.#pages.clear();
+  }
+}

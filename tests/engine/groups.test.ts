@@ -1,0 +1,237 @@
+/**
+ * Groups: members that work, fail, die and come again, over restarts; each event is worked off, those of an entity in order.
+ */
+import { afterEach, describe, expect, test } from "bun:test";
+import { type JoinOptions, type StoredEvent, type Warp, WarpError, type Work } from "../../src/index.ts";
+import {
+  cleanUp,
+  codeOf,
+  credited,
+  freshDirectory,
+  openSmall,
+  seededRandom,
+  settled,
+  until,
+} from "./sample.ts";
+
+afterEach(cleanUp);
+
+const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
+
+async function next(work: AsyncIterator<Work>): Promise<Work> {
+  const { value, done } = await work.next();
+  if (done === true) throw new Error("the membership ended");
+  return value;
+}
+
+/** Works off what comes until the membership or the context ends. */
+async function workOff(
+  warp: Warp,
+  group: string,
+  options: JoinOptions,
+  each: (work: Work) => unknown,
+): Promise<void> {
+  try {
+    for await (const work of warp.join(group, options)) await each(work);
+  } catch (thrown) {
+    if (!(thrown instanceof WarpError) || thrown.code !== "CLOSED") throw thrown;
+  }
+}
+
+const statusOf = (warp: Warp, group: string) => warp.groups.status().find(({ name }) => name === group);
+
+test("every event is worked off by someone, those of an entity in order, whoever dies meanwhile", async () => {
+  console.log(`seed ${seed}`);
+  const random = seededRandom(seed);
+  const whole = (max: number) => Math.floor(random() * max);
+  const dataDir = freshDirectory();
+  const counts = new Map<string, number>();
+  const done = new Map<string, number>();
+  let again = 0;
+  const finish = ({ event: { entity, seq } }: Work) => {
+    const before = done.get(entity) ?? 0;
+    // What was done may come again, after a death or a restart; what was not done never comes late.
+    if (seq <= before) again++;
+    else expect([entity, seq]).toEqual([entity, before + 1]);
+    done.set(entity, Math.max(before, seq));
+  };
+  for (let round = 0; round < 3; round++) {
+    const warp = await openSmall(dataDir, { settle: { delayMs: 1 + whole(20) } });
+    let isOver = false;
+    const members = Array.from({ length: 4 }, async () => {
+      while (!isOver) {
+        // Each member lives for a while, and leaves with what it has not answered.
+        let left = 20 + whole(60);
+        const abort = new AbortController();
+        await workOff(warp, "workers", { window: 1 + whole(20), signal: abort.signal }, async (work) => {
+          if (random() < 0.3) await Bun.sleep(random() * 2);
+          if (--left === 0 || isOver) {
+            abort.abort();
+            return;
+          }
+          if (random() < 0.05) {
+            work.retry(whole(5));
+            return;
+          }
+          finish(work);
+          work.ack();
+        });
+      }
+    });
+    for (let burst = 0; burst < 20; burst++) {
+      const writes = Array.from({ length: 10 }, () => {
+        const id = `e${whole(12)}`;
+        const count = 1 + whole(4);
+        counts.set(id, (counts.get(id) ?? 0) + count);
+        return warp.entity(id).appendBatch(Array.from({ length: count }, () => credited(1)));
+      });
+      await Promise.all(writes);
+    }
+    if (round === 2) await until(() => [...counts].every(([id, count]) => done.get(id) === count));
+    isOver = true;
+    await warp.close();
+    await Promise.all(members);
+  }
+  expect(done).toEqual(counts);
+  console.log(`${again} came again`);
+}, 60_000);
+
+describe("a group", () => {
+  test("goes on where it was, and tells its lag", async () => {
+    const dataDir = freshDirectory();
+    let warp = await openSmall(dataDir);
+    for (let i = 0; i < 5; i++) await warp.entity(`e${i}`).append(credited(i));
+    const first = warp.join("mailer", { types: ["Credited"] });
+    for (let i = 0; i < 3; i++) (await next(first)).ack();
+    await until(() => statusOf(warp, "mailer")?.underWay === 2);
+    expect(statusOf(warp, "mailer")).toMatchObject({ members: 1, parked: 0, types: ["Credited"] });
+    await warp.close();
+    warp = await openSmall(dataDir);
+    const behind = statusOf(warp, "mailer");
+    expect(behind?.lag).toBeGreaterThanOrEqual(2);
+    const second = warp.join("mailer");
+    const seen = new Set<string>();
+    await workOff(warp, "other", { signal: AbortSignal.abort() }, () => {});
+    while (statusOf(warp, "mailer")?.lag !== 0) {
+      const work = await Promise.race([next(second), Bun.sleep(300)]);
+      if (work === undefined) break;
+      seen.add(work.event.entity);
+      work.ack();
+    }
+    expect(seen.size).toBeGreaterThanOrEqual(2);
+    expect(statusOf(warp, "mailer")?.lag).toBe(0);
+    await second.return();
+    // A new group may begin at the end.
+    const late = warp.join("late", { from: "end" });
+    await warp.entity("e0").append(credited(9));
+    expect((await next(late)).event).toMatchObject({ entity: "e0", seq: 2 });
+  });
+
+  test("gives an entity's next event only when the one before is answered", async () => {
+    const warp = await openSmall(freshDirectory());
+    await warp.entity("a").appendBatch([credited(1), credited(2), credited(3)]);
+    const [one, two] = [warp.join("g"), warp.join("g")];
+    const first = await next(one);
+    expect(first.event.seq).toBe(1);
+    const waiting = Promise.race([one.next(), two.next()]);
+    first.retry(1);
+    const again = (await waiting).value as Work;
+    expect([again.event.seq, again.attempt]).toEqual([1, 2]);
+    again.skip();
+    const seqs: number[] = [];
+    for (const _ of [2, 3]) {
+      const work = (await Promise.race([one.next(), two.next()])).value as Work;
+      seqs.push(work.event.seq);
+      work.ack();
+    }
+    expect(seqs).toEqual([2, 3]);
+  });
+
+  test("parks, by hand and after too many tries, and replays what it parked", async () => {
+    const dataDir = freshDirectory();
+    let warp = await openSmall(dataDir);
+    await warp.entity("a").appendBatch([credited(1), credited(2)]);
+    await warp.entity("b").append(credited(3));
+    const work = warp.join("g");
+    const tries: number[] = [];
+    for (;;) {
+      const one = await next(work);
+      if (one.event.entity === "b") {
+        tries.push(one.attempt);
+        one.retry(0);
+      } else if (one.event.seq === 1) {
+        one.park("NO_ADDRESS");
+      } else {
+        one.ack();
+      }
+      if (statusOf(warp, "g")?.parked === 2) break;
+    }
+    expect(tries).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    await warp.close();
+    warp = await openSmall(dataDir);
+    expect(statusOf(warp, "g")).toMatchObject({ parked: 2, lag: 0 });
+    expect(warp.groups.parked("g")).toMatchObject([
+      { seq: 1, reason: "NO_ADDRESS", attempts: 1 },
+      { seq: 1, reason: "attempts", attempts: 10 },
+    ]);
+    expect(await codeOf(warp.groups.replay("g"))).toBe("INVALID_ARGUMENT");
+    const later = warp.join("g");
+    expect(await warp.groups.replay("g")).toBe(2);
+    const events: StoredEvent[] = [];
+    for (const _ of [1, 2]) {
+      const one = await next(later);
+      events.push(one.event);
+      one.ack();
+    }
+    expect(events.map(({ entity, seq, data }) => [entity, seq, data]).sort()).toEqual([
+      ["a", 1, { cents: 1 }],
+      ["b", 1, { cents: 3 }],
+    ]);
+    expect(statusOf(warp, "g")?.parked).toBe(0);
+    await later.return();
+    warp.groups.remove("g");
+    expect(warp.groups.status()).toEqual([]);
+  });
+
+  test("forgets an erased entity: what it parked, and what it was about to deliver", async () => {
+    const dataDir = freshDirectory();
+    const warp = await openSmall(dataDir);
+    await warp.entity("alice").appendBatch([credited(1), credited(2), credited(3)]);
+    await warp.entity("bob").append(credited(4));
+    const work = warp.join("g");
+    let under: Work | undefined;
+    for (;;) {
+      const one = await next(work);
+      if (one.event.entity === "bob") one.park();
+      else if (one.event.seq === 1) one.park("X");
+      else under = one;
+      if (under !== undefined && statusOf(warp, "g")?.parked === 2) break;
+    }
+    expect(under?.event).toMatchObject({ entity: "alice", seq: 2 });
+    const receipt = await warp.entity("alice").delete();
+    expect(receipt.status).toBe("erased");
+    expect(statusOf(warp, "g")).toMatchObject({ parked: 1, underWay: 1 });
+    under?.retry(0);
+    await until(() => statusOf(warp, "g")?.lag === 0);
+    expect(await warp.groups.replay("g")).toBe(1);
+    expect((await next(work)).event).toMatchObject({ entity: "bob" });
+    await settled(warp);
+    const bytes = Buffer.from(await Bun.file(`${dataDir}/groups.db`).arrayBuffer());
+    expect(bytes.includes("alice")).toBe(false);
+  });
+
+  test("is refused with a name, a window or a query that does not do", async () => {
+    const warp = await openSmall(freshDirectory());
+    expect(await codeOf(() => warp.join(""))).toBe("INVALID_ARGUMENT");
+    expect(await codeOf(() => warp.join("a b"))).toBe("INVALID_ARGUMENT");
+    expect(await codeOf(() => warp.join("g", { window: 0 }))).toBe("INVALID_ARGUMENT");
+    const member = warp.join("g", { prefix: "a" });
+    await until(() => warp.groups.status().length === 1);
+    expect(await codeOf(() => warp.join("g", { prefix: "b" }))).toBe("INVALID_ARGUMENT");
+    expect(await codeOf(() => warp.groups.remove("g"))).toBe("INVALID_ARGUMENT");
+    expect(await codeOf(warp.groups.replay("nobody"))).toBe("INVALID_ARGUMENT");
+    const end = codeOf(member.next());
+    await warp.close();
+    expect(await end).toBe("CLOSED");
+  });
+});
