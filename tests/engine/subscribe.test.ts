@@ -318,9 +318,14 @@ describe("an erasure", () => {
     expect((await firstOfA)?.value?.kind).toBe("events");
     expect((await firstOfAll).value?.kind).toBe("events");
     const next = [a?.next(), all.next()];
-    await warp.entity("a").delete();
+    // The id stays in the feed until every registered follower has passed.
+    const passed = Promise.withResolvers<void>();
+    warp.erasureFollowers.register({ name: "sample", passed: () => passed.promise });
+    const deleting = warp.entity("a").delete();
     for (const one of await Promise.all(next))
       expect(one?.value).toMatchObject({ kind: "erased", entity: "a" });
+    passed.resolve();
+    await deleting;
     const again = [a?.next(), b?.next()];
     await warp.entity("b").append(credited(2));
     await warp.entity("a").append(credited(3), { expect: "none" });
