@@ -146,6 +146,25 @@ test("a follower that comes when much is unsettled knows the ids of entities mad
   expect(eventsOf(await warp.feed.read(shard, after, 1000))).toMatchObject([{ entity: "a", seq: 3 }]);
 });
 
+test("the ids of entities of an earlier life are found while all of them are appended to", async () => {
+  const dataDir = freshDirectory();
+  const ids = Array.from({ length: 2000 }, (_, i) => `old-${i}`);
+  const first = await openSmall(dataDir);
+  await Promise.all(ids.map((id) => first.entity(id).append(credited(1))));
+  await first.close();
+  const warp = await openSmall(dataDir, { settle: { delayMs: 60_000 } });
+  const follower = new Follower([warp.feed.committed(0), warp.feed.committed(1)], 1 << 20);
+  let isOver = false;
+  const running = follower.run(warp, () => isOver);
+  // A few at a time, so that there is something new whenever the follower looks again.
+  for (let from = 0; from < ids.length; from += 4) {
+    await Promise.all(ids.slice(from, from + 4).map((id) => warp.entity(id).append(credited(2))));
+  }
+  isOver = true;
+  await running;
+  expect(new Set(follower.seen.flat().map(({ entity }) => entity))).toEqual(new Set(ids));
+});
+
 test("a position of the future, or of no shard, is refused", async () => {
   const warp = await openSmall(freshDirectory());
   await warp.entity("a").append(credited(1));

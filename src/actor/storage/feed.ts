@@ -45,6 +45,12 @@ const idsMax = 131_072;
 /** A page is tried this often before its entities count as nameless. */
 const asksMax = 5;
 
+/** The numbers of a page up to `upTo` whose ids are not known. */
+interface Unknown {
+  readonly unknown: number[];
+  readonly upTo: number;
+}
+
 type OnTurn = (turn: Turn<Write>) => void;
 
 export class Feed implements FeedSource {
@@ -110,10 +116,13 @@ export class Feed implements FeedSource {
 
   async read(shard: number, after: number, bytesMax: number): Promise<FeedPage> {
     // What has to be asked for may be settled, or forgotten again, before the page is looked at once more.
+    let to = Number.POSITIVE_INFINITY;
     for (let asked = 0; asked < asksMax; asked++) {
-      const now = this.readNow(shard, after, bytesMax);
+      const now = this.readNow(shard, after, bytesMax, to);
       if (now === undefined) return await this.#readSettled(shard, after, bytesMax);
-      if ("upTo" in now) return now;
+      if (!("unknown" in now)) return now;
+      // What comes meanwhile may have unknown ids too: the page stays what it was.
+      to = now.upTo;
       await this.#learnIds(shard, now.unknown);
     }
     throw new WarpError("CORRUPT", `shard ${shard}: an entity behind position ${after} has no name`, {
@@ -125,7 +134,12 @@ export class Feed implements FeedSource {
    * The page behind `after` if it is in memory; undefined when it is settled. Numbers whose ids have to be asked for
    * first come back instead.
    */
-  readNow(shard: number, after: number, bytesMax: number): FeedPage | { unknown: number[] } | undefined {
+  readNow(
+    shard: number,
+    after: number,
+    bytesMax: number,
+    to = Number.POSITIVE_INFINITY,
+  ): FeedPage | Unknown | undefined {
     const state = this.#shard(shard);
     const { committedPosition, settledPosition } = state;
     if (!Number.isSafeInteger(after) || after < 0 || after > committedPosition) {
@@ -137,7 +151,7 @@ export class Feed implements FeedSource {
     const records = this.#records[state.writer];
     if (records === undefined) return undefined;
     records.takeIn(this.#durableTurn);
-    return this.#tailPage(records, state, after, bytesMax);
+    return this.#tailPage(records, state, after, bytesMax, Math.min(to, committedPosition));
   }
 
   async positionAt(shard: number, recordedAt: number): Promise<number> {
@@ -241,14 +255,15 @@ export class Feed implements FeedSource {
     shard: ShardState,
     after: number,
     bytesMax: number,
-  ): FeedPage | { unknown: number[] } {
+    last: number,
+  ): FeedPage | Unknown {
     const { bytes: tail } = records.tail;
-    const { index, committedPosition } = shard;
+    const { index } = shard;
     const unknown: number[] = [];
     const ids: Buffer[] = [];
     let upTo = after;
     let bytes = 0;
-    while (upTo < committedPosition && (bytes < bytesMax || upTo === after)) {
+    while (upTo < last && (bytes < bytesMax || upTo === after)) {
       upTo++;
       for (const part of partsOf(tail, records.offsetOf(index, upTo))) {
         const id = this.#idOf(index, part.number) ?? this.#learnFromPart(tail, index, part);
@@ -258,7 +273,7 @@ export class Feed implements FeedSource {
         bytes += feedPartBytes(id?.length ?? 0, part.entryBytes);
       }
     }
-    if (unknown.length > 0) return { unknown };
+    if (unknown.length > 0) return { unknown, upTo };
     const memory = new ArrayBuffer(bytes);
     const out = bytesOf(memory);
     let to = 0;
