@@ -217,6 +217,7 @@ async function serve(opened: {
     ...{ engine, residency, reading, settlings, journal, history, logger, context },
     ...{ shards: identity.shards, idHashKey: keyring.idHashKey, followers: erasureFollowers },
     retireSegments: () => retireSegments(journal, settlings),
+    backupTargets: () => keeping.backups.targets,
     failed: failure.happened,
   });
   const projections = startProjections({

@@ -31,6 +31,7 @@ export { document } from "./aggregate/document.ts";
 export { mergePatch } from "./aggregate/merge-patch.ts";
 export { specification } from "./aggregate/specification.ts";
 export type { BackupOptions, BackupReport } from "./backup/backup.ts";
+export type { KnownTarget } from "./backup/known-targets.ts";
 export {
   type RestoreOptions,
   type RestoreReport,

@@ -12,6 +12,7 @@ import type { Reading } from "./actor/storage/reading.ts";
 import { type Participant, type TogetherResult, together } from "./actor/together.ts";
 import type { Rejection } from "./aggregate/command.ts";
 import type { BackupOptions, BackupReport, Backups } from "./backup/backup.ts";
+import type { KnownTarget } from "./backup/known-targets.ts";
 import type { Identity } from "./core/data-directory.ts";
 import type { ErasureFollowers } from "./core/erasure.ts";
 import type { WarpError } from "./core/errors.ts";
@@ -184,6 +185,11 @@ export class Warp {
   /** Subscriptions there are, and those of them that wait at the end. */
   get subscriptions(): { readonly followers: number; readonly live: number } {
     return this.#parts.following.hub.counters;
+  }
+
+  /** Into which targets this directory was ever backed up: until their next backups they hold keys of who is erased. */
+  get backupTargets(): readonly KnownTarget[] {
+    return this.#parts.backups.targets;
   }
 
   /**

@@ -5,7 +5,14 @@
 
 import type { DeletePlan, ErasureListed, Hold, Receipt } from "../core/receipt.ts";
 
-export type { DeletePlan, ErasureListed, Hold, Receipt, Removed } from "../core/receipt.ts";
+export type {
+  BackupTargetKnown,
+  DeletePlan,
+  ErasureListed,
+  Hold,
+  Receipt,
+  Removed,
+} from "../core/receipt.ts";
 
 export interface DeleteOptions {
   /**

@@ -12,11 +12,14 @@ import { WarpError } from "../core/errors.ts";
 import { type Keyring, type KeyringFile, readKeyring } from "../core/keyring.ts";
 import { decodeObject, encodeObject } from "./format/container.ts";
 import { type RootHeader, rootObject } from "./format/objects.ts";
+import { type KnownTarget, KnownTargets } from "./known-targets.ts";
 import { type BackupTarget, openTarget } from "./target/target.ts";
 import type { BackupTask, ShardBackedUp } from "./work/messages.ts";
 import { BackupWorkers } from "./work/workers.ts";
 
 export interface BackupOptions {
+  /** How long after this backup the next one begins, ms, if they are continuous; for the receipts of erasures. */
+  readonly everyMs?: number | undefined;
   /** False takes what is settled and waits for nothing. Default true: everything that is durable now. */
   readonly settle?: boolean | undefined;
   /** Hears of the bytes that were written, as they are. */
@@ -50,6 +53,7 @@ export interface BackupsOptions {
 
 export class Backups {
   readonly #options: BackupsOptions;
+  readonly #known: KnownTargets;
   readonly #positions = new Map<string, readonly number[]>();
   #workers: BackupWorkers | undefined;
   #running: Promise<unknown> = Promise.resolve();
@@ -57,6 +61,12 @@ export class Backups {
 
   constructor(options: BackupsOptions) {
     this.#options = options;
+    this.#known = new KnownTargets(options.directory.path);
+  }
+
+  /** The targets that this directory was ever backed up into. */
+  get targets(): readonly KnownTarget[] {
+    return this.#known.all;
   }
 
   /**
@@ -83,7 +93,7 @@ export class Backups {
 
   async #run(
     target: BackupTarget,
-    { onProgress, settle: isComplete = true }: BackupOptions,
+    { onProgress, everyMs, settle: isComplete = true }: BackupOptions,
   ): Promise<BackupReport> {
     if (this.#isClosed) throw new WarpError("CLOSED", "this context is closed");
     const startedAt = Date.now();
@@ -93,6 +103,7 @@ export class Backups {
     if (isComplete) await this.#settle();
     const file = readKeyring(dataDir);
     const isNewTarget = await keepRoot(target, identity, file);
+    this.#known.begin(target.name, everyMs);
     const { periods, current, idHashKey } = keyring;
     const tasks = Array.from(
       { length: shards },
@@ -105,6 +116,7 @@ export class Backups {
     const done = await this.#workers.run(tasks, (_, bytes) => onProgress?.(bytes));
     const positions = done.map(({ position }) => position);
     this.#positions.set(target.name, positions);
+    this.#known.finish(target.name, startedAt);
     const sum = (of: (shard: ShardBackedUp) => number) => done.reduce((total, shard) => total + of(shard), 0);
     return {
       target: target.name,

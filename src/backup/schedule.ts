@@ -48,7 +48,7 @@ export class BackupSchedule {
   async #run(): Promise<void> {
     const { target, everyMs, logger, backup } = this.#options;
     try {
-      const report = await backup(target, { settle: false });
+      const report = await backup(target, { settle: false, everyMs });
       this.#coveredAt = report.startedAt;
       this.backups++;
       this.bytes += report.bytes;

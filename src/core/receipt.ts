@@ -21,6 +21,15 @@ export interface DeletePlan extends Removed {
   readonly followers: readonly string[];
 }
 
+/** A backup target. Until its next backup it has the wrapped key of what was erased, if it had it before. */
+export interface BackupTargetKnown {
+  readonly target: string;
+  /** When its newest backup began, ms; 0 when none was finished. */
+  readonly backedUpAt: number;
+  /** From the end of one backup to the next, ms; undefined when they are made by hand. */
+  readonly everyMs: number | undefined;
+}
+
 /** The proof of an erasure. It names the entity only by what the ledger has; the id is the caller's own. */
 export interface Receipt {
   /** `erased`: nothing is left. `pending`: what `pending` names is not done yet. `nothing`: there was no such entity. */
@@ -35,6 +44,8 @@ export interface Receipt {
   readonly fingerprint: string;
   readonly removed: Removed;
   readonly pending: readonly string[];
+  /** Where older backups of the key live until the next backup: every target that there ever was. */
+  readonly backups: readonly BackupTargetKnown[];
 }
 
 /** An entry of a shard's ledger. There is no personal data in it. */

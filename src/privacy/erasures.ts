@@ -8,7 +8,7 @@
  * - What a process leaves unfinished, the next one finishes: the shard writers know it (`erasures.state`).
  */
 import type { Engine } from "../actor/engine.ts";
-import type { DeleteOptions, Receipt } from "../actor/privacy.ts";
+import type { BackupTargetKnown, DeleteOptions, Receipt } from "../actor/privacy.ts";
 import type { Residency } from "../actor/residency.ts";
 import { WarpError } from "../core/errors.ts";
 import type { Holding } from "./holding.ts";
@@ -21,6 +21,7 @@ export interface ErasuresParts extends TidyingParts {
   readonly journal: { advance(): Promise<number>; retired(): Promise<void> };
   /** Retires all journal segments of which everything is in main database files. */
   readonly retireSegments: () => void;
+  readonly backupTargets: () => readonly BackupTargetKnown[];
   /** Resolves when the engine fails. */
   readonly failed: Promise<WarpError>;
 }
@@ -71,7 +72,7 @@ export class Erasures {
     const underWay = await erasing;
     const complete = Promise.race([underWay.complete, this.#closed.promise]);
     await within(complete, options.waitMs ?? 30_000, this.#parts.failed);
-    return receiptOf(id, underWay);
+    return receiptOf(id, underWay, this.#parts.backupTargets());
   }
 
   /** Resolves when every erasure is complete but for what followers hold up. */
@@ -159,13 +160,19 @@ export class Erasures {
   }
 }
 
-function receiptOf(entity: string, { actor, erased, swept, pending }: UnderWay): Receipt {
+function receiptOf(
+  entity: string,
+  { actor, erased, swept, pending }: UnderWay,
+  targets: readonly BackupTargetKnown[],
+): Receipt {
   const { events, erasedAt, number } = erased;
   const status = number === 0 ? "nothing" : pending.length > 0 ? "pending" : "erased";
   const { runs = 0, snapshots = 0, callerKeys = 0, entry = 0 } = swept ?? {};
   const fingerprint = Buffer.from(swept?.fingerprint ?? new Uint8Array(16)).toString("hex");
   const removed = { events, runs, snapshots, callerKeys };
-  return { status, entity, shard: actor.shard.index, entry, erasedAt, fingerprint, removed, pending };
+  const backups = status === "nothing" ? [] : targets;
+  const { index: shard } = actor.shard;
+  return { status, entity, shard, entry, erasedAt, fingerprint, removed, pending, backups };
 }
 
 /** Waits for `work`, but not longer than `ms`. Errors: the one that failed the engine. */

@@ -59,7 +59,7 @@ export class ContextPrivacy implements Privacy {
 
   /** The receipt of an erasure that is over, from the ledger. */
   async #formerReceipt(id: string): Promise<Receipt | undefined> {
-    const { residency, idHashKey } = this.#parts;
+    const { residency, idHashKey, backupTargets } = this.#parts;
     const { erasedAt, shard } = await residency.ready(id);
     if (erasedAt === undefined) return undefined;
     const hash = idHash(idHashKey, id).toString("hex");
@@ -70,7 +70,18 @@ export class ContextPrivacy implements Privacy {
     const { entry, fingerprint, removed, isComplete } = newest;
     const status = isComplete ? "erased" : "pending";
     const pending = isComplete ? [] : ["its rows or its name"];
-    return { status, entity: id, shard: shard.index, entry, erasedAt, fingerprint, removed, pending };
+    const backups = backupTargets();
+    return {
+      status,
+      entity: id,
+      shard: shard.index,
+      entry,
+      erasedAt,
+      fingerprint,
+      removed,
+      pending,
+      backups,
+    };
   }
 
   async plan(id: string): Promise<DeletePlan> {

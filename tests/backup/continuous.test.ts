@@ -58,6 +58,11 @@ test("a continuous backup follows the appends beside it, and what it holds is a 
     }
   };
   await Promise.all(Array.from({ length: 8 }, (_, i) => caller(`customer-${i}`)));
+  await settled(warp);
+  // Of the next two that end, the second began when everything was settled.
+  const before = schedule.backups;
+  await until(() => schedule.backups >= before + 2);
+  await Promise.all(Array.from({ length: 8 }, (_, i) => warp.entity(`customer-${i}`).append(credited(1))));
   await schedule.stop();
   expect(schedule.failures).toBe(0);
   const whole = await modelOf(warp);
@@ -165,4 +170,23 @@ test("a server's backups that fail are told once, counted, and tried again", asy
   await schedule.stop();
   expect(infos).toEqual(["backed up"]);
   expect(schedule.bytes).toBe(schedule.backups * 10);
+});
+
+test("the targets of a directory are remembered, also by the next process", async () => {
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const [one, other] = [join(directory, "one"), join(directory, "other")];
+  let warp = await openSmall(dataDir);
+  await warp.entity("alice").append(credited(1));
+  expect(warp.backupTargets).toEqual([]);
+  const { startedAt } = await warp.backup(one);
+  await warp.backup(other, { everyMs: 10_000 });
+  for (let life = 0; life < 2; life++) {
+    expect(warp.backupTargets).toMatchObject([
+      { target: one, backedUpAt: startedAt },
+      { target: other, everyMs: 10_000 },
+    ]);
+    await warp.close();
+    warp = await openSmall(dataDir);
+  }
 });

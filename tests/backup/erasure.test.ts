@@ -146,3 +146,41 @@ test(`backups beside appends and deletions: what is restored is what there was (
     }
   }
 }, 60_000);
+
+test("a legal hold comes back with its entity, also when it is older than the newest backup", async () => {
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const target = join(directory, "target");
+  const warp = await openSmall(dataDir, { shards: 1 });
+  for (const id of ["alice", "bob", "carol"]) await warp.entity(id).append(credited(1));
+  await warp.entity("bob").hold({ reason: "dispute 7", by: "legal" });
+  await warp.entity("carol").hold({ reason: "dispute 8" });
+  await warp.backup(target);
+  await warp.entity("carol").releaseHold();
+  await warp.backup(target);
+  await warp.entity("alice").hold({ reason: "dispute 9" });
+  await warp.backup(target);
+  await warp.close();
+  const to = join(freshDirectory(), "restored");
+  const rootKey = rootKeyOf(dataDir);
+  expect(await verifyBackup({ target, rootKey })).toMatchObject({ entities: 3 });
+  await restoreBackup({ target, to, rootKey });
+  const restored = await openSmall(to, { shards: 1, rootKey });
+  expect(await codeOf(restored.entity("bob").delete())).toBe("HELD");
+  expect(await codeOf(restored.entity("alice").delete())).toBe("HELD");
+  await erase(restored, "carol");
+});
+
+test("a receipt names the backups in which the key lives until their next turn", async () => {
+  const directory = freshDirectory();
+  const target = join(directory, "target");
+  const warp = await openSmall(join(directory, "data"));
+  for (const id of ["alice", "bob"]) await warp.entity(id).append(credited(1));
+  expect(await warp.entity("alice").delete()).toMatchObject({ status: "erased", backups: [] });
+  const { startedAt } = await warp.backup(target);
+  expect(await warp.entity("bob").delete()).toMatchObject({
+    status: "erased",
+    backups: [{ target, backedUpAt: startedAt }],
+  });
+  expect(await warp.entity("nobody").delete()).toMatchObject({ status: "nothing", backups: [] });
+});

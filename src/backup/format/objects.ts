@@ -5,6 +5,7 @@
  *   shard-007/head                   up to where the shard is backed up; written last
  *   shard-007/segments/FROM-TO-ID    rows of the positions behind FROM up to TO; never changed
  *   shard-007/keys/00001             the key set: entities 1 … 1024, then the next 1024, …; overwritten in place
+ *   shard-007/holds                  legal holds as they stand; overwritten in place
  *   shard-007/ledger                 the shard's ledger as it stands; overwritten in place
  *
  * - A head names its newest segment and every segment the one before it, so a missing one is found. What no head leads
@@ -85,6 +86,12 @@ export interface KeysHeader {
   readonly keyring: KeyringFile;
 }
 
+export interface HoldsHeader {
+  readonly kind: "holds";
+  readonly shard: number;
+  readonly incarnation: string;
+}
+
 export function shardFolder(shard: number): string {
   return `shard-${String(shard).padStart(3, "0")}`;
 }
@@ -95,6 +102,10 @@ export function headObject(shard: number): string {
 
 export function ledgerObject(shard: number): string {
   return `${shardFolder(shard)}/ledger`;
+}
+
+export function holdsObject(shard: number): string {
+  return `${shardFolder(shard)}/holds`;
 }
 
 export function segmentsFolder(shard: number): string {

@@ -38,6 +38,7 @@ export const tables = {
     bytes: ["results"],
   },
   bases: { kind: 6, name: "bases", numbers: ["number", "aggregate", "version", "seq"], bytes: ["data"] },
+  holds: { kind: 7, name: "holds", numbers: ["number"], bytes: ["data"] },
   /** An entity's wrapped key as its vault slot, the keyed hash of its id, and the id sealed under that key. */
   keys: { kind: 5, name: "keys", numbers: ["number"], bytes: ["slot", "idHash", "id"] },
 } as const satisfies Readonly<Record<string, Table>>;
@@ -81,9 +82,10 @@ export class BlockDraft {
   /** The values in the order of the table's columns: numbers, then bytes. */
   add(row: Row): void {
     const numberCount = this.#numbers.length;
-    for (const [i, value] of row.entries()) {
+    for (let i = 0; i < row.length; i++) {
+      const value = row[i];
       if (typeof value === "number") this.#numbers[i]?.push(value);
-      else {
+      else if (value !== undefined) {
         this.#lengths[i - numberCount]?.push(value.length);
         this.#values.push(value);
         this.#bytes += value.length;

@@ -9,8 +9,8 @@ import type { Database, Statement } from "bun:sqlite";
 import { closeSync, fsyncSync, mkdirSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { syncDirectory } from "../../core/replace-file.ts";
-import { guard, type Meta, metaSchema, openDatabase, writeMeta } from "../../shard/files/database.ts";
 import { droppedMark } from "../../shard/files/bases.ts";
+import { guard, type Meta, metaSchema, openDatabase, writeMeta } from "../../shard/files/database.ts";
 import { namesSchema } from "../../shard/files/names.ts";
 import { runsSchema } from "../../shard/files/runs.ts";
 import { slotBytes, slotOffset, Vault } from "../../shard/files/vault.ts";
@@ -35,9 +35,9 @@ export class NewShard {
     this.#runs = create(join(directory, "runs.db"), runsSchema.filter(isTable));
     this.#names = create(join(directory, "names.db"), namesSchema);
     this.#indexes = runsSchema.filter((statement) => !isTable(statement));
-    const { runs, snapshots, bases, callerKeys, deliveries } = tables;
+    const { runs, snapshots, bases, callerKeys, deliveries, holds } = tables;
     this.#inserts = new Map(
-      [runs, snapshots, bases, callerKeys, deliveries].map((table) => [
+      [runs, snapshots, bases, callerKeys, deliveries, holds].map((table) => [
         table.kind,
         this.#runs.query(insertOf(table)),
       ]),
@@ -60,6 +60,7 @@ export class NewShard {
   removeEntity(number: number): void {
     this.#slots.fill(0, (number - 1) * slotBytes, number * slotBytes);
     this.#names.query("DELETE FROM names WHERE number = ?").run(number);
+    this.#runs.query("DELETE FROM holds WHERE number = ?").run(number);
   }
 
   /** Up to which seq the history of an entity was dropped, as far as is known; 0 when it is not. */

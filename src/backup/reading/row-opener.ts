@@ -15,7 +15,7 @@ export class RowOpener {
 
   /** Errors: CORRUPT with the object. */
   prove(kind: number, row: readonly Value[], key: Uint8Array, object: string): void {
-    const { run, snapshot, callerKey } = this.associated;
+    const { run, snapshot, callerKey, hold } = this.associated;
     switch (kind) {
       case tables.runs.kind: {
         const [number, seq, count, batch, data] = row as [number, number, number, number, Uint8Array];
@@ -28,6 +28,11 @@ export class RowOpener {
         const [number, aggregate, version, seq, data] = row as [number, number, number, number, Uint8Array];
         if (openPacked(key, data, snapshot.of(number, aggregate, version, seq)) !== undefined) return;
         throw damaged(object, undefined, `a snapshot of number ${number} does not open`);
+      }
+      case tables.holds.kind: {
+        const [number, data] = row as [number, Uint8Array];
+        if (open(key, data, hold.of(number)) !== undefined) return;
+        throw damaged(object, undefined, `the hold of number ${number} does not open`);
       }
       case tables.callerKeys.kind: {
         const [, number, firstSeq, count, , data] = row as [

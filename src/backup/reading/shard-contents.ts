@@ -9,13 +9,15 @@ import { walkLedger } from "../../shard/files/ledger.ts";
 import { type Block, damaged, decodeBlocks, decodeHeader, missing } from "../format/container.ts";
 import {
   type HeadHeader,
+  type HoldsHeader,
   headObject,
+  holdsObject,
   type KeysHeader,
   keysObject,
   keysPerObject,
   ledgerObject,
 } from "../format/objects.ts";
-import { rowsOf, shapeOf } from "../format/tables.ts";
+import { rowsOf, shapeOf, type Value } from "../format/tables.ts";
 import type { BackupTarget } from "../target/target.ts";
 import { type ChainedSegment, readChain, readHead } from "./chain.ts";
 
@@ -85,6 +87,22 @@ export async function* keyObjects(
     }
     yield { object, header, rows };
   }
+}
+
+/** The legal holds: number and sealed text. */
+export async function holdRows(target: BackupTarget, { head }: ShardContents): Promise<Value[][]> {
+  const object = holdsObject(head.shard);
+  const bytes = await target.get(object);
+  if (bytes === undefined) throw missing(object);
+  const { header, end } = decodeHeader<HoldsHeader>(bytes, object);
+  if (header.kind !== "holds" || header.shard !== head.shard || header.incarnation !== head.incarnation) {
+    throw damaged(object, 0, "it is another object than its name says");
+  }
+  const rows: Value[][] = [];
+  for (const block of decodeBlocks(bytes, end, object, shapeOf)) {
+    for (const row of rowsOf(block)) rows.push([...row]);
+  }
+  return rows;
 }
 
 /** All blocks of the segments, oldest first. */

@@ -6,13 +6,13 @@
  * - Every row is decrypted on its way, so damage is found here and is told with the object that it stands in.
  */
 import { idHash } from "../../core/erasure.ts";
-import { type Keyring, unlockKeyring } from "../../core/keyring.ts";
 import { WarpError } from "../../core/errors.ts";
+import { type Keyring, unlockKeyring } from "../../core/keyring.ts";
 import { Associated } from "../../shard/files/sealed.ts";
 import { wrapSlot } from "../../shard/files/vault.ts";
 import { shardDirectory } from "../../shard/shard.ts";
 import { KeyRowOpener } from "../format/key-rows.ts";
-import { rootObject } from "../format/objects.ts";
+import { holdsObject, rootObject } from "../format/objects.ts";
 import { rowsOf, tables, type Value } from "../format/tables.ts";
 import type { BackupTarget } from "../target/target.ts";
 import type { RestoreTask, ShardRestored } from "../work/messages.ts";
@@ -22,6 +22,7 @@ import { Histories } from "./histories.ts";
 import { NewShard } from "./new-shard.ts";
 import { numberOf, RowOpener } from "./row-opener.ts";
 import {
+  holdRows,
   keyObjects,
   openContents,
   requireErased,
@@ -128,6 +129,13 @@ class ShardRestore {
         this.#lastRecordedAt = Math.min(header.lastRecordedAt, this.#cut.at);
       }
       onBytes(bytes);
+    }
+    const object = holdsObject(head.shard);
+    for (const row of await holdRows(this.#target, this.#contents)) {
+      const key = this.#keys.keyOf(Number(row[0]));
+      if (key === undefined) continue;
+      this.#opener.prove(tables.holds.kind, row, key, object);
+      this.#insert(tables.holds.kind, row);
     }
   }
 

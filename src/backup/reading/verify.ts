@@ -7,6 +7,7 @@
 import { idHash } from "../../core/erasure.ts";
 import { damaged } from "../format/container.ts";
 import { KeyRowOpener } from "../format/key-rows.ts";
+import { holdsObject } from "../format/objects.ts";
 import { rowsOf, tables, type Value } from "../format/tables.ts";
 import type { BackupTarget } from "../target/target.ts";
 import type { ShardVerified, VerifyTask } from "../work/messages.ts";
@@ -14,6 +15,7 @@ import { EntityKeys } from "./entity-keys.ts";
 import { Histories } from "./histories.ts";
 import { numberOf, RowOpener } from "./row-opener.ts";
 import {
+  holdRows,
   keyObjects,
   openContents,
   requireErased,
@@ -50,6 +52,10 @@ export async function verifyShard(
     }
     rows += block.rows;
     onBytes(bytes);
+  }
+  for (const row of await holdRows(target, contents)) {
+    const key = keys.keyOf(Number(row[0]));
+    if (key !== undefined) opener?.prove(tables.holds.kind, row, key, holdsObject(shard));
   }
   return {
     type: "verify",

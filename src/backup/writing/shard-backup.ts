@@ -9,15 +9,17 @@
  */
 import { WarpError } from "../../core/errors.ts";
 import { shardDirectory } from "../../shard/shard.ts";
-import { encodeObject, missing } from "../format/container.ts";
+import { encodeBlock, encodeEnd, encodeHeader, encodeObject, missing } from "../format/container.ts";
 import {
   type HeadHeader,
+  type HoldsHeader,
   headObject,
+  holdsObject,
   keysFolder,
   type ShardPoint,
   segmentsFolder,
 } from "../format/objects.ts";
-import { tables } from "../format/tables.ts";
+import { BlockDraft, tables } from "../format/tables.ts";
 import { type ChainedSegment, readChain, readHead } from "../reading/chain.ts";
 import type { BackupTarget } from "../target/target.ts";
 import type { BackupTask, ShardBackedUp } from "../work/messages.ts";
@@ -39,6 +41,8 @@ export class ShardBackup {
   readonly #keys: KeySetBackup;
   /** As this object left it; undefined before its first backup and after one that failed. */
   #known: BackedUp | undefined;
+  /** The object of the holds as this object wrote it. */
+  #holds: Buffer | undefined;
 
   constructor(target: BackupTarget, { shard, dataDir }: BackupTask) {
     this.#target = target;
@@ -57,6 +61,7 @@ export class ShardBackup {
     const point = this.#source.point();
     refuseForeign(head, point, task, this.#target);
     const ledger = await this.#keys.run(task, head, point.nextNumber);
+    await this.#putHolds(task);
     // Delivery windows may be stored after their records, so a segment can be without a position of its own.
     const isNew = point.position > head.position || point.deliveriesAt > head.deliveriesAt;
     const added = isNew ? await this.#write(task, head, point, onBytes) : [];
@@ -115,6 +120,18 @@ export class ShardBackup {
     return head;
   }
 
+  /** Writes the holds as they are now, unless the target has them. */
+  async #putHolds({ shard, incarnation }: BackupTask): Promise<void> {
+    const draft = new BlockDraft(tables.holds);
+    for (const row of this.#source.holds()) draft.add(row);
+    const header: HoldsHeader = { kind: "holds", shard, incarnation };
+    const blocks = draft.rows === 0 ? [] : encodeBlock(draft.take());
+    const object = Buffer.concat([encodeHeader(header), ...blocks, encodeEnd(blocks.length === 0 ? 0 : 1)]);
+    if (this.#holds?.equals(object) === true) return;
+    await this.#target.replace(holdsObject(shard), [object]);
+    this.#holds = object;
+  }
+
   /** Everything behind the head, in as many segments as it takes. */
   async #write(
     task: BackupTask,
@@ -131,7 +148,9 @@ export class ShardBackup {
       // A snapshot that is older than these runs is with older ones, or is made again from them.
       for (const row of this.#source.states(tables.snapshots, firstSeqs)) draft.add(tables.snapshots, row);
       // Of what was dropped before it came into a backup, what stands in its place.
-      for (const row of this.#source.states(tables.bases, before(firstSeqs))) draft.add(tables.bases, row);
+      if (this.#source.hasBases) {
+        for (const row of this.#source.states(tables.bases, before(firstSeqs))) draft.add(tables.bases, row);
+      }
       const of = { shard: this.#shard, incarnation: task.incarnation, from, previous };
       const segment = await draft.write(this.#target, of, at);
       written.push(segment);

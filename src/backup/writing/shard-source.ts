@@ -19,6 +19,10 @@ const cacheBytes = 2 * 1024 * 1024;
 
 /** Rows that one statement gives at once. */
 const rowsAtOnce = 128;
+/** About what a row takes beside its data. */
+const rowBytes = 64;
+/** Entities whose snapshots one walk looks for. */
+const walkedAtOnce = 512;
 
 export class ShardSource {
   readonly directory: string;
@@ -82,23 +86,42 @@ export class ShardSource {
 
   /** The snapshots of these entities that are of this seq or later, or what their histories begin with. */
   *states(table: Table, firstSeqs: ReadonlyMap<number, number>): Generator<Row> {
-    const query = `SELECT ${columnsOf(table)} FROM ${table.name} WHERE number = ? AND seq >= ?`;
-    const statement = this.#runs.query<unknown, [number, number]>(query);
-    const waiting = [...firstSeqs];
-    for (let i = 0; i < waiting.length; ) {
-      yield* this.#page(() => {
-        const page: Value[][] = [];
-        const limit = new PageLimit();
-        for (; i < waiting.length && !limit.isReached; i++) {
-          const [number, seq] = waiting[i] ?? [0, 0];
-          for (const row of statement.values(number, seq) as Value[][]) {
-            limit.count(row);
-            page.push(row);
-          }
-        }
-        return page;
-      });
+    const numbers = [...firstSeqs.keys()].sort((a, b) => a - b);
+    for (let i = 0; i < numbers.length; ) {
+      // Where most entities are concerned one walk finds what each search would find.
+      const first = numbers[i] ?? 0;
+      const isDense = (numbers[i + walkedAtOnce] ?? Number.POSITIVE_INFINITY) - first < 8 * walkedAtOnce;
+      const end = isDense ? i + walkedAtOnce : i + 1;
+      yield* this.#statesBetween(table, first, numbers[end - 1] ?? first, firstSeqs);
+      i = end;
     }
+  }
+
+  #statesBetween(
+    table: Table,
+    first: number,
+    last: number,
+    firstSeqs: ReadonlyMap<number, number>,
+  ): readonly Row[] {
+    const query = `SELECT ${columnsOf(table)} FROM ${table.name} WHERE number BETWEEN ? AND ? AND seq >= ?`;
+    const leastSeq = first === last ? (firstSeqs.get(first) ?? 0) : 0;
+    const rows = this.#page(
+      () => this.#runs.query<unknown, number[]>(query).values(first, last, leastSeq) as Value[][],
+    );
+    return rows.filter(
+      ([number, , , seq]) => Number(seq) >= (firstSeqs.get(Number(number)) ?? Number.POSITIVE_INFINITY),
+    );
+  }
+
+  /** All legal holds: there are few. */
+  holds(): Row[] {
+    const query = `SELECT ${columnsOf(tables.holds)} FROM holds ORDER BY number`;
+    return this.#page(() => this.#runs.query<unknown, []>(query).values() as Value[][]);
+  }
+
+  /** True when the histories of some entities have lost their first events. */
+  get hasBases(): boolean {
+    return this.#runs.query("SELECT 1 FROM bases LIMIT 1").get() !== null;
   }
 
   /** The ids of the numbers `first` … `last` that have one. */
@@ -161,7 +184,8 @@ export class ShardSource {
           next = rows.length < rowsAtOnce ? undefined : Number(newest) + 1;
           for (const row of rows) {
             row.pop();
-            limit.count(row);
+            const last = row[row.length - 1];
+            limit.count(typeof last === "number" ? 0 : (last?.length ?? 0));
             page.push(row);
           }
         }
@@ -184,7 +208,7 @@ class PageLimit {
     return this.#bytes >= pageBytes || performance.now() > this.#until;
   }
 
-  count(row: Row): void {
-    for (const value of row) this.#bytes += typeof value === "number" ? 8 : value.length;
+  count(bytes: number): void {
+    this.#bytes += rowBytes + bytes;
   }
 }

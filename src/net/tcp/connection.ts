@@ -98,7 +98,10 @@ export class Connection {
   /** Where a reply is written now; undefined when nobody would read it. */
   reply(): FrameWriter | undefined {
     if (this.phase === "closing" || this.phase === "gone") return undefined;
-    this.#writer ??= this.shared.takeWriter();
+    if (this.#writer === undefined) {
+      this.#writer = this.shared.takeWriter();
+      this.shared.noteReplies(this);
+    }
     if (!this.#isDirty) this.#markDirty();
     return this.#writer;
   }

@@ -79,6 +79,8 @@ export class Shared {
   /** Hears of every connection that has gone. */
   onGone: () => void = () => {};
   readonly #writers: FrameWriter[] = [];
+  /** Connections that were given replies since they were last written to. */
+  #replied: Connection[] = [];
   #dirty: Connection[] = [];
   #turn: Connection[] = [];
 
@@ -107,11 +109,21 @@ export class Shared {
   /** Between the requests of a long arrival: what is answered by now leaves at once, and the peers go to work on it. */
   advance(): void {
     this.port.poll();
-    for (const connection of this.#dirty) connection.flush();
+    if (this.#replied.length === 0) return;
+    const replied = this.#replied;
+    this.#replied = [];
+    for (const connection of replied) connection.flush();
+  }
+
+  /** The connection has replies, and had none. */
+  noteReplies(connection: Connection): void {
+    this.#replied.push(connection);
   }
 
   readonly #endTurn = (): void => {
     const turn = this.#dirty;
+    // Those of the turn have all of them.
+    this.#replied.length = 0;
     this.#dirty = this.#turn;
     this.#turn = turn;
     for (const connection of turn) connection.endTurn();

@@ -1,0 +1,89 @@
+/**
+ * Backups the way an operator has them: a server that backs itself up and is killed, verifying, restoring, and what is said
+ * when something is wrong.
+ */
+import { afterAll, expect, test } from "bun:test";
+import { copyFileSync, cpSync, existsSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { filesUnder } from "../backup/sample.ts";
+import { jsonLines, runWarp, temporaryFolder } from "./command.ts";
+import { smallServer, startServer } from "./server.ts";
+
+const folder = temporaryFolder();
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const path = (name: string) => join(folder, name);
+const data = path("data");
+const target = path("target");
+const key = path("root.key");
+
+async function metric(url: string, name: string): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  return Number(new RegExp(`^${name}(?:{[^}]*})? (\\S+)$`, "m").exec(text)?.[1]);
+}
+
+test("a server backs itself up; when its disk is gone, the backup and the root key bring it back", async () => {
+  const settings = ["--data", data, "--backup", target, "--every", "50ms", "--settle-delay", "10ms"];
+  const server = await startServer([...settings, ...smallServer]);
+  copyFileSync(join(data, "root.key"), key);
+  for (const id of ["alice", "other-1", "other-2"]) {
+    const appended = await runWarp(["append", id, "Noted", "{}", "--addr", server.address]);
+    expect([appended.code, appended.stderr]).toEqual([0, ""]);
+  }
+  while ((await metric(server.url, "warp_unsettled_bytes")) > 0) await Bun.sleep(10);
+  // Of the next two that end, the second began when everything was settled.
+  const before = await metric(server.url, "warp_backups_total");
+  while ((await metric(server.url, "warp_backups_total")) < before + 2) await Bun.sleep(10);
+  expect(await metric(server.url, "warp_backup_failures_total")).toBe(0);
+  expect(await metric(server.url, "warp_backup_age_seconds")).toBeLessThan(60);
+  server.process.kill("SIGKILL");
+  await server.ended;
+  rmSync(data, { recursive: true });
+
+  const verified = await runWarp(["backup", "verify", target, "--root-key-file", key, "--json"]);
+  expect(jsonLines(verified.stdout)[0]).toMatchObject({ decrypted: true, entities: 3 });
+  const restored = await runWarp(["restore", target, "--to", data, "--root-key-file", key, "--json"]);
+  expect([restored.code, restored.stderr]).toEqual([0, ""]);
+  expect(jsonLines(restored.stdout)[0]).toMatchObject({ entities: 3, events: 3, erased: 0 });
+  const got = await runWarp(["get", "alice", "--data", data, "--root-key-file", key, "--json"]);
+  expect(jsonLines(got.stdout)[0]).toMatchObject({ entity: "alice", seq: 1 });
+  expect(await runWarp(["check", data, "--root-key-file", key])).toMatchObject({ code: 0 });
+}, 60_000);
+
+test("a backup by hand adds what is new, and a restored directory needs a target of its own", async () => {
+  const again = path("again");
+  const append = ["append", "bob", "Noted", "{}", "--data", data, "--root-key-file", key];
+  expect((await runWarp(append)).code).toBe(0);
+  const backup = ["--data", data, "--root-key-file", key, "--json"];
+  const first = await runWarp(["backup", again, ...backup]);
+  expect(jsonLines(first.stdout)[0]).toMatchObject({ target: again, shards: 2, segments: 2 });
+  const second = await runWarp(["backup", again, ...backup]);
+  expect(jsonLines(second.stdout)[0]).toMatchObject({ segments: 0, rows: 0, bytes: 0 });
+  const foreign = await runWarp(["backup", target, ...backup]);
+  expect(foreign.code).toBe(1);
+  expect(jsonLines(foreign.stderr)[0]).toMatchObject({ code: "CONFIG_MISMATCH" });
+}, 30_000);
+
+test("damage, a wrong root key, none, and wrong usage are told apart", async () => {
+  const damaged = path("damaged");
+  cpSync(target, damaged, { recursive: true });
+  const segment = filesUnder(damaged).find((object) => object.includes("/segments/")) ?? "";
+  rmSync(join(damaged, segment));
+  const verify = await runWarp(["backup", "verify", damaged, "--root-key-file", key, "--json"]);
+  expect(verify.code).toBe(3);
+  expect(jsonLines(verify.stderr)[0]).toMatchObject({ code: "CORRUPT" });
+  const to = path("never");
+  const restore = await runWarp(["restore", damaged, "--to", to, "--root-key-file", key, "--json"]);
+  expect(restore.code).toBe(1);
+  expect(jsonLines(restore.stderr)[0]).toMatchObject({ code: "CORRUPT" });
+  const wrong = path("wrong.key");
+  writeFileSync(wrong, Buffer.alloc(32, 1).toString("base64"));
+  const other = await runWarp(["restore", target, "--to", to, "--root-key-file", wrong, "--json"]);
+  expect(jsonLines(other.stderr)[0]).toMatchObject({ code: "ROOT_KEY_WRONG" });
+  const none = await runWarp(["restore", target, "--to", to, "--json"]);
+  expect(jsonLines(none.stderr)[0]).toMatchObject({ code: "ROOT_KEY_MISSING" });
+  expect(existsSync(to)).toBe(false);
+  expect((await runWarp(["backup", "frobnicate", target])).code).toBe(2);
+  const unproved = await runWarp(["backup", "verify", target]);
+  expect([unproved.code, unproved.stdout]).toEqual([0, expect.stringContaining("nothing was decrypted")]);
+}, 30_000);
