@@ -47,10 +47,12 @@ export interface TcpCounters {
   pushedEvents: number;
 }
 
-const writerBytes = 16 * 1024;
-/** A writer that has grown beyond it is let go. */
+/** Enough for the answers of a connection with few callers; a writer grows when it has to. */
+const writerBytes = 4 * 1024;
+/** A writer that has grown beyond it is let go … */
 const pooledBytesMax = 128 * 1024;
-const pooledWritersMax = 64;
+/** … and so is one that does not fit in what all that rest may take. */
+const poolBytesMax = 8 * 1024 * 1024;
 
 export class Shared {
   readonly port: EnginePort;
@@ -78,7 +80,9 @@ export class Shared {
   isDraining = false;
   /** Hears of every connection that has gone. */
   onGone: () => void = () => {};
+  /** Writers that rest, the last used one last: it is likely to be in the processor's cache. */
   readonly #writers: FrameWriter[] = [];
+  #pooledBytes = 0;
   /** Connections that were given replies since they were last written to. */
   #replied: Connection[] = [];
   #dirty: Connection[] = [];
@@ -92,11 +96,16 @@ export class Shared {
   }
 
   takeWriter(): FrameWriter {
-    return this.#writers.pop() ?? new FrameWriter(writerBytes);
+    const writer = this.#writers.pop();
+    if (writer === undefined) return new FrameWriter(writerBytes);
+    this.#pooledBytes -= writer.capacity;
+    return writer;
   }
 
   returnWriter(writer: FrameWriter): void {
-    if (writer.capacity > pooledBytesMax || this.#writers.length >= pooledWritersMax) return;
+    const { capacity } = writer;
+    if (capacity > pooledBytesMax || this.#pooledBytes + capacity > poolBytesMax) return;
+    this.#pooledBytes += capacity;
     writer.at = 0;
     this.#writers.push(writer);
   }
