@@ -46,6 +46,8 @@ const requestBytes = 1024;
 const sendBytesMin = 8 * 1024;
 const sweepMs = 100;
 const pingAfterMs = 10_000;
+/** Who is only pushed to has to say something too: a server closes a connection that it hears nothing of. */
+const pingAnywayMs = 60_000;
 const lostAfterMs = 25_000;
 const retryMsMin = 50;
 const retryMsMax = 5_000;
@@ -385,7 +387,7 @@ export class Link {
         socket,
         new WarpError("DISCONNECTED", `the server was silent for ${Math.round(silentMs)} ms`),
       );
-    } else if (silentMs > pingAfterMs && isReady && now - this.#pingedAt > pingAfterMs) {
+    } else if (isReady && now - this.#pingedAt > (silentMs > pingAfterMs ? pingAfterMs : pingAnywayMs)) {
       this.#pingedAt = now;
       this.request(operation.ping, false, "", undefined, writePing).catch(() => {});
     }

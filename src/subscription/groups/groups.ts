@@ -43,6 +43,8 @@ export class Groups {
   readonly #active = new Map<string, Group>();
   #file: GroupsFile | undefined;
   #isClosed = false;
+  readonly #followers: ErasureFollowers;
+  #isRegistered = false;
 
   constructor(parts: {
     readonly hub: Hub;
@@ -53,10 +55,8 @@ export class Groups {
     this.#hub = parts.hub;
     this.#folding = parts.folding;
     this.#dataDir = parts.dataDir;
-    parts.followers.register({
-      name: "groups",
-      passed: (shard, position) => this.#forgetErased(shard, position),
-    });
+    this.#followers = parts.followers;
+    if (this.#exists) this.#register();
   }
 
   /** Joins a group, which is made if it is new. Errors: INVALID_ARGUMENT, OVERLOADED, CLOSED. */
@@ -150,7 +150,16 @@ export class Groups {
   #open(): GroupsFile {
     if (this.#isClosed) throw new WarpError("CLOSED", "this context is closed");
     this.#file ??= new GroupsFile(this.#dataDir, this.#hub.feed.incarnation);
+    this.#register();
     return this.#file;
+  }
+
+  /** Where there are groups, an erasure is complete when they have forgotten the entity. */
+  #register(): void {
+    if (this.#isRegistered) return;
+    this.#isRegistered = true;
+    const passed = (shard: number, position: number) => this.#forgetErased(shard, position);
+    this.#followers.register({ name: "groups", passed });
   }
 
   #require(name: string): void {
