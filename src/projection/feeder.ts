@@ -34,11 +34,9 @@ export interface FeederParts {
 
 export class Feeder {
   readonly #parts: FeederParts;
-  /** By shard: everything up to here is in the rows … */
+  /** By shard: everything up to here is in the rows. */
   readonly applied: number[];
-  /** … and up to here nothing is left in the files of what was erased. */
-  readonly #purged: number[];
-  /** Erasures that were done outside of the feed, and purged. */
+  /** Erasures of which nothing is left in the files. */
   readonly #erased = new Set<string>();
   readonly #sent: number[];
   /** By shard: since when something waits to be sent, 0 for nothing. */
@@ -71,7 +69,6 @@ export class Feeder {
     this.#parts = parts;
     const none = () => new Array<number>(parts.source.shards).fill(0);
     this.applied = none();
-    this.#purged = none();
     this.#sent = none();
     this.#waitingSince = none();
     this.#recordedAt = none();
@@ -123,8 +120,7 @@ export class Feeder {
 
   /** Nothing is left of what was erased at this place of the feed. */
   isClean(shard: number, position: number): boolean {
-    if (this.isTainted) return false;
-    return (this.#purged[shard] ?? 0) >= position || this.#erased.has(`${shard}:${position}`);
+    return !this.isTainted && this.#erased.has(`${shard}:${position}`);
   }
 
   isPast(positions: readonly number[]): boolean {
@@ -265,9 +261,6 @@ export class Feeder {
         this.error = message.error === undefined ? undefined : WarpError.fromWire(message.error);
         break;
       case "purged":
-        for (const { shard, position } of message.places) {
-          this.#purged[shard] = Math.max(this.#purged[shard] ?? 0, position);
-        }
         for (const { shard, position } of message.erased) this.#erased.add(`${shard}:${position}`);
         break;
       case "tainted":

@@ -103,10 +103,9 @@ export type FromBuild =
       readonly why: "retry" | "sink" | undefined;
       readonly error: WireError | undefined;
     }
-  /** Nothing is left in the files of what was erased up to these places, nor of the erasures that came outside of the feed. */
+  /** Nothing is left in the files of these erasures, of those that were asked for. */
   | {
       readonly type: "purged";
-      readonly places: readonly { readonly shard: number; readonly position: number }[];
       readonly erased: readonly { readonly shard: number; readonly position: number }[];
     }
   /** An entity was erased whose events are in shared rows that have to be built again. */

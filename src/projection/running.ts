@@ -16,7 +16,7 @@ import { type Projection, schemaOf } from "./definition.ts";
 import { Feeder } from "./feeder.ts";
 import type { ParkedEntity } from "./messages.ts";
 import type { Places } from "./places.ts";
-import { erasureAt } from "./build/records.ts";
+import { erasureNow } from "./build/records.ts";
 import type { ProjectionStatus } from "./status.ts";
 
 export interface RunningParts {
@@ -161,6 +161,10 @@ export class RunningProjection implements ErasureFollower {
   }
 
   async passed(shard: number, position: number): Promise<void> {
+    const { source } = this.#parts;
+    // Rows about her may come from events of others, in other shards, of which the feed has no common order: she is
+    // removed once more when everything that is there now has been taken in.
+    const now = Array.from({ length: source.shards }, (_, index) => source.committed(index));
     const asked = new Set<Feeder>();
     for (;;) {
       const unclean = this.#feeders().filter((feeder) => !feeder.isClean(shard, position));
@@ -168,11 +172,10 @@ export class RunningProjection implements ErasureFollower {
       if (this.#isClosed) throw new WarpError("CLOSED", "this context is closed");
       for (const feeder of unclean) {
         // What takes no pages now would not get there by itself.
-        if (asked.has(feeder) || (feeder.state === "running" && !this.isPaused && !feeder.isCleaner))
-          continue;
+        const isFed = feeder.state === "running" && !this.isPaused && !feeder.isCleaner;
+        if (asked.has(feeder) || (isFed && !feeder.isPast(now))) continue;
         asked.add(feeder);
-        const erasure = await erasureAt(this.#parts.source, shard, position);
-        if (erasure !== undefined) feeder.erase(erasure);
+        feeder.erase(await erasureNow(source, shard, position));
       }
       await this.#changed();
     }

@@ -2,7 +2,7 @@
  * Projections into embedded SQLite, end to end: real engine, real Workers, real files.
  */
 import { afterAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger } from "../../src/core/logger.ts";
@@ -40,5 +40,24 @@ test("a caller sees its own write in the rows", async () => {
     ["totals", "live", 0],
     ["volume", "live", 0],
   ]);
+  await warp.close();
+});
+
+test("a deletion is complete when the rows are gone too, and leaves no byte of them", async () => {
+  const warp = await open("erased");
+  const secret = "a-note-that-nobody-else-has";
+  await appended(warp, "alice-who-goes", paid(5, { to: "bob", day: secret }));
+  await appended(warp, "bob", paid(7, { to: "alice-who-goes" }), paid(8));
+  const receipt = await warp.entity("alice-who-goes").delete({ waitMs: 60_000 });
+  expect(receipt).toMatchObject({ status: "erased", pending: [] });
+  expect((await warp.query("SELECT purse, cents FROM payment")).rows).toEqual([["bob", 8]]);
+  expect((await warp.query("SELECT purse FROM total")).rows).toEqual([["bob"]]);
+  expect((await warp.query("SELECT day, cents FROM volume")).rows).toEqual([["none", 15]]);
+  const folder = join(root, "erased", "projections");
+  const traces = readdirSync(folder).filter((file) => {
+    const bytes = readFileSync(join(folder, file));
+    return bytes.includes("alice-who-goes") || bytes.includes(secret);
+  });
+  expect(traces).toEqual([]);
   await warp.close();
 });

@@ -371,13 +371,12 @@ export class Builder {
   async #purgeNow(): Promise<void> {
     const { sink, say } = this.#parts;
     this.#purge = undefined;
-    const places = [...this.#places.values()].map(({ shard, position }) => ({ shard, position }));
     const erased = this.#erasedOutside.splice(0);
     const start = performance.now();
     await this.#patience.with(() => sink.purge());
     this.#purgedAt = performance.now();
     this.#purgeMs = this.#purgedAt - start;
-    say({ type: "purged", places, erased });
+    say({ type: "purged", erased });
   }
 
   async #parkedList(): Promise<ParkedEntity[]> {

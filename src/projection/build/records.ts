@@ -9,6 +9,8 @@ import { type FeedPage, type FeedSource, feedPartKind, readFeedPart } from "../.
 import { entryHeaderBytes, entryOffset } from "../../core/record.ts";
 import type { Erasure } from "../messages.ts";
 
+const pageBytes = 256 * 1024;
+
 /** Events of one entity in one record. */
 export interface EventsOf {
   readonly number: number;
@@ -67,16 +69,24 @@ function hasHandled({ buffer, view }: Bytes, at: number, isHandled: (type: strin
   return view.getUint32(at + entryOffset.data, true) < next - at;
 }
 
-/** The erasure at a place of the feed, with the id that it carries until everybody is past it. */
-export async function erasureAt(
-  source: FeedSource,
-  shard: number,
-  position: number,
-): Promise<Erasure | undefined> {
-  const page = await source.read(shard, position - 1, 1);
-  for (const record of recordsOf(page, () => false)) {
-    if (record.position === position && record.erased !== undefined)
-      return { shard, position, ...record.erased };
+/**
+ * The erasure at a place of the feed, as it can be done now: with the id that the feed has until everybody is past it, and
+ * with none when the id has a new life since, whose rows stay. Nothing has become durable between what was looked at and
+ * the moment in which it resolves.
+ */
+export async function erasureNow(source: FeedSource, shard: number, position: number): Promise<Erasure> {
+  let erasure: Erasure = { shard, position, number: 0, entity: "" };
+  for (let after = position - 1; after < source.committed(shard); ) {
+    const page = await source.read(shard, after, pageBytes);
+    for (const record of recordsOf(page, () => false)) {
+      if (record.position === position && record.erased !== undefined)
+        erasure = { ...erasure, ...record.erased };
+      const isAlive = record.parts.some(
+        ({ entity, number }) => entity === erasure.entity && number !== erasure.number,
+      );
+      if (isAlive && record.position > position) return { ...erasure, entity: "" };
+    }
+    after = page.upTo;
   }
-  return undefined;
+  return erasure;
 }
