@@ -4,7 +4,7 @@
 import type { DeletePlan, Receipt } from "../../../core/receipt.ts";
 import { exitCode, NotFoundError } from "../../exit.ts";
 import { formatTime } from "../../moment.ts";
-import { formatBytes, formatCount } from "../../progress.ts";
+import { formatBytes, formatCount, formatDuration } from "../../progress.ts";
 import { addTargetOptions, targetSettings } from "../../settings.ts";
 import type { Verb } from "../../verb.ts";
 
@@ -73,12 +73,16 @@ function planText({
 }
 
 function receiptText(receipt: Receipt): string {
-  const { entity, status, removed, shard, entry, fingerprint, pending } = receipt;
+  const { entity, status, removed, shard, entry, fingerprint, pending, backups } = receipt;
   const lines = [
     `${entity}: ${status === "erased" ? "erased" : "erasure is pending"}, ${formatCount(removed.events)} events`,
     `key ${fingerprint} destroyed; entry ${entry} of the ledger of shard ${shard}`,
   ];
   for (const what of pending) lines.push(`not done yet: ${what}`);
-  lines.push("backups keep wrapped keys for as long as they are set to: see docs/privacy.md");
+  for (const { target, backedUpAt, everyMs } of backups) {
+    const when = everyMs === undefined ? "made by hand" : `every ${formatDuration(everyMs)}`;
+    const newest = backedUpAt === 0 ? "none was finished" : `the newest began ${formatTime(backedUpAt)}`;
+    lines.push(`${target} may hold the wrapped key until its next backup (${when}; ${newest})`);
+  }
   return lines.join("\n");
 }
