@@ -348,3 +348,17 @@ test("an erasure cleans a projection that is paused, stands still or is not decl
   }
   await second.close();
 });
+
+test("a handler that never returns stands still alone, and the end does not wait for it", async () => {
+  const feed = new MemoryFeed(1);
+  const endless = `{
+    name: "endless", tables: { never: { columns: { id: "text" }, key: ["id"], subjects: ["id"] } },
+    on: { Up: () => { for (;;) {} } },
+  }`;
+  const harness = await Harness.open({ feed, application: application(count(), endless) });
+  feed.append("a", up);
+  await until(() => harness.status("count").lagRecords === 0, "the other one goes on");
+  await until(() => harness.status("endless").lagMs > 100, "its lag grows");
+  expect(await harness.rows("SELECT n FROM count", [], { after: [] })).toEqual([[1]]);
+  await harness.close();
+});

@@ -3,7 +3,7 @@
  * starts it, with every format it prints.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { readFileSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { parquetReadObjects } from "hyparquet";
 import { type Client, connect } from "../../src/client/index.ts";
@@ -166,3 +166,35 @@ describe("a data directory", () => {
     expect(wrong.stderr).toStartWith("warp: QUERY_FAILED:");
   });
 });
+
+test("the process of a query that never ends goes when its server is killed", async () => {
+  const killed = await startServer(["--data", join(folder, "killed"), "--app", application, ...smallServer]);
+  const client = await connect({ address: killed.address });
+  const endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c";
+  const gone = new AbortController();
+  const running = client.query(endless, [], { timeoutMs: 60_000, signal: gone.signal });
+  running.catch(() => {});
+  const children = () =>
+    readdirSync("/proc")
+      .filter((name) => /^\d+$/.test(name) && parentOf(name) === killed.process.pid)
+      .map(Number);
+  await until(() => children().length === 1, "a query process");
+  const [child = 0] = children();
+  killed.process.kill("SIGKILL");
+  await killed.ended;
+  await until(() => !existsSync(`/proc/${child}`) || parentOf(String(child)) === undefined, "it is gone");
+  gone.abort();
+  await client.close();
+}, 120_000);
+
+/** Undefined for a process that is gone, or only waits to be counted. */
+function parentOf(pid: string): number | undefined {
+  try {
+    const [state, parent] = readFileSync(`/proc/${pid}/stat`, "utf8")
+      .replace(/^.*\) /, "")
+      .split(" ");
+    return state === "Z" ? undefined : Number(parent);
+  } catch {
+    return undefined;
+  }
+}
