@@ -170,15 +170,14 @@ export class Follower {
     const { feed, recent, pace } = this.#hub;
     const { key } = this.filter;
     const page = recent.find(key, shard, after) ?? (await feed.read(shard, after, limits.followPageBytes));
-    await pace.turn();
-    // Meanwhile others may have filled the room that there was.
-    if (!this.#sink.hasRoom) return;
-    const startedAt = performance.now();
-    const shared = "chunks" in page ? page : recent.find(key, shard, after);
-    const read = shared ?? { ...page, chunks: chunksOf(page as FeedPage, this.filter, this.#number) };
-    if (shared === undefined) recent.add(key, read);
-    this.#take(shard, read.upTo, read.chunks);
-    pace.spent(startedAt);
+    await pace.run(() => {
+      // Meanwhile others may have filled the room that there was.
+      if (this.#phase !== "reading" || !this.#sink.hasRoom) return;
+      const shared = "chunks" in page ? page : recent.find(key, shard, after);
+      const read = shared ?? { ...page, chunks: chunksOf(page as FeedPage, this.filter, this.#number) };
+      if (shared === undefined) recent.add(key, read);
+      this.#take(shard, read.upTo, read.chunks);
+    });
   }
 
   /** Far behind with a single entity, its own history is read. */

@@ -163,7 +163,7 @@ export class Hub {
     const startedAt = performance.now();
     let isBehind = false;
     for (const pump of [...this.#pumps.values()]) if (this.#advance(pump)) isBehind = true;
-    this.pace.spent(startedAt);
+    void this.pace.spent(startedAt);
     const endedAt = performance.now();
     // What is left comes in a pass of its own, when everybody has had the time to ask for more.
     if (isBehind) setImmediate(() => this.#schedule());

@@ -28,15 +28,8 @@ export class Pace {
   }
 
   /** Work that began then has just been done; what it set off in microtasks is counted too. */
-  spent(startedAt: number): void {
-    this.#settle(startedAt, microtasks);
-  }
-
-  #settle(startedAt: number, left: number): void {
-    if (left > 0) {
-      queueMicrotask(() => this.#settle(startedAt, left - 1));
-      return;
-    }
+  async spent(startedAt: number): Promise<void> {
+    for (let i = 0; i < microtasks; i++) await undefined;
     const now = performance.now();
     const turn = this.#turns();
     const isBusy = turn !== this.#seenTurn;
@@ -46,13 +39,24 @@ export class Pace {
     this.#freeAt = Math.max(this.#freeAt, now) + pauseMs;
   }
 
-  /** Resolves when there is time; those who ask wait in a line. */
-  turn(): Promise<void> {
-    this.#queue = this.#queue.then(async () => {
-      for (let waitMs = this.waitMs; waitMs > 0; waitMs = this.waitMs) {
+  /** Does some work when there is time. Who asks waits in a line, and nothing is begun before it is known what the last took. */
+  run(work: () => void): Promise<void> {
+    const done = this.#queue.then(async () => {
+      for (let { waitMs } = this; waitMs > 0; waitMs = this.waitMs) {
         await new Promise((resolve) => setTimeout(resolve, waitMs));
       }
+      const startedAt = performance.now();
+      try {
+        work();
+      } finally {
+        await this.spent(startedAt);
+      }
     });
-    return this.#queue;
+    // A failure is its caller's, not that of who comes behind.
+    this.#queue = done.then(
+      () => undefined,
+      () => undefined,
+    );
+    return done;
   }
 }
