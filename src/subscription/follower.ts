@@ -168,14 +168,14 @@ export class Follower {
       return;
     }
     const { feed, recent, pace } = this.#hub;
-    const { key } = this.filter;
-    const page = recent.find(key, shard, after) ?? (await feed.read(shard, after, limits.followPageBytes));
+    const page =
+      recent.find(this.filter, shard, after) ?? (await feed.read(shard, after, limits.followPageBytes));
     await pace.run(() => {
       // Meanwhile others may have filled the room that there was.
       if (this.#phase !== "reading" || !this.#sink.hasRoom) return;
-      const shared = "chunks" in page ? page : recent.find(key, shard, after);
+      const shared = "chunks" in page ? page : recent.find(this.filter, shard, after);
       const read = shared ?? { ...page, chunks: chunksOf(page as FeedPage, this.filter, this.#number) };
-      if (shared === undefined) recent.add(key, read);
+      if (shared === undefined) recent.add(this.filter, read);
       this.#take(shard, read.upTo, read.chunks);
     });
   }

@@ -231,7 +231,7 @@ export class Hub {
     channel.parts = [];
     try {
       const chunks = chunksOfParts(page, bytes, parts, filter);
-      this.recent.add(filter.key, { ...page, chunks });
+      this.recent.add(filter, { ...page, chunks });
       for (const chunk of chunks) for (const follower of members) follower.deliver(chunk);
     } catch (thrown) {
       const error = toWarpError(thrown, "CORRUPT");

@@ -42,9 +42,9 @@ export class Pace {
   /** Does some work when there is time. Who asks waits in a line, and nothing is begun before it is known what the last took. */
   run(work: () => void): Promise<void> {
     const done = this.#queue.then(async () => {
-      for (let { waitMs } = this; waitMs > 0; waitMs = this.waitMs) {
-        await new Promise((resolve) => setTimeout(resolve, waitMs));
-      }
+      const { waitMs } = this;
+      // Once: what others do meanwhile does not keep this one waiting for ever.
+      if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
       const startedAt = performance.now();
       try {
         work();

@@ -3,6 +3,7 @@
  * what was decoded and encoded for the first of them, live or not.
  */
 import type { Chunk } from "./chunk.ts";
+import type { Filter } from "./filter.ts";
 
 /** What a filter lets through of the records from `after` to `upTo`. */
 export interface ReadChunks {
@@ -18,12 +19,14 @@ const pagesMax = 32;
 export class RecentChunks {
   readonly #pages = new Map<string, ReadChunks>();
 
-  find(filter: string, shard: number, after: number): ReadChunks | undefined {
-    return this.#pages.get(`${shard} ${after} ${filter}`);
+  find(filter: Filter, shard: number, after: number): ReadChunks | undefined {
+    return this.#pages.get(`${shard} ${after} ${filter.key}`);
   }
 
-  add(filter: string, page: ReadChunks): void {
-    const key = `${page.shard} ${page.after} ${filter}`;
+  add(filter: Filter, page: ReadChunks): void {
+    // A chunk has one cursor, and followers of several shards may stand elsewhere in the others.
+    if (filter.shards.length > 1) return;
+    const key = `${page.shard} ${page.after} ${filter.key}`;
     this.#pages.delete(key);
     this.#pages.set(key, page);
     if (this.#pages.size <= pagesMax) return;
