@@ -47,6 +47,7 @@ export class Erasures {
   readonly #tidying: Tidying;
   #queue: Request[] = [];
   #loop: Promise<void> | undefined;
+  #resumed: Promise<void> | undefined;
   readonly #closed = Promise.withResolvers<void>();
   /** Erasures of this process that are not complete, by id: a second call gets the same receipt. */
   readonly #underWay = new Map<string, Begun>();
@@ -56,9 +57,9 @@ export class Erasures {
     this.#tidying = new Tidying(parts);
   }
 
-  /** Finishes what earlier lives left. */
+  /** Finishes what earlier lives left, once the keys of their journal segments are zeros on the disk. */
   resume(): void {
-    this.#tidying.wake();
+    this.#resumed = this.#parts.journal.retired().then(() => this.#tidying.wake());
   }
 
   /** Erases an entity. */
@@ -77,6 +78,7 @@ export class Erasures {
 
   /** Resolves when every erasure is complete but for what followers hold up. */
   async whenTidy(): Promise<void> {
+    await this.#resumed;
     await this.#loop;
     await this.#tidying.whenIdle();
   }
