@@ -70,9 +70,11 @@ export class Erasures {
       known !== undefined && !beganAgain
         ? known.fenced
         : this.#enqueue({ id, options, reference, fenced: Promise.withResolvers() });
-    const underWay = await erasing;
+    const { failed } = this.#parts;
+    const underWay = await Promise.race([erasing, failed]);
+    if (underWay instanceof WarpError) throw afterFailure(underWay);
     const complete = Promise.race([underWay.complete, this.#closed.promise]);
-    await within(complete, options.waitMs ?? 30_000, this.#parts.failed);
+    await within(complete, options.waitMs ?? 30_000, failed);
     return receiptOf(id, underWay, this.#parts.backupTargets());
   }
 
@@ -86,6 +88,8 @@ export class Erasures {
   /** The context is about to close: what is not complete is answered as pending, and goes on at the next start. */
   close(): void {
     this.#closed.resolve();
+    const closed = new WarpError("CLOSED", "this context is closed");
+    for (const { fenced } of this.#queue.splice(0)) fenced.reject(closed);
   }
 
   #enqueue(request: Request): Promise<UnderWay> {
@@ -185,8 +189,11 @@ async function within(work: Promise<void>, ms: number, failed: Promise<WarpError
   });
   const failure = await Promise.race([work, late, failed]);
   clearTimeout(timer);
-  if (failure instanceof WarpError) {
-    const why = `the engine failed; the erasure goes on at the next start (${failure.message})`;
-    throw new WarpError("OUTCOME_UNKNOWN", why, { cause: failure.toWire() });
-  }
+  if (failure instanceof WarpError) throw afterFailure(failure);
+}
+
+/** An erasure whose record is on the disk goes on at the next start. */
+function afterFailure(failure: WarpError): WarpError {
+  const why = `the engine failed; an erasure that was recorded goes on at the next start (${failure.message})`;
+  return new WarpError("OUTCOME_UNKNOWN", why, { cause: failure.toWire() });
 }
