@@ -59,20 +59,26 @@ async function load(order: LoadOrder): Promise<void> {
     say({ failed: code, message, details });
   });
   let left = order.operations === 0 ? Number.POSITIVE_INFINITY : order.operations;
-  const attempt = async (operation: Operation): Promise<void> => {
+  const attempt = async (operation: Operation): Promise<boolean> => {
     say({ try: operation });
     try {
       say({ done: await perform(warp, operation) });
+      return true;
     } catch (thrown) {
       const code = thrown instanceof WarpError ? thrown.code : "NOT_A_WARP_ERROR";
       say({ error: code, op: operation.op, message: String(thrown) });
+      return false;
     }
   };
   // An erasure settles, checkpoints and retires segments by itself.
   const hasLives = order.isUnsettled !== true && order.isUnchecked !== true;
+  /** A short life ends with what could not be done: what was perhaps never there is not erased. */
+  const live = async (life: readonly Operation[]): Promise<void> => {
+    for (const operation of life) if (!(await attempt(operation))) return;
+  };
   const caller = async (): Promise<void> => {
     while (left-- > 0 && !hasFailed) {
-      if (hasLives && random() < 0.04) for (const operation of operations.life()) await attempt(operation);
+      if (hasLives && random() < 0.04) await live(operations.life());
       else await attempt(operations.next());
       if (order.pauses === true && random() < 0.02) await Bun.sleep(random() * 150);
     }
