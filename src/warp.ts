@@ -92,7 +92,7 @@ export class Warp {
     return this.#parts.privacy.erasures(query);
   }
 
-  /** Resolves when every erasure is complete, those of earlier lives too, but for what followers hold up. */
+  /** Resolves when every erasure is complete, those of earlier lives too, and every follower has passed it. */
   whenTidy(): Promise<void> {
     return this.#parts.privacy.whenTidy();
   }

@@ -78,7 +78,7 @@ export class Erasures {
     return receiptOf(id, underWay, this.#parts.backupTargets());
   }
 
-  /** Resolves when every erasure is complete but for what followers hold up. */
+  /** Resolves when every erasure is complete and every follower has passed it. */
   async whenTidy(): Promise<void> {
     await this.#resumed;
     await this.#loop;

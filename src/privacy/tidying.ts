@@ -71,6 +71,8 @@ export class Tidying {
   #isRunning = false;
   #isDue = false;
   #lastRelease = 0;
+  /** How often followers are waited for. */
+  #passing = 0;
   readonly #idle: (() => void)[] = [];
 
   constructor(parts: TidyingParts) {
@@ -106,9 +108,10 @@ export class Tidying {
     for (const resolve of this.#idle.splice(0)) resolve();
   }
 
-  /** Resolves when nothing is left to do but for what followers hold up. */
+  /** Resolves when nothing is left to do, and no follower is waited for. */
   async whenIdle(): Promise<void> {
-    while (this.#isRunning) await new Promise<void>((resolve) => this.#idle.push(resolve));
+    while (this.#isRunning || this.#passing > 0)
+      await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
   /** Rows are gone; names may go when the followers have passed the newest of these erasures. */
@@ -131,15 +134,17 @@ export class Tidying {
       const pass = () => {
         this.#passed.push(...swept);
       };
-      if (passing.length === 0) pass();
-      else
-        Promise.all(passing).then(
-          () => {
-            pass();
-            this.wake();
-          },
-          () => {},
-        );
+      if (passing.length === 0) {
+        pass();
+        continue;
+      }
+      this.#passing++;
+      void Promise.all(passing)
+        .then(pass, () => {})
+        .then(() => {
+          this.#passing--;
+          this.wake();
+        });
     }
   }
 
