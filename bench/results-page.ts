@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { availableParallelism, cpus, release, tmpdir, totalmem } from "node:os";
-import type { Figure, Scenario } from "./scenarios.ts";
+import type { Figure, Floor, Scenario } from "./scenarios.ts";
 
 /** The parsed JSON lines of a scenario, one per round. */
 export interface Measured {
@@ -30,8 +30,39 @@ of \`warp bench\` verified a sample of its entities afterwards.
   1,000 rows a transaction, \`synchronous=FULL\`, no index) and ${spread(syncs, thousands)} fdatasync/s of 4 KiB. "× rows/s of SQLite" compares a
   run with the rows measured beside it.
 
+${floorsTable(measured)}
+
 ${measured.map(section).join("\n\n")}
 `;
+}
+
+/** What the scenarios are meant to reach, and the median of what they did. */
+function floorsTable(measured: readonly Measured[]): string {
+  const rows = measured.flatMap(({ scenario, lines }) =>
+    (scenario.floors ?? []).map((floor) => {
+      const values = ratiosOf(lines, floor);
+      const value = median(values);
+      const isMet = floor.least === undefined ? value <= (floor.most ?? 0) : value >= floor.least;
+      const bound = floor.least === undefined ? `at most ${floor.most}` : `at least ${floor.least}`;
+      const cells = [scenario.name, floor.name, bound, spread(values, (one) => one.toPrecision(3))];
+      return `| ${[...cells, isMet ? "met" : "**not met**"].join(" | ")} |`;
+    }),
+  );
+  return [
+    "### Against the floors",
+    "",
+    "| | | meant to be | measured | |",
+    "|---|---|---|---|---|",
+    ...rows,
+  ].join("\n");
+}
+
+function ratiosOf(lines: readonly unknown[], { path, per }: Floor): number[] {
+  return lines.flatMap((line) => {
+    const [value] = valuesAt([line], path);
+    const [by] = per === undefined ? [1] : valuesAt([line], per);
+    return value === undefined || by === undefined ? [] : [value / by];
+  });
 }
 
 function section({ scenario, lines }: Measured): string {

@@ -9,10 +9,20 @@ export interface Figure {
   readonly format: (value: number) => string;
 }
 
+/** What a scenario is meant to reach on two processors: `path` divided by `per` is at least, or at most, this. */
+export interface Floor {
+  readonly name: string;
+  readonly path: string;
+  readonly per?: string;
+  readonly least?: number;
+  readonly most?: number;
+}
+
 export interface Scenario {
   readonly name: string;
   readonly command: readonly string[];
   readonly figures: readonly Figure[];
+  readonly floors?: readonly Floor[];
   /** Measured once and not every round: it takes long or fills the disk. */
   readonly isLarge?: boolean;
 }
@@ -31,6 +41,8 @@ const p99: Figure = { name: "p99", path: "p99Ms", format: ms };
 const largest: Figure = { name: "largest", path: "maxMs", format: ms };
 const memory: Figure = { name: "memory", path: "rssBytes", format: megabytes };
 const backlog: Figure = { name: "not settled at the end", path: "backlogEndBytes", format: megabytes };
+const rows = "yardsticks.rowsPerSecond";
+const rowsFloor = (least: number): Floor => ({ name: "× rows/s", path: "eventsPerSecond", per: rows, least });
 const load = [perSecond, toRows, p50, p99, largest, backlog];
 
 /** Over TCP, with a server of its own on the same processors. */
@@ -56,33 +68,49 @@ export function scenariosOf(seconds: number, events: number): readonly Scenario[
       name: "singles, 16 callers",
       command: bench("--callers", "16", ...timed),
       figures: [...load, { name: "÷ (16 × fdatasync/s)", path: "ratios.toSyncs", format: times }],
+      floors: [{ name: "÷ (16 × fdatasync/s)", path: "ratios.toSyncs", least: 0.3 }],
     },
-    { name: "singles, 256 callers", command: bench("--callers", "256", ...timed), figures: load },
-    { name: "singles, 1,000 callers", command: bench("--callers", "1000", ...timed), figures: load },
+    {
+      name: "singles, 256 callers",
+      command: bench("--callers", "256", ...timed),
+      figures: load,
+      floors: [rowsFloor(0.35), { name: "p99, ms", path: "p99Ms", most: 10 }],
+    },
+    {
+      name: "singles, 1,000 callers",
+      command: bench("--callers", "1000", ...timed),
+      figures: load,
+      floors: [rowsFloor(0.45)],
+    },
     {
       name: "batches of 500, 16 callers",
       command: bench("--callers", "16", "--batch", "500", ...timed),
       figures: load,
+      floors: [rowsFloor(2)],
     },
     {
       name: "over TCP: singles, 256 callers",
       command: benchOverTcp("--callers", "256", ...short),
       figures: load,
+      floors: [rowsFloor(0.2)],
     },
     {
       name: "over TCP: singles, 1,000 callers",
       command: benchOverTcp("--callers", "1000", ...short),
       figures: load,
+      floors: [rowsFloor(0.2)],
     },
     {
       name: "over TCP: batches of 500, 16 callers",
       command: benchOverTcp("--callers", "16", "--batch", "500", ...short),
       figures: load,
+      floors: [rowsFloor(1)],
     },
     {
       name: "over TCP: reads of state, 256 callers",
       command: benchOverTcp("--read", "--callers", "256", ...short),
       figures: [readsPerSecond, p50, p99, largest],
+      floors: [{ name: "× rows/s", path: "readsPerSecond", per: rows, least: 0.25 }],
     },
     {
       name: "state reads in memory",
@@ -93,6 +121,7 @@ export function scenariosOf(seconds: number, events: number): readonly Scenario[
         { name: "by id", path: "reads.lookupNs", format: ns },
         { name: "awaited", path: "reads.awaitedNs", format: ns },
       ],
+      floors: [{ name: "by handle, ns", path: "reads.oneHandleNs", most: 100 }],
     },
     {
       name: "cold entity: 10,000 events and a snapshot",
