@@ -74,9 +74,11 @@ function planText({
 
 function receiptText(receipt: Receipt): string {
   const { entity, status, removed, shard, entry, fingerprint, pending, backups } = receipt;
+  // Nothing of it had left the journal yet, whose own key is destroyed.
+  const key = /^0+$/.test(fingerprint) ? "no key had been made" : `key ${fingerprint} destroyed`;
   const lines = [
     `${entity}: ${status === "erased" ? "erased" : "erasure is pending"}, ${formatCount(removed.events)} events`,
-    `key ${fingerprint} destroyed; entry ${entry} of the ledger of shard ${shard}`,
+    `${key}; entry ${entry} of the ledger of shard ${shard}`,
   ];
   for (const what of pending) lines.push(`not done yet: ${what}`);
   for (const { target, backedUpAt, everyMs } of backups) {
