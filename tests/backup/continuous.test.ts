@@ -2,13 +2,15 @@
  * Backup after backup: while others append, into a target that fills up, and over many small ones.
  */
 import { afterEach, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BackupSchedule } from "../../src/backup/schedule.ts";
+import { ShardSource } from "../../src/backup/writing/shard-source.ts";
 import { verifyBackup, WarpError } from "../../src/index.ts";
 import { cleanUp, credited, openSmall, settled, until } from "../engine/sample.ts";
 import {
+  copyOf,
   filesUnder,
   freshDirectory,
   modelOf,
@@ -84,6 +86,78 @@ test("a target that is emptied under a running engine is filled again from the b
   await warp.entity("bob").append(credited(2));
   await warp.backup(target);
   expect(await restoredModel(target, rootKeyOf(dataDir).file)).toEqual(await modelOf(warp));
+});
+
+test("an older copy that is put back under a running engine is completed, without a hole", async () => {
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const target = join(directory, "target");
+  const warp = await openSmall(dataDir);
+  const append = async (name: string) => {
+    for (let i = 0; i < 6; i++) await warp.entity(`${name}-${i}`).append(credited(i));
+    await settled(warp);
+  };
+  await append("customer");
+  await warp.backup(target);
+  const older = copyOf(target);
+  await append("guest");
+  for (const name of ["customer-1", "customer-2", "customer-3"]) await warp.entity(name).delete();
+  await warp.entity("guest-1").hold({ reason: "a lawsuit" });
+  await warp.backup(target);
+  rmSync(target, { recursive: true });
+  cpSync(older, target, { recursive: true });
+  await append("visitor");
+  await warp.backup(target);
+  const verified = await verifyBackup({ target, rootKey: rootKeyOf(dataDir) });
+  expect(verified).toMatchObject({ entities: 15, erased: 3 });
+  expect(await restoredModel(target, rootKeyOf(dataDir).file)).toEqual(await modelOf(warp));
+});
+
+test("a shard is made durable up to a point while its WALs are there, and when they are gone", async () => {
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const warp = await openSmall(dataDir, { shards: 1 });
+  await warp.entity("alice").append(credited(1));
+  await settled(warp);
+  const source = new ShardSource(join(dataDir, "shards", "000"), 0);
+  try {
+    const { point } = source.point(0);
+    expect(point.position).toBeGreaterThan(0);
+    source.sync();
+    await warp.close();
+    // The last connection removes the WALs of the writer: then there is nothing to be synced.
+    source.sync();
+    expect(source.point(0).point).toEqual(point);
+  } finally {
+    source.close();
+  }
+});
+
+test("delivery windows belong to a point: those that are used later are of a later one", async () => {
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const warp = await openSmall(dataDir, { shards: 1 });
+  const sessionStart = Date.now();
+  const deliver = async (sessionNumber: number, counter: number) => {
+    const delivery = { sessionStart, sessionNumber, counter };
+    await warp.entity("alice").append(credited(1), { delivery });
+    await settled(warp);
+  };
+  await deliver(1, 1);
+  await deliver(2, 1);
+  const source = new ShardSource(join(dataDir, "shards", "000"), 0);
+  try {
+    const { point, deliveries } = source.point(0);
+    const used = deliveries.map((row) => row[2]);
+    expect(used.length).toBe(2);
+    expect(point.deliveriesAt).toBe(Math.max(...used.map(Number)));
+    await Bun.sleep(2);
+    await deliver(1, 2);
+    const later = source.point(point.deliveriesAt + 1);
+    expect(later.deliveries.map((row) => row[1])).toEqual([1]);
+  } finally {
+    source.close();
+  }
 });
 
 function mount(...options: string[]): string | undefined {

@@ -44,6 +44,11 @@ export class KeySetBackup {
     this.#source = source;
   }
 
+  /** The target may be another than it was. */
+  forgetTarget(): void {
+    this.#ledgerInTarget = -1;
+  }
+
   /** Returns how many entries of the ledger the whole key set has taken notice of. */
   async run(task: BackupTask, head: HeadHeader, nextNumber: number): Promise<number> {
     const ledger = this.#readLedger(task).count;

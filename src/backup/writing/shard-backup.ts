@@ -1,10 +1,14 @@
 /**
  * Backing up one shard, again and again: each time what was settled since the last time.
  *
- *   point → key set (ledger first) → segments → head → tidying up
+ *   point, made durable → key set (ledger first) → segments → head → tidying up
  *
  * - The head is written last. Until then everything new is without effect; the next backup begins where the head says,
  *   and removes what was left over.
+ * - What the head covers is durable in the shard first, so after a power failure the shard is never behind it: rows that were
+ *   settled again, in other batches, would come into the backup twice.
+ * - Another disk can be mounted in the target's place, or an older copy put back: what is remembered counts only while the
+ *   target's head is the one that this object wrote.
  * - The key set is as new as the head or newer: whoever has rows in the backup has a key there, or is in the ledger.
  */
 import { WarpError } from "../../core/errors.ts";
@@ -19,7 +23,7 @@ import {
   type ShardPoint,
   segmentsFolder,
 } from "../format/objects.ts";
-import { BlockDraft, tables } from "../format/tables.ts";
+import { BlockDraft, type Row, tables } from "../format/tables.ts";
 import { type ChainedSegment, readChain, readHead } from "../reading/chain.ts";
 import type { BackupTarget } from "../target/target.ts";
 import type { BackupTask, ShardBackedUp } from "../work/messages.ts";
@@ -41,8 +45,6 @@ export class ShardBackup {
   readonly #keys: KeySetBackup;
   /** As this object left it; undefined before its first backup and after one that failed. */
   #known: BackedUp | undefined;
-  /** The object of the holds as this object wrote it. */
-  #holds: Buffer | undefined;
 
   constructor(target: BackupTarget, { shard, dataDir }: BackupTask) {
     this.#target = target;
@@ -56,15 +58,16 @@ export class ShardBackup {
    * of another directory, or of a newer state of this one), CORRUPT, IO_ERROR, DISK_FULL, ABORTED (again, later).
    */
   async run(task: BackupTask, onBytes: (bytes: number) => void): Promise<ShardBackedUp> {
-    const { head, segments } = this.#known ?? (await this.#look(task));
+    const { head, segments } = await this.#inTarget(task);
     this.#known = undefined;
-    const point = this.#source.point();
+    const { point, deliveries } = this.#source.point(head.deliveriesAt);
     refuseForeign(head, point, task, this.#target);
+    this.#source.sync();
     const ledger = await this.#keys.run(task, head, point.nextNumber);
     await this.#putHolds(task);
     // Delivery windows may be stored after their records, so a segment can be without a position of its own.
     const isNew = point.position > head.position || point.deliveriesAt > head.deliveriesAt;
-    const added = isNew ? await this.#write(task, head, point, onBytes) : [];
+    const added = isNew ? await this.#write(task, head, point, deliveries, onBytes) : [];
     const all = [...segments, ...added];
     const next: HeadHeader = {
       ...point,
@@ -76,8 +79,9 @@ export class ShardBackup {
       period: task.currentPeriod,
       at: Date.now(),
     };
-    if (!isSame(next, head)) await this.#target.replace(headObject(this.#shard), [encodeObject(next)]);
-    this.#known = { head: next, segments: await mergeSmall(this.#target, all) };
+    const isUnchanged = isSame(next, head);
+    if (!isUnchanged) await this.#target.replace(headObject(this.#shard), [encodeObject(next)]);
+    this.#known = { head: isUnchanged ? head : next, segments: await mergeSmall(this.#target, all) };
     const sum = (of: "rows" | "bytes") => added.reduce((total, { header }) => total + header[of], 0);
     return {
       type: "backup",
@@ -95,9 +99,13 @@ export class ShardBackup {
     this.#source.close();
   }
 
-  /** What the target has; removes what an interrupted backup left over. */
-  async #look(task: BackupTask): Promise<BackedUp> {
-    const head = (await readHead(this.#target, this.#shard)) ?? (await this.#begin(task));
+  /** What the target has; what is remembered if it still has that. Removes what an interrupted backup left over. */
+  async #inTarget(task: BackupTask): Promise<BackedUp> {
+    const found = await readHead(this.#target, this.#shard);
+    const known = this.#known;
+    if (known !== undefined && JSON.stringify(found) === JSON.stringify(known.head)) return known;
+    this.#keys.forgetTarget();
+    const head = found ?? (await this.#begin(task));
     const { segments, leftOver } = await readChain(this.#target, head);
     for (const object of leftOver) await this.#target.delete(object);
     return { head, segments };
@@ -127,9 +135,9 @@ export class ShardBackup {
     const header: HoldsHeader = { kind: "holds", shard, incarnation };
     const blocks = draft.rows === 0 ? [] : encodeBlock(draft.take());
     const object = Buffer.concat([encodeHeader(header), ...blocks, encodeEnd(blocks.length === 0 ? 0 : 1)]);
-    if (this.#holds?.equals(object) === true) return;
-    await this.#target.replace(holdsObject(shard), [object]);
-    this.#holds = object;
+    const known = await this.#target.get(holdsObject(shard));
+    if (known === undefined || !object.equals(known))
+      await this.#target.replace(holdsObject(shard), [object]);
   }
 
   /** Everything behind the head, in as many segments as it takes. */
@@ -137,6 +145,7 @@ export class ShardBackup {
     task: BackupTask,
     head: HeadHeader,
     point: ShardPoint,
+    deliveries: readonly Row[],
     onBytes: (bytes: number) => void,
   ): Promise<ChainedSegment[]> {
     const written: ChainedSegment[] = [];
@@ -175,9 +184,7 @@ export class ShardBackup {
     for (const row of this.#source.callerKeys(head.lastCallerKey, point.lastCallerKey)) {
       draft.add(tables.callerKeys, row);
     }
-    for (const row of this.#source.deliveries(head.deliveriesAt, point.deliveriesAt)) {
-      draft.add(tables.deliveries, row);
-    }
+    for (const row of deliveries) draft.add(tables.deliveries, row);
     await end(point);
     return written;
   }

@@ -6,8 +6,10 @@
  * - A transaction ends after `pageMs` or `pageBytes`: a checkpoint never waits long, and neither does an erasure.
  */
 import type { Database, Statement } from "bun:sqlite";
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, existsSync, fdatasyncSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
+import { toWarpError } from "../../core/errors.ts";
+import { syncDirectory } from "../../core/replace-file.ts";
 import { openDatabase, readMeta, transact } from "../../shard/files/database.ts";
 import { slotBytes, slotOffset } from "../../shard/files/vault.ts";
 import type { ShardPoint } from "../format/objects.ts";
@@ -53,8 +55,8 @@ export class ShardSource {
     }
   }
 
-  /** What is settled now. */
-  point(): ShardPoint {
+  /** What is settled now, and the delivery windows that were stored at `deliveriesFrom` or later. */
+  point(deliveriesFrom: number): { readonly point: ShardPoint; readonly deliveries: readonly Row[] } {
     return transact(this.#runs, this.#runsPath, "DEFERRED", () => {
       const { position, nextNumber, lastRecordedAt, epoch } = readMeta(
         this.#runs,
@@ -64,8 +66,35 @@ export class ShardSource {
       const newest = (query: string) => this.#runs.query<{ n: number | null }, []>(query).get()?.n ?? 0;
       const lastCallerKey = newest("SELECT max(id) AS n FROM callerKeys");
       const deliveriesAt = newest("SELECT max(usedAt) AS n FROM deliveries");
-      return { position, nextNumber, lastRecordedAt, epoch, lastCallerKey, deliveriesAt };
+      // Read in this transaction: a window that is used again a moment later would be of a later point, and of no segment.
+      const query = `SELECT ${columnsOf(tables.deliveries)} FROM deliveries WHERE usedAt >= ?`;
+      const deliveries = this.#runs.query<unknown, [number]>(query).values(deliveriesFrom) as Value[][];
+      const point = { position, nextNumber, lastRecordedAt, epoch, lastCallerKey, deliveriesAt };
+      return { point, deliveries };
     });
+  }
+
+  /**
+   * Makes durable what was settled when this is called. A commit of a writer is not: its rows can be lost with the power,
+   * and the journal then settles them again in other batches. What a checkpoint moved meanwhile it has synced. Closing
+   * a WAL releases no lock of this process: SQLite's are on the other files.
+   */
+  sync(): void {
+    for (const path of [this.#namesPath, this.#runsPath]) {
+      const wal = `${path}-wal`;
+      try {
+        if (!existsSync(wal)) continue;
+        const file = openSync(wal, "r");
+        try {
+          fdatasyncSync(file);
+        } finally {
+          closeSync(file);
+        }
+      } catch (thrown) {
+        throw toWarpError(thrown, "IO_ERROR", { file: wal });
+      }
+    }
+    syncDirectory(this.directory);
   }
 
   /** Runs settled behind `from` and up to `to`, in the order in which they came. */
@@ -76,12 +105,6 @@ export class ShardSource {
   /** Caller keys with ids behind `from` and up to `to`. */
   *callerKeys(from: number, to: number): Generator<Row> {
     yield* this.#pages(tables.callerKeys, "id", "id >= ?1 AND id <= ?2", from + 1, to);
-  }
-
-  /** Delivery windows that were stored at `from` or later and up to `to`. */
-  deliveries(from: number, to: number): Row[] {
-    const query = `SELECT ${columnsOf(tables.deliveries)} FROM deliveries WHERE usedAt >= ? AND usedAt <= ?`;
-    return this.#page(() => this.#runs.query<unknown, [number, number]>(query).values(from, to) as Value[][]);
   }
 
   /** The snapshots of these entities that are of this seq or later, or what their histories begin with. */
