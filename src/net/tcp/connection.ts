@@ -196,7 +196,7 @@ export class Connection {
   drained(): void {
     this.flush();
     this.#subscriptions?.wake();
-    if (this.#isPaused && !this.#isDirty) this.#markDirty();
+    if ((this.#isPaused || this.shared.isDraining) && !this.#isDirty) this.#markDirty();
   }
 
   /** Closes a peer that is too slow in anything. */

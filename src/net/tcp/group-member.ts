@@ -51,6 +51,7 @@ export class GroupMember implements MemberSink {
   }
 
   joined(): void {
+    if (this.#id === 0) return;
     const writer = this.#connection.reply();
     if (writer !== undefined) writeNothing(writer, this.#id);
     this.#id = 0;
@@ -74,7 +75,7 @@ export class GroupMember implements MemberSink {
   }
 
   ended(error: WarpError | undefined): void {
-    this.#all.forget(this.#request.subscription);
+    this.#all.forget(this.#request.subscription, this);
     if (this.#isClosed) return;
     this.#isClosed = true;
     if (this.#id !== 0) this.#connection.replyError(this.#id, error);
@@ -86,6 +87,8 @@ export class GroupMember implements MemberSink {
   }
 
   close(): void {
+    // Its request gets its answer all the same.
+    this.joined();
     this.#isClosed = true;
     this.#handle?.end();
   }

@@ -66,21 +66,24 @@ export class Subscriptions {
 
   #begin(id: number, number: number, make: () => Open & { begin(): void }): void {
     const connection = this.#connection;
+    if (this.#open.has(number)) {
+      const why = "the connection has a subscription of that number";
+      connection.replyError(id, new WarpError("INVALID_ARGUMENT", why));
+      return;
+    }
+    if (this.#open.size >= limits.connectionSubscriptionsMax) {
+      const why = "the connection has too many subscriptions";
+      const limit = "connectionSubscriptionsMax";
+      connection.replyError(id, new WarpError("OVERLOADED", why, { limit }));
+      return;
+    }
+    connection.shared.counters.subscriptions++;
+    const made = make();
+    this.#open.set(number, made);
     try {
-      if (this.#open.has(number)) {
-        throw new WarpError("INVALID_ARGUMENT", "the connection has a subscription of that number");
-      }
-      if (this.#open.size >= limits.connectionSubscriptionsMax) {
-        throw new WarpError("OVERLOADED", "the connection has too many subscriptions", {
-          limit: "connectionSubscriptionsMax",
-        });
-      }
-      connection.shared.counters.subscriptions++;
-      const made = make();
-      this.#open.set(number, made);
       made.begin();
     } catch (thrown) {
-      this.#open.delete(number);
+      this.forget(number, made);
       connection.replyError(id, thrown);
     }
   }
@@ -110,8 +113,9 @@ export class Subscriptions {
     for (const subscriber of this.#open.values()) subscriber.wake();
   }
 
-  forget(number: number): void {
-    this.#open.delete(number);
+  /** Its number may be that of another by now. */
+  forget(number: number, ended: Open): void {
+    if (this.#open.get(number) === ended) this.#open.delete(number);
   }
 
   /** Ends all of them, each with a last push that says why. */
@@ -163,6 +167,7 @@ class Subscriber implements SubscriptionSink, Open {
   }
 
   started(): void {
+    if (this.#id === 0) return;
     const writer = this.#connection.reply();
     if (writer !== undefined) writeNothing(writer, this.#id);
     this.#id = 0;
@@ -188,7 +193,7 @@ class Subscriber implements SubscriptionSink, Open {
   }
 
   ended(error: WarpError | undefined): void {
-    this.#all.forget(this.#request.subscription);
+    this.#all.forget(this.#request.subscription, this);
     if (this.#isClosed) return;
     this.#isClosed = true;
     if (this.#id !== 0) this.#connection.replyError(this.#id, error);
@@ -201,6 +206,8 @@ class Subscriber implements SubscriptionSink, Open {
 
   /** Without a word. */
   close(): void {
+    // Its request gets its answer all the same.
+    this.started();
     this.#isClosed = true;
     this.#handle?.end();
   }
