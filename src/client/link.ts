@@ -108,13 +108,14 @@ export class Link {
     return this.#phase === "ready";
   }
 
-  /** Sends a frame that has no answer, if there is a connection now. */
-  post(write: (writer: FrameWriter) => void): void {
+  /** Sends a frame that has no answer, if there is a connection now; returns whether there is. */
+  post(write: (writer: FrameWriter) => void): boolean {
     const socket = this.#socket;
-    if (this.#phase !== "ready" || socket === undefined) return;
+    if (this.#phase !== "ready" || socket === undefined) return false;
     const writer = new FrameWriter(64);
     write(writer);
     this.#isFull = !socket.write(writer.buffer, 0, writer.at) || this.#isFull;
+    return true;
   }
 
   /** Resolves with the first connection. Errors: DISCONNECTED in time, UNAUTHORIZED, CONFIG_MISMATCH, UNSUPPORTED. */

@@ -21,6 +21,8 @@ export interface CuttingProxy {
   readonly cuts: number;
   /** From now on everything passes. */
   calm(): void;
+  /** Cuts every connection now. */
+  cut(): void;
   close(): Promise<void>;
 }
 
@@ -89,6 +91,9 @@ export async function openCuttingProxy(targetPort: number, seed: number): Promis
     },
     calm() {
       isCalm = true;
+    },
+    cut() {
+      for (const socket of sockets) socket.destroy();
     },
     async close() {
       for (const socket of sockets) socket.destroy();

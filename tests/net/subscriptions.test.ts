@@ -9,6 +9,7 @@ import {
   type StoredEvent,
   type SubscriptionMessage,
 } from "../../src/client/index.ts";
+import { limits } from "../../src/core/limits.ts";
 import { openCuttingProxy, randomOf } from "./cutting-proxy.ts";
 import { frameOf, RawPeer } from "./raw-peer.ts";
 import { type ServedContext, serveContext, until } from "./served-context.ts";
@@ -129,6 +130,60 @@ test("a server that is going says so before it closes", async () => {
   await served.close();
 });
 
+test("draining ends once a peer has read what waited for it", async () => {
+  const outputBytes = 64 * 1024;
+  const { warp, tcp } = await serve({ limits: { outputBytes } });
+  const peer = await RawPeer.greeted(tcp.port);
+  closers.push(() => peer.close());
+  peer.send(frameOf([0, 2, 9, 1, 2 ** 40, null, null, null, "start"]));
+  await peer.next();
+  peer.socket.pause();
+  const batch = Array.from({ length: 200 }, () => ({ type: "Added", data: { text: "x".repeat(400) } }));
+  for (let full = 0; full < 20; full = tcp.bufferBytes > outputBytes ? full + 1 : 0) {
+    await warp.entity("a").appendBatch(batch);
+  }
+  const drained = tcp.drain();
+  peer.socket.resume();
+  let last: unknown[] | undefined;
+  for (let frame = await peer.next(); frame !== undefined; frame = await peer.next()) last = frame;
+  expect(last?.slice(0, 4)).toEqual([3, 1, 4, "CLOSED"]);
+  await drained;
+});
+
+test("a number in use is refused, and its subscription goes on and ends with the connection", async () => {
+  const { warp, tcp } = await serve();
+  const peer = await RawPeer.greeted(tcp.port);
+  const subscribe = (id: number) => frameOf([0, id, 9, 7, 1_000_000, null, null, null, "end"]);
+  peer.send(subscribe(2));
+  expect(await peer.next()).toEqual([1, 2, null]);
+  expect((await peer.next())?.slice(0, 3)).toEqual([3, 7, 1]);
+  peer.send(subscribe(3));
+  expect((await peer.next())?.slice(0, 3)).toEqual([2, 3, "INVALID_ARGUMENT"]);
+  peer.send(frameOf([0, 4, 12, 7, "group", 10, null, null, "start"]));
+  expect((await peer.next())?.slice(0, 3)).toEqual([2, 4, "INVALID_ARGUMENT"]);
+  await warp.entity("a").append(added(1));
+  expect((await peer.next())?.slice(0, 3)).toEqual([3, 7, 0]);
+  expect(warp.subscriptions.followers).toBe(1);
+  peer.close();
+  await until(() => warp.subscriptions.followers === 0);
+});
+
+test("what is unsubscribed before it was answered is answered too", async () => {
+  const { warp, tcp } = await serve();
+  const peer = await RawPeer.greeted(tcp.port);
+  closers.push(() => peer.close());
+  const frames = [
+    frameOf([0, 2, 9, 7, 1_000_000, null, null, null, "start"]),
+    frameOf([0, 3, 10, 7]),
+    frameOf([0, 4, 12, 8, "group", 10, null, null, "start"]),
+    frameOf([0, 5, 10, 8]),
+    frameOf([0, 6, 6]),
+  ];
+  peer.send(Buffer.concat(frames));
+  for (const id of [2, 3, 4, 5, 6]) expect(await peer.next()).toEqual([1, id, null]);
+  await until(() => warp.subscriptions.followers === 0);
+});
+
 test("what is pushed is what was granted", async () => {
   const { warp, tcp } = await serve();
   const batch = Array.from({ length: 500 }, (_, i) => ({
@@ -225,6 +280,30 @@ test("a reader of the client that is slow holds a bounded amount, and loses noth
   for await (const event of subscription.events()) {
     expect(event.seq).toBe(++seq);
     if (seq === 8200) break;
+  }
+});
+
+test("what is read while there is no connection is granted once there is one", async () => {
+  const { warp, tcp } = await serve();
+  const proxy = await openCuttingProxy(tcp.port, 1);
+  closers.push(() => proxy.close());
+  proxy.calm();
+  const client = await dial(proxy.address);
+  const batch = Array.from({ length: 200 }, () => ({ type: "Added", data: { text: "x".repeat(400) } }));
+  const batches = 30;
+  for (let i = 0; i < batches; i++) await warp.entity("a").appendBatch(batch);
+  let interruptions = 0;
+  const subscription = client.subscribe({ onInterrupted: () => interruptions++ });
+  // Nobody reads: everything that was granted comes, and waits.
+  await until(() => tcp.counters.sentBytes > limits.clientPushBytes);
+  await client.ping();
+  proxy.cut();
+  await until(() => interruptions > 0);
+  expect(client.isConnected).toBe(false);
+  let seq = 0;
+  for await (const event of subscription.events()) {
+    expect(event.seq).toBe(++seq);
+    if (seq === batches * batch.length) break;
   }
 });
 

@@ -23,6 +23,8 @@ export interface Attempted {
   readonly operation: number;
   write(writer: FrameWriter, id: number, number: number): void;
   push(reader: FrameReader, bytes: number): void;
+  /** The server has answered that it is begun. */
+  begun?(): void;
   /** It is going to be begun again. */
   interrupted(reason: WarpError): void;
   /** It will not be begun again. */
@@ -62,7 +64,9 @@ export class Attempts implements Receiver {
       )
       .then(
         () => {
-          if (this.#number === number) this.#count = 0;
+          if (this.#number !== number) return;
+          this.#count = 0;
+          attempted.begun?.();
         },
         (thrown) => {
           if (this.#number === number) this.ended(toWarpError(thrown, "INVALID_ARGUMENT"));

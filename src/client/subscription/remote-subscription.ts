@@ -43,6 +43,8 @@ export class RemoteSubscription implements AsyncIterableIterator<SubscriptionMes
   #received: Received[] = [];
   /** Bytes that were read and are not granted again yet. */
   #toGrant = 0;
+  /** True from the server's answer on: before it there is nothing to grant to. */
+  #hasBegun = false;
   #waiting: PromiseWithResolvers<Result> | undefined;
   /** Of what was received last, and of what was read last. */
   #receivedCursor: string | undefined;
@@ -60,6 +62,10 @@ export class RemoteSubscription implements AsyncIterableIterator<SubscriptionMes
       operation: operation.subscribe,
       write: (writer, id, number) => this.#write(writer, id, number),
       push: (reader, bytes) => this.#push(reader, bytes),
+      begun: () => {
+        this.#hasBegun = true;
+        this.#postGrant();
+      },
       interrupted: (reason) => options.onInterrupted?.(reason),
       failed: (error) => this.#end(error),
     });
@@ -133,6 +139,7 @@ export class RemoteSubscription implements AsyncIterableIterator<SubscriptionMes
   /** Goes on from what was received last. */
   #write(writer: FrameWriter, id: number, subscription: number): void {
     const from = this.#receivedCursor ?? this.#query.from;
+    this.#hasBegun = false;
     this.#toGrant = 0;
     writeSubscribe(writer, id, { subscription, query: { ...this.#query, from }, credit: this.#credit() });
   }
@@ -146,11 +153,15 @@ export class RemoteSubscription implements AsyncIterableIterator<SubscriptionMes
 
   #grant(bytes: number): void {
     this.#toGrant += bytes;
+    if (this.#toGrant >= limits.clientPushBytes / 2) this.#postGrant();
+  }
+
+  /** What cannot be granted now is granted once the server has answered, or is part of the next request. */
+  #postGrant(): void {
     const { number } = this.#attempts;
-    if (this.#toGrant < limits.clientPushBytes / 2 || number === 0) return;
     const granted = this.#toGrant;
-    this.#toGrant = 0;
-    this.#link.post((writer) => writeCredit(writer, number, granted));
+    if (!this.#hasBegun || number === 0 || granted === 0) return;
+    if (this.#link.post((writer) => writeCredit(writer, number, granted))) this.#toGrant = 0;
   }
 
   #read(message: SubscriptionMessage): Result {
