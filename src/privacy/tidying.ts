@@ -114,10 +114,9 @@ export class Tidying {
       await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
-  /** Rows are gone; names may go when the followers have passed the newest of these erasures. */
+  /** Rows are gone; names may go when the followers have passed these erasures, each of them. */
   #takeSwept(entities: readonly SweptEntity[]): void {
     for (const [shard, swept] of byShard(entities)) {
-      const position = Math.max(...swept.map((entity) => entity.position));
       const followers = this.#parts.followers.all;
       const isMissing = new Set(followers.map(({ name }) => name));
       const known = swept.map((entity) => ({ entity, underWay: this.#find(entity) }));
@@ -127,7 +126,8 @@ export class Tidying {
       for (const { entity, underWay } of known) if (underWay !== undefined) underWay.swept = entity;
       tell();
       const passing = followers.map(async (follower) => {
-        await this.#waitFor(follower, shard, position);
+        // Each by itself: one that follows nothing at the time cleans what it is asked for, and no more.
+        await Promise.all(swept.map(({ position }) => this.#waitFor(follower, shard, position)));
         isMissing.delete(follower.name);
         tell();
       });
