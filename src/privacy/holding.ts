@@ -22,6 +22,8 @@ export class Holding {
   readonly #parts: HoldingParts;
   /** Ids whose holds are being set, and how often at once. */
   readonly #beingSet = new Map<string, number>();
+  /** Holds of this life: an erasure that was asked for before one was set, and looked for it then, meets it here. */
+  readonly #setHere = new Map<string, Hold>();
 
   constructor(parts: HoldingParts) {
     this.#parts = parts;
@@ -33,6 +35,7 @@ export class Holding {
     this.#beingSet.set(id, (this.#beingSet.get(id) ?? 0) + 1);
     try {
       await this.#put(id, Buffer.from(JSON.stringify(hold)));
+      this.#setHere.set(id, hold);
     } finally {
       const left = (this.#beingSet.get(id) ?? 1) - 1;
       if (left === 0) this.#beingSet.delete(id);
@@ -43,6 +46,7 @@ export class Holding {
 
   async release(id: string): Promise<void> {
     await this.#put(id, undefined);
+    this.#setHere.delete(id);
   }
 
   /** The hold of an entity that is in force. */
@@ -56,6 +60,8 @@ export class Holding {
   /** Errors: HELD. Called in the turn in which the erasure is recorded. */
   requireNotBeingSet(id: string): void {
     if (this.#beingSet.has(id)) throw new WarpError("HELD", `entity ${JSON.stringify(id)} is being held`);
+    const hold = this.#setHere.get(id);
+    if (hold !== undefined && isInForce(hold)) throw held(id, hold);
   }
 
   async #put(id: string, hold: Uint8Array | undefined): Promise<void> {
@@ -73,7 +79,11 @@ export class Holding {
 /** The hold that is written in a text, unless its time is over. */
 export function inForce(text: string): Hold | undefined {
   const hold = JSON.parse(text) as Hold;
-  return hold.until !== undefined && hold.until <= Date.now() ? undefined : hold;
+  return isInForce(hold) ? hold : undefined;
+}
+
+function isInForce({ until }: Hold): boolean {
+  return until === undefined || until > Date.now();
 }
 
 /** Why an erasure is refused. */

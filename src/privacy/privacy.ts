@@ -14,6 +14,7 @@ import type {
   Receipt,
 } from "../actor/privacy.ts";
 import { idHash } from "../core/erasure.ts";
+import { WarpError } from "../core/errors.ts";
 import { withManifest } from "../core/export-digest.ts";
 import { Erasures, type ErasuresParts } from "./erasures.ts";
 import { type ExportParts, exportPage, exportPages } from "./export.ts";
@@ -110,11 +111,20 @@ export class ContextPrivacy implements Privacy {
   }
 
   hold(id: string, options: HoldOptions): Promise<Hold> {
-    return this.#holding.set(id, options);
+    return this.#unlessFailed(this.#holding.set(id, options));
   }
 
   release(id: string): Promise<void> {
-    return this.#holding.release(id);
+    return this.#unlessFailed(this.#holding.release(id));
+  }
+
+  /** What waits for a writer would wait for ever once the engine has failed. Errors: OUTCOME_UNKNOWN. */
+  async #unlessFailed<Result>(work: Promise<Result>): Promise<Result> {
+    work.catch(() => {});
+    const done = await Promise.race([work, this.#parts.failed]);
+    if (!(done instanceof WarpError)) return done;
+    const why = `the engine failed before this was on the disk (${done.message})`;
+    throw new WarpError("OUTCOME_UNKNOWN", why, { cause: done.toWire() });
   }
 
   holdOf(id: string): Promise<Hold | undefined> {

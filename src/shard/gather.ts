@@ -59,6 +59,8 @@ export class ShardBatch {
   minted: number[] = [];
   /** ERASE records that are not settled. */
   erasures: EraseRecord[] = [];
+  /** ERASE records that are settled, but not in names.db: a power failure took what was not synced of it. */
+  unnamedErasures: EraseRecord[] = [];
   erased: ReadonlySet<number> | undefined;
 
   constructor(shard: number) {
@@ -76,6 +78,7 @@ export class ShardBatch {
     this.keyed = [];
     this.minted = [];
     this.erasures = [];
+    this.unnamedErasures = [];
     this.erased = erased;
   }
 }
@@ -179,6 +182,7 @@ export class Gather {
         break;
       case recordKind.erase:
         if (position > batch.settledPosition) this.#takeErasure(batch, readEraseRecord(this.bytes, at));
+        else if (position > batch.namedPosition) batch.unnamedErasures.push(readEraseRecord(this.bytes, at));
         break;
       default:
         throw damaged(at, `its kind ${view.getUint8(at + recordOffset.kind)} is unknown`, {

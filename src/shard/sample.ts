@@ -10,7 +10,8 @@ import { join } from "node:path";
 import { appendRecordBound, type PartDraft, writePart, writeRecordHeader } from "../core/append-record.ts";
 import { type Bytes, bytesOf, type EntryDraft } from "../core/entry.ts";
 import { assert } from "../core/errors.ts";
-import { recordHeaderBytes } from "../core/record.ts";
+import { writeErasePart } from "../core/erase-record.ts";
+import { recordHeaderBytes, recordKind, recordOffset } from "../core/record.ts";
 import type { ShardWorkerOptions, SnapshotDraft, ToWriter } from "./messages.ts";
 
 /** mulberry32: 32 bits of state are enough for tests. Returns values in [0, 1). */
@@ -137,6 +138,19 @@ export class SampleTail {
       for (const _ of data) entity.positions.push(position);
       entity.seq += data.length;
     }
+  }
+
+  /** The record that ends an entity. */
+  erase(entity: SampleEntity): void {
+    const { shard, number, id, seq } = entity;
+    const position = this.positionOf(shard) + 1;
+    this.#positions.set(shard, position);
+    const at = this.#at;
+    const draft = { id, events: seq, erasedAt: ++this.#time, reason: "", by: "" };
+    const end = writeErasePart(this.#bytes, at + recordHeaderBytes, number, draft);
+    writeRecordHeader(this.#bytes, at, end, shard, 1, position, 1);
+    this.#bytes.view.setUint8(at + recordOffset.kind, recordKind.erase);
+    this.#at = end;
   }
 
   /** The message that settles what was appended since the last one. */

@@ -43,13 +43,14 @@ export function settleKeys(shard: Shard, batch: ShardBatch): void {
 
 /** Second step: ids of new entities, and those of erased ones taken away. */
 export function settleNames(shard: Shard, batch: ShardBatch, gather: Gather): void {
-  if (batch.named.length + batch.erasures.length === 0) return;
+  const erasures = [...batch.unnamedErasures, ...batch.erasures];
+  if (batch.named.length + erasures.length === 0) return;
   const { buffer, view } = gather.bytes;
   // An erasure may be settled again when names are ahead of it already.
   const position = Math.max(batch.lastPosition, shard.names.namedPosition);
   shard.names.settle(position, batch.newestNumber + 1, ({ insert, erase }) => {
     // First: the id of an erased entity may be that of a new one.
-    for (const { number, id, position } of batch.erasures) erase(number, id, position);
+    for (const { number, id, position } of erasures) erase(number, id, position);
     for (const part of batch.named) {
       const at = gather.partAt(part);
       const length = view.getUint16(at + partHeaderBytes, true);

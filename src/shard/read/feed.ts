@@ -14,6 +14,7 @@ import {
   entryPosition,
   entryRecordedAt,
 } from "../../core/entry.ts";
+import { WarpError } from "../../core/errors.ts";
 import { feedPartBytes, feedPartKind, writeFeedPart } from "../../core/feed.ts";
 import { limits } from "../../core/limits.ts";
 import type { ArrivedRow } from "../files/runs.ts";
@@ -171,8 +172,8 @@ function openBatches(view: ShardView, after: number, to: number, bytesMax: numbe
     }
     batch = row.batch;
     // The rows of an erased entity are about to go; whether this reader still has its key or not.
-    if (erased.has(row.number)) continue;
-    const body = openRun(view, row.number, row);
+    const body = erased.has(row.number) ? undefined : openedUnlessErased(view, row);
+    if (body === undefined) continue;
     bytes += body.length;
     rows.push({ ...row, body });
   }
@@ -206,6 +207,16 @@ function openBatches(view: ShardView, after: number, to: number, bytesMax: numbe
   };
 }
 
+/** A run; undefined when its entity's key has just been destroyed, before its rows were marked: the erasure follows. */
+function openedUnlessErased(view: ShardView, row: ArrivedRow): Uint8Array | undefined {
+  try {
+    return openRun(view, row.number, row);
+  } catch (thrown) {
+    if (thrown instanceof WarpError && thrown.code === "ERASED") return undefined;
+    throw thrown;
+  }
+}
+
 /** The first place whose value is above `value`; values rise. */
 function firstAbove(values: Float64Array, value: number): number {
   let low = 0;
@@ -228,10 +239,15 @@ function positionAt(view: ShardView, time: number, to: number): number {
   const ids = view.runs.arrivals();
   while (ids.first < ids.end) {
     const middle = Math.floor((ids.first + ids.end) / 2);
-    const row = view.runs.arrivedFrom(middle);
-    if (row === undefined || row.id >= ids.end) {
+    let row = view.runs.arrivedFrom(middle);
+    let recordedAt = row === undefined ? undefined : firstRecordedAt(view, row);
+    while (row !== undefined && recordedAt === undefined) {
+      row = view.runs.arrivedFrom(row.id + 1);
+      recordedAt = row === undefined ? undefined : firstRecordedAt(view, row);
+    }
+    if (row === undefined || recordedAt === undefined || row.id >= ids.end) {
       ids.end = middle;
-    } else if (row.batch > to || firstRecordedAt(view, row) >= time) {
+    } else if (row.batch > to || recordedAt >= time) {
       high = row;
       ids.end = middle;
     } else {
@@ -252,7 +268,10 @@ function positionAt(view: ShardView, time: number, to: number): number {
   return to;
 }
 
-function firstRecordedAt(view: ShardView, row: ArrivedRow): number {
-  const { buffer, byteOffset, length } = openRun(view, row.number, row);
+/** Undefined for a run of an erased entity. */
+function firstRecordedAt(view: ShardView, row: ArrivedRow): number | undefined {
+  const body = openedUnlessErased(view, row);
+  if (body === undefined) return undefined;
+  const { buffer, byteOffset, length } = body;
   return entryRecordedAt(bytesOf(buffer, byteOffset, length), 0);
 }
