@@ -193,8 +193,8 @@ export class Warp {
   }
 
   /**
-   * Looks once for events that the aggregates' `retention` lets go, as happens by itself every ten minutes. Errors: those
-   * of reading and folding.
+   * Looks once for events that the aggregates' `retention` lets go, as happens by itself every ten minutes. An
+   * entity that cannot be folded keeps its events and is counted as `failed`. Errors: those of reading and settling.
    */
   retain(): Promise<RetentionReport> {
     return this.#parts.retention.run();

@@ -2,6 +2,7 @@
  * The search for events that may go: every entity of every shard, one after the other, again and again.
  *
  * - It costs one opened run per entity that has nothing to let go, and folds what goes once more.
+ * - An entity that cannot be folded keeps its events; the search goes on with the others and tells once how many there were.
  * - One order is under way at a time; shard writers carry it out between their rounds. Actors do not notice: neither the
  *   newest run nor a state changes.
  */
@@ -11,7 +12,7 @@ import type { Settling } from "../actor/storage/settling.ts";
 import type { ShardState } from "../actor/storage/shard-state.ts";
 import { type AboutDropped, aboutDropped } from "../core/dropped.ts";
 import { bytesOf, entryCount, entryLength, readEntry } from "../core/entry.ts";
-import { toWarpError } from "../core/errors.ts";
+import { toWarpError, type WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import type { Logger } from "../core/logger.ts";
 import { RetentionRules } from "./rules.ts";
@@ -31,7 +32,24 @@ export interface RetentionReport {
   readonly entities: number;
   readonly runs: number;
   readonly events: number;
+  /** Entities that keep events which may go, because their states cannot be folded. */
+  readonly failed: number;
 }
+
+/** What became of one entity. */
+interface Retained {
+  readonly runs: number;
+  readonly events: number;
+  readonly failure?: WarpError;
+}
+
+/** What is wrong with one entity alone. */
+const ownFailures: ReadonlySet<string> = new Set([
+  "EVENTS_DROPPED",
+  "EVOLVE_FAILED",
+  "APPLICATION_INVALID",
+  "CORRUPT",
+]);
 
 const numbersAtOnce = 256;
 const runsAtOnce = 32;
@@ -49,7 +67,7 @@ export class Retention {
     if (!this.#rules.isEmpty) this.#schedule();
   }
 
-  /** Looks through everything once. Errors: those of reading and folding; what was let go before stays so. */
+  /** Looks through everything once. Errors: those of reading and settling; what was let go before stays so. */
   run(): Promise<RetentionReport> {
     const run = this.#running.then(() => this.#run());
     this.#running = run.catch(() => undefined);
@@ -78,52 +96,70 @@ export class Retention {
   }
 
   async #run(): Promise<RetentionReport> {
-    const report = { entities: 0, runs: 0, events: 0 };
+    const report = { entities: 0, runs: 0, events: 0, failed: 0 };
     if (this.#rules.isEmpty) return report;
+    let first: WarpError | undefined;
     for (const shard of this.#options.shards) {
       let after = 0;
       while (!this.#isClosed) {
         const numbers = await this.#options.reading.withRuns(shard.index, after, numbersAtOnce);
         for (const number of numbers) {
-          if (this.#isClosed) return report;
-          const { runs, events } = await this.#retain(shard, number);
+          if (this.#isClosed) break;
+          const { runs, events, failure } = await this.#retain(shard, number);
           report.entities += runs > 0 ? 1 : 0;
           report.runs += runs;
           report.events += events;
+          if (failure !== undefined) report.failed++;
+          first ??= failure;
         }
         if (numbers.length < numbersAtOnce) break;
         after = numbers.at(-1) ?? after;
       }
     }
+    if (first !== undefined) {
+      const what = { entities: report.failed, first: first.toWire() };
+      this.#options.logger.warn("retention left entities as they are, because they cannot be folded", what);
+    }
     return report;
   }
 
-  /** Lets go of what may go of one entity. */
-  async #retain(shard: ShardState, number: number): Promise<{ runs: number; events: number }> {
-    const { reading, backedUpTo } = this.#options;
+  /** Lets go of what may go of one entity, as far as it can be folded. */
+  async #retain(shard: ShardState, number: number): Promise<Retained> {
     const total = { runs: 0, events: 0 };
+    try {
+      await this.#shorten(shard, number, total);
+      return total;
+    } catch (thrown) {
+      const error = toWarpError(thrown, "IO_ERROR");
+      if (error.code === "ERASED") return total;
+      if (!ownFailures.has(error.code)) throw error;
+      return { ...total, failure: error };
+    }
+  }
+
+  /** Adds to `total` what went, also when a later part cannot go. */
+  async #shorten(shard: ShardState, number: number, total: { runs: number; events: number }): Promise<void> {
+    const { reading, backedUpTo } = this.#options;
     for (;;) {
       const now = Date.now();
       const request = { shard: shard.index, number, limit: runsAtOnce, ...this.#rules.bounds(now) };
-      const old = await reading.oldRuns(request).catch(ignoreErased);
+      const old = await reading.oldRuns(request);
       const backedUp = backedUpTo(shard.index);
       const isKept = (run: (typeof old)[number]) => !this.#rules.letsGo(run, now, backedUp);
       const kept = old.findIndex(isKept);
       const going = kept < 0 ? old : old.slice(0, kept);
       const to = going.at(-1)?.end;
-      if (to === undefined) return total;
-      const dropped = await this.#drop(shard, number, to).catch(ignoreErased);
-      if (dropped.length === 0) return total;
-      for (const { runs, events } of dropped) {
-        total.runs += runs;
-        total.events += events;
-      }
-      if (going.length < runsAtOnce) return total;
+      if (to === undefined) return;
+      const { runs, events } = await this.#drop(shard, number, to);
+      if (runs === 0) return;
+      total.runs += runs;
+      total.events += events;
+      if (going.length < runsAtOnce) return;
     }
   }
 
   /** Folds what goes into the states before it, and has the writer put the new ones in its place. */
-  async #drop(shard: ShardState, number: number, to: number): Promise<{ runs: number; events: number }[]> {
+  async #drop(shard: ShardState, number: number, to: number): Promise<{ runs: number; events: number }> {
     const { folding, reading, settlings } = this.#options;
     const [entity = ""] = await reading.ids(shard.index, Float64Array.of(number));
     const base = await reading.base(shard.index, number, folding.snapshotVersions);
@@ -150,10 +186,10 @@ export class Retention {
     }
     const drafts = folding.encodeStates(states);
     // A state that cannot be stored has to be folded from the beginning: then nothing may go.
-    if (drafts.length < folding.snapshotVersions.length) return [];
+    if (drafts.length < folding.snapshotVersions.length) return { runs: 0, events: 0 };
     const order = { shard: shard.index, number, to, states: drafts, about: about.toJson() };
     const runs = (await settlings[shard.writer]?.drop(order)) ?? 0;
-    return runs === 0 ? [] : [{ runs, events: to - before }];
+    return { runs, events: to - before };
   }
 }
 
@@ -183,11 +219,4 @@ class About {
     };
     return JSON.stringify(about);
   }
-}
-
-/** An entity that is erased meanwhile has nothing left to let go. */
-function ignoreErased(thrown: unknown): never[] {
-  const error = toWarpError(thrown, "IO_ERROR");
-  if (error.code === "ERASED") return [];
-  throw error;
 }

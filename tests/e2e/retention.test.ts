@@ -37,7 +37,7 @@ test("the command line, HTTP and TCP say what retention has dropped", async () =
     await warp.entity("sensor").append({ type: "Measured", data: { n } });
     await settled(warp);
   }
-  expect(await warp.retain()).toEqual({ entities: 1, runs: 5, events: 5 });
+  expect(await warp.retain()).toEqual({ entities: 1, runs: 5, events: 5, failed: 0 });
   await warp.close();
 
   const mark = { entity: "sensor", seq: 5, type: "$dropped", data: { from: 1, to: 5 } };

@@ -55,8 +55,8 @@ describe("keepLast", () => {
     let warp = await open(dataDir, { keepLast: 5, beyond: "drop" });
     await fill(warp, "alice", 20);
     await fill(warp, "bob", 3);
-    expect(await warp.retain()).toEqual({ entities: 1, runs: 15, events: 15 });
-    expect(await warp.retain()).toEqual({ entities: 0, runs: 0, events: 0 });
+    expect(await warp.retain()).toEqual({ entities: 1, runs: 15, events: 15, failed: 0 });
+    expect(await warp.retain()).toEqual({ entities: 0, runs: 0, events: 0, failed: 0 });
     for (let life = 0; life < 2; life++) {
       const alice = warp.entity("alice");
       expect(await alice.read("account")).toEqual(sumTo(20));
@@ -140,7 +140,7 @@ describe("who keeps events", () => {
       await warp.entity("bob").append({ type: type === "Noted" ? "Unknown" : type, data: { cents: 1 } });
       await settled(warp);
     }
-    expect(await warp.retain()).toEqual({ entities: 2, runs: 4, events: 4 });
+    expect(await warp.retain()).toEqual({ entities: 2, runs: 4, events: 4, failed: 0 });
     for (const id of ["alice", "bob"]) {
       expect((await collect(warp.entity(id).events())).map(({ seq }) => seq)).toEqual([2, 3, 4, 5]);
     }
@@ -190,6 +190,34 @@ test("a new version of an aggregate says that it cannot fold again; one that fol
   });
   // Others are not concerned, and history can be read.
   expect(await newer.entity("bob").append(credited(1))).toMatchObject({ ok: true });
+});
+
+test("an entity that cannot be folded keeps its events, and the search goes on with the others", async () => {
+  const dataDir = join(freshDirectory(), "data");
+  const retention = { keepLast: 2, beyond: "drop" };
+  const warp = await open(dataDir, retention, { shards: 1 });
+  await fill(warp, "alice", 6);
+  await warp.retain();
+  await fill(warp, "alice", 2);
+  await fill(warp, "bob", 6);
+  await warp.close();
+  const warnings: unknown[] = [];
+  const logger = {
+    info: () => undefined,
+    warn: (message: string, fields?: object) => warnings.push([message, fields]),
+    error: () => undefined,
+  };
+  // Alice's dropped events would have to be folded by the new version.
+  const newer = await openSmall(dataDir, { aggregates: [accountKeeping(retention, 2)], logger, shards: 1 });
+  expect(await newer.retain()).toEqual({ entities: 1, runs: 4, events: 4, failed: 1 });
+  expect(warnings).toMatchObject([
+    [expect.stringContaining("cannot be folded"), { entities: 1, first: { code: "EVENTS_DROPPED" } }],
+  ]);
+  await newer.close();
+  const older = await open(dataDir, retention, { shards: 1 });
+  const seqs = (await collect(older.entity("alice").storedEvents())).map(({ seq }) => seq);
+  expect(seqs.slice(-4)).toEqual([5, 6, 7, 8]);
+  expect(await older.entity("alice").read("account")).toMatchObject({ count: 8 });
 });
 
 describe("with backups", () => {
