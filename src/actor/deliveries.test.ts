@@ -56,6 +56,20 @@ describe("delivery windows", () => {
     }
   });
 
+  test("do not begin in the future; one that has begun outlives a clock that is set back", () => {
+    const deliveries = new Deliveries(0);
+    const ahead = (ms: number) => ({ ...session, sessionStart: now + ms, counter: 1 });
+    expect(deliveries.find(ahead(limits.deliveryAheadMs), now)).toBeUndefined();
+    for (const ms of [limits.deliveryAheadMs + 1, Number.MAX_SAFE_INTEGER - now]) {
+      expect(() => deliveries.find(ahead(ms), now)).toThrow(
+        expect.objectContaining({ code: "INVALID_ARGUMENT" }),
+      );
+    }
+    remember(deliveries, 1, 1);
+    const setBack = session.sessionStart - limits.deliveryAheadMs - 1;
+    expect(deliveries.find({ ...session, counter: 1 }, setBack)).toMatchObject({ seq: 1 });
+  });
+
   test("of ended sessions are dropped, and their requests refused", () => {
     const deliveries = new Deliveries(0);
     remember(deliveries, 1, 1);

@@ -2,6 +2,7 @@
  * Which requests of which client sessions a shard has done: how a repeated request counts once.
  *
  * - A session lives `deliveryTtlMs` from its start; a request of an older one is refused (KEY_EXPIRED), never applied.
+ * - No session begins more than `deliveryAheadMs` in the future: it would be remembered for as much longer.
  * - A window holds the newest results of a session in this shard. What fell out of it is refused the same way.
  * - Only appends are remembered: a conflict or a rejection changed nothing and may be decided again.
  * - Only durable results are stored: a result whose record a crash can still take must not outlive it.
@@ -115,12 +116,14 @@ export class Deliveries {
 
   /**
    * The result of this request if it was done before; throws KEY_EXPIRED if that can no longer be known, and
-   * INVALID_ARGUMENT for what is no delivery id.
+   * INVALID_ARGUMENT for what is no delivery id, or that of a new session of the future.
    */
   find(delivery: Delivery, now: number): Appended | undefined {
     requireWhole(delivery);
     if (delivery.sessionStart < now - limits.deliveryTtlMs) throw expired(delivery);
     const window = this.#windowOf(delivery);
+    if (window === undefined && delivery.sessionStart > now + limits.deliveryAheadMs)
+      throw ofFuture(delivery);
     const result = window?.find(delivery.counter, this.#shard);
     if (window !== undefined && result === undefined && delivery.counter <= window.floor)
       throw expired(delivery);
@@ -201,6 +204,13 @@ function requireWhole({ sessionStart, sessionNumber, counter }: Delivery): void 
 
 function isWhole(part: number): boolean {
   return Number.isSafeInteger(part) && part >= 0;
+}
+
+function ofFuture(delivery: Delivery): WarpError {
+  const start = new Date(delivery.sessionStart);
+  const said = Number.isNaN(start.getTime()) ? String(delivery.sessionStart) : start.toISOString();
+  const message = `the session is said to begin at ${said}, which is in the future of this clock`;
+  return new WarpError("INVALID_ARGUMENT", message, { limit: "deliveryAheadMs" });
 }
 
 function expired(delivery: Delivery): WarpError {

@@ -64,6 +64,8 @@ export const limits = {
   deliveryWindow: 4096,
   /** How long a silent delivery session is remembered. */
   deliveryTtlMs: 24 * 60 * 60 * 1000,
+  /** How far in the future a new delivery session may begin: clocks differ. */
+  deliveryAheadMs: 10 * 60 * 1000,
   /** Entries of history that the reader hands over in one message. */
   readPageBytes: 1 * miB,
   /** Opened batches that a reader keeps for the next pages of the feed; the newest one is kept whatever its size. */
@@ -156,4 +158,5 @@ assert(
 );
 assert(limits.connectionRequestsMax <= limits.deliveryWindow, "what is unanswered is remembered");
 assert(limits.clientSessionMs * 2 <= limits.deliveryTtlMs, "a session ends long before it is forgotten");
+assert(limits.deliveryAheadMs * 2 <= limits.deliveryTtlMs, "a clock that is ahead prolongs a session little");
 assert(limits.appendTypesMax < 256, "a type index is one byte");
