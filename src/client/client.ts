@@ -17,7 +17,7 @@ import {
 import type { ErasureListed } from "../core/receipt.ts";
 import { writeErasures } from "../net/protocol/privacy.ts";
 import { operation } from "../net/protocol/words.ts";
-import { pagesOf } from "./encoding.ts";
+import { pagesOf, requireWhole } from "./encoding.ts";
 import { type CallOptions, Link } from "./link.ts";
 import { RemoteEntity } from "./remote-entity.ts";
 import { RemoteGroups } from "./subscription/remote-groups.ts";
@@ -60,6 +60,7 @@ export class Client {
   /** The entities that have events, in the byte order of their ids. */
   entities(query: EntitiesQuery = {}, options?: CallOptions): AsyncGenerator<EntityListed> {
     return pagesOf(query.limit, async (limit, next: string | undefined) => {
+      requireWhole("limit", query.limit);
       const page = {
         ...query,
         ...(limit === undefined ? undefined : { limit }),

@@ -1,10 +1,12 @@
 /**
  * From what a caller gives to what a request carries, and pages back to a sequence.
+ *
+ * What a server would take for a broken protocol is refused here: it costs the call then, not the connection.
  */
 import { WarpError } from "../core/errors.ts";
 import type { NewEvent } from "../core/event.ts";
 import { limits } from "../core/limits.ts";
-import type { Moment } from "../net/protocol/outcomes.ts";
+import type { EventsQuery, Expect, Moment } from "../net/protocol/outcomes.ts";
 import type { AppendDraft } from "../net/protocol/requests.ts";
 import { encodeList } from "../net/protocol/value.ts";
 import type { RemoteMoment } from "./remote-entity.ts";
@@ -52,6 +54,36 @@ export function momentOf(moment: RemoteMoment): Moment {
   if ("seq" in moment) return moment;
   if ("recorded" in moment) return { recorded: msOf(moment.recorded, "INVALID_ARGUMENT") };
   return { occurred: msOf(moment.occurred, "INVALID_ARGUMENT") };
+}
+
+/** Errors: INVALID_ARGUMENT. */
+export function requireExpect(expect: Expect): void {
+  if (expect === "any" || expect === "none" || expect === "exists" || isWhole(expect)) return;
+  throw new WarpError("INVALID_ARGUMENT", `expect is any, none, exists or a seq, not ${String(expect)}`);
+}
+
+/** Errors: INVALID_ARGUMENT. */
+export function requireWhole(name: string, number: number | undefined): void {
+  if (number === undefined || isWhole(number)) return;
+  throw new WarpError("INVALID_ARGUMENT", `${name} is a whole number from 0, not ${String(number)}`);
+}
+
+function isWhole(number: unknown): boolean {
+  return Number.isSafeInteger(number) && Number(number) >= 0;
+}
+
+/** Errors: INVALID_ARGUMENT. */
+export function requireRange({ from, to, limit }: EventsQuery): void {
+  requireWhole("from", from);
+  requireWhole("to", to);
+  requireWhole("limit", limit);
+}
+
+/** Errors: INVALID_ARGUMENT. */
+export function requireTypes(types: readonly string[] | undefined): void {
+  if (types === undefined || types.length <= limits.subscriptionTypesMax) return;
+  const message = `a subscription names at most ${limits.subscriptionTypesMax} types, not ${types.length}`;
+  throw new WarpError("INVALID_ARGUMENT", message, { limit: "subscriptionTypesMax" });
 }
 
 export interface Page<Item, Next> {

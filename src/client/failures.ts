@@ -21,3 +21,9 @@ export function tooLate(request: Request, isConnected: boolean, lost: WarpError 
   const why = lost?.message ?? "it does not answer";
   return new WarpError("DISCONNECTED", `the server was not reached in time: ${why}`, { outcome }, lost);
 }
+
+/** The connection was refused with the request on it: a write may have happened before that. */
+export function refused(request: Request, error: WarpError): WarpError {
+  if (!request.isWrite) return error;
+  return new WarpError(error.code, error.message, { ...error.details, outcome: "unknown" }, error);
+}

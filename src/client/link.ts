@@ -16,7 +16,7 @@ import { readError, readWelcome, type Welcome } from "../net/protocol/replies.ts
 import { writeHello, writePing } from "../net/protocol/requests.ts";
 import { frameKind, operation } from "../net/protocol/words.ts";
 import { Arrival } from "./arrival.ts";
-import { aborted, noConnection, tooLate } from "./failures.ts";
+import { aborted, noConnection, refused, tooLate } from "./failures.ts";
 import { Receivers } from "./subscription/receivers.ts";
 import { Request, Requests } from "./requests.ts";
 import { readResult } from "./result.ts";
@@ -334,7 +334,8 @@ export class Link {
     }
     // One of the requests broke the protocol; sent again they would only break the next connection.
     if (error.code === "PROTOCOL_ERROR") {
-      for (const request of this.#requests) if (request.wasSent) this.#settle(request, error);
+      for (const request of this.#requests)
+        if (request.wasSent) this.#settle(request, refused(request, error));
     }
     const socket = this.#socket;
     if (socket !== undefined) this.#drop(socket, error);

@@ -28,7 +28,7 @@ import {
 } from "../net/protocol/requests.ts";
 import { encodeValue } from "../net/protocol/value.ts";
 import { operation } from "../net/protocol/words.ts";
-import { encodeEvents, momentOf, pagesOf } from "./encoding.ts";
+import { encodeEvents, momentOf, pagesOf, requireExpect, requireRange } from "./encoding.ts";
 import type { CallOptions, Link, WriteRequest } from "./link.ts";
 
 export interface WriteCall extends CallOptions {
@@ -74,6 +74,7 @@ export class RemoteEntity {
     const { id } = this;
     let draft: AppendDraft;
     try {
+      if (options?.expect !== undefined) requireExpect(options.expect);
       draft = encodeEvents(events);
     } catch (thrown) {
       return Promise.reject(toWarpError(thrown, "INVALID_ARGUMENT"));
@@ -90,6 +91,7 @@ export class RemoteEntity {
   send(command: string, input?: unknown, options?: WriteCall): Promise<SendResult> {
     const { id } = this;
     return this.#link.request(operation.send, true, id, options, (writer, number, delivery) => {
+      if (options?.expect !== undefined) requireExpect(options.expect);
       const encoded = input === undefined ? undefined : encodeValue(input);
       writeSend(writer, number, id, command, encoded, options, delivery);
     });
@@ -229,6 +231,7 @@ export class RemoteEntity {
     const { id } = this;
     const edge = query.direction === "backward" ? "to" : "from";
     return pagesOf(query.limit, async (limit, next: number | undefined) => {
+      requireRange(query);
       const page = {
         ...query,
         ...(limit === undefined ? undefined : { limit }),

@@ -3,8 +3,11 @@
  * to the connection.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { createServer } from "node:net";
 import { type Client, connect, WarpError } from "../../src/client/index.ts";
+import { limits } from "../../src/core/limits.ts";
 import { openCuttingProxy, randomOf } from "./cutting-proxy.ts";
+import { frameOf, jsonValue, RawPeer } from "./raw-peer.ts";
 import { counter, type ServedContext, serveContext } from "./served-context.ts";
 
 let served: ServedContext;
@@ -160,6 +163,68 @@ test("connecting says why it failed", async () => {
   await right.close();
   await own.close();
   expect(await codeOf(connect({ address: own.tcp.address, timeoutMs: 300 }))).toBe("DISCONNECTED");
+});
+
+test("what would break the protocol costs the call, not the connection", async () => {
+  const states: string[] = [];
+  const careful = await connect({
+    address: served.tcp.address,
+    onConnection: (state) => states.push(state),
+  });
+  const entity = careful.entity("careful");
+  const wrong = [-1, 1.5, Number.NaN, 2 ** 53, null as never, "5" as never];
+  for (const number of wrong) {
+    expect(await codeOf(entity.append(added(1), { expect: number }))).toBe("INVALID_ARGUMENT");
+    expect(await codeOf(entity.as(counter).send("add", { by: 1 }, { expect: number }))).toBe(
+      "INVALID_ARGUMENT",
+    );
+    for (const part of ["from", "to", "limit"]) {
+      expect(await codeOf(collect(entity.events({ [part]: number })))).toBe("INVALID_ARGUMENT");
+    }
+    expect(await codeOf(collect(careful.entities({ limit: number })))).toBe("INVALID_ARGUMENT");
+    expect(await codeOf(careful.join("g", { window: number }).next())).toBe("INVALID_ARGUMENT");
+    expect(await codeOf(careful.groups.parked("g", number === null ? -1 : number))).toBe("INVALID_ARGUMENT");
+  }
+  const types = Array.from({ length: limits.subscriptionTypesMax + 1 }, (_, i) => `T${i}`);
+  expect(await codeOf(careful.subscribe({ types }).next())).toBe("INVALID_ARGUMENT");
+  expect(await codeOf(careful.join("g", { types }).next())).toBe("INVALID_ARGUMENT");
+  expect(await entity.append(added(1), { expect: "none" })).toMatchObject({ ok: true, seq: 1 });
+  const work = careful.join("careful", { prefix: "careful" });
+  const first = (await work.next()).value;
+  expect(() => first?.retry(-1)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+  expect(() => first?.retry(0.5)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+  first?.ack();
+  await work.return();
+  await careful.close();
+  expect(states).toEqual(["connected"]);
+});
+
+test("a write on a connection that the server refuses has an unknown outcome", async () => {
+  const server = createServer((socket) => {
+    let frames = 0;
+    socket.on("error", () => {});
+    socket.on("data", () => {
+      if (frames++ > 0)
+        socket.end(frameOf([2, 0, "PROTOCOL_ERROR", "a frame is broken", jsonValue({ at: 1 })]));
+      else socket.write(frameOf([1, 1, welcome]));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const peer = await RawPeer.open(served.tcp.port);
+  peer.send(frameOf([0, 1, 0, 1]));
+  const welcome = (await peer.next())?.[2];
+  peer.close();
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("the server has no port");
+  const refused = await connect({ address: `127.0.0.1:${address.port}` });
+  const calls = await Promise.allSettled([refused.entity("a").append(added(1)), refused.entity("a").seq()]);
+  const [write, read] = calls.map((call) => (call.status === "rejected" ? call.reason : undefined));
+  expect(write).toMatchObject({ code: "PROTOCOL_ERROR" });
+  expect(write.details.outcome).toBe("unknown");
+  expect(read).toMatchObject({ code: "PROTOCOL_ERROR" });
+  expect(read.details.outcome).toBeUndefined();
+  await refused.close();
+  server.close();
 });
 
 test("draining answers what is under way, refuses nothing that was sent, and ends", async () => {

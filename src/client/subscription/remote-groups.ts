@@ -4,6 +4,7 @@
 import type { GroupStatus, ParkedEvent } from "../../net/protocol/outcomes.ts";
 import { type GroupRequest, writeGroup, writeGroups } from "../../net/protocol/subscription/groups.ts";
 import { operation } from "../../net/protocol/words.ts";
+import { requireWhole } from "../encoding.ts";
 import type { Link } from "../link.ts";
 
 export class RemoteGroups {
@@ -34,8 +35,9 @@ export class RemoteGroups {
   }
 
   #ask<Result>(request: GroupRequest): Promise<Result> {
-    return this.#link.request(operation.group, false, "", undefined, (writer, id) =>
-      writeGroup(writer, id, request),
-    );
+    return this.#link.request(operation.group, false, "", undefined, (writer, id) => {
+      requireWhole("limit", request.limit);
+      writeGroup(writer, id, request);
+    });
   }
 }

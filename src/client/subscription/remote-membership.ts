@@ -10,6 +10,7 @@ import type { GroupAnswer, GroupDelivery, JoinQuery } from "../../net/protocol/o
 import { writeAnswer, writeJoin } from "../../net/protocol/subscription/groups.ts";
 import { readPush } from "../../net/protocol/subscription/read-push.ts";
 import { operation } from "../../net/protocol/words.ts";
+import { requireTypes, requireWhole } from "../encoding.ts";
 import { Attempts } from "./attempts.ts";
 import type { Link } from "../link.ts";
 
@@ -41,6 +42,7 @@ export class RemoteWork {
 
   /** It is to come again, after `delayMs` or a back-off. The entity's later events wait for it. */
   retry(delayMs?: number): void {
+    requireWhole("delayMs", delayMs);
     this.#answer({ action: "retry", delayMs });
   }
 
@@ -80,8 +82,11 @@ export class RemoteMembership implements AsyncIterableIterator<RemoteWork, undef
     this.#signal = signal;
     this.#attempts = new Attempts(link, {
       operation: operation.join,
-      write: (writer: FrameWriter, id: number, subscription: number) =>
-        writeJoin(writer, id, { subscription, group, window, query: { prefix, types, from } }),
+      write: (writer: FrameWriter, id: number, subscription: number) => {
+        requireTypes(types);
+        requireWhole("window", window);
+        writeJoin(writer, id, { subscription, group, window, query: { prefix, types, from } });
+      },
       push: (reader: FrameReader) => this.#take(reader),
       interrupted: (reason: WarpError) => {
         // They are given to others.

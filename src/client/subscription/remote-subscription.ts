@@ -15,6 +15,7 @@ import type { SubscribeQuery, SubscriptionMessage } from "../../net/protocol/out
 import { readPush } from "../../net/protocol/subscription/read-push.ts";
 import { writeCredit, writeSubscribe } from "../../net/protocol/subscription/requests.ts";
 import { operation } from "../../net/protocol/words.ts";
+import { requireTypes } from "../encoding.ts";
 import { Attempts } from "./attempts.ts";
 import type { Link } from "../link.ts";
 
@@ -139,6 +140,7 @@ export class RemoteSubscription implements AsyncIterableIterator<SubscriptionMes
   /** Goes on from what was received last. */
   #write(writer: FrameWriter, id: number, subscription: number): void {
     const from = this.#receivedCursor ?? this.#query.from;
+    requireTypes(this.#query.types);
     this.#hasBegun = false;
     this.#toGrant = 0;
     writeSubscribe(writer, id, { subscription, query: { ...this.#query, from }, credit: this.#credit() });
