@@ -42,7 +42,7 @@ async function handle(message: ToBuild): Promise<void> {
     case "erase":
       return builder?.eraseNow(message.erasure);
     case "unpark":
-      return await builder?.unpark(message.id, message.shard, message.number, message.pages);
+      return await builder?.unpark(message.id, message.number, message.page);
     case "parked":
       return await builder?.listParked(message.id);
     case "publish":

@@ -10,6 +10,7 @@ import { toWarpError, WarpError } from "../core/errors.ts";
 import type { FeedPage, FeedSource } from "../core/feed.ts";
 import { limits } from "../core/limits.ts";
 import type { EventFailure } from "./build/batch.ts";
+import { historyOf, memoryOf, owned } from "./build/records.ts";
 import type { BuildOrder, Erasure, FromBuild, ParkedEntity, Place, ToBuild } from "./messages.ts";
 
 const messagesMax = 2;
@@ -47,6 +48,11 @@ export class Feeder {
   #worker: Worker | undefined;
   #state: FeederState = "starting";
   #isPumping = false;
+  /** Entities that are to be taken again, up to where their shard is: no pages are sent meanwhile. */
+  #unparks = 0;
+  #lastUnpark: Promise<unknown> = Promise.resolve();
+  /** Looks again whether pages are under way. */
+  #onIdle: (() => void) | undefined;
   #restartMs = restartMsMin;
   #restart: NodeJS.Timeout | undefined;
   #asked = new Map<number, (message: FromBuild) => void>();
@@ -158,18 +164,29 @@ export class Feeder {
   }
 
   /** Takes the events of an entity again that is held back. The failure that holds it back once more, if there is one. */
-  async unpark({ shard, number, position }: ParkedEntity): Promise<EventFailure | undefined> {
-    const pages: FeedPage[] = [];
-    let after = position - 1;
-    const upTo = this.applied[shard] ?? 0;
-    while (after < upTo) {
-      const page = await this.#parts.source.read(shard, after, limits.readPageBytes);
-      if (page.upTo === after) break;
-      pages.push(page);
-      after = page.upTo;
+  unpark(held: ParkedEntity): Promise<EventFailure | undefined> {
+    this.#unparks++;
+    const done = this.#lastUnpark
+      .then(() => this.#unpark(held))
+      .finally(() => {
+        this.#unparks--;
+        void this.#pump();
+      });
+    this.#lastUnpark = done.catch(() => undefined);
+    return done;
+  }
+
+  async #unpark(held: ParkedEntity): Promise<EventFailure | undefined> {
+    while ((this.#isPumping || this.#underWay.length > 0) && this.#state !== "closed") {
+      await new Promise<void>((resolve) => {
+        this.#onIdle = resolve;
+      });
     }
-    const answer = await this.#ask((id) => ({ type: "unpark", id, shard, number, pages }));
-    return answer.type === "unparked" ? answer.failure : undefined;
+    for await (const page of historyOf(this.#parts.source, held, this.applied[held.shard] ?? 0)) {
+      const answer = await this.#ask((id) => ({ type: "unpark", id, number: held.number, page }));
+      if (answer.type === "unparked" && answer.failure !== undefined) return answer.failure;
+    }
+    return undefined;
   }
 
   /** Makes the build the one that queries see, where the sink has to be told. */
@@ -185,6 +202,7 @@ export class Feeder {
     clearTimeout(this.#restart);
     const worker = this.#worker;
     this.#state = "closed";
+    this.#onIdle?.();
     if (worker === undefined) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(() => {
@@ -253,6 +271,7 @@ export class Feeder {
       case "taken":
         this.#underWay.shift();
         this.#restartMs = restartMsMin;
+        this.#onIdle?.();
         void this.#pump();
         break;
       case "waiting":
@@ -319,6 +338,7 @@ export class Feeder {
     this.#state = "failed";
     this.error = error;
     this.#underWay = [];
+    this.#onIdle?.();
     this.#sent.splice(0, this.#sent.length, ...this.applied);
     for (const answer of this.#asked.values()) answer({ type: "failed", error: error.toWire() });
     this.#asked.clear();
@@ -343,11 +363,13 @@ export class Feeder {
       this.#failed(toWarpError(thrown, "ENGINE_FAILED"), false);
     }
     this.#isPumping = false;
+    this.#onIdle?.();
   }
 
   get #canSend(): boolean {
     const runs = this.#state === "running" || this.#state === "retrying" || this.#state === "sink-away";
-    return runs && !this.isCleaner && this.#underWay.length < messagesMax && !this.#parts.isPaused();
+    const mayRun = runs && !this.isCleaner && this.#unparks === 0 && !this.#parts.isPaused();
+    return mayRun && this.#underWay.length < messagesMax;
   }
 
   /** Pages of all shards that have something, up to the size of a message. */
@@ -375,14 +397,4 @@ export class Feeder {
     }
     return { pages, since };
   }
-}
-
-/** Bytes that have their memory for themselves, so that it can be handed over. */
-function owned(bytes: Uint8Array): Uint8Array {
-  const isAlone = bytes.buffer instanceof ArrayBuffer && bytes.byteLength === bytes.buffer.byteLength;
-  return isAlone ? bytes : bytes.slice();
-}
-
-function memoryOf({ bytes }: FeedPage): ArrayBuffer {
-  return bytes.buffer as ArrayBuffer;
 }

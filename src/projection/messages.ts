@@ -39,13 +39,12 @@ export type ToBuild =
   | { readonly type: "pages"; readonly pages: readonly FeedPage[] }
   /** Removes an entity's rows now, whatever waits. */
   | { readonly type: "erase"; readonly erasure: Erasure }
-  /** The pages that hold the events of an entity that was held back: they are taken again. */
+  /** Events of an entity that is held back, to be taken again; it is let go with the page that reaches where the shard is. */
   | {
       readonly type: "unpark";
       readonly id: number;
-      readonly shard: number;
       readonly number: number;
-      readonly pages: readonly FeedPage[];
+      readonly page: FeedPage;
     }
   | { readonly type: "parked"; readonly id: number }
   | { readonly type: "publish" }

@@ -73,6 +73,41 @@ test("a failing event parks its entity, and the others go on", async () => {
   await again.close();
 });
 
+test("what becomes durable while a held back entity is read again is taken once, and in order", async () => {
+  const feed = new MemoryFeed(1);
+  const first = await Harness.open({ feed, application: application(count("", failing)) });
+  feed.append("a", up, bad, up);
+  for (let i = 0; i < 120; i++) feed.append(i % 2 ? "a" : "b", up);
+  expect(await first.rows("SELECT n FROM count WHERE id = 'a'")).toEqual([[1]]);
+  await first.close();
+
+  const mended = failing.replace('throw new Error("no good")', "0");
+  const second = await Harness.open({
+    feed,
+    dataDir: first.dataDir,
+    application: application(count("", mended)),
+  });
+  await until(() => second.status("count").state === "live", "live");
+  const read = feed.read.bind(feed);
+  let grows = 3;
+  feed.read = async (shard, after) => {
+    const page = await read(shard, after);
+    if (grows-- > 0) {
+      for (let i = 0; i < 20; i++) feed.append("a", up);
+      feed.append("b", up);
+      // Whatever would send them now has the time for it.
+      for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+    }
+    return page;
+  };
+  expect(await second.projections.unpark("count", "a")).toEqual([]);
+  expect(await second.rows("SELECT id, n FROM count ORDER BY id")).toEqual([
+    ["a", 1 + 1000 + 1 + 60 + 60],
+    ["b", 63],
+  ]);
+  await second.close();
+});
+
 test("skip leaves an event out and counts it", async () => {
   const feed = new MemoryFeed();
   const harness = await Harness.open({

@@ -13,6 +13,7 @@ import { toWarpError, WarpError } from "../../core/errors.ts";
 import type { StoredEvent } from "../../core/event.ts";
 import type { Stored } from "../columns.ts";
 import type { FailurePolicy, Projection, RunSql, Table } from "../definition.ts";
+import type { ParkedEntity } from "../messages.ts";
 import type { EventsOf, FeedRecord } from "./records.ts";
 import { RowMissing, Rows, UndoLog } from "./rows.ts";
 import { checkpoints, ownTables, parked, type Sink, type Statement, seen, totals } from "../sink.ts";
@@ -110,11 +111,24 @@ export class Batch {
   }
 
   /** Runs the handlers over records, none of which is an erasure. Errors: those of the sink. */
-  async take(records: readonly FeedRecord[], onFailure = this.#projection.onFailure): Promise<PassResult> {
+  take(records: readonly FeedRecord[]): Promise<PassResult> {
+    return this.#take(records, this.#projection.onFailure);
+  }
+
+  /** Takes a record of an entity that is held back, and holds it back behind it. The shard stays where it is. */
+  takeAgain(record: FeedRecord, held: ParkedEntity): Promise<PassResult> {
+    return this.#take([record], "park", held);
+  }
+
+  async #take(
+    records: readonly FeedRecord[],
+    onFailure: FailurePolicy,
+    held?: ParkedEntity,
+  ): Promise<PassResult> {
     const begin = this.#mark();
     for (let pass = 0; pass < passesMax; pass++) {
       this.#missing.clear();
-      const result = this.#pass(records, onFailure);
+      const result = this.#pass(records, onFailure, held);
       if (this.#missing.size === 0) return result;
       this.#rollBack(begin);
       await this.#fetchMissing();
@@ -169,9 +183,10 @@ export class Batch {
     return failures;
   }
 
-  /** An entity that was erased is not held back any more. */
+  /** The entity is not held back any more: it was erased, or has caught up. */
   forget(shard: number, number: number): void {
-    if (this.isParked(shard, number)) this.unpark(shard, number);
+    if (!this.#parked.delete(`${shard}:${number}`)) return;
+    this.#own(parked).delete({ shard, number });
   }
 
   /** True when the build has counted events of the entity in rows that are nobody's. */
@@ -181,13 +196,11 @@ export class Batch {
     return row !== null && row !== undefined;
   }
 
-  /** Lets an entity go on that was held back; its events are given again. */
-  unpark(shard: number, number: number): void {
-    this.#parked.delete(`${shard}:${number}`);
-    this.#own(parked).delete({ shard, number });
-  }
-
-  #pass(records: readonly FeedRecord[], onFailure: FailurePolicy): PassResult {
+  #pass(
+    records: readonly FeedRecord[],
+    onFailure: FailurePolicy,
+    held: ParkedEntity | undefined,
+  ): PassResult {
     const failures: EventFailure[] = [];
     let done = 0;
     for (const record of records) {
@@ -195,7 +208,7 @@ export class Batch {
       const failuresBefore = failures.length;
       this.#recordStatements = this.#statements.length;
       try {
-        this.#takeRecord(record, onFailure, failures);
+        this.#takeRecord(record, onFailure, failures, held);
       } catch (thrown) {
         this.#rollBack(mark);
         if (thrown instanceof Retry) return { done, failures, end: "retry" };
@@ -208,11 +221,19 @@ export class Batch {
     return { done, failures, end: "all" };
   }
 
-  #takeRecord(record: FeedRecord, onFailure: FailurePolicy, failures: EventFailure[]): void {
+  #takeRecord(
+    record: FeedRecord,
+    onFailure: FailurePolicy,
+    failures: EventFailure[],
+    held: ParkedEntity | undefined,
+  ): void {
+    const failuresBefore = failures.length;
     const { shard, position, recordedAt } = record;
     for (const part of record.parts) {
       if (this.#keepsSeen && part.firstSeq === 1) this.#own(seen).upsert({ shard, number: part.number });
-      if (part.events.length === 0 || this.isParked(shard, part.number)) continue;
+      // One that is taken again may have been erased meanwhile, and is not held back any more.
+      const isOurs = this.isParked(shard, part.number) === (held !== undefined);
+      if (part.events.length === 0 || !isOurs) continue;
       for (const stored of part.events) {
         const failure = this.#takeEvent(stored);
         if (failure === undefined) continue;
@@ -231,8 +252,10 @@ export class Batch {
         this.#park(record, part, stored, failure);
         break;
       }
+      if (held !== undefined && failures.length === failuresBefore)
+        this.#hold({ ...held, position: position + 1 });
     }
-    this.advance(shard, position, recordedAt);
+    if (held === undefined) this.advance(shard, position, recordedAt);
   }
 
   /** Why the event's handler failed; undefined when it did not. */
@@ -272,10 +295,15 @@ export class Batch {
 
   #park({ shard, position }: FeedRecord, part: EventsOf, { seq, type }: StoredEvent, error: string): void {
     const { number, entity } = part;
-    this.#parked.add(`${shard}:${number}`);
-    this.#parkedNow.push(`${shard}:${number}`);
-    const row = { shard, number, entity, seq, position, type, error, parked_at: Date.now() };
-    this.#own(parked).upsert(row);
+    if (!this.isParked(shard, number)) {
+      this.#parked.add(`${shard}:${number}`);
+      this.#parkedNow.push(`${shard}:${number}`);
+    }
+    this.#hold({ shard, number, entity, seq, position, type, error, parkedAt: Date.now() });
+  }
+
+  #hold({ parkedAt, ...held }: ParkedEntity): void {
+    this.#own(parked).upsert({ ...held, parked_at: parkedAt });
   }
 
   /** A table may be used while nothing of it may be changed by SQL that has not run. */

@@ -97,31 +97,17 @@ export class Builder {
     });
   }
 
-  /** Takes the events of an entity that was held back, up to where the shard is, and holds it back again at the first that fails. */
-  unpark(id: number, shard: number, number: number, pages: readonly FeedPage[]): Promise<void> {
+  /**
+   * Takes events again of an entity that is held back. It is let go when they reach where the shard is; until then, and
+   * from the first that fails, it stays held back, so that every commit says what is left.
+   */
+  unpark(id: number, number: number, page: FeedPage): Promise<void> {
     return this.#enqueue(async () => {
       await this.#commit();
-      const [held] = (await this.#parkedList()).filter((one) => one.shard === shard && one.number === number);
-      const upTo = this.#placeOf(shard).position;
-      let failure: EventFailure | undefined;
-      if (held !== undefined) {
-        this.#batch.unpark(shard, number);
-        for (const page of pages) {
-          for (const record of this.#recordsOf(page)) {
-            if (record.position < held.position || record.position > upTo || record.erased !== undefined)
-              continue;
-            const parts = record.parts.filter((part) => part.number === number);
-            const events = parts.map((part) => ({
-              ...part,
-              events: part.events.filter(({ seq }) => seq >= held.seq),
-            }));
-            failure ??= await this.#takeAgain({ ...record, parts: events });
-          }
-        }
-      }
-      // What was taken again lies before the place where the shard is, which stays.
-      const { position, recordedAt } = this.#placeOf(shard);
-      this.#batch.advance(shard, position, recordedAt);
+      const { shard, upTo } = page;
+      const held = (await this.#parkedList()).find((one) => one.shard === shard && one.number === number);
+      const failure = held && (await this.#takeHeld(held, page));
+      if (failure === undefined && upTo >= this.#placeOf(shard).position) this.#batch.forget(shard, number);
       await this.#commit();
       this.#parts.say({ type: "unparked", id, failure });
     });
@@ -253,13 +239,22 @@ export class Builder {
     return this.#changed.get(shard) ?? this.#places.get(shard) ?? { shard, position: 0, recordedAt: 0 };
   }
 
-  async #takeAgain(record: FeedRecord): Promise<EventFailure | undefined> {
-    const { failures, end } = await this.#patience.with(() => this.#batch.take([record], "park"));
-    if (end === "commit") {
-      await this.#commit();
-      return await this.#takeAgain(record);
+  async #takeHeld(held: ParkedEntity, page: FeedPage): Promise<EventFailure | undefined> {
+    const place = this.#placeOf(held.shard).position;
+    for (const record of this.#recordsOf(page)) {
+      if (record.position < held.position || record.position > place) continue;
+      const parts = record.parts
+        .filter(({ number }) => number === held.number)
+        .map((part) => ({ ...part, events: part.events.filter(({ seq }) => seq >= held.seq) }));
+      const again = { ...record, parts };
+      let taken = await this.#patience.with(() => this.#batch.takeAgain(again, held));
+      while (taken.end === "commit") {
+        await this.#commit();
+        taken = await this.#patience.with(() => this.#batch.takeAgain(again, held));
+      }
+      if (taken.failures[0] !== undefined) return taken.failures[0];
     }
-    return failures[0];
+    return undefined;
   }
 
   /** Commits what was taken, and says so. */

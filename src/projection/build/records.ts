@@ -7,6 +7,7 @@ import { type Bytes, bytesOf, entryRecordedAt, readEntry } from "../../core/entr
 import type { StoredEvent } from "../../core/event.ts";
 import { type FeedPage, type FeedSource, feedPartKind, readFeedPart } from "../../core/feed.ts";
 import { entryHeaderBytes, entryOffset } from "../../core/record.ts";
+import { limits } from "../../core/limits.ts";
 import type { Erasure } from "../messages.ts";
 
 const pageBytes = 256 * 1024;
@@ -57,6 +58,46 @@ export function* recordsOf(page: FeedPage, isHandled: (type: string) => boolean)
   if (parts.length > 0) yield { shard: page.shard, position, recordedAt, parts, erased: undefined };
 }
 
+/**
+ * The events of one entity alone, from where it is held back up to where its shard is: in pages of about the size of a
+ * message, the last of which ends there or behind it.
+ */
+export async function* historyOf(
+  source: FeedSource,
+  held: { readonly shard: number; readonly number: number; readonly position: number },
+  upTo: number,
+): AsyncGenerator<FeedPage> {
+  const { shard, number } = held;
+  let after = held.position - 1;
+  let kept: Uint8Array[] = [];
+  let size = 0;
+  for (let at = after; at < upTo; ) {
+    const page = await source.read(shard, at, limits.readPageBytes);
+    if (page.upTo === at) break;
+    at = page.upTo;
+    for (const part of partsOf(page, number)) {
+      kept.push(part);
+      size += part.length;
+    }
+    if (size < limits.projectionMessageBytes || at >= upTo) continue;
+    yield { shard, after, upTo: at, bytes: Buffer.concat(kept) };
+    after = at;
+    kept = [];
+    size = 0;
+  }
+  yield { shard, after, upTo: Math.max(after, upTo), bytes: Buffer.concat(kept) };
+}
+
+/** Copies of an entity's parts, so that the page can go. */
+function* partsOf(page: FeedPage, number: number): Generator<Uint8Array> {
+  const bytes = bytesOf(page.bytes.buffer, page.bytes.byteOffset, page.bytes.length);
+  for (let at = 0; at < bytes.buffer.length; ) {
+    const part = readFeedPart(bytes, at);
+    if (part.number === number) yield page.bytes.slice(at, at + part.length);
+    at += part.length;
+  }
+}
+
 function hasHandled({ buffer, view }: Bytes, at: number, isHandled: (type: string) => boolean): boolean {
   const types = buffer[at + entryOffset.types] ?? 0;
   let next = at + entryHeaderBytes;
@@ -89,4 +130,14 @@ export async function erasureNow(source: FeedSource, shard: number, position: nu
     after = page.upTo;
   }
   return erasure;
+}
+
+/** Bytes that have their memory for themselves, so that it can be handed over. */
+export function owned(bytes: Uint8Array): Uint8Array {
+  const isAlone = bytes.buffer instanceof ArrayBuffer && bytes.byteLength === bytes.buffer.byteLength;
+  return isAlone ? bytes : bytes.slice();
+}
+
+export function memoryOf({ bytes }: FeedPage): ArrayBuffer {
+  return bytes.buffer as ArrayBuffer;
 }
