@@ -72,9 +72,10 @@ export function valueFrom(column: Column, stored: Stored): unknown {
   return column.type === "json" ? JSON.parse(String(stored)) : stored;
 }
 
+/** What kind of value it is; never the value, which may be personal and would outlive its deletion in a message. */
 function shown(value: unknown): string {
   if (value === undefined) return "nothing";
-  return typeof value === "string"
-    ? `text ${JSON.stringify(value.slice(0, 40))}`
-    : `${typeof value} ${String(value)}`;
+  if (value === null) return "null";
+  if (typeof value === "number") return Number.isSafeInteger(value) ? "integer" : "real";
+  return typeof value === "string" ? "text" : typeof value;
 }

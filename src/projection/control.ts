@@ -98,7 +98,8 @@ export class Control {
   }
 
   save(): void {
-    mkdirSync(this.directory, { recursive: true });
+    // What is in here is as readable as what it was derived from.
+    mkdirSync(this.directory, { recursive: true, mode: 0o700 });
     replaceFile(this.#file, JSON.stringify(this.#content, undefined, 1));
   }
 

@@ -101,7 +101,7 @@ export const seen: Table = {
 
 export const totals: Table = {
   name: "warp_totals",
-  columns: [integer("id"), integer("skipped"), text("last_error")],
+  columns: [integer("id"), integer("skipped")],
   key: [0],
   ...keep,
 };

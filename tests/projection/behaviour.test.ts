@@ -2,7 +2,7 @@
  * What a projection does when something is wrong with it, and that nobody else suffers.
  */
 import { afterAll, expect, test } from "bun:test";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Harness, until } from "./harness.ts";
@@ -382,6 +382,47 @@ test("an erasure cleans a projection that is paused, stands still or is not decl
     expect(await second.rows(`SELECT id, n FROM ${table}`, [], { after: [] })).toEqual([["bob", 1]]);
   }
   await second.close();
+});
+
+test("an erasure rebuilds shared rows also of an entity whose first events are not in the feed", async () => {
+  const feed = new MemoryFeed(1);
+  const shared = count().replace('subjects: ["id"]', 'shared: true, onErase: "rebuild"');
+  for (let i = 0; i < 10; i++) feed.append("old", up);
+  feed.append("b", up);
+  // Retention has dropped the beginning.
+  const read = feed.read.bind(feed);
+  feed.read = (shard, after) => read(shard, Math.max(after, 5));
+  const first = await Harness.open({ feed, application: application(shared) });
+  expect(await first.rows("SELECT id, n FROM count ORDER BY id")).toEqual([
+    ["b", 1],
+    ["old", 5],
+  ]);
+  const { shard, position } = feed.erase("old");
+  await Promise.all(first.followers.all.map((follower) => follower.passed(shard, position)));
+  expect(await first.rows("SELECT id, n FROM count")).toEqual([["b", 1]]);
+  await first.close();
+});
+
+test("what says why an event was left out has no value of it, and read models are their owner's alone", async () => {
+  const feed = new MemoryFeed(1);
+  const notes = `{
+    name: "notes", tables: { notes: { columns: { id: "text", n: "integer" }, key: ["id"], subjects: ["id"] } },
+    on: { Note: ({ data }, { notes }) => notes.insert(data) },
+  }`;
+  const harness = await Harness.open({ feed, application: application(notes) });
+  const note = (id: string, n: unknown) => ({ type: "Note", data: { id, n } });
+  feed.append("a", note("secret", 1), note("secret", 1));
+  feed.append("b", note("b", "secret"));
+  feed.append("c", note("c", 1.5));
+  expect(await harness.rows("SELECT id FROM notes")).toEqual([["secret"]]);
+  const errors = (await harness.projections.parked("notes")).map(({ error }) => error);
+  expect(errors.sort()).toEqual([
+    "notes has a row with this key already",
+    "notes.n takes integer, not real",
+    "notes.n takes integer, not text",
+  ]);
+  expect(statSync(join(harness.dataDir, "projections")).mode & 0o777).toBe(0o700);
+  await harness.close();
 });
 
 test("a handler that never returns stands still alone, and the end does not wait for it", async () => {

@@ -49,6 +49,8 @@ class BehindSql extends Error {}
 
 /** Passes that fetch rows; one more for each `get` whose key depends on the row of another. */
 const passesMax = 32;
+/** Numbers of entities that are known to be in the table of those seen. */
+const seenKnownMax = 100_000;
 
 export class Batch {
   readonly #projection: Projection;
@@ -58,6 +60,8 @@ export class Batch {
   readonly #tables: Readonly<Record<string, unknown>>;
   readonly #run: RunSql;
   readonly #keepsSeen: boolean;
+  /** `shard:number` of entities whose row of `seen` is committed; some of them. */
+  readonly #seen = new Set<string>();
   readonly #undo = new UndoLog();
   #statements: Statement[] = [];
   /** `shard:number` of entities that are held back … */
@@ -151,6 +155,8 @@ export class Batch {
     this.#parkedNow = [];
     this.#undo.clear();
     this.events = 0;
+    if (this.#seen.size > seenKnownMax) this.#seen.clear();
+    for (const { key } of this.#own(seen).dirty) this.#seen.add(key.join(":"));
     for (const rows of this.#rows.values()) {
       rows.committed();
       if (isUnsure || rows.size > rowsKeptMax) rows.clear();
@@ -177,7 +183,7 @@ export class Batch {
       if (first === undefined || this.isParked(record.shard, part.number)) continue;
       failures.push({ entity: part.entity, seq: first.seq, type: first.type, message, policy: onFailure });
       if (onFailure === "park") this.#park(record, part, first, message);
-      else this.#skip(part.events.length, message);
+      else this.#skip(part.events.length);
     }
     this.advance(record.shard, record.position, record.recordedAt);
     return failures;
@@ -230,10 +236,13 @@ export class Batch {
     const failuresBefore = failures.length;
     const { shard, position, recordedAt } = record;
     for (const part of record.parts) {
-      if (this.#keepsSeen && part.firstSeq === 1) this.#own(seen).upsert({ shard, number: part.number });
       // One that is taken again may have been erased meanwhile, and is not held back any more.
       const isOurs = this.isParked(shard, part.number) === (held !== undefined);
       if (part.events.length === 0 || !isOurs) continue;
+      // With whatever event it is met first: retention may have dropped its beginning.
+      if (this.#keepsSeen && !this.#seen.has(`${shard}:${part.number}`)) {
+        this.#own(seen).upsert({ shard, number: part.number });
+      }
       for (const stored of part.events) {
         const failure = this.#takeEvent(stored);
         if (failure === undefined) continue;
@@ -246,7 +255,7 @@ export class Batch {
         });
         if (onFailure === "retry") throw new Retry();
         if (onFailure === "skip") {
-          this.#skip(1, failure);
+          this.#skip(1);
           continue;
         }
         this.#park(record, part, stored, failure);
@@ -288,9 +297,9 @@ export class Batch {
     }
   }
 
-  #skip(events: number, error: string): void {
+  #skip(events: number): void {
     this.#skipped += events;
-    this.#own(totals).upsert({ id: 1, skipped: this.#skipped, last_error: error });
+    this.#own(totals).upsert({ id: 1, skipped: this.#skipped });
   }
 
   #park({ shard, position }: FeedRecord, part: EventsOf, { seq, type }: StoredEvent, error: string): void {

@@ -135,13 +135,9 @@ export class Rows {
     const key = this.table.key.map((index) => row[index] ?? null);
     const held = this.#hold(key);
     if (this.#read(held) !== null) {
-      throw new WarpError(
-        "PROJECTION_FAILED",
-        `${this.table.name} has a row with key ${JSON.stringify(key)}`,
-        {
-          table: this.table.name,
-        },
-      );
+      throw new WarpError("PROJECTION_FAILED", `${this.table.name} has a row with this key already`, {
+        table: this.table.name,
+      });
     }
     this.#put(held, row);
   }
