@@ -5,7 +5,7 @@ import { decodeCursor } from "../../core/cursor.ts";
 import { WarpError } from "../../core/errors.ts";
 import type { FeedSource } from "../../core/feed.ts";
 import { limits } from "../../core/limits.ts";
-import type { Projections } from "../projections.ts";
+import type { Projections, QueryPlace } from "../projections.ts";
 import { RemoteQueries } from "./elsewhere.ts";
 import type { QueryParam, QueryResult } from "./messages.ts";
 import type { QueryPool } from "./pool.ts";
@@ -56,17 +56,30 @@ export class Queries {
     requireWhole("bytes", bytes, Number.MAX_SAFE_INTEGER);
     const deadline = performance.now() + timeoutMs;
     const positions = after === undefined ? undefined : positionsOf(after, this.#source);
-    const place = await this.#projections.placeFor(sink, positions, timeoutMs);
-    const left = Math.max(1, Math.ceil(deadline - performance.now()));
     const what = { sql, params, rowsMax: rows, bytesMax: bytes };
-    if (place.kind === "sqlite") return await this.#pool.run({ place, ...what }, left);
-    return await this.#remote.run(place, { ...what, timeoutMs: left });
+    for (;;) {
+      const left = Math.max(1, Math.ceil(deadline - performance.now()));
+      const place = await this.#projections.placeFor(sink, positions, left);
+      const rest = Math.max(1, Math.ceil(deadline - performance.now()));
+      if (place.kind !== "sqlite") return await this.#remote.run(place, { ...what, timeoutMs: rest });
+      try {
+        return await this.#pool.run({ place, ...what }, rest);
+      } catch (thrown) {
+        // A build may have taken another's place, and that one's file be gone, before it was opened.
+        const isStale = pathsOf(place) !== pathsOf(await this.#projections.placeFor(sink, undefined, rest));
+        if (!isStale || !(thrown instanceof WarpError) || thrown.code !== "QUERY_FAILED") throw thrown;
+      }
+    }
   }
 
   async close(): Promise<void> {
     this.#pool.close();
     await this.#remote.close();
   }
+}
+
+function pathsOf(place: QueryPlace): string {
+  return place.kind === "sqlite" ? place.files.map(({ path }) => path).join("\n") : "";
 }
 
 /** A position for every shard; 0 for one that is not asked for. Errors: INVALID_ARGUMENT, CURSOR_FOREIGN. */
