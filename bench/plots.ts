@@ -5,8 +5,8 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type FlatRecord, figureOf, type RecordedAxis, readFlat } from "./flat-record.ts";
-import type { SoakSlice } from "./soak.ts";
 import { installNpmPackages, loadPackage } from "./peers/harness/install.ts";
+import type { SoakSlice } from "./soak.ts";
 
 /** What is used of Vega. */
 interface VegaPackage {

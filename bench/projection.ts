@@ -9,11 +9,12 @@
  * - `gathered`: what it takes in when single events have gathered and nobody appends.
  * - `rebuild`: all rows again, from runs of ten events.
  */
+
+import { Database } from "bun:sqlite";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { Database } from "bun:sqlite";
 import { silentLogger } from "../src/core/logger.ts";
 import { start, type Warp } from "../src/index.ts";
 

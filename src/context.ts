@@ -32,17 +32,17 @@ import {
   type StorageSettings,
 } from "./core/settings.ts";
 import { Failure } from "./failure.ts";
-import { Following } from "./subscription/following.ts";
 import { createKeySlots, Journal } from "./journal/journal.ts";
 import { Tail } from "./journal/tail.ts";
 import { startKeeping, stopKeeping } from "./keeping.ts";
+import { ContextPrivacy } from "./privacy/privacy.ts";
 import { createQueries, startProjections } from "./projecting.ts";
 import type { SinkSettings } from "./projection/places.ts";
 import type { ProjectionsParts } from "./projection/projections.ts";
-import { ContextPrivacy } from "./privacy/privacy.ts";
 import { Filter } from "./shard/files/filter.ts";
 import type { ShardOpened, ShardWorkerOptions } from "./shard/messages.ts";
 import { startReaderWorker, startWriterWorker } from "./shard/threads.ts";
+import { Following } from "./subscription/following.ts";
 import { Warp } from "./warp.ts";
 
 export interface Settings extends StorageSettings {

@@ -4,9 +4,9 @@
  */
 import type { Entity } from "./actor/entity.ts";
 import type { HoldOptions } from "./actor/privacy.ts";
+import { limits } from "./core/limits.ts";
 import type { Answer, EnginePort } from "./net/engine-port.ts";
 import type { Moment, StateAt } from "./net/protocol/outcomes.ts";
-import { limits } from "./core/limits.ts";
 import type { ProjectionRequest } from "./net/protocol/querying.ts";
 import type { Projections } from "./projection/projections.ts";
 import type { Warp } from "./warp.ts";

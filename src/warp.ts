@@ -4,10 +4,10 @@
 import type { Engine } from "./actor/engine.ts";
 import { Entity } from "./actor/entity.ts";
 import type { Folding } from "./actor/folding.ts";
+import type { ErasureListed, ErasuresQuery, Privacy } from "./actor/privacy.ts";
 import type { Residency } from "./actor/residency.ts";
 import type { HistoryParts } from "./actor/storage/history.ts";
 import { type EntitiesQuery, type EntityListed, listEntities } from "./actor/storage/listing.ts";
-import type { ErasureListed, ErasuresQuery, Privacy } from "./actor/privacy.ts";
 import type { Reading } from "./actor/storage/reading.ts";
 import { type Participant, type TogetherResult, together } from "./actor/together.ts";
 import type { Rejection } from "./aggregate/command.ts";
@@ -17,6 +17,9 @@ import type { Identity } from "./core/data-directory.ts";
 import type { ErasureFollowers } from "./core/erasure.ts";
 import type { WarpError } from "./core/errors.ts";
 import type { FeedSource } from "./core/feed.ts";
+import type { Projections } from "./projection/projections.ts";
+import type { QueryParam, QueryResult } from "./projection/query/messages.ts";
+import type { Queries, QueryOptions } from "./projection/query/query.ts";
 import type { Retention, RetentionReport } from "./retention/retention.ts";
 import type { Follower, Sink } from "./subscription/follower.ts";
 import type { Following } from "./subscription/following.ts";
@@ -24,9 +27,6 @@ import type { Groups } from "./subscription/groups/groups.ts";
 import { type JoinOptions, Membership } from "./subscription/groups/membership.ts";
 import type { FollowQuery } from "./subscription/hub.ts";
 import { type SubscribeQuery, Subscription } from "./subscription/subscription.ts";
-import type { Projections } from "./projection/projections.ts";
-import type { QueryParam, QueryResult } from "./projection/query/messages.ts";
-import type { Queries, QueryOptions } from "./projection/query/query.ts";
 
 export interface WarpParts {
   readonly identity: Identity;

@@ -1,7 +1,7 @@
 /**
  * Emmett over PostgreSQL.
  */
-import { drivingEmmett, emmettSeq, emmettState, type EventStore } from "./emmett.ts";
+import { drivingEmmett, type EventStore, emmettSeq, emmettState } from "./emmett.ts";
 import { installNpmPackages, loadPackage, packageVersion } from "./harness/install.ts";
 import type { Peer } from "./harness/peer.ts";
 import { postgres, startPostgres } from "./postgres.ts";

@@ -3,7 +3,7 @@
  */
 import { Database } from "bun:sqlite";
 import { join } from "node:path";
-import { drivingEmmett, emmettSeq, emmettState, type EventStore } from "./emmett.ts";
+import { drivingEmmett, type EventStore, emmettSeq, emmettState } from "./emmett.ts";
 import { installNpmPackages, loadPackage, packageVersion } from "./harness/install.ts";
 import type { Peer } from "./harness/peer.ts";
 

@@ -7,8 +7,8 @@
  */
 import { Rejection } from "../aggregate/command.ts";
 import type { PartDraft } from "../core/append-record.ts";
-import { toWarpError, WarpError } from "../core/errors.ts";
 import type { EraseDraft } from "../core/erase-record.ts";
+import { toWarpError, WarpError } from "../core/errors.ts";
 import type { NewEvent } from "../core/event.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { Actor } from "./actor.ts";

@@ -5,8 +5,9 @@
  * - What finds the tail full waits in one queue, in order; nothing overtakes it.
  * - After a failure nothing is accepted; what was under way is answered OUTCOME_UNKNOWN.
  */
-import { toWarpError, WarpError } from "../core/errors.ts";
+
 import type { EraseDraft } from "../core/erase-record.ts";
+import { toWarpError, WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import type { Turn } from "../journal/journal.ts";
 import type { Actor } from "./actor.ts";

@@ -9,7 +9,6 @@ import type { Actor, States } from "./actor.ts";
 import { erased } from "./appender.ts";
 import type { Engine } from "./engine.ts";
 import type { Folding } from "./folding.ts";
-import type { Residency } from "./residency.ts";
 import type {
   DeleteOptions,
   DeletePlan,
@@ -20,6 +19,7 @@ import type {
   Privacy,
   Receipt,
 } from "./privacy.ts";
+import type { Residency } from "./residency.ts";
 import type { AppendResult, SendResult } from "./results.ts";
 import { type EventsQuery, type HistoryParts, type Moment, readEvents, statesAt } from "./storage/history.ts";
 import { type Answer, Write, type WriteOptions } from "./write.ts";

@@ -3,9 +3,9 @@
  */
 import type { BackupReport } from "../backup/backup.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
-import type { DeletePlan, ErasureListed, Hold, Receipt } from "../core/receipt.ts";
 import type { RootKeySource } from "../core/keyring.ts";
 import type { Logger } from "../core/logger.ts";
+import type { DeletePlan, ErasureListed, Hold, Receipt } from "../core/receipt.ts";
 import { start, type Warp } from "../index.ts";
 import { operateProjection } from "../server.ts";
 import type {

@@ -7,8 +7,8 @@ import { limits } from "../core/limits.ts";
 import { UsageError } from "./exit.ts";
 import type { TargetSettings } from "./local-target.ts";
 import { toTime } from "./moment.ts";
-import type { Expect, WriteOptions } from "./target.ts";
 import { sinks } from "./setting-values.ts";
+import type { Expect, WriteOptions } from "./target.ts";
 
 interface TargetOptions {
   readonly addr?: string;

@@ -6,9 +6,9 @@
  * - Reads of an entity that has no events answer seq 0, the initial state and no events.
  */
 import type { BackupReport } from "../backup/backup.ts";
-import type { ProjectionAction, QueryOptions, QueryParam, QueryResult } from "../net/protocol/querying.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
 import type { DeletePlan, ErasureListed, Hold, Receipt } from "../core/receipt.ts";
+import type { ProjectionAction, QueryOptions, QueryParam, QueryResult } from "../net/protocol/querying.ts";
 
 export type {
   ProjectionAction,

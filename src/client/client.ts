@@ -2,9 +2,9 @@
  * A context on a server, as a program holds it. Made by `connect`.
  */
 import { limits } from "../core/limits.ts";
+import type { ErasureListed } from "../core/receipt.ts";
 import type { EntitiesQuery, EntityListed } from "../net/protocol/outcomes.ts";
-import type { EntitiesPage, Welcome } from "../net/protocol/replies.ts";
-import { writeEntities, writePing } from "../net/protocol/requests.ts";
+import { writeErasures } from "../net/protocol/privacy.ts";
 import {
   type After,
   type ProjectionAction,
@@ -14,16 +14,16 @@ import {
   writeProjection,
   writeQuery,
 } from "../net/protocol/querying.ts";
-import type { ErasureListed } from "../core/receipt.ts";
-import { writeErasures } from "../net/protocol/privacy.ts";
+import type { EntitiesPage, Welcome } from "../net/protocol/replies.ts";
+import { writeEntities, writePing } from "../net/protocol/requests.ts";
 import { operation } from "../net/protocol/words.ts";
 import { pagesOf, requireWhole } from "./encoding.ts";
 import { type CallOptions, Link } from "./link.ts";
 import { RemoteEntity } from "./remote-entity.ts";
+import { type ConnectSettings, resolveConnect } from "./settings.ts";
 import { RemoteGroups } from "./subscription/remote-groups.ts";
 import { type RemoteJoinOptions, RemoteMembership } from "./subscription/remote-membership.ts";
 import { type RemoteSubscribeQuery, RemoteSubscription } from "./subscription/remote-subscription.ts";
-import { type ConnectSettings, resolveConnect } from "./settings.ts";
 
 /**
  * Connects to a server and resolves when it has answered. Lost connections are repaired by themselves from then on.

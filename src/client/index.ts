@@ -29,6 +29,6 @@ export type { Welcome } from "../net/protocol/replies.ts";
 export { type Client, connect } from "./client.ts";
 export type { CallOptions } from "./link.ts";
 export type { AggregateLike, RemoteEntity, RemoteMoment, RemoteView, WriteCall } from "./remote-entity.ts";
+export type { ConnectSettings } from "./settings.ts";
 export type { RemoteJoinOptions, RemoteMembership, RemoteWork } from "./subscription/remote-membership.ts";
 export type { RemoteSubscribeQuery, RemoteSubscription } from "./subscription/remote-subscription.ts";
-export type { ConnectSettings } from "./settings.ts";

@@ -17,13 +17,13 @@ import { writeHello, writePing } from "../net/protocol/requests.ts";
 import { frameKind, operation } from "../net/protocol/words.ts";
 import { Arrival } from "./arrival.ts";
 import { aborted, noConnection, refused, tooLate } from "./failures.ts";
-import { Receivers } from "./subscription/receivers.ts";
 import { Request, Requests } from "./requests.ts";
 import { readResult } from "./result.ts";
 import { Session } from "./session.ts";
 import { type ResolvedConnect, requireTimeout } from "./settings.ts";
 import { type Slab, Slabs } from "./slabs.ts";
 import { type ClientSocket, dial } from "./socket/client-socket.ts";
+import { Receivers } from "./subscription/receivers.ts";
 
 /** What a caller may say of one call. */
 export interface CallOptions {

@@ -2,8 +2,8 @@
  * Reads the result of a request from its reply, as the operation says.
  */
 import { assert } from "../core/errors.ts";
-import { readExportPage, readValueReply } from "../net/protocol/privacy.ts";
 import type { FrameReader } from "../net/protocol/frame-reader.ts";
+import { readExportPage, readValueReply } from "../net/protocol/privacy.ts";
 import { readProjectionResult, readQueryResult } from "../net/protocol/querying.ts";
 import {
   readEntitiesPage,

@@ -25,8 +25,8 @@ import type {
   SubscribeQuery,
   WriteOptions,
 } from "./protocol/outcomes.ts";
-import type { ProjectionRequest, QueryOptions, QueryParam, QueryResult } from "./protocol/querying.ts";
 import type { ExportCursor, ExportPage, HoldAction } from "./protocol/privacy.ts";
+import type { ProjectionRequest, QueryOptions, QueryParam, QueryResult } from "./protocol/querying.ts";
 
 /** Where a result goes. The methods need their object: call them as `answer.resolve(result)`. */
 export interface Answer<Result> {

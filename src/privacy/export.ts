@@ -9,9 +9,9 @@ import type { ExportCursor, ExportPage } from "../actor/privacy.ts";
 import type { Residency } from "../actor/residency.ts";
 import { type HistoryParts, readEvents } from "../actor/storage/history.ts";
 import type { ErasureFollowers } from "../core/erasure.ts";
-import { exportFormat } from "../core/export-digest.ts";
 import { WarpError } from "../core/errors.ts";
 import type { StoredEvent } from "../core/event.ts";
+import { exportFormat } from "../core/export-digest.ts";
 
 export interface ExportParts {
   readonly context: string;

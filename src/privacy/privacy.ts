@@ -18,7 +18,7 @@ import { WarpError } from "../core/errors.ts";
 import { withManifest } from "../core/export-digest.ts";
 import { Erasures, type ErasuresParts } from "./erasures.ts";
 import { type ExportParts, exportPage, exportPages } from "./export.ts";
-import { held, Holding, inForce } from "./holding.ts";
+import { Holding, held, inForce } from "./holding.ts";
 import { referenceOf } from "./reference.ts";
 
 /** Entries of a ledger that are read at once. */

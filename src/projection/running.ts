@@ -11,12 +11,12 @@ import type { ErasureFollower } from "../core/erasure.ts";
 import { WarpError } from "../core/errors.ts";
 import type { FeedSource } from "../core/feed.ts";
 import type { Logger } from "../core/logger.ts";
+import { erasureNow } from "./build/records.ts";
 import type { BuildRecord, Control, ProjectionRecord } from "./control.ts";
 import { type Projection, schemaOf } from "./definition.ts";
 import { Feeder } from "./feeder.ts";
 import type { ParkedEntity } from "./messages.ts";
 import type { Places } from "./places.ts";
-import { erasureNow } from "./build/records.ts";
 import type { ProjectionStatus } from "./status.ts";
 
 export interface RunningParts {

@@ -9,9 +9,10 @@
  * - A failure is SINK_UNAVAILABLE when the database cannot be reached or asks for patience, and PROJECTION_FAILED when it
  *   refuses what it was given.
  */
+
+import type { Changed, Row } from "./build/rows.ts";
 import type { Stored } from "./columns.ts";
 import type { Projection, Table } from "./definition.ts";
-import type { Changed, Row } from "./build/rows.ts";
 
 /** Which rows of which projection; made by the main thread, and never reused. */
 export interface Build {

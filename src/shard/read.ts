@@ -29,8 +29,8 @@ import type {
   StoredState,
 } from "./messages.ts";
 import { SettledFeed } from "./read/feed.ts";
-import { droppedOf, oldRuns } from "./read/retention.ts";
 import { ledgerOf, sizesOf } from "./read/privacy.ts";
+import { droppedOf, oldRuns } from "./read/retention.ts";
 import { damaged, keyFor, openRun, type ShardView } from "./read/view.ts";
 import { callerKeyLayout, shardDirectory, vaultOptions } from "./shard.ts";
 

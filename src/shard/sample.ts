@@ -9,8 +9,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { appendRecordBound, type PartDraft, writePart, writeRecordHeader } from "../core/append-record.ts";
 import { type Bytes, bytesOf, type EntryDraft } from "../core/entry.ts";
-import { assert } from "../core/errors.ts";
 import { writeErasePart } from "../core/erase-record.ts";
+import { assert } from "../core/errors.ts";
 import { recordHeaderBytes, recordKind, recordOffset } from "../core/record.ts";
 import type { ShardWorkerOptions, SnapshotDraft, ToWriter } from "./messages.ts";
 

@@ -9,9 +9,9 @@
 import { WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import { settleErasures } from "./erase/carry-out.ts";
+import { drop } from "./erase/drop.ts";
 import { type Released, release, type Swept, sweep } from "./erase/sweep.ts";
 import { Gather, ShardBatch } from "./gather.ts";
-import { drop } from "./erase/drop.ts";
 import type { DropOrder, FromWriter, ShardOpened, ShardWorkerOptions, ToWriter } from "./messages.ts";
 import { type SettleCounts, type SettleExtras, settleKeys, settleNames, settleRuns } from "./settle.ts";
 import { Shard } from "./shard.ts";

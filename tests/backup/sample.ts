@@ -7,8 +7,8 @@ import { join } from "node:path";
 import {
   checkDirectory,
   type RestoreOptions,
-  type Settings,
   restoreBackup,
+  type Settings,
   type StoredEvent,
   type Warp,
 } from "../../src/index.ts";

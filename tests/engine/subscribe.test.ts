@@ -3,10 +3,10 @@
  */
 import { afterEach, describe, expect, test } from "bun:test";
 import {
-  type SubscriptionMessage,
   defineAggregate,
   type StoredEvent,
   type SubscribeQuery,
+  type SubscriptionMessage,
   type Warp,
 } from "../../src/index.ts";
 import {

@@ -4,9 +4,9 @@
 import { afterEach, expect, test } from "bun:test";
 import { cpSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { keysStatus, rotateKeys } from "../../src/cli/verbs/privacy/rotation.ts";
 import { openKeyring } from "../../src/core/keyring.ts";
 import { checkDirectory } from "../../src/index.ts";
-import { keysStatus, rotateKeys } from "../../src/cli/verbs/privacy/rotation.ts";
 import { account, cleanUp, codeOf, credited, freshDirectory, openSmall } from "../engine/sample.ts";
 
 afterEach(cleanUp);

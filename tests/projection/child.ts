@@ -3,8 +3,9 @@
  *
  * `bun child.ts DATA APPLICATION`
  */
-import { start } from "../../src/index.ts";
+
 import { silentLogger } from "../../src/core/logger.ts";
+import { start } from "../../src/index.ts";
 
 export type Order =
   | {

@@ -3,11 +3,11 @@
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { writeSection } from "../../sections.ts";
 import type { DiskSpeed } from "./disk.ts";
 import type { Measured } from "./load.ts";
 import { peersSection } from "./page.ts";
 import type { PeerNotes } from "./peer.ts";
-import { writeSection } from "../../sections.ts";
 
 export interface Run extends Measured {
   readonly round: number;

@@ -4,8 +4,9 @@
  * - What a read will see is fixed when it starts: the durable events up to then, and nothing later.
  * - The tail's share is copied at that moment, since its memory is reused once it is settled.
  */
-import { bytesOf, entryCount, entryLength, readEntry } from "../../core/entry.ts";
+
 import { aboutDropped, type Dropped, droppedEvent, droppedType } from "../../core/dropped.ts";
+import { bytesOf, entryCount, entryLength, readEntry } from "../../core/entry.ts";
 import { WarpError } from "../../core/errors.ts";
 import type { StoredEvent } from "../../core/event.ts";
 import { limits } from "../../core/limits.ts";

@@ -5,10 +5,10 @@ import { Option } from "commander";
 import { WarpError } from "../../core/errors.ts";
 import { limits } from "../../core/limits.ts";
 import { exitCode, UsageError } from "../exit.ts";
+import { duration } from "../setting-values.ts";
 import { addTargetOptions, json, targetSettings, wholeNumber } from "../settings.ts";
 import type { QueryParam } from "../target.ts";
 import type { Verb } from "../verb.ts";
-import { duration } from "../setting-values.ts";
 import { csvOf, type Format, formats, ndjsonOf, parquetOf } from "./query/formats.ts";
 
 interface QueryCommandOptions {

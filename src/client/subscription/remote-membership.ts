@@ -11,8 +11,8 @@ import { writeAnswer, writeJoin } from "../../net/protocol/subscription/groups.t
 import { readPush } from "../../net/protocol/subscription/read-push.ts";
 import { operation } from "../../net/protocol/words.ts";
 import { requireTypes, requireWhole } from "../encoding.ts";
-import { Attempts } from "./attempts.ts";
 import type { Link } from "../link.ts";
+import { Attempts } from "./attempts.ts";
 
 export interface RemoteJoinOptions extends JoinQuery {
   /** Deliveries that may be unanswered at once; 64 by default. */

@@ -16,8 +16,8 @@ import { readPush } from "../../net/protocol/subscription/read-push.ts";
 import { writeCredit, writeSubscribe } from "../../net/protocol/subscription/requests.ts";
 import { operation } from "../../net/protocol/words.ts";
 import { requireTypes } from "../encoding.ts";
-import { Attempts } from "./attempts.ts";
 import type { Link } from "../link.ts";
+import { Attempts } from "./attempts.ts";
 
 export interface RemoteSubscribeQuery extends Omit<SubscribeQuery, "from"> {
   /** A cursor, `"start"` (the default), `"end"`, or a time of recording. */

@@ -5,8 +5,8 @@
 import type { Hono } from "hono";
 import type { StateAt } from "../protocol/outcomes.ts";
 import { jsonResponse } from "./json.ts";
-import { etagOf, momentOf, queryOf } from "./parameters.ts";
 import { textResponse } from "./ndjson.ts";
+import { etagOf, momentOf, queryOf } from "./parameters.ts";
 import { ask, type HttpParts, notFound } from "./parts.ts";
 import { badRequest } from "./problem.ts";
 

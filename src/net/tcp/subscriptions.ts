@@ -9,6 +9,7 @@ import { toWarpError, WarpError } from "../../core/errors.ts";
 import { limits } from "../../core/limits.ts";
 import type { PushedChunk, SubscriptionHandle, SubscriptionSink } from "../engine-port.ts";
 import { writeNothing } from "../protocol/replies.ts";
+import type { AnswerRequest, JoinRequest } from "../protocol/subscription/groups.ts";
 import {
   encodeEndedPush,
   encodeErasedPush,
@@ -17,7 +18,6 @@ import {
   type PushContent,
   writePush,
 } from "../protocol/subscription/pushes.ts";
-import type { AnswerRequest, JoinRequest } from "../protocol/subscription/groups.ts";
 import type { SubscribeRequest } from "../protocol/subscription/requests.ts";
 import type { Connection } from "./connection.ts";
 import { GroupMember } from "./group-member.ts";

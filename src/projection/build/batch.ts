@@ -14,9 +14,9 @@ import type { StoredEvent } from "../../core/event.ts";
 import type { Stored } from "../columns.ts";
 import type { FailurePolicy, Projection, RunSql, Table } from "../definition.ts";
 import type { ParkedEntity } from "../messages.ts";
+import { checkpoints, ownTables, parked, type Sink, type Statement, seen, totals } from "../sink.ts";
 import type { EventsOf, FeedRecord } from "./records.ts";
 import { RowMissing, Rows, UndoLog } from "./rows.ts";
-import { checkpoints, ownTables, parked, type Sink, type Statement, seen, totals } from "../sink.ts";
 
 export interface EventFailure {
   readonly entity: string;

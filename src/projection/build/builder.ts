@@ -9,11 +9,11 @@
 import type { FoldPlan } from "../../aggregate/fold.ts";
 import { toWarpError, WarpError } from "../../core/errors.ts";
 import type { FeedPage } from "../../core/feed.ts";
-import { Batch, type EventFailure } from "./batch.ts";
 import type { Erasure, FromBuild, ParkedEntity, Place } from "../messages.ts";
+import { type Build, checkpoints, parked, type Sink, totals } from "../sink.ts";
+import { Batch, type EventFailure } from "./batch.ts";
 import { Ended, Patience, waitMsMax, waitMsMin } from "./patience.ts";
 import { type FeedRecord, recordsOf } from "./records.ts";
-import { type Build, checkpoints, parked, type Sink, totals } from "../sink.ts";
 
 /** A batch is committed when it has taken this many events … */
 const batchEventsMax = 8192;

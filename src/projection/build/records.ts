@@ -6,8 +6,8 @@
 import { type Bytes, bytesOf, entryRecordedAt, readEntry } from "../../core/entry.ts";
 import type { StoredEvent } from "../../core/event.ts";
 import { type FeedPage, type FeedSource, feedPartKind, readFeedPart } from "../../core/feed.ts";
-import { entryHeaderBytes, entryOffset } from "../../core/record.ts";
 import { limits } from "../../core/limits.ts";
+import { entryHeaderBytes, entryOffset } from "../../core/record.ts";
 import type { Erasure } from "../messages.ts";
 
 const pageBytes = 256 * 1024;

@@ -11,9 +11,9 @@
  */
 import { SQL } from "bun";
 import { WarpError } from "../../core/errors.ts";
+import type { Row } from "../build/rows.ts";
 import type { ColumnType, Stored } from "../columns.ts";
 import type { Table } from "../definition.ts";
-import type { Row } from "../build/rows.ts";
 import { type Build, type Commit, type Sink, tablesOf } from "../sink.ts";
 import { failure } from "./postgres-errors.ts";
 import { inOrder } from "./rqlite.ts";

@@ -7,9 +7,9 @@
  *   name for one. How many entries it keeps behind that is its own setting.
  */
 import { toWarpError, WarpError } from "../../core/errors.ts";
+import type { Row } from "../build/rows.ts";
 import type { Stored } from "../columns.ts";
 import type { Table } from "../definition.ts";
-import type { Row } from "../build/rows.ts";
 import { type Build, type Commit, type Sink, type Statement, tablesOf } from "../sink.ts";
 import { RqliteClient } from "./rqlite-client.ts";
 import {

@@ -11,9 +11,9 @@ import type { Database, Statement as Prepared } from "bun:sqlite";
 import { statSync } from "node:fs";
 import { toWarpError, WarpError } from "../../core/errors.ts";
 import { checkpoint, openDatabase, transact } from "../../shard/files/database.ts";
+import type { Row } from "../build/rows.ts";
 import type { Stored } from "../columns.ts";
 import type { Table } from "../definition.ts";
-import type { Row } from "../build/rows.ts";
 import { type Build, type Commit, type Sink, tablesOf } from "../sink.ts";
 import {
   createIndexes,

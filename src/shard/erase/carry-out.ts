@@ -6,8 +6,9 @@
  *   passes the record. So whatever was destroyed is in the ledger, and a crash in between repeats the record.
  * - Each step does nothing for what it has done before.
  */
-import { fingerprintBytes, idHash, keyFingerprint } from "../../core/erasure.ts";
+
 import type { EraseRecord } from "../../core/erase-record.ts";
+import { fingerprintBytes, idHash, keyFingerprint } from "../../core/erasure.ts";
 import type { LedgerEntry } from "../files/ledger.ts";
 import type { Shard } from "../shard.ts";
 

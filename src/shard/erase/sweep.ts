@@ -2,9 +2,10 @@
  * What is left to do for erased entities when nobody can read them any more: removing their rows, in slices between
  * rounds, and at last their names.
  */
-import type { SweptEntity } from "../messages.ts";
+
 import { walFileBytesOf } from "../files/database.ts";
 import type { ErasureRow } from "../files/erasures.ts";
+import type { SweptEntity } from "../messages.ts";
 import type { Shard } from "../shard.ts";
 
 export interface Swept {

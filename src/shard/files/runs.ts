@@ -12,6 +12,7 @@ import type { Database, Statement } from "bun:sqlite";
 import { join } from "node:path";
 import { WarpError } from "../../core/errors.ts";
 import type { DeliveryWindowDraft } from "../messages.ts";
+import { Bases, basesSchema } from "./bases.ts";
 import {
   checkpoint,
   guard,
@@ -24,7 +25,6 @@ import {
   walBytesOf,
   writeMeta,
 } from "./database.ts";
-import { Bases, basesSchema } from "./bases.ts";
 import { Erasures, erasuresSchema } from "./erasures.ts";
 import { Holds, holdsSchema } from "./holds.ts";
 

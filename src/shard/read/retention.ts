@@ -1,10 +1,11 @@
 /**
  * What retention asks of a shard's file: which entities have old runs, which runs may go, and with what a history begins.
  */
-import { bytesOf, entryLength, entryRecordedAt, entryTypes } from "../../core/entry.ts";
-import { openPacked } from "../files/sealed.ts";
-import { droppedMark } from "../files/bases.ts";
+
 import type { Dropped } from "../../core/dropped.ts";
+import { bytesOf, entryLength, entryRecordedAt, entryTypes } from "../../core/entry.ts";
+import { droppedMark } from "../files/bases.ts";
+import { openPacked } from "../files/sealed.ts";
 import type { OldRun, ReadRequest } from "../messages.ts";
 import { damaged, keyFor, openRun, type ShardView } from "./view.ts";
 

@@ -6,8 +6,9 @@
  *   again, to whoever has room.
  * - The checkpoint is written a little later than it moves: after a crash what was done last is delivered again.
  */
-import { toWarpError, WarpError } from "../../core/errors.ts";
+
 import { encodeCursor } from "../../core/cursor.ts";
+import { toWarpError, WarpError } from "../../core/errors.ts";
 import type { StoredEvent } from "../../core/event.ts";
 import { limits } from "../../core/limits.ts";
 import type { Chunk } from "../chunk.ts";

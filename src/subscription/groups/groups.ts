@@ -3,13 +3,13 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import type { Folding } from "../../actor/folding.ts";
 import { bytesOf } from "../../core/entry.ts";
 import type { ErasureFollowers } from "../../core/erasure.ts";
 import { WarpError } from "../../core/errors.ts";
-import { eventsOfFeedPart, feedPartKind, type FeedPart, readFeedPart } from "../../core/feed.ts";
 import type { StoredEvent } from "../../core/event.ts";
+import { eventsOfFeedPart, type FeedPart, feedPartKind, readFeedPart } from "../../core/feed.ts";
 import { limits } from "../../core/limits.ts";
-import type { Folding } from "../../actor/folding.ts";
 import type { Hub } from "../hub.ts";
 import type { From } from "../start.ts";
 import { Group, type Member, type MemberSink, requireWord } from "./group.ts";

@@ -1,11 +1,12 @@
 /**
  * `warp keys status` and `warp keys rotate`: the period keys that wrap the keys of entities.
  */
-import { keysStatus, rotateKeys } from "./rotation.ts";
+
 import { exitCode, UsageError } from "../../exit.ts";
 import { formatCount } from "../../progress.ts";
 import { dataOption, rootKeyCommandOption, rootKeyFileOption, rootKeyOf } from "../../settings.ts";
 import type { Verb } from "../../verb.ts";
+import { keysStatus, rotateKeys } from "./rotation.ts";
 
 interface KeysVerbOptions {
   readonly data: string;

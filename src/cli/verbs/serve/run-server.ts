@@ -17,9 +17,9 @@ import type { ServerStatus } from "../../../net/http/parts.ts";
 import { listenHttp } from "../../../net/http-server.ts";
 import { listenTcp, type TcpServer } from "../../../net/tcp-server.ts";
 import { enginePortOf } from "../../../server.ts";
+import { type Address, formatAddress, isLoopback } from "../../setting-values.ts";
 import { followingMetrics } from "./following-metrics.ts";
 import type { ServerSettings } from "./server-settings.ts";
-import { type Address, formatAddress, isLoopback } from "../../setting-values.ts";
 
 /** Where a running server can be reached. */
 export interface Listening {

@@ -18,8 +18,8 @@ import {
   formatAddress,
   oneOf,
   type Parser,
-  size,
   sinks,
+  size,
   text,
 } from "../../setting-values.ts";
 

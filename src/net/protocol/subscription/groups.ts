@@ -11,7 +11,7 @@ import type { GroupAnswer, GroupDelivery, JoinQuery } from "../outcomes.ts";
 import { protocolError } from "../protocol-error.ts";
 import { startRequest } from "../requests.ts";
 import { operation } from "../words.ts";
-import { pushKind, type PushContent, contentOf, encodeEventData, readHeads, writeHead } from "./pushes.ts";
+import { contentOf, encodeEventData, type PushContent, pushKind, readHeads, writeHead } from "./pushes.ts";
 import { readFrom, readTypes, writeFrom, writeTypes } from "./requests.ts";
 
 const numberMax = 2 ** 32 - 1;
