@@ -11,6 +11,7 @@ import { existsSync, mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Engine } from "./actor/engine.ts";
 import { Folding } from "./actor/folding.ts";
+import { Subjects } from "./actor/personal/subjects.ts";
 import { Residency } from "./actor/residency.ts";
 import { Reading } from "./actor/storage/reading.ts";
 import { Recorder } from "./actor/storage/recorder.ts";
@@ -176,8 +177,10 @@ async function serve(opened: {
       for (const settling of settlings) settling.order();
     },
   });
+  const subjects = new Subjects({ shards, reading, residency });
   const engine: Engine = new Engine({
     folding,
+    subjects,
     recorder: new Recorder({ journal, tails, recordBytesMax }),
     reading,
     journal,
@@ -221,12 +224,8 @@ async function serve(opened: {
     failed: failure.happened,
   });
   const projections = startProjections({
-    dataDir: directory.path,
-    context: identity.context,
-    source: feed,
-    followers: erasureFollowers,
+    ...{ dataDir: directory.path, context, source: feed, followers: erasureFollowers, logger },
     ...projecting,
-    logger,
   });
   const queries = createQueries(projections, feed);
   const failed = failure.happened;

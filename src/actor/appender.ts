@@ -6,17 +6,19 @@
  * - `false` means that the tail is full: nothing has changed, and the write is to be tried again.
  */
 import { Rejection } from "../aggregate/command.ts";
-import type { PartDraft } from "../core/append-record.ts";
 import type { EraseDraft } from "../core/erase-record.ts";
 import { toWarpError, WarpError } from "../core/errors.ts";
 import type { NewEvent } from "../core/event.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { Actor } from "./actor.ts";
-import { contentHashOf, findKeyed, rememberKeyed, repeatedResult } from "./caller-keys.ts";
+import { findKeyed, rememberKeyed, repeatedResult } from "./caller-keys.ts";
 import { draftEvents, emptyDraft, foldEvents } from "./draft.ts";
 import type { Folding } from "./folding.ts";
+import { nameSubjects, recordNaming } from "./personal/naming.ts";
+import type { Missing, Subjects } from "./personal/subjects.ts";
 import type { Appended, Expect, Rejected, SendResult } from "./results.ts";
 import type { Reading } from "./storage/reading.ts";
+import { partOf, partsTogether } from "./storage/record-parts.ts";
 import type { Recorder } from "./storage/recorder.ts";
 import { type Answer, Write } from "./write.ts";
 
@@ -25,6 +27,7 @@ export interface AppenderParts {
   readonly recorder: Recorder;
   readonly reading: Reading;
   readonly journal: Journal<Write>;
+  readonly subjects: Subjects;
   /** Deep-freezes states and event data, so that a program that changes them is found out. */
   readonly freeze: boolean;
   /** Hears of an actor with enough events for a snapshot. */
@@ -50,10 +53,13 @@ export class Appender {
   readonly #parts: AppenderParts;
   /** Takes back a write that waited for the disk. */
   readonly #again: (write: Write) => void;
+  /** Takes back a write whose actor went on meanwhile. */
+  readonly #submit: (write: Write) => void;
 
-  constructor(parts: AppenderParts, again: (write: Write) => void) {
+  constructor(parts: AppenderParts, again: (write: Write) => void, submit: (write: Write) => void) {
     this.#parts = parts;
     this.#again = again;
+    this.#submit = submit;
   }
 
   /** Errors: those of the write's own input; they leave everything as it was. */
@@ -138,7 +144,7 @@ export class Appender {
   }
 
   #appendEvents(write: Write, events: readonly NewEvent[]): boolean {
-    const { folding, recorder, freeze, onGrown } = this.#parts;
+    const { folding, recorder, freeze, onGrown, subjects } = this.#parts;
     const { actor, options } = write;
     const { shard } = actor;
     // What a command decides has no text.
@@ -146,11 +152,16 @@ export class Appender {
     const { count } = entry;
     const firstSeq = actor.tipSeq + 1;
     if (count === 0) return this.#answer(write, appended(actor, 0, shard.nextPosition - 1));
+    const naming = entry.personal === undefined ? undefined : nameSubjects(subjects, shard, [entry]);
+    if (naming !== undefined && "ready" in naming) return this.#waitFor(write, naming);
     const recordedAt = recorder.now(shard);
     const states = foldEvents(folding, actor, events, recordedAt, freeze);
-    const part = partOf(write, entry, undefined);
+    const part = partOf(write, entry, undefined, naming);
     requireTip(actor, firstSeq - 1, "EVOLVE_FAILED");
-    write.position = recorder.record(actor, part, recordedAt);
+    write.position =
+      naming === undefined
+        ? recorder.record(actor, part, recordedAt)
+        : recordNaming(recorder, naming, [actor], [part], recordedAt);
     if (write.position === 0) return false;
     actor.tipSeq = firstSeq + count - 1;
     actor.tipStates = states;
@@ -169,7 +180,7 @@ export class Appender {
   #appendOutcome(write: Write, rejection: Rejected): boolean {
     const { recorder } = this.#parts;
     const outcome = JSON.stringify(rejection);
-    const part = partOf(write, emptyDraft, outcome);
+    const part = partOf(write, emptyDraft, outcome, undefined);
     write.position = recorder.record(write.actor, part, recorder.now(write.actor.shard));
     if (write.position === 0) return false;
     rememberKeyed(write, write.options?.key ?? "", undefined, outcome);
@@ -189,24 +200,34 @@ export class Appender {
     decide: DecideTogether,
     resolve: (results: Appended[]) => void,
     reject: (error: Error) => void,
+    again: () => void,
   ): boolean {
     const first = actors[0];
     const unloaded = actors.find((actor) => actor.loadFailure !== undefined);
     if (unloaded?.loadFailure !== undefined) throw unloaded.loadFailure;
     if (first === undefined) throw new WarpError("INVALID_ARGUMENT", "atomically needs at least one entity");
     for (const actor of actors) requireNotErased(actor);
-    const { folding, recorder, freeze } = this.#parts;
+    const { folding, recorder, freeze, subjects } = this.#parts;
     const tipSeqs = actors.map((actor) => actor.tipSeq);
     const lists = decideFor(actors, decide);
     const recordedAt = recorder.now(first.shard);
     const drafts = actors.map((_, index) => draftEvents(folding, lists[index] ?? []));
+    const naming = nameSubjects(subjects, first.shard, drafts);
+    if (naming !== undefined && "ready" in naming) {
+      naming.ready.then(again, reject);
+      return true;
+    }
     const states = actors.map((actor, index) =>
       foldEvents(folding, actor, lists[index] ?? [], recordedAt, freeze),
     );
     const touched = actors.filter((_, index) => (drafts[index]?.count ?? 0) > 0);
-    const parts = partsTogether(actors, drafts);
+    const parts = partsTogether(actors, drafts, naming);
     for (const [index, actor] of actors.entries()) requireTip(actor, tipSeqs[index] ?? 0, "COMMAND_FAILED");
-    const recorded = parts.length === 0 ? 0 : recorder.recordTogether(touched, parts, recordedAt);
+    const record = (): number =>
+      naming === undefined
+        ? recorder.recordTogether(touched, parts, recordedAt)
+        : recordNaming(recorder, naming, touched, parts, recordedAt);
+    const recorded = parts.length === 0 ? 0 : record();
     if (parts.length > 0 && recorded === 0) return false;
     const position = recorded === 0 ? first.shard.nextPosition - 1 : recorded;
 
@@ -258,6 +279,26 @@ export class Appender {
     } else {
       this.#complete(write, result);
     }
+    return true;
+  }
+
+  /** Performs the write again when its subjects can be named. */
+  #waitFor(write: Write, { ready, suspends }: Missing): true {
+    const { actor, answer } = write;
+    if (suspends) actor.suspend();
+    else actor.holds++;
+    const go = (work?: () => void) => {
+      if (suspends) return actor.resume(work);
+      actor.holds--;
+      work?.();
+    };
+    ready.then(
+      () => go(() => (suspends ? this.#again : this.#submit)(write)),
+      (thrown) => {
+        answer.reject(toWarpError(thrown, "IO_ERROR"));
+        go();
+      },
+    );
     return true;
   }
 
@@ -314,36 +355,6 @@ function appended(actor: Actor, count: number, position: number): Appended {
   const seq = actor.tipSeq;
   const shard = actor.shard.index;
   return { ok: true, seq, firstSeq: seq - count + 1, count, duplicate: false, shard, position };
-}
-
-function partOf(write: Write, entry: PartDraft["entry"], outcome: string | undefined): PartDraft {
-  const { actor, options } = write;
-  const isNew = actor.number === 0;
-  const key = options?.key;
-  return {
-    number: isNew ? actor.shard.nextNumber : actor.number,
-    firstSeq: actor.tipSeq + 1,
-    id: isNew ? actor.id : undefined,
-    key: key === undefined ? undefined : { text: key, contentHash: contentHashOf(write) },
-    delivery: options?.delivery,
-    outcome,
-    entry,
-  };
-}
-
-function partsTogether(actors: readonly Actor[], drafts: readonly PartDraft["entry"][]): PartDraft[] {
-  const parts: PartDraft[] = [];
-  let nextNumber = actors[0]?.shard.nextNumber ?? 0;
-  for (const [index, actor] of actors.entries()) {
-    const entry = drafts[index];
-    if (entry === undefined || entry.count === 0) continue;
-    const isNew = actor.number === 0;
-    const number = isNew ? nextNumber++ : actor.number;
-    const id = isNew ? actor.id : undefined;
-    const none = { key: undefined, delivery: undefined, outcome: undefined };
-    parts.push({ number, firstSeq: actor.tipSeq + 1, id, ...none, entry });
-  }
-  return parts;
 }
 
 function decideFor(actors: readonly Actor[], decide: DecideTogether): ReturnType<DecideTogether> {

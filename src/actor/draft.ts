@@ -2,13 +2,16 @@
  * From events as a caller gives them to an entry that can be written and states that have been folded.
  */
 
+import type { FoldEvent } from "../aggregate/aggregate.ts";
 import { eventTypeProblem } from "../aggregate/event-type.ts";
 import { deepFreeze } from "../aggregate/freeze.ts";
 import { encodeData } from "../aggregate/json-data.ts";
+import { entityIdFault } from "../core/entity-id.ts";
 import type { EntryDraft, TypeRef } from "../core/entry.ts";
 import { WarpError } from "../core/errors.ts";
 import type { NewEvent } from "../core/event.ts";
 import { limits } from "../core/limits.ts";
+import type { PersonalDraft } from "../core/personal.ts";
 import type { Actor, States } from "./actor.ts";
 import type { Folding } from "./folding.ts";
 
@@ -20,6 +23,7 @@ export const emptyDraft: EntryDraft = {
   occurred: undefined,
   data: "[]",
   isMsgpack: false,
+  personal: undefined,
 };
 
 /**
@@ -40,6 +44,7 @@ export function draftEvents(folding: Folding, events: readonly NewEvent[], parse
   const data: unknown[] = new Array(count);
   const indexes = new Uint8Array(count);
   let occurred: Float64Array | undefined;
+  let personal: PersonalDraft[] | undefined;
   let lastName: string | undefined;
   let lastIndex = 0;
   for (let i = 0; i < count; i++) {
@@ -56,13 +61,17 @@ export function draftEvents(folding: Folding, events: readonly NewEvent[], parse
       occurred ??= new Float64Array(count).fill(Number.NaN);
       occurred[i] = timeOf(event.occurredAt);
     }
+    if (event.personal !== undefined) {
+      personal ??= [];
+      personal.push(personalDraft(i, event.personal));
+    }
   }
   if (types.length > limits.appendTypesMax) {
     throw new WarpError("INVALID_EVENT", `one append takes at most ${limits.appendTypesMax} event types`);
   }
   const encoded = encodeData(data, parsed);
   const typeIndexes = types.length > 1 ? indexes : undefined;
-  return entryDraft(count, types, typeIndexes, occurred, encoded);
+  return entryDraft(count, types, typeIndexes, occurred, encoded, personal);
 }
 
 function draftOne(folding: Folding, events: readonly NewEvent[], parsed: string | undefined): EntryDraft {
@@ -70,7 +79,24 @@ function draftOne(folding: Folding, events: readonly NewEvent[], parsed: string 
   if (event === undefined || event === null) throw notAnEvent(0);
   const occurred = event.occurredAt === undefined ? undefined : Float64Array.of(timeOf(event.occurredAt));
   const { alone } = knownType(folding, event.type);
-  return entryDraft(1, alone, undefined, occurred, encodeData([event.data], parsed));
+  const personal = event.personal === undefined ? undefined : [personalDraft(0, event.personal)];
+  return entryDraft(1, alone, undefined, occurred, encodeData([event.data], parsed), personal);
+}
+
+function personalDraft(index: number, personal: NonNullable<NewEvent["personal"]>): PersonalDraft {
+  if (typeof personal !== "object" || personal === null)
+    throw new WarpError("INVALID_EVENT", "personal is { subject, data }");
+  const { subject, data } = personal;
+  const fault = entityIdFault(subject);
+  if (fault !== undefined) throw new WarpError("INVALID_EVENT", `personal.subject: ${fault}`);
+  if (data === undefined || data === null)
+    throw new WarpError(
+      "INVALID_EVENT",
+      "personal.data is not null: that is what is read when it was erased",
+    );
+  const encoded = encodeData([data]);
+  const isMsgpack = typeof encoded !== "string";
+  return { index, subject, data: isMsgpack ? encoded : Buffer.from(encoded, "utf8"), isMsgpack, number: 0 };
 }
 
 function entryDraft(
@@ -79,11 +105,12 @@ function entryDraft(
   typeIndexes: Uint8Array | undefined,
   occurred: Float64Array | undefined,
   encoded: string | Uint8Array,
+  personal: readonly PersonalDraft[] | undefined,
 ): EntryDraft {
   const isMsgpack = typeof encoded !== "string";
   // A long text is measured by encoding it, so that space is asked for by what it takes and not by the worst case.
   const data = !isMsgpack && encoded.length > measuredFrom ? Buffer.from(encoded, "utf8") : encoded;
-  return { count, types, typeIndexes, occurred, data, isMsgpack };
+  return { count, types, typeIndexes, occurred, data, isMsgpack, personal };
 }
 
 const measuredFrom = 256 * 1024;
@@ -137,14 +164,17 @@ export function foldEvents(
     const event = events[i];
     if (event === undefined) continue;
     seq++;
-    const { type, data, occurredAt } = event;
+    const { type, data, occurredAt, personal } = event;
     if (freeze) deepFreeze(data);
-    states = folding.fold(
-      states,
+    let folded: FoldEvent =
       occurredAt === undefined
         ? { entity: actor.id, seq, type, data, recordedAt }
-        : { entity: actor.id, seq, type, data, recordedAt, occurredAt: timeOf(occurredAt) },
-    );
+        : { entity: actor.id, seq, type, data, recordedAt, occurredAt: timeOf(occurredAt) };
+    if (personal !== undefined) {
+      if (freeze) deepFreeze(personal.data);
+      folded = { ...folded, personal: personal.data };
+    }
+    states = folding.fold(states, folded);
   }
   return freeze ? deepFreeze(states) : states;
 }

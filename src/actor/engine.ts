@@ -39,7 +39,11 @@ export class Engine {
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
-    this.#appender = new Appender(parts, (write) => this.#enter(write));
+    this.#appender = new Appender(
+      parts,
+      (write) => this.#enter(write),
+      (write) => this.submit(write),
+    );
   }
 
   /** Calls that are not answered yet. */
@@ -67,7 +71,9 @@ export class Engine {
         const refusal = this.#refusal() ?? actors.find((actor) => actor.loadFailure)?.loadFailure;
         if (refusal !== undefined) throw refusal;
         const waiting = actors.find((actor) => actor.isWaiting);
-        if (waiting === undefined) return this.#appender.performTogether(actors, decide, resolve, reject);
+        const again = () => this.#performInTurn({ attempt, answer });
+        if (waiting === undefined)
+          return this.#appender.performTogether(actors, decide, resolve, reject, again);
         this.#waitFor(waiting, () => this.#performInTurn({ attempt, answer }));
         return true;
       };

@@ -25,6 +25,8 @@ export interface FoldEvent<Type extends string = string, Data = unknown> {
   /** ms since 1970. */
   readonly recordedAt: number;
   readonly occurredAt?: number;
+  /** The personal data of somebody else; null when that was erased, absent when there was none. */
+  readonly personal?: unknown;
 }
 
 /** The least that a declared event or command has. */

@@ -7,6 +7,15 @@
 import { decode } from "@msgpack/msgpack";
 import { WarpError } from "./errors.ts";
 import type { StoredEvent } from "./event.ts";
+import {
+  type PersonalDraft,
+  personalData,
+  personalParts,
+  personalSectionBytes,
+  personalSectionLength,
+  storedFormOf,
+  writePersonalSection,
+} from "./personal.ts";
 import { entryFlag, entryHeaderBytes, entryOffset } from "./record.ts";
 
 /** Bytes with both views of them; a Buffer writes text, a DataView numbers. */
@@ -34,6 +43,8 @@ export interface EntryDraft {
   /** The array of data: JSON as text or in UTF-8, or msgpack. */
   readonly data: string | Uint8Array;
   readonly isMsgpack: boolean;
+  /** What its events say of others, by event; undefined when they say nothing. */
+  readonly personal?: readonly PersonalDraft[] | undefined;
 }
 
 /** An event type with the version its events are stored under. */
@@ -49,6 +60,7 @@ export function entryBytesBound(draft: EntryDraft): number {
   for (const type of draft.types) bytes += 3 + type.utf8.length;
   if (draft.typeIndexes !== undefined) bytes += draft.count;
   if (draft.occurred !== undefined) bytes += draft.count * 8;
+  if (draft.personal !== undefined) bytes += personalSectionBytes(draft.personal);
   return bytes;
 }
 
@@ -63,6 +75,10 @@ export function writeEntry(
   const { buffer, view } = out;
   let flags = draft.isMsgpack ? entryFlag.msgpack : 0;
   let end = at + entryHeaderBytes;
+  if (draft.personal !== undefined) {
+    flags |= entryFlag.personal;
+    end = writePersonalSection(out, end, draft.personal.map(storedFormOf));
+  }
   for (const type of draft.types) {
     const { utf8 } = type;
     view.setUint16(end, type.version, true);
@@ -116,9 +132,10 @@ export function entryRecordedAt(bytes: Bytes, at: number): number {
 }
 
 /** The types of the events of the entry at `at`, each once. */
-export function entryTypes({ buffer }: Bytes, at: number): string[] {
+export function entryTypes(bytes: Bytes, at: number): string[] {
+  const { buffer } = bytes;
   const types: string[] = [];
-  let next = at + entryHeaderBytes;
+  let next = at + entryHeaderBytes + personalSectionLength(bytes, at);
   for (let left = buffer[at + entryOffset.types] ?? 0; left > 0; left--) {
     const nameBytes = buffer[next + 2] ?? 0;
     types.push(buffer.toString("utf8", next + 3, next + 3 + nameBytes));
@@ -140,8 +157,9 @@ export function readEntry(bytes: Bytes, at: number, entity: string, firstSeq: nu
   const end = at + length;
   if (end > buffer.length || dataAt > end) throw damaged(entity, firstSeq, "its lengths do not add up");
 
+  const personal = (flags & entryFlag.personal) === 0 ? undefined : readPersonal(bytes, at, entity, firstSeq);
   const types: { name: string; version: number }[] = [];
-  let next = at + entryHeaderBytes;
+  let next = at + entryHeaderBytes + personalSectionLength(bytes, at);
   for (let i = 0; i < typeCount; i++) {
     const nameBytes = buffer[next + 2] ?? 0;
     const name = buffer.toString("utf8", next + 3, next + 3 + nameBytes);
@@ -174,7 +192,24 @@ export function readEntry(bytes: Bytes, at: number, entity: string, firstSeq: nu
     const occurred = hasOccurred ? view.getFloat64(occurredAt + i * 8, true) : Number.NaN;
     events.push(Number.isNaN(occurred) ? event : { ...event, occurredAt: occurred });
   }
-  return events;
+  return personal === undefined ? events : events.map((event, i) => withPersonal(event, personal.get(i)));
+}
+
+function withPersonal(event: StoredEvent, personal: unknown): StoredEvent {
+  return personal === undefined ? event : { ...event, personal };
+}
+
+/** The personal parts by the index of their event. */
+function readPersonal(bytes: Bytes, at: number, entity: string, firstSeq: number): Map<number, unknown> {
+  const parts = personalParts(bytes, at);
+  if (parts === undefined) throw damaged(entity, firstSeq, "its personal parts do not add up");
+  return new Map(
+    parts.map((part) => {
+      const data = personalData(part);
+      if (data !== undefined) return [part.index, data];
+      throw damaged(entity, firstSeq + part.index, "a personal part cannot be read");
+    }),
+  );
 }
 
 function readData(buffer: Buffer, from: number, to: number, isMsgpack: boolean): unknown {

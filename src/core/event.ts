@@ -9,6 +9,15 @@ export interface NewEvent<Type extends string = string, Data = unknown> {
   readonly data: Data;
   /** When it happened, in ms since 1970 or as a Date, if that is not now (imports). */
   readonly occurredAt?: number | Date;
+  /** What it says of somebody else; it can be erased with her, and the rest of the event stays. */
+  readonly personal?: Personal;
+}
+
+export interface Personal {
+  /** The entity id of whom it is about; there need not be such an entity. */
+  readonly subject: string;
+  /** As the data of an event, but not null. */
+  readonly data: unknown;
 }
 
 /** An event as it is stored. `data` has the form of the `version` it was stored under. */
@@ -24,6 +33,8 @@ export interface StoredEvent<Type extends string = string, Data = unknown> {
   readonly recordedAt: number;
   /** ms since 1970 as the caller gave it. */
   readonly occurredAt?: number;
+  /** The personal data of somebody else; null when that was erased, absent when there was none. */
+  readonly personal?: unknown;
   /** Order of its record within the shard. */
   readonly position: number;
 }

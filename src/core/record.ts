@@ -53,4 +53,6 @@ export const entryFlag = {
   occurred: 1,
   /** The data section is msgpack, not JSON. */
   msgpack: 2,
+  /** Behind the header stands a personal section (personal.ts). */
+  personal: 4,
 } as const;

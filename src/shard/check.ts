@@ -21,7 +21,7 @@ import {
 } from "./check/beside.ts";
 import { checkLedger, checkNames, checkVault, EntityMarks } from "./check/entities.ts";
 import { damage, type Finding, part } from "./check/finding.ts";
-import { checkBatches, checkRuns, type HistoryFiles } from "./check/history.ts";
+import { checkBatches, checkPersonal, checkRuns, type HistoryFiles } from "./check/history.ts";
 import { checkStructure, openToCheck } from "./check/structure.ts";
 import { type Meta, readMeta } from "./files/database.ts";
 import { namesSchema } from "./files/names.ts";
@@ -102,6 +102,7 @@ function* checkRunsFile(files: HistoryFiles, slots: number): Generator<Finding> 
   };
   const tipOf = (number: number) => tips[number] ?? 0;
   yield* part(files.file, checkRuns(files, batches, onEntity));
+  yield* part(files.file, checkPersonal(files));
   yield* part(files.file, checkSnapshots(files, tipOf));
   yield* part(files.file, checkCallerKeys(files, tipOf));
   yield* part(files.file, checkDeliveries(files));

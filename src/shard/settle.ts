@@ -3,17 +3,18 @@
  * erasures come between keys and names (erase/carry-out.ts).
  *
  * - Every step does nothing for what it has done before, so a round may be settled again after a crash between any two.
- * - Entries are copied verbatim. A run holds at most `limits.runBytesMax` of them, but at least one.
+ * - Entries are copied verbatim but for their personal parts, which are sealed under the keys of their subjects. A run holds at most `limits.runBytesMax` of them, but at least one.
  */
-import type { Statement } from "bun:sqlite";
 import { seal } from "../core/aead.ts";
 import { contentHashBytes } from "../core/append-record.ts";
 import { entryCount } from "../core/entry.ts";
 import { assert, WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
+import { hasPersonal } from "../core/personal.ts";
 import { entryOffset, partFlag, partHeaderBytes, partOffset } from "../core/record.ts";
 import type { ErasedEntries } from "./erase/carry-out.ts";
 import { elementHashOfBytes } from "./files/filter.ts";
+import { sealParts } from "./files/personal-parts.ts";
 import type { RunsTransaction } from "./files/runs.ts";
 import { aggregateHash, callerKeyHash, formBytes, sealPacked } from "./files/sealed.ts";
 import type { Gather, ShardBatch } from "./gather.ts";
@@ -87,16 +88,17 @@ export function settleRuns(
   shard.keys.reserve(batch.keyed.length);
   shard.runs.settle(after, (to) => {
     for (const chain of batch.chains) {
-      const counts = settleChain(shard, batch, gather, chain, to.insertRun);
+      const counts = settleChain(shard, batch, gather, chain, to);
       runs += counts.runs;
       bytes += counts.bytes;
     }
-    for (const { number, position, events } of batch.erasures)
-      shard.runs.erasures.begin(number, position, erased.get(number) ?? 0, events);
     for (const part of batch.keyed) settleCallerKey(shard, gather, part, to);
     for (const snapshot of extras.snapshots) {
       if (!batch.erased?.has(snapshot.number)) settleSnapshot(shard, snapshot, to);
     }
+    // Behind the snapshots: some of them may have folded what is said of who is erased.
+    for (const { number, position, events } of batch.erasures)
+      shard.runs.erasures.begin(number, position, erased.get(number) ?? 0, events);
     for (const window of extras.deliveries) to.putDelivery(window);
     if (extras.deliveries.length > 0) shard.runs.forgetDeliveries(lastRecordedAt - limits.deliveryTtlMs);
   });
@@ -109,11 +111,10 @@ function settleChain(
   batch: ShardBatch,
   gather: Gather,
   chain: number,
-  insert: Statement,
+  to: RunsTransaction,
 ): SettleCounts {
   const { buffer, view } = gather.bytes;
   const number = gather.numberOf(chain);
-  const key = keyFor(shard, number);
   const position = batch.lastPosition;
   let runs = 0;
   let bytes = 0;
@@ -122,23 +123,53 @@ function settleChain(
     const seq = view.getFloat64(gather.partAt(part) + partOffset.firstSeq, true);
     let count = 0;
     let end: number = formBytes;
+    let subjects: Map<number, number> | undefined;
     do {
       const at = gather.partAt(part);
       const from = at + view.getUint32(at + partOffset.entry, true);
-      const length = view.getUint32(from + entryOffset.length, true);
+      const sealed = hasPersonal(gather.bytes, from)
+        ? sealPersonal(shard, batch, gather, from, number, seq + count)
+        : undefined;
+      const length = sealed?.entry.length ?? view.getUint32(from + entryOffset.length, true);
       if (end + length > limits.runBytesMax && count > 0) break;
       if (end + length > scratch.length) growScratch(end + length, end);
-      buffer.copy(scratch, end, from, from + length);
+      if (sealed === undefined) buffer.copy(scratch, end, from, from + length);
+      else {
+        scratch.set(sealed.entry, end);
+        subjects ??= new Map();
+        for (const subject of sealed.subjects) subjects.set(subject, (subjects.get(subject) ?? 0) + 1);
+      }
       end += length;
       count += view.getUint32(from + entryOffset.count, true);
       part = gather.nextOf(part);
     } while (part >= 0);
     const associated = shard.associated.run.of(number, seq, count, position);
-    insert.run(number, seq, count, position, sealPacked(key, scratch, end, associated));
+    to.insertRun.run(
+      number,
+      seq,
+      count,
+      position,
+      sealPacked(keyFor(shard, number), scratch, end, associated),
+    );
+    if (subjects !== undefined) shard.runs.personal.add(number, seq, subjects);
     runs++;
     bytes += end - formBytes;
   }
   return { runs, bytes };
+}
+
+/** The entry at `from` with its personal parts sealed; those of who is erased are left out. */
+function sealPersonal(
+  shard: Shard,
+  batch: ShardBatch,
+  gather: Gather,
+  from: number,
+  number: number,
+  seq: number,
+): ReturnType<typeof sealParts> {
+  return sealParts(gather.bytes, from, shard.associated.personal, { number, seq }, (subject) =>
+    batch.erased?.has(subject) ? undefined : keyFor(shard, subject),
+  );
 }
 
 function settleCallerKey(shard: Shard, gather: Gather, part: number, to: RunsTransaction): void {

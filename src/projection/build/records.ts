@@ -7,6 +7,7 @@ import { type Bytes, bytesOf, entryRecordedAt, readEntry } from "../../core/entr
 import type { StoredEvent } from "../../core/event.ts";
 import { type FeedPage, type FeedSource, feedPartKind, readFeedPart } from "../../core/feed.ts";
 import { limits } from "../../core/limits.ts";
+import { personalSectionLength } from "../../core/personal.ts";
 import { entryHeaderBytes, entryOffset } from "../../core/record.ts";
 import type { Erasure } from "../messages.ts";
 
@@ -100,7 +101,7 @@ function* partsOf(page: FeedPage, number: number): Generator<Uint8Array> {
 
 function hasHandled({ buffer, view }: Bytes, at: number, isHandled: (type: string) => boolean): boolean {
   const types = buffer[at + entryOffset.types] ?? 0;
-  let next = at + entryHeaderBytes;
+  let next = at + entryHeaderBytes + personalSectionLength({ buffer, view }, at);
   for (let i = 0; i < types; i++) {
     const nameBytes = buffer[next + 2] ?? 0;
     if (isHandled(buffer.toString("utf8", next + 3, next + 3 + nameBytes))) return true;

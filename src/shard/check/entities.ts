@@ -4,6 +4,7 @@
 import type { Database } from "bun:sqlite";
 import { closeSync, openSync, readSync } from "node:fs";
 import { entityIdFault } from "../../core/entity-id.ts";
+import { isSubjectName } from "../../core/personal.ts";
 import type { Meta } from "../files/database.ts";
 import { type LedgerPlace, readLedger } from "../files/ledger.ts";
 import { slotBytes, slotOffset, type Vault } from "../files/vault.ts";
@@ -117,10 +118,12 @@ export function* checkNames(
   for (const { number, id } of rows.iterate()) {
     const row = { row: number, number };
     marks.markNamed(number);
-    const text = decoded(decoder, id);
+    // A subject stands wherever hosts speak of her.
+    const isSubject = isSubjectName(id);
+    const text = decoded(decoder, isSubject ? id.subarray(1) : id);
     const fault = text === undefined ? "its id is not UTF-8" : entityIdFault(text);
     if (fault !== undefined) yield damage(file, `row ${number}: ${fault}`, row);
-    else if (text !== undefined && shardOf(text, place.shardCount) !== place.shard) {
+    else if (text !== undefined && !isSubject && shardOf(text, place.shardCount) !== place.shard) {
       yield damage(file, `row ${number}: its id belongs to shard ${shardOf(text, place.shardCount)}`, row);
     }
     if (number < 1 || number >= meta.nextNumber) {

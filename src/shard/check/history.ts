@@ -13,6 +13,7 @@ import {
 import { entryHeaderBytes } from "../../core/record.ts";
 import { droppedMark } from "../files/bases.ts";
 import type { Meta } from "../files/database.ts";
+import { openParts, subjectsOf } from "../files/personal-parts.ts";
 import { openPacked, type ShardAssociated } from "../files/sealed.ts";
 import type { Vault } from "../files/vault.ts";
 import type { EntityMarks } from "./entities.ts";
@@ -106,8 +107,32 @@ function runFault(files: HistoryFiles, row: Row, walk: Walk, batches: readonly n
   if (key === undefined) return "its entity has no key";
   const body = openPacked(key, row.data, associated.run.of(row.number, row.seq, row.count, row.batch));
   if (body === undefined) return "its tag does not match";
+  const partsFault = personalFault(files, row, body);
+  if (partsFault !== undefined) return partsFault;
+  const opened = openParts(body, associated.personal, row, (subject) => vault.keyOf(subject));
+  return entriesFault(opened, row, walk, batchBefore(batches, row.batch));
+}
+
+/** Whom a run speaks of has a key or is erased, and `personal` has it. */
+function personalFault({ runs, marks }: HistoryFiles, row: Row, body: Uint8Array): string | undefined {
+  const query = "SELECT subject, parts FROM personal WHERE host = ? AND seq = ?";
+  const listed = runs.query<{ subject: number; parts: number }, [number, number]>(query);
+  const left = new Map(listed.all(row.number, row.seq).map(({ subject, parts }) => [subject, parts]));
+  for (const [subject, parts] of subjectsOf(body)) {
+    const known = left.get(subject);
+    left.delete(subject);
+    if (marks.isErased(subject)) continue;
+    if (!marks.isKeyed(subject)) return `its subject ${subject} has no key`;
+    if (known !== parts)
+      return `it has ${parts} parts of subject ${subject}, and personal says ${known ?? 0}`;
+  }
+  const [other] = left.keys();
+  return other === undefined ? undefined : `it has no part of subject ${other}, and personal says so`;
+}
+
+/** What is wrong with the entries of a run, if anything is. */
+function entriesFault(body: Uint8Array, row: Row, walk: Walk, before: number): string | undefined {
   const bytes = bytesOf(body.buffer, body.byteOffset, body.length);
-  const before = batchBefore(batches, row.batch);
   let seq = row.seq;
   for (let at = 0; at < body.length; ) {
     if (at + entryHeaderBytes > body.length) return `the entry at ${at} is cut off`;
@@ -129,6 +154,20 @@ function runFault(files: HistoryFiles, row: Row, walk: Walk, batches: readonly n
     at += length;
   }
   return seq === row.seq + row.count ? undefined : `it has ${seq - row.seq} events and says ${row.count}`;
+}
+
+/** Every row of `personal` is of a run that is there. */
+export function* checkPersonal({ runs, file, marks }: HistoryFiles): Generator<Finding> {
+  const rows = runs.query<{ subject: number; host: number; seq: number }, []>(
+    `SELECT subject, host, seq FROM personal
+     WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.number = personal.host AND runs.seq = personal.seq)`,
+  );
+  for (const { subject, host, seq } of rows.iterate()) {
+    if (marks.isErased(host) || marks.isErased(subject)) continue;
+    yield damage(file, `personal has a run of number ${host} at seq ${seq} that is not there`, {
+      number: host,
+    });
+  }
 }
 
 /** The batch before a batch; 0 before the first. */

@@ -7,6 +7,7 @@
  */
 import type { Database } from "bun:sqlite";
 import { guard, transact } from "./database.ts";
+import type { PersonalIndex } from "./personal-index.ts";
 import type { SnapshotRow } from "./runs.ts";
 
 export const basesSchema = [
@@ -26,10 +27,12 @@ export const droppedMark = 0;
 export class Bases {
   readonly #database: Database;
   readonly #path: string;
+  readonly #personal: PersonalIndex;
 
-  constructor(database: Database, path: string) {
+  constructor(database: Database, path: string, personal: PersonalIndex) {
     this.#database = database;
     this.#path = path;
+    this.#personal = personal;
   }
 
   /** Up to which seq the events of an entity were dropped; 0 when they were not. */
@@ -62,6 +65,7 @@ export class Bases {
         .query("DELETE FROM runs WHERE number = ? AND seq <= ?")
         .run(number, to).changes;
       if (removed === 0) return 0;
+      this.#personal.removeHost(number, to);
       this.#database.query("DELETE FROM bases WHERE number = ?").run(number);
       for (const { aggregate, version, seq, data } of rows) put.run(number, aggregate, version, seq, data);
       this.#database.query("DELETE FROM snapshots WHERE number = ? AND seq < ?").run(number, to);

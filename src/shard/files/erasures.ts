@@ -7,6 +7,7 @@
  */
 import type { Database } from "bun:sqlite";
 import { guard, transact } from "./database.ts";
+import type { PersonalIndex } from "./personal-index.ts";
 
 export const erasureState = { complete: 0, rowsRemain: 1, nameRemains: 2 } as const;
 
@@ -42,10 +43,12 @@ export interface ErasureRow {
 export class Erasures {
   readonly #database: Database;
   readonly #path: string;
+  readonly #personal: PersonalIndex;
 
-  constructor(database: Database, path: string) {
+  constructor(database: Database, path: string, personal: PersonalIndex) {
     this.#database = database;
     this.#path = path;
+    this.#personal = personal;
   }
 
   /** The newest ledger entry that is carried out here. */
@@ -71,8 +74,12 @@ export class Erasures {
     );
   }
 
-  /** Inside a transaction: the entity is erased, its rows remain. A repeat changes only what the record says. */
+  /**
+   * Inside a transaction: the entity is erased, its rows remain. A repeat changes only what the record says. States that
+   * have folded what other entities say of it are no longer stored.
+   */
   begin(number: number, position: number, entry: number, events: number): void {
+    this.#personal.dropSnapshotsOfHosts(number);
     const statement = this.#database.query(
       `INSERT INTO erasures VALUES (?, ?, ?, ${erasureState.rowsRemain}, ?, 0, 0, 0)
        ON CONFLICT (number) DO UPDATE SET position = excluded.position, events = excluded.events`,
@@ -102,9 +109,11 @@ export class Erasures {
         if (left <= 0) break;
         const runs = this.#remove("runs", row.number, left);
         const keys = runs < left ? this.#remove("callerKeys", row.number, left - runs) : 0;
-        const isDone = runs + keys < left;
+        const rest = left - runs - keys;
+        const parts = rest > 0 ? this.#personal.removeSubject(row.number, rest) : 0;
+        const isDone = parts < rest;
         const snapshots = isDone ? this.#removeSnapshots(row.number) : 0;
-        removed += runs + keys + snapshots + 1;
+        removed += runs + keys + parts + snapshots + 1;
         this.#count(row.number, isDone ? erasureState.nameRemains : row.state, runs, snapshots, keys);
         if (isDone) swept.push(row);
       }
@@ -147,6 +156,7 @@ export class Erasures {
   }
 
   #removeSnapshots(number: number): number {
+    this.#personal.removeHost(number);
     this.#database.query("DELETE FROM bases WHERE number = ?").run(number);
     this.#database.query("DELETE FROM holds WHERE number = ?").run(number);
     return this.#database.query("DELETE FROM snapshots WHERE number = ?").run(number).changes;

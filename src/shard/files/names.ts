@@ -132,10 +132,10 @@ export class Names {
     guard(this.path, () => this.#database.run("VACUUM"));
   }
 
-  /** Ids that begin with `prefix`, after `after`, in the order of their bytes. */
+  /** Ids that begin with `prefix`, after `after`, in the order of their bytes; names of subjects are none. */
   list(prefix: string, after: string | undefined, limit: number): NameRow[] {
-    const from = Buffer.from(prefix, "utf8");
-    const to = endOfPrefix(from);
+    const from = prefix === "" ? firstId : Buffer.from(prefix, "utf8");
+    const to = prefix === "" ? undefined : endOfPrefix(from);
     const start = after === undefined ? undefined : Buffer.from(after, "utf8");
     const isAfter = start !== undefined && Buffer.compare(start, from) >= 0;
     const lower = isAfter ? "id > ?1" : "id >= ?1";
@@ -175,6 +175,9 @@ export class Names {
     this.#database.close();
   }
 }
+
+/** Names of subjects begin with a lower byte (core/personal.ts). */
+const firstId = Buffer.of(1);
 
 /** The first byte string behind all that begin with `prefix`; undefined when there is none. */
 export function endOfPrefix(prefix: Uint8Array): Buffer | undefined {

@@ -27,6 +27,7 @@ import {
 } from "./database.ts";
 import { Erasures, erasuresSchema } from "./erasures.ts";
 import { Holds, holdsSchema } from "./holds.ts";
+import { PersonalIndex, personalSchema } from "./personal-index.ts";
 
 export const runsSchema = [
   `CREATE TABLE runs (
@@ -66,6 +67,7 @@ export const runsSchema = [
   ...erasuresSchema,
   ...basesSchema,
   ...holdsSchema,
+  ...personalSchema,
 ];
 
 const insertRun = "INSERT INTO runs (number, seq, count, batch, data) VALUES (?, ?, ?, ?, ?)";
@@ -127,6 +129,7 @@ export class Runs {
   readonly erasures: Erasures;
   readonly bases: Bases;
   readonly holds: Holds;
+  readonly personal: PersonalIndex;
   readonly #database: Database;
   readonly #shard: number;
   readonly #tip: Statement<{ seq: number; count: number }, [number]>;
@@ -142,8 +145,9 @@ export class Runs {
     this.path = path;
     this.#database = database;
     this.#shard = options.shard;
-    this.erasures = new Erasures(database, path);
-    this.bases = new Bases(database, path);
+    this.personal = new PersonalIndex(database, path);
+    this.erasures = new Erasures(database, path, this.personal);
+    this.bases = new Bases(database, path, this.personal);
     this.holds = new Holds(database, path);
     this.#meta = readMeta(database, path, options.shard);
     this.#tip = database.query("SELECT seq, count FROM runs WHERE number = ? ORDER BY seq DESC LIMIT 1");
@@ -219,6 +223,12 @@ export class Runs {
   forward(number: number, from: number, to: number): IterableIterator<RunRow> {
     // Looking for the run that holds `from` is a second search, which the start does not need.
     return from <= 1 ? this.#fromStart.iterate(number, to) : this.#forward.iterate(number, from, to);
+  }
+
+  /** The run that begins at `seq`. */
+  at(number: number, seq: number): RunRow | undefined {
+    const query = "SELECT seq, count, batch, data FROM runs WHERE number = ? AND seq = ?";
+    return this.#database.query<RunRow, [number, number]>(query).get(number, seq) ?? undefined;
   }
 
   /** Runs that begin at `to` or before, descending. */

@@ -19,7 +19,7 @@ const form = { plain: 0, zstd: 1 } as const;
 export const formBytes = 1;
 export const keyHashBytes = 16;
 
-type Label = "entity key" | "run" | "snapshot" | "caller key" | "hold" | "backup id";
+type Label = "entity key" | "run" | "snapshot" | "caller key" | "hold" | "backup id" | "personal part";
 
 /** Associated data of one kind, refilled for every call. */
 export class Associated {
@@ -55,6 +55,8 @@ export interface ShardAssociated {
   /** First seq, count. */
   readonly callerKey: Associated;
   readonly hold: Associated;
+  /** Of a subject's number: the host's number, seq. */
+  readonly personal: Associated;
 }
 
 export function shardAssociated(context: string, shard: number): ShardAssociated {
@@ -63,6 +65,7 @@ export function shardAssociated(context: string, shard: number): ShardAssociated
     snapshot: new Associated("snapshot", context, shard),
     callerKey: new Associated("caller key", context, shard),
     hold: new Associated("hold", context, shard),
+    personal: new Associated("personal part", context, shard),
   };
 }
 

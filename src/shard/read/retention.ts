@@ -5,13 +5,17 @@
 import type { Dropped } from "../../core/dropped.ts";
 import { bytesOf, entryLength, entryRecordedAt, entryTypes } from "../../core/entry.ts";
 import { droppedMark } from "../files/bases.ts";
+import { speaksOfOthers } from "../files/personal-parts.ts";
 import { openPacked } from "../files/sealed.ts";
 import type { OldRun, ReadRequest } from "../messages.ts";
 import { damaged, keyFor, openRun, type ShardView } from "./view.ts";
 
 type Request<Op extends ReadRequest["op"]> = Extract<ReadRequest, { op: Op }>;
 
-/** The oldest runs of an entity, but never the newest one; ends with the first that is too new for every rule. */
+/**
+ * The oldest runs of an entity, but never the newest one; ends with the first that is too new for every rule, or that says
+ * of others what can still be erased: a state in its place could not be folded again without it.
+ */
 export function oldRuns(
   view: ShardView,
   { number, keepLast, recordedTo, limit }: Request<"oldRuns">,
@@ -29,7 +33,7 @@ export function oldRuns(
       recordedAt = entryRecordedAt(bytes, at);
       for (const type of entryTypes(bytes, at)) types.add(type);
     }
-    if (recordedAt > recordedTo) break;
+    if (recordedAt > recordedTo || speaksOfOthers(body)) break;
     runs.push({ end, tip, batch: row.batch, recordedAt, types: [...types] });
   }
   return runs;

@@ -3,6 +3,7 @@
  */
 import { WarpError } from "../../core/errors.ts";
 import type { Names } from "../files/names.ts";
+import { openParts } from "../files/personal-parts.ts";
 import type { RunRow, Runs } from "../files/runs.ts";
 import { openPacked, type ShardAssociated } from "../files/sealed.ts";
 import type { Vault } from "../files/vault.ts";
@@ -15,12 +16,14 @@ export interface ShardView {
   readonly associated: ShardAssociated;
 }
 
-/** The entries of a run, back to back. Errors: CORRUPT, ERASED. */
+/** The entries of a run, back to back, with what they say of others. Errors: CORRUPT, ERASED. */
 export function openRun(view: ShardView, number: number, row: RunRow): Uint8Array {
   const associated = view.associated.run.of(number, row.seq, row.count, row.batch);
   const body = openPacked(keyFor(view, number), row.data, associated);
   if (body === undefined) throw damaged(view, number, row.seq, "a run does not open");
-  return body;
+  return openParts(body, view.associated.personal, { number, seq: row.seq }, (subject) =>
+    view.vault.keyOf(subject),
+  );
 }
 
 /** The key of an entity whose number was given out. Errors: ERASED, CORRUPT when its slot is damaged. */
