@@ -1,15 +1,21 @@
 /**
  * What backup, verifying and restoring take, and what a continuous backup costs the appends beside it:
- * `bun bench/backup.ts [--gib=0.5] [--batch=20] [--seconds=10] [--every=10000] [--rounds=3]`
+ * `bun bench/backup.ts [--part=all|restore|beside] [--gib=0.5] [--batch=20] [--seconds=10] [--rounds=3] [--callers=256]`
  *
- * First `--gib` GiB of events are appended, backed up, verified and restored (check included). Then appends run with and
- * without a continuous backup, in turns. The files are in the page cache. Prints one JSON line.
+ * - restore: `--gib` GiB of events are appended, backed up, verified and restored.
+ * - beside: after `--gib` GiB, callers append without a pause in windows of `--seconds`, four a round: without a backup, twice
+ *   with one, without. A backup begins with its window and copies what the window before it appended; so a window with one
+ *   is what every window of `--every SECONDS` is, and what slows down as the files grow slows down both kinds alike.
+ *   Printed are appends per second of all windows, the cost per round, and the processor time of the backup's threads (on
+ *   Linux, by their niceness) in that of the process.
+ *
+ * The files are in the page cache. Prints one JSON line a part.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { BackupSchedule } from "../src/backup/schedule.ts";
+import { backupNiceness } from "../src/backup/work/niceness.ts";
 import { idOf } from "../src/cli/verbs/bench/entities.ts";
 import { ledger, Payments } from "../src/cli/verbs/bench/payload.ts";
 import { Random } from "../src/cli/verbs/bench/random.ts";
@@ -17,12 +23,12 @@ import { restoreBackup, start, verifyBackup, type Warp } from "../src/index.ts";
 
 const { values } = parseArgs({
   options: {
+    part: { type: "string", default: "all" },
     gib: { type: "string", default: "0.5" },
     /** Events of an append while the data is made; 1 for the appends that are measured. */
     batch: { type: "string", default: "20" },
     entities: { type: "string", default: "100000" },
     seconds: { type: "string", default: "10" },
-    every: { type: "string", default: "10000" },
     callers: { type: "string", default: "256" },
     rounds: { type: "string", default: "3" },
   },
@@ -36,56 +42,87 @@ const directory = mkdtempSync(join(tmpdir(), "warp-bench-backup-"));
 try {
   const dataDir = join(directory, "data");
   const target = join(directory, "target");
-  const rootKey = { file: join(dataDir, "root.key") };
   const warp = await start({ context: "bench", aggregates: [ledger], dataDir, logger: quiet });
   await fill(warp, Number(values.gib) * 1024 ** 3);
-  const backup = await warp.backup(target);
-  const verified = await verifyBackup({ target, rootKey });
-  const restored = await restoreBackup({ target, to: join(directory, "restored"), rootKey });
-  rmSync(join(directory, "restored"), { recursive: true });
-  const appends: { without: number[]; with: number[] } = { without: [], with: [] };
-  for (let round = 0; round < Number(values.rounds); round++) {
-    appends.without.push(await appendFor(warp, undefined));
-    appends.with.push(await appendFor(warp, target));
-  }
+  if (values.part !== "beside") await measureRestore(warp, target, { file: join(dataDir, "root.key") });
+  if (values.part !== "restore") await measureBeside(warp, target);
   await warp.close();
-  const rate = (elapsedMs: number) => Math.round(backup.bytes / 1000 / elapsedMs);
-  const { rows } = backup;
-  console.log(
-    JSON.stringify({
-      bytes: backup.bytes,
-      rows,
-      bytesPerRow: Math.round(backup.bytes / rows),
-      backupMBs: rate(backup.elapsedMs),
-      verifyMBs: rate(verified.elapsedMs),
-      restoreMBs: rate(restored.elapsedMs),
-      appendsPerSecond: appends,
-    }),
-  );
 } finally {
   rmSync(directory, { recursive: true, force: true });
 }
 
 async function fill(warp: Warp, bytes: number): Promise<void> {
-  let left = bytes / 130 / Number(values.batch);
+  const appends = bytes / 130 / Number(values.batch);
+  let next = 0;
   const caller = async () => {
-    while (left-- > 0)
-      await warp.entity(idOf(random.below(entities))).appendBatch(payments.batch(Number(values.batch)));
+    while (next < appends)
+      await warp.entity(idOf(next++ % entities)).appendBatch(payments.batch(Number(values.batch)));
   };
   await Promise.all(Array.from({ length: 256 }, caller));
 }
 
-/** Appends a second. */
-async function appendFor(warp: Warp, target: string | undefined): Promise<number> {
-  const schedule =
-    target === undefined
-      ? undefined
-      : new BackupSchedule({
-          target,
-          everyMs: Number(values.every),
-          logger: quiet,
-          backup: (to, options) => warp.backup(to, options),
-        });
+async function measureRestore(warp: Warp, target: string, rootKey: { file: string }): Promise<void> {
+  const backup = await warp.backup(target);
+  const { bytes, rows } = backup;
+  const rate = (elapsedMs: number) => Math.round(bytes / 1000 / elapsedMs);
+  const verified = await verifyBackup({ target, rootKey });
+  const restores: number[] = [];
+  for (let round = 0; round < Number(values.rounds); round++) {
+    const to = join(directory, "restored");
+    const { elapsedMs } = await restoreBackup({ target, to, rootKey });
+    restores.push(rate(elapsedMs));
+    rmSync(to, { recursive: true });
+  }
+  print({
+    ...{ part: "restore", bytes, rows, bytesPerRow: Math.round(bytes / rows) },
+    ...{ backupMBs: rate(backup.elapsedMs), verifyMBs: rate(verified.elapsedMs), restoreMBs: restores },
+  });
+}
+
+/** A window of appends. */
+interface Window {
+  readonly perSecond: number;
+  /** ms of the processors, of the whole process and of the backup's threads. */
+  readonly cpuMs: number;
+  readonly backupCpuMs: number;
+}
+
+async function measureBeside(warp: Warp, target: string): Promise<void> {
+  await appendFor(warp);
+  await warp.backup(target);
+  const without: Window[] = [];
+  const beside: Window[] = [];
+  const costs: number[] = [];
+  const copied: number[] = [];
+  for (let round = 0; round < Number(values.rounds); round++) {
+    const windows: Window[] = [];
+    for (const hasBackup of [false, true, true, false]) {
+      const backup = hasBackup ? warp.backup(target, { settle: false }) : undefined;
+      windows.push(await appendFor(warp));
+      copied.push((await backup)?.bytes ?? 0);
+    }
+    await warp.backup(target);
+    const [a, b, c, d] = windows as [Window, Window, Window, Window];
+    without.push(a, d);
+    beside.push(b, c);
+    costs.push(1 - (b.perSecond + c.perSecond) / (a.perSecond + d.perSecond));
+  }
+  const backupBytes = copied.filter((bytes) => bytes > 0);
+  const share = beside.map(({ cpuMs, backupCpuMs }) => percent(backupCpuMs / cpuMs));
+  print({
+    ...{ part: "beside", callers: Number(values.callers), seconds: Number(values.seconds) },
+    without: without.map(({ perSecond }) => perSecond),
+    with: beside.map(({ perSecond }) => perSecond),
+    costPercent: costs.map(percent),
+    medianCostPercent: percent(median(costs)),
+    backupMB: backupBytes.map((bytes) => Math.round(bytes / 1e5) / 10),
+    backupCpuMs: beside.map(({ backupCpuMs }) => backupCpuMs),
+    ...(process.platform === "linux" ? { cpuSharePercent: share } : {}),
+  });
+}
+
+async function appendFor(warp: Warp): Promise<Window> {
+  const cpu = cpuNow();
   const begun = performance.now();
   const end = begun + Number(values.seconds) * 1000;
   let appends = 0;
@@ -97,6 +134,35 @@ async function appendFor(warp: Warp, target: string | undefined): Promise<number
   };
   await Promise.all(Array.from({ length: Number(values.callers) }, caller));
   const perSecond = Math.round((appends / (performance.now() - begun)) * 1000);
-  await schedule?.stop();
-  return perSecond;
+  const now = cpuNow();
+  return { perSecond, cpuMs: now.all - cpu.all, backupCpuMs: now.backup - cpu.backup };
+}
+
+/** Processor time so far, ms. */
+function cpuNow(): { all: number; backup: number } {
+  const { user, system } = process.cpuUsage();
+  const all = (user + system) / 1000;
+  if (process.platform !== "linux") return { all, backup: 0 };
+  let backup = 0;
+  for (const thread of readdirSync("/proc/self/task")) {
+    // proc(5): behind the name, fields 14 and 15 are ticks of user and system time, of 10 ms; 19 is the niceness.
+    const fields = readFileSync(`/proc/self/task/${thread}/stat`, "latin1").split(") ")[1]?.split(" ") ?? [];
+    if (Number(fields[16]) === backupNiceness) backup += (Number(fields[11]) + Number(fields[12])) * 10;
+  }
+  return { all, backup };
+}
+
+function median(numbers: readonly number[]): number {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  return (
+    ((sorted[Math.floor((sorted.length - 1) / 2)] ?? 0) + (sorted[Math.floor(sorted.length / 2)] ?? 0)) / 2
+  );
+}
+
+function percent(share: number): number {
+  return Math.round(share * 1000) / 10;
+}
+
+function print(result: object): void {
+  console.log(JSON.stringify(result));
 }

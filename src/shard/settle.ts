@@ -7,7 +7,7 @@
  */
 import { seal } from "../core/aead.ts";
 import { contentHashBytes } from "../core/append-record.ts";
-import { entryCount } from "../core/entry.ts";
+import { entryCount, entryRecordedAt } from "../core/entry.ts";
 import { assert, WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import { hasPersonal } from "../core/personal.ts";
@@ -195,6 +195,7 @@ function settleCallerKey(shard: Shard, gather: Gather, part: number, to: RunsTra
   buffer.copy(plaintext, callerKeyLayout.contentHash, end, end + contentHashBytes);
   plaintext.writeUInt32LE(element.a, callerKeyLayout.element);
   plaintext.writeUInt32LE(element.b, callerKeyLayout.element + 4);
+  plaintext.writeDoubleLE(entryRecordedAt(gather.bytes, entryAt), callerKeyLayout.recordedAt);
   buffer.copy(plaintext, callerKeyLayout.outcome, outcomeAt, entryAt);
   const associated = shard.associated.callerKey.of(number, firstSeq, count);
   to.insertCallerKey.run(number, hash, firstSeq, count, seal(entityKey, plaintext, associated));

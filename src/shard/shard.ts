@@ -24,7 +24,13 @@ import { Vault } from "./files/vault.ts";
 import type { ShardOpened, ShardWorkerOptions } from "./messages.ts";
 
 /** What follows the key hash in the plaintext of a caller key's row; the outcome is behind it. */
-export const callerKeyLayout = { hash: 0, contentHash: 16, element: 32, outcome: 40 } as const;
+export const callerKeyLayout = {
+  hash: 0,
+  contentHash: 16,
+  element: 32,
+  recordedAt: 40,
+  outcome: 48,
+} as const;
 
 export class Shard {
   readonly shard: number;

@@ -30,6 +30,11 @@ async function erase(warp: Warp, id: string): Promise<void> {
   expect(receipt).toMatchObject({ entity: id, status: "erased" });
 }
 
+async function reopened(warp: Warp, dataDir: string): Promise<Warp> {
+  await warp.close();
+  return await openSmall(dataDir, { shards: 1 });
+}
+
 test("a backup holds nothing of an entity in plaintext, and after its deletion not even its wrapped key", async () => {
   const directory = freshDirectory();
   const dataDir = join(directory, "data");
@@ -97,13 +102,13 @@ test("a ledger that is older than the key set is refused; one that is newer coun
   const dataDir = join(directory, "data");
   const target = join(directory, "target");
   const rootKey = rootKeyOf(dataDir);
-  const warp = await openSmall(dataDir, { shards: 1 });
+  let warp = await openSmall(dataDir, { shards: 1 });
   for (const id of ["alice", "bob", "carol"]) await warp.entity(id).append(credited(1));
   await warp.backup(target);
   const old = copyOf(target);
   await erase(warp, "alice");
   await warp.backup(target);
-  await warp.close();
+  const newest = readFileSync(join(target, "shard-000/ledger"));
 
   const rolledBack = copyOf(target);
   cpSync(join(old, "shard-000/ledger"), join(rolledBack, "shard-000/ledger"));
@@ -115,6 +120,17 @@ test("a ledger that is older than the key set is refused; one that is newer coun
     const failure = await work().then(String, (thrown: unknown) => thrown);
     expect(failure).toMatchObject({ code: "CORRUPT", details: { object: "shard-000/ledger" } });
   }
+  // Nor is it backed up into, by the process that wrote it or by the next: it would stay damaged, and look like a success.
+  for (const isRestarted of [false, true]) {
+    cpSync(join(rolledBack, "shard-000/ledger"), join(target, "shard-000/ledger"));
+    if (isRestarted) warp = await reopened(warp, dataDir);
+    await warp.entity("bob").append(credited(1));
+    const failure = await warp.backup(target).then(String, (thrown: unknown) => thrown);
+    expect(failure).toMatchObject({ code: "CORRUPT", details: { object: "shard-000/ledger" } });
+    writeFileSync(join(target, "shard-000/ledger"), newest);
+    await warp.backup(target);
+  }
+  await warp.close();
   // An old backup with the newest ledger: her events and even her key are there, and she does not come back.
   writeFileSync(join(old, "shard-000/ledger"), readFileSync(join(target, "shard-000/ledger")));
   expect([...(await restoredModel(old, rootKey.file)).keys()].sort()).toEqual(["bob", "carol"]);

@@ -55,19 +55,25 @@ export function columnsOf(table: Table): string {
   return [...table.numbers, ...table.bytes].join(", ");
 }
 
-/** Gathers rows of one table until they are taken as a block. */
+/** What a draft has room for at first. */
+const firstRows = 1024;
+const firstBytes = 64 * 1024;
+
+/**
+ * Gathers rows of one table until they are taken as a block: column by column, so that a row costs no object, and in the
+ * same memory block after block.
+ */
 export class BlockDraft {
   readonly #table: Table;
-  #numbers: number[][];
-  #lengths: number[][];
-  #values: Uint8Array[] = [];
+  #numbers: Float64Array[] = [];
+  #lengths: Uint32Array[] = [];
+  #data = new Uint8Array(0);
   #bytes = 0;
   #rows = 0;
+  #rowsMax = 0;
 
   constructor(table: Table) {
     this.#table = table;
-    this.#numbers = table.numbers.map(() => []);
-    this.#lengths = table.bytes.map(() => []);
   }
 
   get rows(): number {
@@ -76,39 +82,61 @@ export class BlockDraft {
 
   /** About what the block will take. */
   get bytes(): number {
-    return this.#bytes + this.#rows * (8 * this.#numbers.length + 4 * this.#lengths.length);
+    return this.#bytes + this.#rows * (8 * this.#table.numbers.length + 4 * this.#table.bytes.length);
   }
 
   /** The values in the order of the table's columns: numbers, then bytes. */
   add(row: Row): void {
+    if (this.#rows === this.#rowsMax) this.#growRows();
     const numberCount = this.#numbers.length;
     for (let i = 0; i < row.length; i++) {
       const value = row[i];
-      if (typeof value === "number") this.#numbers[i]?.push(value);
-      else if (value !== undefined) {
-        this.#lengths[i - numberCount]?.push(value.length);
-        this.#values.push(value);
-        this.#bytes += value.length;
+      if (typeof value === "number") {
+        const column = this.#numbers[i];
+        if (column !== undefined) column[this.#rows] = value;
+      } else if (value !== undefined) {
+        const column = this.#lengths[i - numberCount];
+        if (column !== undefined) column[this.#rows] = value.length;
+        const end = this.#bytes + value.length;
+        if (end > this.#data.length) this.#growData(end);
+        this.#data.set(value, this.#bytes);
+        this.#bytes = end;
       }
     }
     this.#rows++;
   }
 
+  /** The rows so far, as views that are valid until the next row is added. */
   take(): Block {
     const block = {
       kind: this.#table.kind,
       rows: this.#rows,
-      numbers: this.#numbers.map((column) => Float64Array.from(column)),
-      lengths: this.#lengths.map((column) => Uint32Array.from(column)),
-      data: Buffer.concat(this.#values, this.#bytes),
+      numbers: this.#numbers.map((column) => column.subarray(0, this.#rows)),
+      lengths: this.#lengths.map((column) => column.subarray(0, this.#rows)),
+      data: this.#data.subarray(0, this.#bytes),
     };
-    this.#numbers = this.#table.numbers.map(() => []);
-    this.#lengths = this.#table.bytes.map(() => []);
-    this.#values = [];
     this.#bytes = 0;
     this.#rows = 0;
     return block;
   }
+
+  #growRows(): void {
+    const rowsMax = Math.max(firstRows, this.#rowsMax * 2);
+    this.#numbers = this.#table.numbers.map((_, i) => grown(new Float64Array(rowsMax), this.#numbers[i]));
+    this.#lengths = this.#table.bytes.map((_, i) => grown(new Uint32Array(rowsMax), this.#lengths[i]));
+    this.#rowsMax = rowsMax;
+  }
+
+  #growData(bytes: number): void {
+    const data = Buffer.allocUnsafeSlow(Math.max(bytes, firstBytes, this.#data.length * 2));
+    data.set(this.#data.subarray(0, this.#bytes));
+    this.#data = data;
+  }
+}
+
+function grown<Column extends Float64Array | Uint32Array>(column: Column, from: Column | undefined): Column {
+  if (from !== undefined) column.set(from);
+  return column;
 }
 
 /** The rows of a block; the same array is filled again for each. Bytes are views of the block. */

@@ -17,6 +17,8 @@ import { slotBytes, slotOffset, Vault } from "../../shard/files/vault.ts";
 import { columnsOf, type Table, tables } from "../format/tables.ts";
 
 const cacheBytes = 64 * 1024 * 1024;
+/** Runs go in by this many a statement: half of what inserting a small one costs is the call. */
+const runsAtOnce = 8;
 /** Slots are added to the vault by this many, as its writer does. */
 const chunkSlots = 1024;
 
@@ -25,7 +27,10 @@ export class NewShard {
   readonly #runs: Database;
   readonly #names: Database;
   readonly #inserts: ReadonlyMap<number, Statement>;
+  readonly #insertRuns: Statement;
   readonly #insertName: Statement;
+  /** Values of runs that are not inserted yet. */
+  #pending: (number | Uint8Array)[] = [];
   readonly #slots: Buffer;
   readonly #indexes: readonly string[];
 
@@ -39,9 +44,10 @@ export class NewShard {
     this.#inserts = new Map(
       [runs, snapshots, bases, callerKeys, deliveries, holds].map((table) => [
         table.kind,
-        this.#runs.query(insertOf(table)),
+        this.#runs.query(insertOf(table, 1)),
       ]),
     );
+    this.#insertRuns = this.#runs.query(insertOf(runs, runsAtOnce));
     this.#insertName = this.#names.query("INSERT INTO names (number, id) VALUES (?, ?)");
     Vault.create(join(directory, "vault"), context, shard);
     this.#slots = Buffer.alloc(Math.ceil((nextNumber - 1) / chunkSlots) * chunkSlots * slotBytes);
@@ -49,7 +55,14 @@ export class NewShard {
 
   /** A row of runs.db, its values in the order of the table's columns. A newer one of the same key takes its place. */
   insert(kind: number, row: readonly (number | Uint8Array)[]): void {
-    this.#inserts.get(kind)?.run(...row);
+    if (kind !== tables.runs.kind) {
+      this.#inserts.get(kind)?.run(...row);
+      return;
+    }
+    for (const value of row) this.#pending.push(value);
+    if (this.#pending.length < runsAtOnce * row.length) return;
+    this.#insertRuns.run(...this.#pending);
+    this.#pending.length = 0;
   }
 
   addEntity(number: number, slot: Uint8Array, id: Uint8Array): void {
@@ -84,6 +97,7 @@ export class NewShard {
   /** Indexes; from here on rows can be removed. */
   index(): void {
     guard(this.#path("runs.db"), () => {
+      this.#insertPending();
       for (const statement of this.#indexes) this.#runs.run(statement);
     });
   }
@@ -108,6 +122,14 @@ export class NewShard {
     writeFileSync(this.#path("ledger"), ledger, { mode: 0o600 });
     for (const name of ["runs.db", "names.db", "vault", "ledger"]) syncFile(this.#path(name));
     syncDirectory(this.#directory);
+  }
+
+  #insertPending(): void {
+    const width = tables.runs.numbers.length + tables.runs.bytes.length;
+    const insert = this.#inserts.get(tables.runs.kind);
+    for (let at = 0; at < this.#pending.length; at += width)
+      insert?.run(...this.#pending.slice(at, at + width));
+    this.#pending = [];
   }
 
   close(): void {
@@ -137,9 +159,9 @@ function isTable(statement: string): boolean {
   return statement.startsWith("CREATE TABLE");
 }
 
-function insertOf(table: Table): string {
-  const values = [...table.numbers, ...table.bytes].map(() => "?").join(", ");
-  return `INSERT OR REPLACE INTO ${table.name} (${columnsOf(table)}) VALUES (${values})`;
+function insertOf(table: Table, rows: number): string {
+  const values = `(${[...table.numbers, ...table.bytes].map(() => "?").join(", ")})`;
+  return `INSERT OR REPLACE INTO ${table.name} (${columnsOf(table)}) VALUES ${Array(rows).fill(values).join(", ")}`;
 }
 
 function syncFile(path: string): void {

@@ -44,7 +44,7 @@ export class RowOpener {
           Uint8Array,
         ];
         if (open(key, data, callerKey.of(number, firstSeq, count)) !== undefined) return;
-        throw damaged(object, undefined, `a caller key of number ${number} does not open`);
+        throw callerKeyFault(number, object);
       }
     }
   }
@@ -54,6 +54,11 @@ export class RowOpener {
 export function sealedFault(row: readonly Value[], object: string): Error {
   const [number, seq, count] = row as [number, number, number];
   return damaged(object, undefined, `events ${seq} to ${seq + count - 1} of number ${number} do not open`);
+}
+
+/** A caller key that does not open. */
+export function callerKeyFault(number: number, object: string): Error {
+  return damaged(object, undefined, `a caller key of number ${number} does not open`);
 }
 
 /** The number of the entity that a row belongs to; undefined for a row that is no entity's. */

@@ -152,7 +152,8 @@ async function readLedger(
   return { ledger, numbers };
 }
 
-function ledgerTooOld(shard: number, has: number, object: string, needs: number): WarpError {
+/** The ledger of a shard has fewer entries than an object of its backup knows of. */
+export function ledgerTooOld(shard: number, has: number, object: string, needs: number): WarpError {
   const ledger = ledgerObject(shard);
   const why = `${ledger} is older than ${object}: it has ${has} erasures and ${needs} were known`;
   return new WarpError("CORRUPT", `${why}. An older ledger would bring erased entities back`, {

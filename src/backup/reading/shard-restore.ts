@@ -127,6 +127,7 @@ class ShardRestore {
       if (!isMet && this.#cut !== undefined) {
         this.#position = header.position;
         this.#lastRecordedAt = Math.min(header.lastRecordedAt, this.#cut.at);
+        if (header.lastRecordedAt <= this.#cut.at) this.#cut.keep(header.position);
       }
       onBytes(bytes);
     }
@@ -178,7 +179,7 @@ class ShardRestore {
   #take(kind: number, row: readonly Value[], lastRecordedAt: number, object: string): void {
     const number = numberOf(kind, row);
     if (number === undefined) {
-      this.#takeWindow(row);
+      this.#takeWindow(row, lastRecordedAt);
       return;
     }
     const key = this.#keys.keyOf(number);
@@ -186,9 +187,14 @@ class ShardRestore {
       if (this.#keys.isUnknown(number)) requireErased(this.#contents, number);
       return;
     }
-    if (kind === tables.runs.kind && this.#cut !== undefined && lastRecordedAt > this.#cut.at) {
-      const kept = this.#cut.run(row, key, object);
+    const cut = this.#cutOf(lastRecordedAt);
+    if (cut !== undefined && kind === tables.runs.kind) {
+      const kept = cut.run(row, key, object);
       if (kept !== undefined) this.#takeRun(kept, object);
+      return;
+    }
+    if (cut !== undefined && kind === tables.callerKeys.kind) {
+      if (cut.keepsCallerKey(row, key, object)) this.#takeBeside(kind, row, number);
       return;
     }
     this.#opener.prove(kind, row, key, object);
@@ -211,17 +217,20 @@ class ShardRestore {
     } else if (kind === tables.bases.kind) {
       if (Number(row[3]) >= tip) return;
     } else {
-      const [, , firstSeq, count] = row as [number, number, number, number];
-      if (this.#cut !== undefined && firstSeq + count - 1 > tip) return;
       this.#withCallerKeys.add(number);
     }
     this.#insert(kind, row);
   }
 
-  #takeWindow(row: readonly Value[]): void {
+  #takeWindow(row: readonly Value[], lastRecordedAt: number): void {
     if (this.#task.entity !== undefined) return;
-    const kept = this.#cut === undefined ? row : this.#cut.window(row);
-    this.#insert(tables.deliveries.kind, kept);
+    const cut = this.#cutOf(lastRecordedAt);
+    this.#insert(tables.deliveries.kind, cut === undefined ? row : cut.window(row));
+  }
+
+  /** The cut, as far as it concerns rows of a segment that ends at this time. */
+  #cutOf(lastRecordedAt: number): Cut | undefined {
+    return this.#cut !== undefined && lastRecordedAt > this.#cut.at ? this.#cut : undefined;
   }
 
   #insert(kind: number, row: readonly Value[]): void {

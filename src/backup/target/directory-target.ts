@@ -15,6 +15,7 @@ import {
   readSync,
   renameSync,
   rmSync,
+  statSync,
   writeSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
@@ -58,6 +59,10 @@ export class DirectoryTarget implements BackupTarget {
         closeSync(file);
       }
     });
+  }
+
+  async size(object: string): Promise<number | undefined> {
+    return this.#attempt(object, (path) => statSync(path, { throwIfNoEntry: false })?.size);
   }
 
   async list(folder: string): Promise<string[]> {

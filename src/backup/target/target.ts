@@ -17,6 +17,8 @@ export interface BackupTarget {
   replace(object: string, parts: readonly Uint8Array[]): Promise<void>;
   /** The content, or its first `bytesMax` bytes. */
   get(object: string, bytesMax?: number): Promise<Uint8Array | undefined>;
+  /** The bytes of an object. */
+  size(object: string): Promise<number | undefined>;
   /** The names of all objects that begin with this folder and a `/`, in the order of their bytes. */
   list(folder: string): Promise<string[]>;
   /** Removes an object; one that is not there is no error. */

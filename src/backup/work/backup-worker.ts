@@ -4,17 +4,19 @@
  * - What it knows of a target and a shard stays from one backup to the next, so that a small one costs little.
  * - It yields the processor to the threads that callers wait for.
  */
-import { setPriority } from "node:os";
 import { toWarpError } from "../../core/errors.ts";
 import { restoreShard } from "../reading/shard-restore.ts";
 import { verifyShard } from "../reading/verify.ts";
 import { openTarget } from "../target/target.ts";
+import { SegmentDraft } from "../writing/segment-draft.ts";
 import { ShardBackup } from "../writing/shard-backup.ts";
 import type { BackupTask, FromBackupWorker, ToBackupWorker } from "./messages.ts";
+import { yieldProcessor } from "./niceness.ts";
 
 declare const self: Worker;
 
 const backups = new Map<string, ShardBackup>();
+const draft = new SegmentDraft();
 let last: Promise<void> = Promise.resolve();
 
 self.onmessage = (event: MessageEvent<ToBackupWorker>) => {
@@ -49,14 +51,9 @@ function backupOf(task: BackupTask): ShardBackup {
   const known = backups.get(name);
   if (known !== undefined && !task.isNewTarget) return known;
   known?.close();
-  const backup = new ShardBackup(openTarget(task.target), task);
+  const backup = new ShardBackup(openTarget(task.target), task, draft);
   backups.set(name, backup);
   return backup;
-}
-
-/** On Linux a niceness belongs to a thread; shard writers have 10. */
-function yieldProcessor(): void {
-  if (process.platform === "linux") setPriority(0, 15);
 }
 
 function post(message: FromBackupWorker): void {

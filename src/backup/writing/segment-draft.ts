@@ -2,6 +2,7 @@
  * Segments in the making: rows go in, objects come out.
  *
  * A segment is begun behind the one before and ended at a point. It is kept in memory until then: it is written whole.
+ * A thread has one draft for all its segments, whose memory is used again: making it anew would cost more than filling it.
  */
 import { randomBytesPooled } from "../../core/random.ts";
 import { encodeBlock, encodeEnd, encodeHeader } from "../format/container.ts";
@@ -13,11 +14,14 @@ import type { BackupTarget } from "../target/target.ts";
 /** A segment is ended at the next batch when it has this much. */
 export const segmentBytes = 16 * 1024 * 1024;
 const blockBytes = 1024 * 1024;
+/** What a draft of small segments has room for. */
+const firstBytes = 1024 * 1024;
 
 export class SegmentDraft {
+  readonly #drafts = new Map<Table, BlockDraft>();
   #draft: BlockDraft | undefined;
   #table: Table | undefined;
-  #parts: Buffer[] = [];
+  #memory = Buffer.alloc(0);
   #bytes = 0;
   #blocks = 0;
   #rows = 0;
@@ -27,19 +31,30 @@ export class SegmentDraft {
     return this.#bytes + (this.#draft?.bytes ?? 0);
   }
 
+  /** Forgets what is in it. */
+  clear(): void {
+    this.#draft?.take();
+    this.#draft = undefined;
+    this.#table = undefined;
+    this.#bytes = 0;
+    this.#blocks = 0;
+    this.#rows = 0;
+  }
+
   /** Rows of one table come one after the other, and runs come first: who reads them knows then how far they go. */
   add(table: Table, row: Row): void {
     if (table !== this.#table) {
       this.#close();
       this.#table = table;
-      this.#draft = new BlockDraft(table);
+      this.#draft = this.#drafts.get(table) ?? new BlockDraft(table);
+      this.#drafts.set(table, this.#draft);
     }
     this.#draft?.add(row);
     this.#rows++;
     if ((this.#draft?.bytes ?? 0) >= blockBytes) this.#close();
   }
 
-  /** Writes it as the successor of `previous`, whose end is `from`. */
+  /** Writes it as the successor of `previous`, whose end is `from`, and begins anew. */
   async write(
     target: BackupTarget,
     of: Pick<SegmentHeader, "shard" | "incarnation" | "from" | "previous">,
@@ -56,7 +71,9 @@ export class SegmentDraft {
       rows: this.#rows,
     };
     const object = segmentObject(of.shard, { from: of.from, to: point.position, id: header.id });
-    await target.put(object, [encodeHeader(header), ...this.#parts, encodeEnd(this.#blocks)]);
+    const blocks = this.#memory.subarray(0, this.#bytes);
+    await target.put(object, [encodeHeader(header), blocks, encodeEnd(this.#blocks)]);
+    this.clear();
     return { object, header };
   }
 
@@ -64,9 +81,17 @@ export class SegmentDraft {
     const draft = this.#draft;
     if (draft === undefined || draft.rows === 0) return;
     for (const part of encodeBlock(draft.take())) {
-      this.#parts.push(part);
-      this.#bytes += part.length;
+      const end = this.#bytes + part.length;
+      if (end > this.#memory.length) this.#growTo(end);
+      this.#memory.set(part, this.#bytes);
+      this.#bytes = end;
     }
     this.#blocks++;
+  }
+
+  #growTo(bytes: number): void {
+    const larger = Buffer.allocUnsafeSlow(Math.max(bytes, firstBytes, this.#memory.length * 2));
+    larger.set(this.#memory.subarray(0, this.#bytes));
+    this.#memory = larger;
   }
 }

@@ -12,6 +12,7 @@
  * - The key set is as new as the head or newer: whoever has rows in the backup has a key there, or is in the ledger.
  */
 import { WarpError } from "../../core/errors.ts";
+import { ledgerEntryBytes, ledgerHeaderBytes } from "../../shard/files/ledger.ts";
 import { shardDirectory } from "../../shard/shard.ts";
 import { encodeBlock, encodeEnd, encodeHeader, encodeObject, missing } from "../format/container.ts";
 import {
@@ -20,16 +21,18 @@ import {
   headObject,
   holdsObject,
   keysFolder,
+  ledgerObject,
   type ShardPoint,
   segmentsFolder,
 } from "../format/objects.ts";
 import { BlockDraft, type Row, tables } from "../format/tables.ts";
 import { type ChainedSegment, readChain, readHead } from "../reading/chain.ts";
+import { ledgerTooOld } from "../reading/shard-contents.ts";
 import type { BackupTarget } from "../target/target.ts";
 import type { BackupTask, ShardBackedUp } from "../work/messages.ts";
 import { KeySetBackup } from "./key-set-backup.ts";
 import { mergeSmall } from "./merge.ts";
-import { SegmentDraft, segmentBytes } from "./segment-draft.ts";
+import { type SegmentDraft, segmentBytes } from "./segment-draft.ts";
 import { ShardSource } from "./shard-source.ts";
 
 /** What the target has of the shard. */
@@ -43,11 +46,14 @@ export class ShardBackup {
   readonly #shard: number;
   readonly #source: ShardSource;
   readonly #keys: KeySetBackup;
+  readonly #draft: SegmentDraft;
   /** As this object left it; undefined before its first backup and after one that failed. */
   #known: BackedUp | undefined;
 
-  constructor(target: BackupTarget, { shard, dataDir }: BackupTask) {
+  /** The draft may be shared with other shards of the same thread. */
+  constructor(target: BackupTarget, { shard, dataDir }: BackupTask, draft: SegmentDraft) {
     this.#target = target;
+    this.#draft = draft;
     this.#shard = shard;
     this.#source = new ShardSource(shardDirectory(dataDir, shard), shard);
     this.#keys = new KeySetBackup(target, this.#source);
@@ -60,6 +66,7 @@ export class ShardBackup {
   async run(task: BackupTask, onBytes: (bytes: number) => void): Promise<ShardBackedUp> {
     const { head, segments } = await this.#inTarget(task);
     this.#known = undefined;
+    await requireLedger(this.#target, head);
     const { point, deliveries } = this.#source.point(head.deliveriesAt);
     refuseForeign(head, point, task, this.#target);
     this.#source.sync();
@@ -151,7 +158,8 @@ export class ShardBackup {
     const written: ChainedSegment[] = [];
     let from = head.position;
     let previous = head.segment;
-    let draft = new SegmentDraft();
+    const draft = this.#draft;
+    draft.clear();
     let firstSeqs = new Map<number, number>();
     const end = async (at: ShardPoint) => {
       // A snapshot that is older than these runs is with older ones, or is made again from them.
@@ -166,23 +174,24 @@ export class ShardBackup {
       onBytes(segment.header.bytes);
       from = at.position;
       previous = segment.header.id;
-      draft = new SegmentDraft();
       firstSeqs = new Map();
     };
     let lastBatch = from;
-    for (const row of this.#source.runs(from, point.position)) {
-      const [number, seq, , batch] = row as [number, number, number, number];
-      // Between batches is between positions. Caller keys and delivery windows go with the last segment.
-      if (batch !== lastBatch && draft.bytes >= segmentBytes) {
-        const { lastCallerKey, deliveriesAt } = head;
-        await end({ ...point, position: lastBatch, lastCallerKey, deliveriesAt });
+    for (const page of this.#source.runs(from, point.position)) {
+      for (const row of page) {
+        const [number, seq, , batch] = row as [number, number, number, number];
+        // Between batches is between positions. Caller keys and delivery windows go with the last segment.
+        if (batch !== lastBatch && draft.bytes >= segmentBytes) {
+          const { lastCallerKey, deliveriesAt } = head;
+          await end({ ...point, position: lastBatch, lastCallerKey, deliveriesAt });
+        }
+        lastBatch = batch;
+        draft.add(tables.runs, row);
+        if (!firstSeqs.has(number)) firstSeqs.set(number, seq);
       }
-      lastBatch = batch;
-      draft.add(tables.runs, row);
-      if (!firstSeqs.has(number)) firstSeqs.set(number, seq);
     }
-    for (const row of this.#source.callerKeys(head.lastCallerKey, point.lastCallerKey)) {
-      draft.add(tables.callerKeys, row);
+    for (const page of this.#source.callerKeys(head.lastCallerKey, point.lastCallerKey)) {
+      for (const row of page) draft.add(tables.callerKeys, row);
     }
     for (const row of deliveries) draft.add(tables.deliveries, row);
     await end(point);
@@ -198,6 +207,19 @@ function before(seqs: ReadonlyMap<number, number>): Map<number, number> {
 /** True when two heads differ in nothing but when they were made, and the older one counts. */
 function isSame(next: HeadHeader, last: HeadHeader): boolean {
   return last.at !== 0 && JSON.stringify({ ...next, at: 0 }) === JSON.stringify({ ...last, at: 0 });
+}
+
+/**
+ * A ledger that is older than the head was put back by somebody; then keys of who is erased may have been too, and no
+ * later backup would find them. Errors: CORRUPT.
+ */
+async function requireLedger(target: BackupTarget, head: HeadHeader): Promise<void> {
+  if (head.ledger === 0) return;
+  const object = ledgerObject(head.shard);
+  const size = await target.size(object);
+  if (size === undefined) throw missing(object);
+  const entries = Math.floor((size - ledgerHeaderBytes) / ledgerEntryBytes);
+  if (entries < head.ledger) throw ledgerTooOld(head.shard, entries, headObject(head.shard), head.ledger);
 }
 
 function refuseForeign(head: HeadHeader, point: ShardPoint, task: BackupTask, target: BackupTarget): void {

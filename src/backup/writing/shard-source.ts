@@ -97,14 +97,14 @@ export class ShardSource {
     syncDirectory(this.directory);
   }
 
-  /** Runs settled behind `from` and up to `to`, in the order in which they came. */
-  *runs(from: number, to: number): Generator<Row> {
-    yield* this.#pages(tables.runs, "id", "id >= ?1 AND batch <= ?2", this.#firstBehind(from), to);
+  /** Pages of the runs settled behind `from` and up to `to`, in the order in which they came. */
+  runs(from: number, to: number): Generator<readonly Row[]> {
+    return this.#pages(tables.runs, "id", "id >= ?1 AND batch <= ?2", this.#firstBehind(from), to);
   }
 
-  /** Caller keys with ids behind `from` and up to `to`. */
-  *callerKeys(from: number, to: number): Generator<Row> {
-    yield* this.#pages(tables.callerKeys, "id", "id >= ?1 AND id <= ?2", from + 1, to);
+  /** Pages of the caller keys with ids behind `from` and up to `to`. */
+  callerKeys(from: number, to: number): Generator<readonly Row[]> {
+    return this.#pages(tables.callerKeys, "id", "id >= ?1 AND id <= ?2", from + 1, to);
   }
 
   /** The snapshots of these entities that are of this seq or later, or what their histories begin with. */
@@ -192,13 +192,19 @@ export class ShardSource {
   }
 
   /** Rows page by page, each page in a transaction of its own. `order` is a column of whole numbers that rises. */
-  *#pages(table: Table, order: string, where: string, first: number, last: number): Generator<Row> {
+  *#pages(
+    table: Table,
+    order: string,
+    where: string,
+    first: number,
+    last: number,
+  ): Generator<readonly Row[]> {
     const statement = this.#runs.query<Row, [number, number]>(
       `SELECT ${columnsOf(table)}, ${order} FROM ${table.name} WHERE ${where} ORDER BY ${order} LIMIT ${rowsAtOnce}`,
     );
     let next: number | undefined = first;
     while (next !== undefined) {
-      yield* this.#page(() => {
+      yield this.#page(() => {
         const page: Value[][] = [];
         const limit = new PageLimit();
         while (next !== undefined && !limit.isReached) {
