@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { open, seal, sealOverheadBytes } from "./aead.ts";
+import { open, release, seal, sealOverheadBytes } from "./aead.ts";
 
 const key = new Uint8Array(32).fill(1);
 const associated = Buffer.from("where it belongs");
@@ -33,5 +33,33 @@ describe("a seal", () => {
     }
     expect(open(new Uint8Array(32).fill(2), sealed, associated)).toBeUndefined();
     expect(open(key, sealed, Buffer.from("elsewhere"))).toBeUndefined();
+  });
+});
+
+describe("releasing bytes", () => {
+  test("takes their memory away when it is theirs alone", () => {
+    const bytes = new Uint8Array(100_000);
+    release(bytes);
+    expect(bytes.length).toBe(0);
+  });
+
+  test("leaves memory alone that others have a view of", () => {
+    const whole = new Uint8Array(100_000).fill(1);
+    release(whole.subarray(0, 50_000));
+    release(whole.subarray(50_000));
+    expect(whole.every((byte) => byte === 1)).toBe(true);
+    const shared = new Uint8Array(new SharedArrayBuffer(100_000));
+    release(shared);
+    expect(shared.length).toBe(100_000);
+  });
+
+  test("keeps what was sealed and opened as it is", () => {
+    for (const length of [500, 2000, 100_000]) {
+      const plaintext = Buffer.alloc(length, 9);
+      const sealed = seal(key, plaintext, associated);
+      const copy = Buffer.from(sealed);
+      release(sealed);
+      expect(open(key, copy, associated)).toEqual(Buffer.alloc(length, 9));
+    }
   });
 });

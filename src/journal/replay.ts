@@ -8,7 +8,7 @@
 import { createDecipheriv } from "node:crypto";
 import { closeSync, existsSync, openSync, readdirSync, readSync } from "node:fs";
 import { join } from "node:path";
-import { open as unseal } from "../core/aead.ts";
+import { release, open as unseal } from "../core/aead.ts";
 import { WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import {
@@ -113,6 +113,7 @@ export function* replayJournal(options: ReplayOptions): Generator<Buffer, Replay
     }
     if (next === undefined && !isBlank(contents, end.offset, header.use))
       torn = { file: name, offset: end.offset };
+    release(contents);
   }
   return {
     segments,

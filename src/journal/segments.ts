@@ -12,7 +12,7 @@ import { ptr } from "bun:ffi";
 import { createCipheriv, randomBytes } from "node:crypto";
 import { closeSync, constants, fdatasyncSync, fstatSync, openSync, readSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { keyBytes, nonceBytes, seal } from "../core/aead.ts";
+import { keyBytes, nonceBytes, release, seal } from "../core/aead.ts";
 import { assert, WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import { randomBytesPooled } from "../core/random.ts";
@@ -159,7 +159,9 @@ export class Segments {
     cipher.setAAD(associated);
     let at = blockHeaderBytes;
     for (const piece of body) {
-      block.set(cipher.update(piece), at);
+      const ciphertext = cipher.update(piece);
+      block.set(ciphertext, at);
+      release(ciphertext);
       at += piece.length;
     }
     cipher.final();

@@ -5,7 +5,7 @@
  * - Every step does nothing for what it has done before, so a round may be settled again after a crash between any two.
  * - Entries are copied verbatim but for their personal parts, which are sealed under the keys of their subjects. A run holds at most `limits.runBytesMax` of them, but at least one.
  */
-import { seal } from "../core/aead.ts";
+import { release, seal } from "../core/aead.ts";
 import { contentHashBytes } from "../core/append-record.ts";
 import { entryCount, entryRecordedAt } from "../core/entry.ts";
 import { assert, WarpError } from "../core/errors.ts";
@@ -144,13 +144,9 @@ function settleChain(
       part = gather.nextOf(part);
     } while (part >= 0);
     const associated = shard.associated.run.of(number, seq, count, position);
-    to.insertRun.run(
-      number,
-      seq,
-      count,
-      position,
-      sealPacked(keyFor(shard, number), scratch, end, associated),
-    );
+    const sealed = sealPacked(keyFor(shard, number), scratch, end, associated);
+    to.insertRun.run(number, seq, count, position, sealed);
+    release(sealed);
     if (subjects !== undefined) shard.runs.personal.add(number, seq, subjects);
     runs++;
     bytes += end - formBytes;

@@ -2,6 +2,7 @@
  * After a start: everything that the journal holds beyond the shards is put into the tails and settled, before
  * anything is served. The table of what can be found is docs/recovery.md.
  */
+import { release } from "../../core/aead.ts";
 import { type RecordHead, readPartHeads, readRecordHead } from "../../core/append-record.ts";
 import { type Bytes, bytesOf } from "../../core/entry.ts";
 import { readEraseRecord } from "../../core/erase-record.ts";
@@ -37,6 +38,7 @@ export async function recover(parts: RecoveryParts): Promise<RecoverySummary> {
   let step = blocks.next();
   while (!step.done) {
     await recovery.replay(step.value);
+    release(step.value);
     step = blocks.next();
   }
   for (const settling of parts.settlings) await settling.whenCheckpointed();

@@ -7,7 +7,7 @@
  *   Compression comes before encryption: ciphertext has no redundancy left.
  * - A caller key is found by a keyed hash: HMAC-SHA256 under the entity's key, cut to 16 bytes. It dies with the key.
  */
-import { open, seal } from "../../core/aead.ts";
+import { open, release, seal } from "../../core/aead.ts";
 
 /** Compressed when at least this large; docs/decisions/0003-run-compression.md has the measurements. */
 const compressBytesMin = 4096;
@@ -80,8 +80,12 @@ export function sealPacked(key: Uint8Array, scratch: Buffer, end: number, associ
       const plaintext = Buffer.allocUnsafe(formBytes + packed.length);
       plaintext[0] = form.zstd;
       plaintext.set(packed, formBytes);
-      return seal(key, plaintext, associated);
+      const sealed = seal(key, plaintext, associated);
+      release(plaintext);
+      release(packed);
+      return sealed;
     }
+    release(packed);
   }
   scratch[0] = form.plain;
   return seal(key, scratch.subarray(0, end), associated);
@@ -97,7 +101,10 @@ export function openPacked(
   if (plaintext === undefined) return undefined;
   const body = plaintext.subarray(formBytes);
   if (plaintext[0] === form.plain) return body;
-  return plaintext[0] === form.zstd ? Bun.zstdDecompressSync(body) : undefined;
+  if (plaintext[0] !== form.zstd) return undefined;
+  const unpacked = Bun.zstdDecompressSync(body);
+  release(plaintext);
+  return unpacked;
 }
 
 /** Number that stands for an aggregate in runs.db, where no names are: 48 bits of SHA-256. */

@@ -1,6 +1,7 @@
 /**
  * The files of one shard as a reader has them open, and opening what is sealed in them.
  */
+import { release } from "../../core/aead.ts";
 import { WarpError } from "../../core/errors.ts";
 import type { Names } from "../files/names.ts";
 import { openParts } from "../files/personal-parts.ts";
@@ -16,11 +17,12 @@ export interface ShardView {
   readonly associated: ShardAssociated;
 }
 
-/** The entries of a run, back to back, with what they say of others. Errors: CORRUPT, ERASED. */
+/** The entries of a run, back to back, with what they say of others; the ciphertext of the row is used up. Errors: CORRUPT, ERASED. */
 export function openRun(view: ShardView, number: number, row: RunRow): Uint8Array {
   const associated = view.associated.run.of(number, row.seq, row.count, row.batch);
   const body = openPacked(keyFor(view, number), row.data, associated);
   if (body === undefined) throw damaged(view, number, row.seq, "a run does not open");
+  release(row.data);
   return openParts(body, view.associated.personal, { number, seq: row.seq }, (subject) =>
     view.vault.keyOf(subject),
   );
