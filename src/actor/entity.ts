@@ -129,7 +129,7 @@ export class Entity {
   residentSnapshot(aggregate?: Aggregate | string): { seq: number; state: unknown } | undefined {
     const { engine, folding } = this.#parts;
     const actor = engine.failure === undefined ? this.#resident() : undefined;
-    if (actor === undefined || actor.erasedAt !== undefined) return undefined;
+    if (actor === undefined || (actor.erasedAt !== undefined && actor.committedSeq === 0)) return undefined;
     return {
       seq: actor.committedSeq,
       state: folding.stateOf(actor.committedStates, folding.slotOf(aggregate)),

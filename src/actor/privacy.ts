@@ -29,6 +29,8 @@ export interface DeleteOptions {
 export interface ExportCursor {
   readonly from: number;
   readonly to: number;
+  /** What the entity is known by within its shard; an id that was erased and began again has another. */
+  readonly number?: number | undefined;
 }
 
 export interface ExportPage {

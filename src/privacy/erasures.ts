@@ -10,6 +10,7 @@
 import type { Engine } from "../actor/engine.ts";
 import type { BackupTargetKnown, DeleteOptions, Receipt } from "../actor/privacy.ts";
 import type { Residency } from "../actor/residency.ts";
+import { stepDone } from "../core/erasure-steps.ts";
 import { WarpError } from "../core/errors.ts";
 import type { Holding } from "./holding.ts";
 import { Tidying, type TidyingParts, UnderWay } from "./tidying.ts";
@@ -75,7 +76,9 @@ export class Erasures {
     if (underWay instanceof WarpError) throw afterFailure(underWay);
     const complete = Promise.race([underWay.complete, this.#closed.promise]);
     await within(complete, options.waitMs ?? 30_000, failed);
-    return receiptOf(id, underWay, this.#parts.backupTargets());
+    const receipt = receiptOf(id, underWay, this.#parts.backupTargets());
+    if (receipt.status === "erased") stepDone("receipt", receipt.shard);
+    return receipt;
   }
 
   /** Resolves when every erasure is complete and every follower has passed it. */
@@ -88,6 +91,7 @@ export class Erasures {
   /** The context is about to close: what is not complete is answered as pending, and goes on at the next start. */
   close(): void {
     this.#closed.resolve();
+    this.#tidying.close();
     const closed = new WarpError("CLOSED", "this context is closed");
     for (const { fenced } of this.#queue.splice(0)) fenced.reject(closed);
   }
@@ -136,6 +140,7 @@ export class Erasures {
       const actor = residency.actor(request.id);
       const draft = { id: request.id, events: 0, erasedAt: 0, ...request.reference };
       const erased = await engine.erase(actor, draft);
+      if (erased.number > 0) stepDone("recorded", actor.shard.index);
       const underWay = new UnderWay(actor, erased);
       residency.remeasure(actor);
       if (erased.number > 0) this.#tidying.add(underWay);
@@ -152,8 +157,10 @@ export class Erasures {
     const { journal, settlings, retireSegments } = this.#parts;
     const use = await journal.advance();
     await Promise.all(settlings.map((settling) => settling.whenPast(use)));
+    stepDone("checkpointed");
     retireSegments();
     await journal.retired();
+    stepDone("retired");
   }
 
   /** The reader may have unwrapped keys that are destroyed by now. */

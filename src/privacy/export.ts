@@ -7,7 +7,13 @@
  */
 import type { ExportCursor, ExportPage } from "../actor/privacy.ts";
 import type { Residency } from "../actor/residency.ts";
-import { type HistoryParts, readEvents } from "../actor/storage/history.ts";
+import {
+  type HistoryParts,
+  type Life,
+  lifeOf,
+  readEvents,
+  requireSameLife,
+} from "../actor/storage/history.ts";
 import type { ErasureFollowers } from "../core/erasure.ts";
 import { WarpError } from "../core/errors.ts";
 import type { StoredEvent } from "../core/event.ts";
@@ -32,7 +38,9 @@ export async function exportPage(
   const actor = await residency.ready(id);
   if (actor.committedSeq === 0 && actor.erasedAt !== undefined)
     throw new WarpError("ERASED", `entity ${JSON.stringify(id)} was erased`);
-  const to = cursor?.to ?? actor.committedSeq;
+  const life = cursor === undefined ? lifeOf(actor) : lifeAt(cursor, lifeOf(actor));
+  requireSameLife(actor, life);
+  const { number, seq: to } = life;
   if (to === 0) throw new WarpError("INVALID_ARGUMENT", `entity ${JSON.stringify(id)} has no events`);
   let text = "";
   if (cursor === undefined) {
@@ -48,14 +56,21 @@ export async function exportPage(
       text += line("state", { aggregate: name, version, seq: to, state });
   }
   let from = cursor?.from ?? 1;
-  for await (const event of readEvents(history, actor, { from, to })) {
+  for await (const event of readEvents(history, actor, { from }, life)) {
     text += eventLine(event);
     from = event.seq + 1;
-    if (text.length >= pageChars && from <= to) return { text, next: { from, to } };
+    if (text.length >= pageChars && from <= to) return { text, next: { from, to, number } };
   }
   for (const follower of parts.followers.all)
     for await (const item of follower.holds?.(id) ?? []) text += line("held", { by: follower.name, ...item });
+  // What followers hold is found by id: it is hers only if she was there all the time.
+  requireSameLife(await residency.ready(id), life);
   return { text, next: undefined };
+}
+
+/** What the first page has fixed. Whoever hands a cursor back without the number is not told apart. */
+function lifeAt({ to, number }: ExportCursor, now: Life): Life {
+  return { number: number ?? now.number, seq: Math.min(to, now.seq) };
 }
 
 /** All pages, one after the other. */

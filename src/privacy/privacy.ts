@@ -16,6 +16,7 @@ import type {
 import { idHash } from "../core/erasure.ts";
 import { WarpError } from "../core/errors.ts";
 import { withManifest } from "../core/export-digest.ts";
+import type { ListedEntry } from "../shard/read/privacy.ts";
 import { Erasures, type ErasuresParts } from "./erasures.ts";
 import { type ExportParts, exportPage, exportPages } from "./export.ts";
 import { Holding, held, inForce } from "./holding.ts";
@@ -60,15 +61,12 @@ export class ContextPrivacy implements Privacy {
 
   /** The receipt of an erasure that is over, from the ledger. */
   async #formerReceipt(id: string): Promise<Receipt | undefined> {
-    const { residency, idHashKey, backupTargets } = this.#parts;
+    const { residency, reading, idHashKey, backupTargets } = this.#parts;
     const { erasedAt, shard } = await residency.ready(id);
     if (erasedAt === undefined) return undefined;
-    const hash = idHash(idHashKey, id).toString("hex");
-    let newest: ErasureListed | undefined;
-    for await (const listed of this.erasures({ shard: shard.index }))
-      if (listed.idHash === hash) newest = listed;
-    if (newest === undefined) return undefined;
-    const { entry, fingerprint, removed, isComplete } = newest;
+    const found = await reading.erasure(shard.index, erasedAt, idHash(idHashKey, id));
+    if (found === undefined) return undefined;
+    const { entry, fingerprint, removed, isComplete } = listedOf(shard.index, found);
     const status = isComplete ? "erased" : "pending";
     const pending = isComplete ? [] : ["its rows or its name"];
     const backups = backupTargets();
@@ -136,19 +134,21 @@ export class ContextPrivacy implements Privacy {
     const all = Array.from({ length: shards }, (_, shard) => shard);
     for (const shard of query.shard === undefined ? all : [query.shard]) {
       for (let after = query.after ?? 0; ; after += ledgerPage) {
-        const { entries, count } = await reading.ledger(shard, after, ledgerPage);
-        for (const entry of entries) {
-          const { index, number, position, erasedAt, reason, by, isComplete } = entry;
-          const { events, runs, snapshots, callerKeys } = entry;
-          yield {
-            ...{ shard, entry: index, number, position, erasedAt, reason, by, isComplete },
-            fingerprint: Buffer.from(entry.fingerprint).toString("hex"),
-            idHash: Buffer.from(entry.idHash).toString("hex"),
-            removed: { events, runs, snapshots, callerKeys },
-          };
-        }
-        if (after + ledgerPage >= count) break;
+        const { entries, hasMore } = await reading.ledger(shard, after, ledgerPage);
+        for (const entry of entries) yield listedOf(shard, entry);
+        if (!hasMore) break;
       }
     }
   }
+}
+
+function listedOf(shard: number, listed: ListedEntry): ErasureListed {
+  const { index, number, position, erasedAt, reason, by, isComplete } = listed;
+  const { events, runs, snapshots, callerKeys } = listed;
+  return {
+    ...{ shard, entry: index, number, position, erasedAt, reason, by, isComplete },
+    fingerprint: Buffer.from(listed.fingerprint).toString("hex"),
+    idHash: Buffer.from(listed.idHash).toString("hex"),
+    removed: { events, runs, snapshots, callerKeys },
+  };
 }

@@ -2,7 +2,7 @@
  * What may be said beside an erasure: references, which stay in the ledger for ever and must not name who was erased.
  */
 import { WarpError } from "../core/errors.ts";
-import { ledgerTextMax } from "../shard/files/ledger.ts";
+import { ledgerTextMax } from "../shard/files/ledger-format.ts";
 
 const allowed = /^[A-Za-z0-9][A-Za-z0-9 ._:/#@-]*$/;
 

@@ -8,6 +8,7 @@ import type { Erased } from "../actor/appender.ts";
 import type { Reading } from "../actor/storage/reading.ts";
 import type { Settling } from "../actor/storage/settling.ts";
 import type { ErasureFollower, ErasureFollowers } from "../core/erasure.ts";
+import { stepDone } from "../core/erasure-steps.ts";
 import { toWarpError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { SweptEntity } from "../shard/messages.ts";
@@ -23,6 +24,9 @@ export interface TidyingParts {
 const sliceRows = 2000;
 /** Names are removed together: vacuuming costs as much for one as for a thousand. */
 const gatherMs = 250;
+/** Somebody outside reads an older state of names.db: it is tried again after this time, twice as long each time. */
+const againMs = 100;
+const againMsMax = 5000;
 
 /** An erasure from its fence to its receipt. */
 export class UnderWay {
@@ -71,6 +75,9 @@ export class Tidying {
   #isRunning = false;
   #isDue = false;
   #lastRelease = 0;
+  /** Somebody is in the way: when it is tried again, and how long was waited for it. */
+  #again: Timer | undefined;
+  #againMs = againMs;
   /** How often followers are waited for. */
   #passing = 0;
   readonly #idle: (() => void)[] = [];
@@ -95,22 +102,28 @@ export class Tidying {
   /** Waits for nothing but Workers, which never refuse: when they fail, the engine does, and this waits for ever. */
   async #run(): Promise<void> {
     this.#isRunning = true;
-    while (this.#isDue || this.#passed.length > 0) {
+    while (this.#isDue || (this.#passed.length > 0 && this.#again === undefined)) {
       this.#isDue = false;
       const slices = await Promise.all(this.#parts.settlings.map((settling) => settling.sweep(sliceRows)));
       const hasMore = slices.some((slice) => slice.hasMore);
       this.#isDue ||= hasMore;
       this.#takeSwept(slices.flatMap((slice) => slice.entities));
       const isLate = Date.now() - this.#lastRelease > gatherMs;
-      if (this.#passed.length > 0 && (!hasMore || isLate)) await this.#release();
+      const isFree = this.#passed.length > 0 && this.#again === undefined;
+      if (isFree && (!hasMore || isLate)) await this.#release();
     }
     this.#isRunning = false;
     for (const resolve of this.#idle.splice(0)) resolve();
   }
 
+  /** Nothing is tried again. */
+  close(): void {
+    clearTimeout(this.#again);
+  }
+
   /** Resolves when nothing is left to do, and no follower is waited for. */
   async whenIdle(): Promise<void> {
-    while (this.#isRunning || this.#passing > 0)
+    while (this.#isRunning || this.#passing > 0 || this.#again !== undefined)
       await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
@@ -132,6 +145,7 @@ export class Tidying {
         tell();
       });
       const pass = () => {
+        stepDone("followers", shard);
         this.#passed.push(...swept);
       };
       if (passing.length === 0) {
@@ -178,11 +192,21 @@ export class Tidying {
       }),
     );
     this.#lastRelease = Date.now();
+    if (released.every((isDone) => isDone)) this.#againMs = againMs;
+    else this.#tryAgainLater();
     for (const entity of passed) {
       const isReleased = settlings.every((settling, i) => !settling.owns(entity.shard) || released[i]);
       if (isReleased) this.#done(entity);
       else this.#passed.push(entity);
     }
+  }
+
+  #tryAgainLater(): void {
+    this.#again = setTimeout(() => {
+      this.#again = undefined;
+      this.wake();
+    }, this.#againMs);
+    this.#againMs = Math.min(againMsMax, this.#againMs * 2);
   }
 
   #done(entity: SweptEntity): void {

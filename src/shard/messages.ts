@@ -7,7 +7,7 @@
  */
 import type { Dropped } from "../core/dropped.ts";
 import type { ErrorCode, ErrorDetails } from "../core/errors.ts";
-import type { LedgerResult, SizesResult } from "./read/privacy.ts";
+import type { ErasureResult, LedgerResult, SizesResult } from "./read/privacy.ts";
 
 export interface WireError {
   readonly code: ErrorCode;
@@ -102,6 +102,8 @@ export type FromWriter =
   | { readonly type: "swept"; readonly hasMore: boolean; readonly entities: readonly SweptEntity[] }
   /** False when a reader kept the files from being cleaned: ask again. */
   | { readonly type: "released"; readonly isDone: boolean }
+  /** What the ledger alone knows has its place in the shard's positions. */
+  | { readonly type: "recovered" }
   /** How many runs were removed; none when the order did not fit any more. */
   | { readonly type: "dropped"; readonly runs: number }
   /** False when the entity has no key: it is erased. */
@@ -156,6 +158,8 @@ export interface ShardOpened {
   readonly keys: FilterMemory;
   readonly deliveries: readonly DeliveryWindowDraft[];
   readonly epoch: number;
+  /** The newest position in the ledger; beyond the settled one when the record is in the journal, or lost. */
+  readonly erasedPosition: number;
   /** By entry of the ledger: the first 48 bits of the id's hash, and the time of the erasure. */
   readonly erasedIds: Float64Array;
   readonly erasedAt: Float64Array;
@@ -207,6 +211,14 @@ export type ReadRequest =
       readonly shard: number;
       readonly after: number;
       readonly limit: number;
+    }
+  /** The ledger's entry of an id that was erased at a time. */
+  | {
+      readonly id: number;
+      readonly op: "erasure";
+      readonly shard: number;
+      readonly erasedAt: number;
+      readonly idHash: Uint8Array;
     }
   /** Looks up a caller key of an entity. */
   | {
@@ -291,6 +303,7 @@ export type ReadResult =
   | FeedResult
   | SizesResult
   | LedgerResult
+  | ErasureResult
   | { readonly op: "positionAt"; readonly position: number }
   | { readonly op: "withRuns"; readonly numbers: readonly number[] }
   | { readonly op: "oldRuns"; readonly runs: readonly OldRun[] }

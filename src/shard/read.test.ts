@@ -159,6 +159,11 @@ describe("a reader", () => {
       eventsOf(readPage(reader, { number: 1, from: 4, to: 6, direction: "forward", bytesMax: 1 }), "a")
         .length,
     ).toBe(3);
+    spoil("DELETE FROM runs WHERE seq < 7");
+    const backward = (from: number) =>
+      readPage(reader, { number: 1, from, to: 99, direction: "backward", bytesMax: 1e6 });
+    expect(codeOf(() => backward(7))).toBe("no error");
+    expect(codeOf(() => backward(6))).toBe("CORRUPT");
     reader.close();
   });
 });

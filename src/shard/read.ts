@@ -29,9 +29,9 @@ import type {
   StoredState,
 } from "./messages.ts";
 import { SettledFeed } from "./read/feed.ts";
-import { ledgerOf, sizesOf } from "./read/privacy.ts";
+import { erasureOf, ledgerOf, sizesOf } from "./read/privacy.ts";
 import { droppedOf, oldRuns } from "./read/retention.ts";
-import { damaged, keyFor, openRun, type ShardView } from "./read/view.ts";
+import { damaged, erased, keyFor, openRun, type ShardView } from "./read/view.ts";
 import { callerKeyLayout, shardDirectory, vaultOptions } from "./shard.ts";
 
 type Request<Op extends ReadRequest["op"]> = Extract<ReadRequest, { op: Op }>;
@@ -91,6 +91,8 @@ export class Reader {
         return sizesOf(view, request);
       case "ledger":
         return ledgerOf(view, request, this.#options);
+      case "erasure":
+        return erasureOf(view, request, this.#options);
       case "ids":
         return { op: "ids", ids: this.#feed.idsOf(view, request.numbers) };
     }
@@ -185,8 +187,8 @@ function readPage(
   view: ShardView,
   request: PageRequest & Pick<Request<"entries">, "direction">,
 ): EntriesPage {
-  if (request.direction === "backward") return readBackward(view, request);
   const from = Math.max(1, request.from);
+  if (request.direction === "backward") return readBackward(view, { ...request, from });
   const { end: _, ...page } = readForward(view, { ...request, from });
   return page;
 }
@@ -234,6 +236,8 @@ function readBackward(view: ShardView, { number, from, to, bytesMax }: PageReque
     firstSeq = row.seq;
   }
   const dropped = firstSeq > from ? droppedFrom(view, number, from) : undefined;
+  if (bodies.length > 0 && firstSeq > from && dropped?.seq !== firstSeq - 1)
+    throw gap(view, number, from, firstSeq);
   return { bytes: joined(bodies.reverse(), bytes), firstSeq, dropped, next: undefined };
 }
 
@@ -296,7 +300,7 @@ function owned(bytes: Uint8Array): Uint8Array {
 }
 
 function gap(view: ShardView, number: number, due: number, found: number): WarpError {
-  // The rows of an erased entity go in slices, its key goes first.
-  keyFor(view, number);
+  // The rows of an erased entity go in slices.
+  if (view.runs.erasures.find(number) !== undefined) throw erased(view, number);
   return damaged(view, number, found, `seq ${due} is due and ${found} comes`);
 }

@@ -8,6 +8,7 @@
 import { release, seal } from "../core/aead.ts";
 import { contentHashBytes } from "../core/append-record.ts";
 import { entryCount, entryRecordedAt } from "../core/entry.ts";
+import { stepDone } from "../core/erasure-steps.ts";
 import { assert, WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import { hasPersonal } from "../core/personal.ts";
@@ -59,6 +60,7 @@ export function settleNames(shard: Shard, batch: ShardBatch, gather: Gather): vo
       insert.run(view.getFloat64(at + partOffset.number, true), buffer.subarray(from, from + length));
     }
   });
+  if (erasures.length > 0) stepDone("unnamed", shard.shard);
   shard.ids.reserve(batch.named.length);
   for (const part of batch.named) {
     const at = gather.partAt(part) + partHeaderBytes;
@@ -102,6 +104,7 @@ export function settleRuns(
     for (const window of extras.deliveries) to.putDelivery(window);
     if (extras.deliveries.length > 0) shard.runs.forgetDeliveries(lastRecordedAt - limits.deliveryTtlMs);
   });
+  if (batch.erasures.length > 0) stepDone("settled", shard.shard);
   return { runs, bytes };
 }
 

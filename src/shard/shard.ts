@@ -112,9 +112,21 @@ export class Shard {
     return this.#known.with(inRound);
   }
 
-  /** The journal is replayed: nothing of what was erased can come any more. */
-  forgetLedger(): void {
+  /**
+   * The journal is replayed: nothing of what was erased can come any more. Where the ledger is ahead of everything else (an
+   * older copy of the files, or a journal that was not synced) the shard goes on behind it, so that the position of an
+   * erasure is that of no other record; on the disk when it returns. True when it was.
+   */
+  recovered(): boolean {
+    const { largestPosition } = this.#known;
+    const { meta } = this.runs;
     this.#known.forget();
+    if (largestPosition <= meta.position) return false;
+    const { nextNumber } = this;
+    this.names.settle(Math.max(largestPosition, this.names.namedPosition), nextNumber, () => {});
+    const lastRecordedAt = Math.max(meta.lastRecordedAt, this.#known.newestTime);
+    this.runs.settle({ position: largestPosition, nextNumber, lastRecordedAt }, () => {});
+    return true;
   }
 
   takeUnreleased(): readonly ErasureRow[] {
@@ -131,7 +143,8 @@ export class Shard {
       settledPosition: position,
       namedPosition: this.names.namedPosition,
       nextNumber: this.nextNumber,
-      lastRecordedAt,
+      lastRecordedAt: Math.max(lastRecordedAt, this.#known.newestTime),
+      erasedPosition: this.#known.largestPosition,
       ids: this.ids.filter.memory,
       keys: this.keys.filter.memory,
       deliveries: this.runs.deliveries(),

@@ -46,6 +46,7 @@ function handle(message: ToWriter): void {
       return;
     case "recovered":
       writer.recovered();
+      post({ type: "recovered" });
       return;
     case "sweep":
       post({ type: "swept", ...writer.sweep(message.rowsMax) });

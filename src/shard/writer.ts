@@ -87,9 +87,12 @@ export class Writer {
     return { runs, bytes };
   }
 
-  /** All that the journal held is settled: what is erased needs to be known no longer. */
+  /** All that the journal held is settled: what is erased needs to be known no longer. Errors: DIRECTORY_LOCKED. */
   recovered(): void {
-    for (const shard of this.#shards.values()) shard.forgetLedger();
+    for (const [number, shard] of this.#shards) {
+      const isAhead = shard.recovered();
+      if (isAhead && !shard.checkpoint("TRUNCATE")) throw keptFromCheckpoint(number);
+    }
   }
 
   /** Removes rows of erased entities, at most about `rowsMax`. */
@@ -110,7 +113,7 @@ export class Writer {
     const shard = this.#shardOf(index);
     if (shard.vault.keyOf(number) === undefined) return false;
     shard.runs.holds.put(number, hold, shard.vault, shard.associated.hold);
-    shard.runs.checkpoint("TRUNCATE");
+    this.#markDirty(index);
     return true;
   }
 

@@ -27,6 +27,12 @@ export interface LoadOrder {
   readonly isUnsettled?: boolean;
   /** Settles everything and copies no WAL into a main file. */
   readonly isUnchecked?: boolean;
+  /** How often a caller takes up a short life, of 1; 0.04 by default. */
+  readonly lives?: number;
+  /** A module to open instead of the aggregates of these tests, which it has and derives more from. */
+  readonly application?: string;
+  /** Backs up into this target now and then. */
+  readonly target?: string;
   /** Waits to be killed instead of closing, and says so when the journal has been idle for long enough. */
   readonly lingers?: boolean;
 }
@@ -51,7 +57,9 @@ async function load(order: LoadOrder): Promise<void> {
     : order.isUnchecked
       ? uncheckedSettings(order.dataDir)
       : loadSettings(order.dataDir);
-  const warp = await start({ ...settings, durability: order.durability ?? "fsync" });
+  const { application, durability = "fsync" } = order;
+  const own = application === undefined ? settings : { ...settings, aggregates: undefined, application };
+  const warp = await start({ ...own, durability });
   say({ mark: "open" });
   let hasFailed = false;
   const onFailure = warp.failed.then(({ code, message, details }) => {
@@ -78,7 +86,8 @@ async function load(order: LoadOrder): Promise<void> {
   };
   const caller = async (): Promise<void> => {
     while (left-- > 0 && !hasFailed) {
-      if (hasLives && random() < 0.04) await live(operations.life());
+      if (hasLives && random() < (order.lives ?? 0.04)) await live(operations.life());
+      else if (order.target !== undefined && random() < 0.01) await warp.backup(order.target);
       else await attempt(operations.next());
       if (order.pauses === true && random() < 0.02) await Bun.sleep(random() * 150);
     }

@@ -45,6 +45,11 @@ export class Model {
     }
   }
 
+  /** Writes to entities that are gone, which nobody may do again. */
+  get buriedOperations(): Operation[] {
+    return [...this.#buried.values()].flat();
+  }
+
   /** What must not be found in any file: ids, data, keys. */
   get buriedTexts(): string[] {
     return [...this.#buried].flatMap(([id, operations]) => [

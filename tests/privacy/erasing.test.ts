@@ -78,6 +78,7 @@ describe("an erased entity", () => {
     });
     expect(await alice.append(credited(1), { key: "key-1" })).toMatchObject({ seq: 2, duplicate: false });
     expect(await alice.read(account)).toEqual({ cents: 8, count: 2 });
+    expect(alice.state(account)).toEqual({ cents: 8, count: 2 });
     expect((await collect(alice.events())).map(({ data }) => data)).toEqual([{ cents: 7 }, { cents: 1 }]);
     await warp.close();
     const next = await openSmall(dataDir);
@@ -124,18 +125,70 @@ describe("an erased entity", () => {
   });
 });
 
-test("a history that is being read ends with ERASED when its entity is erased, never early", async () => {
-  const warp = await openSmall(freshDirectory());
-  const big = "x".repeat(1000);
+/** More than a few pages of history, of one life after the other. */
+async function long(warp: Warp, note: string): Promise<Entity> {
   const alice = warp.entity("alice");
-  for (let i = 0; i < 60; i++)
-    await alice.appendBatch(Array.from({ length: 100 }, () => ({ type: "Noted", data: { big } })));
+  const noted = { type: "Noted", data: { note, big: "x".repeat(1000) } };
+  for (let i = 0; i < 40; i++)
+    await alice.appendBatch(
+      Array.from({ length: 100 }, () => noted),
+      i === 0 ? { expect: "none" } : {},
+    );
   await settled(warp);
-  const events = alice.events();
-  const first = await events.next();
-  expect(first.value).toMatchObject({ seq: 1 });
+  return alice;
+}
+
+test.each(["forward", "backward"] as const)(
+  "a history that is being read %s ends with ERASED when its entity is erased, never early, whoever has the id then",
+  async (direction) => {
+    const warp = await openSmall(freshDirectory());
+    const alice = await long(warp, "first");
+    const one = alice.events({ direction });
+    const other = alice.events({ direction });
+    for (const events of [one, other])
+      expect((await events.next()).value).toMatchObject({ seq: direction === "forward" ? 1 : 4000 });
+    await alice.delete();
+    expect(await codeOf(collect(one))).toBe("ERASED");
+    await long(warp, "second");
+    expect(await codeOf(collect(other))).toBe("ERASED");
+    expect((await collect(alice.events({ direction }))).length).toBe(4000);
+  },
+);
+
+test("a state of the past that is asked for is that of one life, or ERASED", async () => {
+  const warp = await openSmall(freshDirectory());
+  for (let life = 1; life <= 30; life++) {
+    const alice = warp.entity("alice");
+    const events = Array.from({ length: 40 }, () => credited(life));
+    await alice.appendBatch(events, { expect: "none" });
+    if (life % 2 === 0) await settled(warp);
+    const asked = [1, 20, 40].map((seq) => alice.stateAt({ seq }, account).catch(({ code }) => code));
+    const deleted = alice.delete();
+    const begun = warp.entity("alice").appendBatch(
+      Array.from({ length: 40 }, () => credited(1000)),
+      { expect: "none" },
+    );
+    for (const [i, state] of (await Promise.all(asked)).entries()) {
+      const count = [1, 20, 40][i] ?? 0;
+      expect([{ cents: life * count, count }, "ERASED"]).toContainEqual(state);
+    }
+    await Promise.all([deleted, begun]);
+    await alice.delete();
+  }
+});
+
+test("pages of an export are of one life, or ERASED", async () => {
+  const warp = await openSmall(freshDirectory());
+  const alice = await long(warp, "first");
+  const { text, next } = await alice.exportPage(undefined);
+  expect(text).toContain("first");
+  const second = await alice.exportPage(next);
+  expect(second.text).toContain("first");
   await alice.delete();
-  expect(await codeOf(collect(events))).toBe("ERASED");
+  expect(await codeOf(alice.exportPage(next))).toBe("ERASED");
+  await long(warp, "second");
+  expect(await codeOf(alice.exportPage(second.next))).toBe("ERASED");
+  expect((await alice.exportPage(undefined)).text).toContain("second");
 });
 
 test("a follower that has not passed makes the receipt pending; when it has, the name goes", async () => {

@@ -20,10 +20,14 @@ export interface Readable {
   readonly bytes: Uint8Array;
 }
 
-/** Where texts are found: a sentence for each text and place. */
+/** Where texts are found in a data directory: a sentence for each text and place. */
 export function tracesOf(dataDir: string, texts: readonly string[]): string[] {
+  return tracesIn(readable(dataDir), texts);
+}
+
+export function tracesIn(all: Iterable<Readable>, texts: readonly string[]): string[] {
   const traces: string[] = [];
-  for (const { where, bytes } of readable(dataDir)) {
+  for (const { where, bytes } of all) {
     const content = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
     for (const text of texts)
       if (content.includes(text)) traces.push(`${JSON.stringify(text)} is still in ${where}`);
@@ -63,11 +67,22 @@ function* decrypted(runs: Database, vault: Vault, context: string, shard: number
     if (bytes !== undefined) yield { where: `a run of shard ${shard}`, bytes };
   }
   type Snapshot = { number: number; aggregate: number; version: number; seq: number; data: Uint8Array };
-  for (const row of runs.query<Snapshot, []>("SELECT * FROM snapshots").all()) {
-    const key = vault.keyOf(row.number);
-    const sealed = associated.snapshot.of(row.number, row.aggregate, row.version, row.seq);
-    const bytes = key && openPacked(key, row.data, sealed);
-    if (bytes !== undefined) yield { where: `a snapshot of shard ${shard}`, bytes };
+  for (const [table, name] of [
+    ["snapshots", "a snapshot"],
+    ["bases", "the beginning of a history"],
+  ] as const) {
+    for (const row of runs.query<Snapshot, []>(`SELECT * FROM ${table}`).all()) {
+      const key = vault.keyOf(row.number);
+      const sealed = associated.snapshot.of(row.number, row.aggregate, row.version, row.seq);
+      const bytes = key && openPacked(key, row.data, sealed);
+      if (bytes !== undefined) yield { where: `${name} of shard ${shard}`, bytes };
+    }
+  }
+  type Hold = { number: number; data: Uint8Array };
+  for (const { number, data } of runs.query<Hold, []>("SELECT * FROM holds").all()) {
+    const key = vault.keyOf(number);
+    const bytes = key && open(key, data, associated.hold.of(number));
+    if (bytes !== undefined) yield { where: `a hold of shard ${shard}`, bytes };
   }
   type Key = { number: number; firstSeq: number; count: number; data: Uint8Array };
   for (const row of runs.query<Key, []>("SELECT * FROM callerKeys").all()) {
@@ -77,7 +92,7 @@ function* decrypted(runs: Database, vault: Vault, context: string, shard: number
   }
 }
 
-function filesUnder(directory: string): string[] {
+export function filesUnder(directory: string): string[] {
   if (!existsSync(directory)) return [];
   return readdirSync(directory, { recursive: true, encoding: "utf8" })
     .map((name) => join(directory, name))

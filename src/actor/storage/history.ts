@@ -3,6 +3,8 @@
  *
  * - What a read will see is fixed when it starts: the durable events up to then, and nothing later.
  * - The tail's share is copied at that moment, since its memory is reused once it is settled.
+ * - It is about one life of the entity: when that is erased meanwhile, the read ends with ERASED, also if the id has begun
+ *   again.
  */
 
 import { aboutDropped, type Dropped, droppedEvent, droppedType } from "../../core/dropped.ts";
@@ -33,6 +35,12 @@ export type Moment =
   /** Folds, in seq order, the events that had happened by then; an event without the time counts as recorded. */
   | { readonly occurred: number | Date };
 
+/** What a read is about: the entity with a number, up to a seq. */
+export interface Life {
+  readonly number: number;
+  readonly seq: number;
+}
+
 export interface HistoryParts {
   readonly folding: Folding;
   readonly tails: readonly Tail[];
@@ -45,20 +53,36 @@ interface Page {
   readonly dropped?: Dropped | undefined;
 }
 
+/** What is durable now. */
+export function lifeOf({ number, committedSeq }: Actor): Life {
+  return { number, seq: committedSeq };
+}
+
+/** Errors: ERASED when the actor's entity is another one by now, or none. */
+export function requireSameLife(actor: Actor, { number }: Life): void {
+  if (number !== 0 && actor.number !== number) throw erasedMeanwhile(actor.id);
+}
+
+function erasedMeanwhile(id: string): WarpError {
+  return new WarpError("ERASED", `entity ${JSON.stringify(id)} was erased while it was read`);
+}
+
 /** The durable events of an entity as stored, oldest or newest first; a mark in the place of dropped ones. */
 export async function* readEvents(
   parts: HistoryParts,
   actor: Actor,
   query: EventsQuery,
+  life: Life = lifeOf(actor),
 ): AsyncGenerator<StoredEvent> {
+  requireSameLife(actor, life);
   const from = Math.max(1, wholeNumber(query.from ?? 1, "from"));
-  const to = Math.min(actor.committedSeq, wholeNumber(query.to ?? actor.committedSeq, "to"));
+  const to = Math.min(life.seq, wholeNumber(query.to ?? life.seq, "to"));
   let left = query.limit === undefined ? Number.POSITIVE_INFINITY : wholeNumber(query.limit, "limit");
   const backward = query.direction === "backward";
   let next = from;
   const tail = copyTail(parts.tails, actor);
   const settledTo = tail === undefined ? actor.committedSeq : tail.firstSeq - 1;
-  const settled = readSettled(parts.reading, actor, from, Math.min(to, settledTo), backward);
+  const settled = readSettled(parts.reading, actor, life.number, from, Math.min(to, settledTo), backward);
   for await (const page of inOrder(settled, tail, backward)) {
     const events = decodePage(page, actor.id).filter((event) => event.seq >= from && event.seq <= to);
     if (page.dropped !== undefined) events.unshift(droppedEvent(actor.id, page.dropped, next, to));
@@ -74,15 +98,17 @@ export async function* readEvents(
 /** The states of all aggregates as they were at a moment. */
 export async function statesAt(parts: HistoryParts, actor: Actor, moment: Moment): Promise<States> {
   const { folding, reading } = parts;
-  const { number, shard, id } = actor;
-  const to = "seq" in moment ? wholeNumber(moment.seq, "seq") : actor.committedSeq;
+  const { shard, id } = actor;
+  const now = lifeOf(actor);
+  const { number } = now;
+  const seq = "seq" in moment ? Math.min(now.seq, wholeNumber(moment.seq, "seq")) : now.seq;
   for (;;) {
     const base = number === 0 ? undefined : await reading.base(shard.index, number, folding.snapshotVersions);
     if (base !== undefined && isBehind(base.dropped, moment)) {
       const why = `the state of ${JSON.stringify(id)} is known from seq ${base.dropped.seq} on; the events before were dropped by retention`;
       throw new WarpError("EVENTS_DROPPED", why, { entity: id, droppedTo: base.dropped.seq });
     }
-    const states = await foldTo(parts, actor, moment, to, base);
+    const states = await foldTo(parts, actor, moment, { number, seq }, base);
     if (states !== undefined) return states;
   }
 }
@@ -100,14 +126,14 @@ async function foldTo(
   parts: HistoryParts,
   actor: Actor,
   moment: Moment,
-  to: number,
+  life: Life,
   base: Base | undefined,
 ): Promise<States | undefined> {
   const { folding } = parts;
   const begun = folding.begin(actor.id, base?.snapshots ?? [], base?.dropped);
   const { covered } = begun;
   let { states } = begun;
-  for await (const event of readEvents(parts, actor, { from: (base?.dropped.seq ?? 0) + 1, to })) {
+  for await (const event of readEvents(parts, actor, { from: (base?.dropped.seq ?? 0) + 1 }, life)) {
     if (event.type === droppedType) return undefined;
     if ("recorded" in moment && event.recordedAt > toMs(moment.recorded)) break;
     if ("occurred" in moment && (event.occurredAt ?? event.recordedAt) > toMs(moment.occurred)) continue;
@@ -129,11 +155,11 @@ async function* inOrder(
 async function* readSettled(
   reading: Reading,
   actor: Actor,
+  number: number,
   from: number,
   to: number,
   backward: boolean,
 ): AsyncGenerator<Page> {
-  const { number } = actor;
   let low = from;
   let high = to;
   while (low <= high) {
@@ -146,14 +172,24 @@ async function* readSettled(
       bytesMax: limits.readPageBytes,
     });
     // What is asked for was there: rows that are missing were erased meanwhile, and half a history is none.
-    if (page.bytes.length === 0 && page.dropped === undefined) {
-      throw new WarpError("ERASED", `entity ${JSON.stringify(actor.id)} was erased while it was read`);
-    }
+    if (page.bytes.length === 0 && page.dropped === undefined) throw erasedMeanwhile(actor.id);
+    if (!backward && page.next === undefined) requireEnd(page, actor, to);
     yield page;
     if (page.next === undefined) return;
     if (backward) high = page.next;
     else low = page.next;
   }
+}
+
+/** A history that ends early is damage: everything up to `to` was settled. */
+function requireEnd({ bytes, firstSeq }: EntriesPage, { id, shard }: Actor, to: number): void {
+  if (bytes.length === 0) return;
+  const entries = bytesOf(bytes.buffer, bytes.byteOffset, bytes.length);
+  let due = firstSeq;
+  for (let at = 0; at < bytes.length; at += entryLength(entries, at)) due += entryCount(entries, at);
+  if (due > to) return;
+  const why = `the history of ${JSON.stringify(id)} ends at seq ${due - 1}, and ${to} is there`;
+  throw new WarpError("CORRUPT", why, { shard: shard.index, entity: id, seq: due });
 }
 
 /** A copy of what the tail holds of the entity, durable and not settled. */

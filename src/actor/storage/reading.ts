@@ -16,7 +16,7 @@ import type {
   ShardWorkerOptions,
   ToReader,
 } from "../../shard/messages.ts";
-import type { LedgerResult, SizesResult } from "../../shard/read/privacy.ts";
+import type { ErasureResult, LedgerResult, SizesResult } from "../../shard/read/privacy.ts";
 
 type Result = Extract<ReadAnswer, { ok: true }>["result"];
 type Unnumbered<Request> = Request extends unknown ? Omit<Request, "id"> : never;
@@ -148,6 +148,12 @@ export class Reading {
 
   async ledger(shard: number, after: number, limit: number): Promise<LedgerResult> {
     return (await this.#ask({ op: "ledger", shard, after, limit })) as LedgerResult;
+  }
+
+  /** The entry of an id that was erased at a time, in the ledger of its shard. */
+  async erasure(shard: number, erasedAt: number, idHash: Uint8Array): Promise<ErasureResult["found"]> {
+    const result = await this.#ask({ op: "erasure", shard, erasedAt, idHash });
+    return result.op === "erasure" ? result.found : undefined;
   }
 
   /** Wipes what the reader keeps of a shard: destroyed keys, pages of files that were cleaned. */

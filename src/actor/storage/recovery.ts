@@ -42,7 +42,8 @@ export async function recover(parts: RecoveryParts): Promise<RecoverySummary> {
     step = blocks.next();
   }
   for (const settling of parts.settlings) await settling.whenCheckpointed();
-  for (const settling of parts.settlings) settling.recovered();
+  await Promise.all(parts.settlings.map((settling) => settling.recovered()));
+  for (const shard of parts.shards) shard.goOnBehindErasures();
   return { ...step.value, replayed: recovery.replayed, lastTurn: recovery.turn };
 }
 

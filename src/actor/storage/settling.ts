@@ -59,6 +59,7 @@ export class Settling {
   #unchecked: Round[] = [];
   /** shard, number … of durable ERASE records that no round covers yet. */
   #erased: number[] = [];
+  #onRecovered: (() => void) | undefined;
   #onDropped: ((runs: number) => void) | undefined;
   #onSwept: ((swept: Swept) => void) | undefined;
   #onReleased: ((isDone: boolean) => void) | undefined;
@@ -118,8 +119,11 @@ export class Settling {
   }
 
   /** Recovery has settled all that the journal held. */
-  recovered(): void {
-    this.#post({ type: "recovered" });
+  recovered(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onRecovered = resolve;
+      this.#post({ type: "recovered" });
+    });
   }
 
   /** Removes rows of erased entities, at most about so many; one call at a time. */
@@ -282,6 +286,9 @@ export class Settling {
         break;
       case "checkpointed":
         this.#checkpointed(message.round);
+        break;
+      case "recovered":
+        this.#onRecovered?.();
         break;
       case "dropped":
         this.#onDropped?.(message.runs);

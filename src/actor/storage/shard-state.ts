@@ -26,6 +26,8 @@ export class ShardState {
   keys: Filter;
   readonly deliveries: Deliveries;
   readonly erased: ErasedIds;
+  /** The newest position that the ledger has. */
+  readonly #erasedPosition: number;
 
   constructor(start: {
     readonly index: number;
@@ -37,6 +39,7 @@ export class ShardState {
     readonly ids: Filter;
     readonly keys: Filter;
     readonly idHashKey: Uint8Array;
+    readonly erasedPosition: number;
     readonly erasedIds: Float64Array;
     readonly erasedAt: Float64Array;
   }) {
@@ -51,7 +54,16 @@ export class ShardState {
     this.ids = start.ids;
     this.keys = start.keys;
     this.erased = new ErasedIds(start.idHashKey, start.erasedIds, start.erasedAt);
+    this.#erasedPosition = start.erasedPosition;
     this.deliveries = new Deliveries(start.index);
+  }
+
+  /** After recovery, as the shard's writer does: no record gets the position of an erasure that the ledger knows. */
+  goOnBehindErasures(): void {
+    if (this.#erasedPosition <= this.settledPosition) return;
+    this.settledPosition = this.#erasedPosition;
+    this.committedPosition = this.#erasedPosition;
+    this.nextPosition = this.#erasedPosition + 1;
   }
 
   replaceFilter(of: "ids" | "keys", filter: Filter): void {

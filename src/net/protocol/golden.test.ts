@@ -332,6 +332,20 @@ const messages: Readonly<Record<string, Message>> = {
     read: privacy.readExport,
     means: { entity: "alice", cursor: { from: 301, to: 70_000 } },
   },
+  "export of the next page, of one life": {
+    write: (w) => privacy.writeExport(w, 41, "alice", { from: 301, to: 70_000, number: 12 }),
+    read: privacy.readExport,
+    means: { entity: "alice", cursor: { from: 301, to: 70_000, number: 12 } },
+  },
+  "page of an export, of one life": {
+    write: (w) =>
+      privacy.writeExportPage(w, 41, {
+        text: '{"kind":"entity"}\n',
+        next: { from: 301, to: 70_000, number: 12 },
+      }),
+    read: privacy.readExportPage,
+    means: { text: '{"kind":"entity"}\n', next: { from: 301, to: 70_000, number: 12 } },
+  },
   "page of an export": {
     write: (w) =>
       privacy.writeExportPage(w, 41, { text: '{"kind":"entity"}\n', next: { from: 301, to: 70_000 } }),

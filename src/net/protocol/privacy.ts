@@ -13,6 +13,8 @@ import { frameKind, operation } from "./words.ts";
 export interface ExportCursor {
   readonly from: number;
   readonly to: number;
+  /** Which of the lives of an id it is about; nothing of the first clients and servers says so. */
+  readonly number?: number | undefined;
 }
 
 export interface ExportPage {
@@ -37,38 +39,47 @@ export function writeExport(
   entity: string,
   cursor: ExportCursor | undefined,
 ): void {
-  const frame = start(writer, id, operation.export, 3);
+  const number = cursor?.number;
+  const frame = start(writer, id, operation.export, number === undefined ? 3 : 4);
   writer.str(entity);
   writer.numOrNil(cursor?.from);
   writer.numOrNil(cursor?.to);
+  if (number !== undefined) writer.num(number);
   writer.endFrame(frame);
 }
 
 export function readExport(reader: FrameReader): { entity: string; cursor: ExportCursor | undefined } {
   const entity = reader.str();
+  const cursor = readCursor(reader);
+  reader.finish();
+  return { entity, cursor };
+}
+
+function readCursor(reader: FrameReader): ExportCursor | undefined {
   const from = reader.wholeOrNil();
   const to = reader.wholeOrNil();
-  reader.finish();
-  return { entity, cursor: from === undefined || to === undefined ? undefined : { from, to } };
+  const number = reader.wholeOrNil();
+  if (from === undefined || to === undefined) return undefined;
+  return number === undefined ? { from, to } : { from, to, number };
 }
 
 export function writeExportPage(writer: FrameWriter, id: number, { text, next }: ExportPage): void {
   const frame = writer.startFrame(3);
   writer.num(frameKind.reply);
   writer.num(id);
-  writer.array(3);
+  const number = next?.number;
+  writer.array(number === undefined ? 3 : 4);
   writer.str(text);
   writer.numOrNil(next?.from);
   writer.numOrNil(next?.to);
+  if (number !== undefined) writer.num(number);
   writer.endFrame(frame);
 }
 
 export function readExportPage(reader: FrameReader): ExportPage {
   reader.enter();
   const text = reader.str();
-  const from = reader.wholeOrNil();
-  const to = reader.wholeOrNil();
-  return { text, next: from === undefined || to === undefined ? undefined : { from, to } };
+  return { text, next: readCursor(reader) };
 }
 
 export function writeDelete(writer: FrameWriter, id: number, entity: string, options: Options): void {

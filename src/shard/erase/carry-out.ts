@@ -9,7 +9,8 @@
 
 import type { EraseRecord } from "../../core/erase-record.ts";
 import { fingerprintBytes, idHash, keyFingerprint } from "../../core/erasure.ts";
-import type { LedgerEntry } from "../files/ledger.ts";
+import { stepDone } from "../../core/erasure-steps.ts";
+import type { LedgerEntry } from "../files/ledger-format.ts";
 import type { Shard } from "../shard.ts";
 
 /** Ledger entries by number. */
@@ -28,7 +29,9 @@ export function settleErasures(shard: Shard, records: readonly EraseRecord[]): E
       return { number, position, erasedAt, fingerprint, idHash: idHash(shard.idHashKey, id), reason, by };
     }),
   );
+  stepDone("ledger", shard.shard);
   shard.vault.erase(records.map(({ number }) => number));
+  stepDone("key", shard.shard);
   return new Map(fresh.map(({ number }, i) => [number, first + i]));
 }
 
@@ -48,6 +51,7 @@ export function carryOutLedger(shard: Shard, entries: readonly LedgerEntry[]): n
   }
   if (due.length === 0) return others;
   shard.vault.erase(due.map(({ number }) => number));
+  stepDone("key", shard.shard);
   const { namedPosition, nextNumber } = shard.names;
   shard.names.settle(namedPosition, nextNumber, ({ erase }) => {
     for (const { number, position } of due) {
@@ -55,7 +59,9 @@ export function carryOutLedger(shard: Shard, entries: readonly LedgerEntry[]): n
       if (id !== undefined) erase(number, id, position);
     }
   });
+  stepDone("unnamed", shard.shard);
   shard.runs.erasures.beginAll(due);
+  stepDone("settled", shard.shard);
   return others;
 }
 

@@ -4,7 +4,7 @@
  * - The numbers are kept until the journal is replayed: nothing of them is settled, whatever the journal still holds.
  * - The hashes of ids go to the main thread, which answers ERASED by them.
  */
-import type { LedgerEntry } from "../files/ledger.ts";
+import type { LedgerEntry } from "../files/ledger-format.ts";
 
 /** The first 48 bits of an id's hash: enough to tell a few million ids apart, and an exact number. */
 export function shortHash(idHash: Uint8Array): number {
@@ -17,6 +17,9 @@ export class KnownErasures {
   /** Entries behind it. */
   readonly newer: LedgerEntry[] = [];
   largestNumber = 0;
+  /** Of the ERASE records; some may not have outlived their entry. */
+  largestPosition = 0;
+  newestTime = 0;
   #numbers: Set<number> | undefined;
   #hashes: number[] = [];
   #times: number[] = [];
@@ -31,6 +34,8 @@ export class KnownErasures {
     this.#hashes.push(shortHash(entry.idHash));
     this.#times.push(entry.erasedAt);
     this.largestNumber = Math.max(this.largestNumber, entry.number);
+    this.largestPosition = Math.max(this.largestPosition, entry.position);
+    this.newestTime = Math.max(this.newestTime, entry.erasedAt);
     if (entry.index > this.lastCarriedOut) this.newer.push(entry);
   };
 

@@ -2,8 +2,7 @@
  * What is left to do for erased entities when nobody can read them any more: removing their rows, in slices between
  * rounds, and at last their names.
  */
-
-import { walFileBytesOf } from "../files/database.ts";
+import { stepDone } from "../../core/erasure-steps.ts";
 import type { ErasureRow } from "../files/erasures.ts";
 import type { SweptEntity } from "../messages.ts";
 import type { Shard } from "../shard.ts";
@@ -31,21 +30,25 @@ export function sweep(shards: readonly Shard[], rowsMax: number, onWritten: (sha
     const { removed, swept } = erasures.sweep(left);
     onWritten(shard.shard);
     left -= removed;
+    if (swept.length > 0) stepDone("rows", shard.shard);
     for (const row of swept) entities.push(describe(shard, row));
     hasMore ||= erasures.hasRows;
   }
   return { hasMore, entities };
 }
 
-/** Removes names, and what SQLite keeps of them. False when a reader was in the way; the next call does it again. */
+/** Removes names, and what SQLite keeps of them. False when a reader was in the way; the next call goes on. */
 export function release(shardOf: (shard: number) => Shard, erased: Released): boolean {
   let isDone = true;
   for (const { shard: index, numbers } of erased) {
     const shard = shardOf(index);
-    shard.names.release(numbers);
-    shard.names.checkpoint("TRUNCATE");
-    if (walFileBytesOf(shard.names.path) === 0) shard.runs.erasures.complete(numbers);
-    else isDone = false;
+    if (!shard.names.release(numbers)) {
+      isDone = false;
+      continue;
+    }
+    stepDone("vacuumed", index);
+    shard.runs.erasures.complete(numbers);
+    stepDone("complete", index);
   }
   return isDone;
 }

@@ -17,6 +17,8 @@ const pageBytes = 8192;
 const walFrameBytes = pageBytes + 24;
 /** A reader waits this long for a checkpoint that restarts the WAL, and a checkpoint for a reader. */
 const busyTimeoutMs = 5000;
+/** Where it is asked again anyway. */
+const shortBusyTimeoutMs = 100;
 
 export interface DatabaseOptions {
   readonly access: "read" | "write";
@@ -87,6 +89,30 @@ export function transact<Result>(
     } catch (error) {
       if (database.inTransaction) database.run("ROLLBACK");
       throw error;
+    }
+  });
+}
+
+/** As {@link transact}, and on the disk when it returns: the WAL is synced, whoever reads an older state meanwhile. */
+export function transactSynced<Result>(database: Database, path: string, work: () => Result): Result {
+  return guard(path, () => {
+    database.run("PRAGMA synchronous = FULL");
+    try {
+      return transact(database, path, "IMMEDIATE", work);
+    } finally {
+      database.run("PRAGMA synchronous = NORMAL");
+    }
+  });
+}
+
+/** As a TRUNCATE {@link checkpoint}, but it hardly waits; true when the WAL is empty. */
+export function emptyWal(database: Database, path: string): boolean {
+  return guard(path, () => {
+    database.run(`PRAGMA busy_timeout = ${shortBusyTimeoutMs}`);
+    try {
+      return checkpoint(database, path, "TRUNCATE") && walFileBytesOf(path) === 0;
+    } finally {
+      database.run(`PRAGMA busy_timeout = ${busyTimeoutMs}`);
     }
   });
 }

@@ -4,7 +4,7 @@
 import type { Database } from "bun:sqlite";
 import { open, seal } from "../../core/aead.ts";
 import { WarpError } from "../../core/errors.ts";
-import { transact } from "./database.ts";
+import { transactSynced } from "./database.ts";
 import type { Associated } from "./sealed.ts";
 import type { Vault } from "./vault.ts";
 
@@ -33,11 +33,11 @@ export class Holds {
     throw new WarpError("CORRUPT", why, { file: this.#path, number });
   }
 
-  /** Sets a hold, or takes it away. Errors: ERASED. */
+  /** Sets a hold, or takes it away; on the disk when it returns. Errors: ERASED. */
   put(number: number, hold: Uint8Array | undefined, vault: Vault, associated: Associated): void {
     const key = vault.keyOf(number);
     if (key === undefined) throw new WarpError("ERASED", `entity ${number} has no key`, { number });
-    transact(this.#database, this.#path, "IMMEDIATE", () => {
+    transactSynced(this.#database, this.#path, () => {
       if (hold === undefined) this.#database.query("DELETE FROM holds WHERE number = ?").run(number);
       else {
         const sealed = seal(key, hold, associated.of(number));

@@ -4,7 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { idHash, keyFingerprint } from "../../core/erasure.ts";
 import { WarpError } from "../../core/errors.ts";
-import { Ledger, type LedgerDraft, ledgerEntryBytes, ledgerHeaderBytes, readLedger } from "./ledger.ts";
+import { Ledger, readLedger } from "./ledger.ts";
+import { type LedgerDraft, ledgerEntryBytes, ledgerHeaderBytes } from "./ledger-format.ts";
+import { findInLedger, readLedgerPage } from "./ledger-page.ts";
 
 let directory = "";
 let made = 0;
@@ -129,4 +131,93 @@ test("the ledger of another shard or context is refused", () => {
   const at = written(1);
   expect(codeOf(() => readLedger({ ...at, shard: 4 }))).toBe("CONFIG_MISMATCH");
   expect(codeOf(() => readLedger({ ...at, context: "other" }))).toBe("CONFIG_MISMATCH");
+});
+
+/** A ledger with two entries, and three more of one write. */
+function writtenTogether() {
+  const at = written(2);
+  const ledger = Ledger.open(at, "write", 2, () => {});
+  ledger.append([draft(3), draft(4), draft(5)]);
+  ledger.close();
+  return at;
+}
+
+test("entries of one write that a power failure tore, in whatever order, count for nothing and are written again", () => {
+  for (let lost = 1; lost < 8; lost++) {
+    const at = writtenTogether();
+    const torn = readFileSync(at.path);
+    const isLost = (i: number) => (lost & (1 << i)) !== 0;
+    for (const i of [0, 1, 2].filter(isLost)) {
+      const from = ledgerHeaderBytes + (2 + i) * ledgerEntryBytes;
+      torn.fill(0, from, from + ledgerEntryBytes);
+    }
+    writeFileSync(at.path, torn);
+    const kept = 2 + [0, 1, 2].findIndex(isLost);
+    expect(readLedger(at, 2)).toHaveLength(kept);
+    const ledger = Ledger.open(at, "write", 2, () => {});
+    expect(ledger.count).toBe(kept);
+    ledger.append([draft(9)]);
+    ledger.close();
+    expect(readLedger(at, kept + 1).map(({ number }) => number)).toEqual([
+      ...[1, 2, 3, 4, 5].slice(0, kept),
+      9,
+    ]);
+  }
+});
+
+test("a bad entry is damage when it was relied on, when a later write is behind it, or something that is no entry", () => {
+  const at = writtenTogether();
+  const whole = readFileSync(at.path);
+  const third = ledgerHeaderBytes + 2 * ledgerEntryBytes;
+  const bad = Buffer.from(whole).fill(0, third, third + ledgerEntryBytes);
+  writeFileSync(at.path, bad);
+  expect(readLedger(at, 2)).toHaveLength(2);
+  expect(codeOf(() => readLedger(at, 3))).toBe(`CORRUPT ${third}`);
+  writeFileSync(at.path, whole);
+  const again = Ledger.open(at, "write", 5, () => {});
+  again.append([draft(6)]);
+  again.close();
+  const longer = readFileSync(at.path).fill(0, third, third + ledgerEntryBytes);
+  writeFileSync(at.path, longer);
+  expect(codeOf(() => readLedger(at, 2))).toBe(`CORRUPT ${third}`);
+  const strange = Buffer.from(bad).fill(7, third + ledgerEntryBytes, third + 2 * ledgerEntryBytes);
+  writeFileSync(at.path, strange);
+  expect(codeOf(() => readLedger(at, 2))).toBe(`CORRUPT ${third}`);
+});
+
+test("pages show every entry once, and a page does not believe what is before it changed", () => {
+  const at = place();
+  Ledger.create(at);
+  const ledger = Ledger.open(at, "write", 0, () => {});
+  ledger.append(Array.from({ length: 700 }, (_, i) => draft((i % 250) + 1)));
+  ledger.close();
+  const seen: number[] = [];
+  for (let hasMore = true; hasMore; ) {
+    const page = readLedgerPage(at, seen.length, 300, 700);
+    seen.push(...page.entries.map(({ index }) => index));
+    hasMore = page.hasMore;
+  }
+  expect(seen).toEqual(Array.from({ length: 700 }, (_, i) => i + 1));
+  const changed = readFileSync(at.path);
+  const chainOf300 = ledgerHeaderBytes + 299 * ledgerEntryBytes + 230;
+  changed[chainOf300] = (changed[chainOf300] ?? 0) ^ 1;
+  writeFileSync(at.path, changed);
+  expect(codeOf(() => readLedgerPage(at, 300, 10, 700))).toBe(
+    `CORRUPT ${ledgerHeaderBytes + 300 * ledgerEntryBytes}`,
+  );
+});
+
+test("an id is found by the time of its erasure, the newest of several", () => {
+  const at = place();
+  Ledger.create(at);
+  const ledger = Ledger.open(at, "write", 0, () => {});
+  const erasedAt = (i: number) => 1_700_000_000_000 + Math.floor(i / 5);
+  ledger.append(Array.from({ length: 200 }, (_, i) => ({ ...draft((i % 7) + 1), erasedAt: erasedAt(i) })));
+  ledger.close();
+  for (let i = 0; i < 200; i++) {
+    const { idHash: hash } = draft((i % 7) + 1);
+    expect(findInLedger(at, erasedAt(i), hash)?.index).toBe(i + 1);
+  }
+  expect(findInLedger(at, erasedAt(0), draft(6).idHash)).toBeUndefined();
+  expect(findInLedger(at, erasedAt(300), draft(1).idHash)).toBeUndefined();
 });

@@ -1,5 +1,6 @@
+import { Database } from "bun:sqlite";
 import { afterAll, describe, expect, test } from "bun:test";
-import { mkdirSync, rmSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { WarpError } from "../../core/errors.ts";
 import { sampleDirectory } from "../sample.ts";
@@ -102,6 +103,24 @@ describe("names", () => {
     expect(names.find("b")).toBeUndefined();
     names.settle(2, 3, ({ insert }) => insert.run(2, Buffer.from("b")));
     expect(names.find("b")).toBe(2);
+    names.close();
+  });
+
+  test("that are released while somebody reads an older state are gone when that ends, and vacuumed once", () => {
+    const names = freshNames(["alice-who-goes", "bob"]);
+    names.settle(3, 3, ({ erase }) => erase(1, Buffer.from("alice-who-goes"), 3));
+    const reader = new Database(names.path, { readonly: true });
+    reader.run("BEGIN");
+    reader.query("SELECT count(*) FROM names").get();
+    expect(names.release([1])).toBe(false);
+    const grown = statSync(`${names.path}-wal`).size;
+    expect(names.release([1])).toBe(false);
+    expect(statSync(`${names.path}-wal`).size).toBe(grown);
+    reader.close();
+    expect(names.release([1])).toBe(true);
+    for (const file of [names.path, `${names.path}-wal`])
+      expect(readFileSync(file).includes("alice-who-goes")).toBe(false);
+    expect(names.erasing(1)).toBeUndefined();
     names.close();
   });
 

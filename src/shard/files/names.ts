@@ -10,6 +10,7 @@ import type { Database, Statement } from "bun:sqlite";
 import { join } from "node:path";
 import {
   checkpoint,
+  emptyWal,
   guard,
   type Meta,
   openDatabase,
@@ -52,6 +53,8 @@ export class Names {
   readonly #find: Statement<{ number: number }, [Uint8Array]>;
   readonly #idOf: Statement<{ id: Uint8Array }, [number]>;
   #meta: Meta;
+  /** What was removed may stand in free parts of pages. */
+  #hasSlack = true;
 
   private constructor(options: NamesOptions, path: string, database: Database) {
     this.path = path;
@@ -62,6 +65,7 @@ export class Names {
     this.#transaction = {
       insert: database.query("INSERT INTO names (number, id) VALUES (?, ?)"),
       erase: (number, id, position) => {
+        this.#hasSlack = true;
         remove.run(number);
         keep.run(number, id, position);
       },
@@ -123,13 +127,18 @@ export class Names {
     return guard(this.path, () => this.#database.query<{ id: Uint8Array }, [number]>(query).get(number)?.id);
   }
 
-  /** Removes the names of entities that are erased everywhere, and every trace of them in the file but for its WAL. */
-  release(numbers: readonly number[]): void {
+  /**
+   * Removes the names of entities that are erased everywhere, and every trace of them in the file and its WAL. False when
+   * somebody reads an older state, so that the WAL cannot be emptied; only that is left to the next call then.
+   */
+  release(numbers: readonly number[]): boolean {
     const remove = this.#database.query("DELETE FROM erasing WHERE number = ?");
     transact(this.#database, this.path, "IMMEDIATE", () => {
-      for (const number of numbers) remove.run(number);
+      for (const number of numbers) if (remove.run(number).changes > 0) this.#hasSlack = true;
     });
-    guard(this.path, () => this.#database.run("VACUUM"));
+    if (this.#hasSlack) guard(this.path, () => this.#database.run("VACUUM"));
+    this.#hasSlack = false;
+    return emptyWal(this.#database, this.path);
   }
 
   /** Ids that begin with `prefix`, after `after`, in the order of their bytes; names of subjects are none. */

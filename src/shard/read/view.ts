@@ -32,7 +32,11 @@ export function openRun(view: ShardView, number: number, row: RunRow): Uint8Arra
 export function keyFor(view: ShardView, number: number): Uint8Array {
   const key = view.vault.keyOf(number);
   if (key !== undefined) return key;
-  throw new WarpError("ERASED", `entity ${number} of shard ${view.shard} was erased`, { shard: view.shard });
+  throw erased(view, number);
+}
+
+export function erased({ shard }: ShardView, number: number): WarpError {
+  return new WarpError("ERASED", `entity ${number} of shard ${shard} was erased`, { shard });
 }
 
 export function damaged(view: ShardView, number: number, seq: number, why: string): WarpError {
