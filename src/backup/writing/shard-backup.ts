@@ -12,7 +12,7 @@
  * - The key set is as new as the head or newer: whoever has rows in the backup has a key there, or is in the ledger.
  */
 import { WarpError } from "../../core/errors.ts";
-import { ledgerEntryBytes, ledgerHeaderBytes } from "../../shard/files/ledger.ts";
+import { ledgerEntryBytes, ledgerHeaderBytes } from "../../shard/files/ledger-format.ts";
 import { shardDirectory } from "../../shard/shard.ts";
 import { encodeBlock, encodeEnd, encodeHeader, encodeObject, missing } from "../format/container.ts";
 import {
