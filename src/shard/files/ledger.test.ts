@@ -4,9 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { idHash, keyFingerprint } from "../../core/erasure.ts";
 import { WarpError } from "../../core/errors.ts";
-import { Ledger, readLedger } from "./ledger.ts";
+import { findInLedger, Ledger, readLedger, readLedgerPage } from "./ledger.ts";
 import { type LedgerDraft, ledgerEntryBytes, ledgerHeaderBytes } from "./ledger-format.ts";
-import { findInLedger, readLedgerPage } from "./ledger-page.ts";
 
 let directory = "";
 let made = 0;

@@ -2,8 +2,8 @@
  * What is read for exports, holds and deletions: what a shard has of an entity, and its ledger.
  */
 import { join } from "node:path";
+import { findInLedger, readLedgerPage } from "../files/ledger.ts";
 import type { LedgerEntry } from "../files/ledger-format.ts";
-import { findInLedger, readLedgerPage } from "../files/ledger-page.ts";
 import type { ReadRequest } from "../messages.ts";
 import { shardDirectory } from "../shard.ts";
 import type { ShardView } from "./view.ts";
