@@ -30,7 +30,8 @@ export { type Decision, Rejection, reject } from "./aggregate/command.ts";
 export { document } from "./aggregate/document.ts";
 export { mergePatch } from "./aggregate/merge-patch.ts";
 export { specification } from "./aggregate/specification.ts";
-export type { BackupOptions, BackupReport } from "./backup/backup.ts";
+export type { BackupOptions } from "./backup/backup.ts";
+export type { BackupReport } from "./core/backup-report.ts";
 export type { KnownTarget } from "./backup/known-targets.ts";
 export {
   type RestoreOptions,

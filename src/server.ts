@@ -2,9 +2,12 @@
  * Fits the engine to what the network needs of it (net/engine-port.ts). Writes, and reads of states in memory, answer
  * without a promise: at the rate of requests of a server it would cost as much as a good part of the write.
  */
+import { resolve } from "node:path";
 import type { Entity } from "./actor/entity.ts";
 import type { HoldOptions } from "./actor/privacy.ts";
 import { limits } from "./core/limits.ts";
+import type { BackupSchedule } from "./backup/schedule.ts";
+import { WarpError } from "./core/errors.ts";
 import type { Answer, EnginePort } from "./net/engine-port.ts";
 import type { Moment, StateAt } from "./net/protocol/outcomes.ts";
 import type { ProjectionRequest } from "./net/protocol/querying.ts";
@@ -16,8 +19,8 @@ const serverWaitMs = 15_000;
 /** Entries of a ledger in one reply. */
 const erasuresPage = 500;
 
-/** A context as the network sees it. */
-export function enginePortOf(warp: Warp): EnginePort {
+/** A context as the network sees it. Without a schedule no client can have it backed up. */
+export function enginePortOf(warp: Warp, backups?: BackupSchedule): EnginePort {
   return {
     context: warp.context,
     shards: warp.shards,
@@ -94,7 +97,23 @@ export function enginePortOf(warp: Warp): EnginePort {
     async *entities(query) {
       yield* warp.entities(query);
     },
+    backup: (target) => backUpNow(backups, target),
   };
+}
+
+/**
+ * A client chooses when, never where to: a target is a path to write to, with the rights of the server.
+ * Errors: UNSUPPORTED, INVALID_ARGUMENT, those of a backup.
+ */
+async function backUpNow(backups: BackupSchedule | undefined, target: string | undefined): Promise<object> {
+  if (backups === undefined) {
+    throw new WarpError("UNSUPPORTED", "this server has no target: it was started without --backup");
+  }
+  if (target !== undefined && resolve(target) !== backups.target) {
+    const why = `this server backs up into ${backups.target} and nowhere else; name that, or nothing`;
+    throw new WarpError("INVALID_ARGUMENT", why, { target: backups.target });
+  }
+  return await backups.now();
 }
 
 /** One verb of an operator, and what there is to see afterwards. */

@@ -11,8 +11,9 @@ import { type EntitiesQuery, type EntityListed, listEntities } from "./actor/sto
 import type { Reading } from "./actor/storage/reading.ts";
 import { type Participant, type TogetherResult, together } from "./actor/together.ts";
 import type { Rejection } from "./aggregate/command.ts";
-import type { BackupOptions, BackupReport, Backups } from "./backup/backup.ts";
+import type { BackupOptions, Backups } from "./backup/backup.ts";
 import type { KnownTarget } from "./backup/known-targets.ts";
+import type { BackupReport } from "./core/backup-report.ts";
 import type { Identity } from "./core/data-directory.ts";
 import type { ErasureFollowers } from "./core/erasure.ts";
 import type { WarpError } from "./core/errors.ts";

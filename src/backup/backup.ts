@@ -7,6 +7,7 @@
  */
 import { availableParallelism } from "node:os";
 import type { Settling } from "../actor/storage/settling.ts";
+import type { BackupReport } from "../core/backup-report.ts";
 import type { DataDirectory, Identity } from "../core/data-directory.ts";
 import { WarpError } from "../core/errors.ts";
 import { type Keyring, type KeyringFile, readKeyring } from "../core/keyring.ts";
@@ -24,23 +25,6 @@ export interface BackupOptions {
   readonly settle?: boolean | undefined;
   /** Hears of the bytes that were written, as they are. */
   readonly onProgress?: ((bytes: number) => void) | undefined;
-}
-
-/** What a backup did. */
-export interface BackupReport {
-  readonly target: string;
-  /** ms since 1970. */
-  readonly startedAt: number;
-  readonly elapsedMs: number;
-  readonly shards: number;
-  /** Segments, rows and bytes that were added. */
-  readonly segments: number;
-  readonly rows: number;
-  readonly bytes: number;
-  /** Objects of the key set that were written. */
-  readonly keyObjects: number;
-  /** By shard: everything up to this position is in the backup. */
-  readonly positions: readonly number[];
 }
 
 export interface BackupsOptions {

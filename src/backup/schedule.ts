@@ -1,12 +1,14 @@
 /**
- * Continuous backup: one backup after the other into one target, for as long as the context is open.
+ * Continuous backup: one backup after the other into one target, for as long as the context is open, and one at once when
+ * somebody asks.
  *
- * - It takes what is settled and orders nothing, so it is behind by the time between backups and `settle.delayMs`.
+ * - By itself it takes what is settled and orders nothing, so it is behind by the time between backups and `settle.delayMs`.
  * - A failure is told once and tried again at the next turn. How old the newest backup is says `ageMs`.
  */
+import type { BackupReport } from "../core/backup-report.ts";
 import { toWarpError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
-import type { BackupOptions, BackupReport } from "./backup.ts";
+import type { BackupOptions } from "./backup.ts";
 
 export interface ScheduleOptions {
   readonly target: string;
@@ -38,6 +40,15 @@ export class BackupSchedule {
     return Date.now() - this.#coveredAt;
   }
 
+  get target(): string {
+    return this.#options.target;
+  }
+
+  /** Backs up everything that is durable now, when the backup under way is done. Errors: those of a backup. */
+  now(): Promise<BackupReport> {
+    return this.#backUp(true);
+  }
+
   /** Waits for the backup under way and begins no more. */
   async stop(): Promise<void> {
     this.#isStopped = true;
@@ -46,9 +57,22 @@ export class BackupSchedule {
   }
 
   async #run(): Promise<void> {
+    try {
+      await this.#backUp(false);
+    } catch {
+      // It is counted and told, and the next turn tries again.
+    }
+    if (this.#isStopped) return;
+    this.#timer = setTimeout(() => {
+      this.#running = this.#run();
+    }, this.#options.everyMs);
+    this.#timer.unref();
+  }
+
+  async #backUp(settle: boolean): Promise<BackupReport> {
     const { target, everyMs, logger, backup } = this.#options;
     try {
-      const report = await backup(target, { settle: false, everyMs });
+      const report = await backup(target, { settle, everyMs });
       this.#coveredAt = report.startedAt;
       this.backups++;
       this.bytes += report.bytes;
@@ -56,17 +80,14 @@ export class BackupSchedule {
         logger.info("backed up", { target: report.target, bytes: report.bytes, elapsedMs: report.elapsedMs });
       }
       this.#isFailing = false;
+      return report;
     } catch (thrown) {
       this.failures++;
       const error = toWarpError(thrown, "IO_ERROR");
       if (!this.#isFailing)
         logger.error("the backup failed; it is tried again", { target, ...error.toWire() });
       this.#isFailing = true;
+      throw error;
     }
-    if (this.#isStopped) return;
-    this.#timer = setTimeout(() => {
-      this.#running = this.#run();
-    }, everyMs);
-    this.#timer.unref();
   }
 }

@@ -1,13 +1,15 @@
 /**
  * A target opened in this process. The data directory is locked until it is closed.
  */
-import type { BackupReport } from "../backup/backup.ts";
+import { resolve } from "node:path";
+import type { BackupReport } from "../core/backup-report.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
 import type { RootKeySource } from "../core/keyring.ts";
 import type { Logger } from "../core/logger.ts";
 import type { DeletePlan, ErasureListed, Hold, Receipt } from "../core/receipt.ts";
 import { start, type Warp } from "../index.ts";
 import { operateProjection } from "../server.ts";
+import { UsageError } from "./exit.ts";
 import type {
   AppendOutcome,
   EntityQuery,
@@ -88,8 +90,9 @@ class LocalTarget implements Target {
     return this.warp.entities(query);
   }
 
-  backup(target: string, onBytes: (bytes: number) => void): Promise<BackupReport> {
-    return this.warp.backup(target, { onProgress: onBytes });
+  async backup(target: string | undefined, onBytes: (bytes: number) => void): Promise<BackupReport> {
+    if (target === undefined) throw new UsageError("name the directory that holds the backup");
+    return await this.warp.backup(resolve(target), { onProgress: onBytes });
   }
 
   async query(sql: string, params: readonly QueryParam[], options: QueryOptions = {}): Promise<QueryResult> {

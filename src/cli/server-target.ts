@@ -2,9 +2,8 @@
  * A target on a server, reached over the wire protocol.
  */
 
-import type { BackupReport } from "../backup/backup.ts";
 import { type Client, connect } from "../client/client.ts";
-import { WarpError } from "../core/errors.ts";
+import type { BackupReport } from "../core/backup-report.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
 import type { DeletePlan, ErasureListed, Hold, Receipt } from "../core/receipt.ts";
 import type {
@@ -73,9 +72,8 @@ class ServerTarget implements Target {
     return this.client.entities(query);
   }
 
-  backup(): Promise<BackupReport> {
-    const why = "a server backs itself up: start it with --backup TARGET";
-    return Promise.reject(new WarpError("UNSUPPORTED", why));
+  backup(target: string | undefined): Promise<BackupReport> {
+    return this.client.backup(target);
   }
 
   query(sql: string, params: readonly QueryParam[], options: QueryOptions = {}): Promise<QueryResult> {

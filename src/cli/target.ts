@@ -5,7 +5,7 @@
  * - Aggregates go by name here; a name that the target does not have is UNKNOWN_AGGREGATE.
  * - Reads of an entity that has no events answer seq 0, the initial state and no events.
  */
-import type { BackupReport } from "../backup/backup.ts";
+import type { BackupReport } from "../core/backup-report.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
 import type { DeletePlan, ErasureListed, Hold, Receipt } from "../core/receipt.ts";
 import type { ProjectionAction, QueryOptions, QueryParam, QueryResult } from "../net/protocol/querying.ts";
@@ -131,10 +131,10 @@ export interface Target {
   /** Statuses of projections, or what of one is held back. */
   projection(action: ProjectionAction, projection: string, entity?: string): Promise<readonly object[]>;
   /**
-   * Backs up everything into the target, the absolute path of a directory where the context is. `onBytes` hears of what
-   * is written, as far as that is known.
+   * Backs up everything into the target, a directory where the context is; a server has its own, which need not be named.
+   * `onBytes` hears of what is written, as far as that is known.
    */
-  backup(target: string, onBytes: (bytes: number) => void): Promise<BackupReport>;
+  backup(target: string | undefined, onBytes: (bytes: number) => void): Promise<BackupReport>;
   export(entity: string): AsyncIterable<string>;
   delete(entity: string, options: { reason?: string; by?: string }): Promise<Receipt>;
   deletePlan(entity: string): Promise<DeletePlan>;

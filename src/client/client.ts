@@ -1,9 +1,11 @@
 /**
  * A context on a server, as a program holds it. Made by `connect`.
  */
+import type { BackupReport } from "../core/backup-report.ts";
 import { limits } from "../core/limits.ts";
 import type { ErasureListed } from "../core/receipt.ts";
 import type { EntitiesQuery, EntityListed } from "../net/protocol/outcomes.ts";
+import { writeBackup } from "../net/protocol/backup.ts";
 import { writeErasures } from "../net/protocol/privacy.ts";
 import {
   type After,
@@ -115,6 +117,18 @@ export class Client {
     );
   }
 
+  /**
+   * Has the server back up everything that is durable now into the target that it was started with; `target` only makes sure
+   * that it is this one. Resolves when it is done, at most an hour later by default. Errors: UNSUPPORTED (it has no target),
+   * INVALID_ARGUMENT (another one), CONFIG_MISMATCH, CORRUPT, IO_ERROR, DISK_FULL, TIMEOUT: the server goes on all the same.
+   */
+  backup(target?: string, options?: CallOptions): Promise<BackupReport> {
+    const call = { timeoutMs: backupMs, ...options };
+    return this.#link.request(operation.backup, false, "", call, (writer, id) =>
+      writeBackup(writer, id, target),
+    );
+  }
+
   /** The ledgers: what was erased, shard by shard. There is no personal data in them. */
   async *erasures(options?: CallOptions): AsyncGenerator<ErasureListed> {
     await this.ping(options);
@@ -161,6 +175,8 @@ export class Client {
 }
 
 const answerMs = 5000;
+/** A first backup may take long. */
+const backupMs = 3_600_000;
 
 /** Of the result of an append only its place. */
 function placesOf(after: QueryOptions["after"]): readonly After[] | undefined {

@@ -40,6 +40,7 @@ export function readResult(request: Request, reader: FrameReader): unknown {
     case operation.delete:
     case operation.hold:
     case operation.erasures:
+    case operation.backup:
       return readValueReply(reader);
     case operation.ping:
     case operation.subscribe:

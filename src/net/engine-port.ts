@@ -143,6 +143,11 @@ export interface EnginePort {
   ): Promise<object | null>;
   /** Entries of a shard's ledger behind one, at most some hundred. */
   erasures(shard: number, after: number): Promise<readonly object[]>;
+  /**
+   * Backs up everything that is durable into the target that the server was started with, or refuses another one.
+   * Errors: UNSUPPORTED, INVALID_ARGUMENT, and those of a backup.
+   */
+  backup(target: string | undefined): Promise<object>;
   readonly groups: GroupsPort;
   /** The entities that have events, in the byte order of their ids. */
   entities(query: EntitiesQuery): AsyncIterable<EntityListed>;

@@ -50,6 +50,38 @@ test("a server backs itself up; when its disk is gone, the backup and the root k
   expect(await runWarp(["check", data, "--root-key-file", key])).toMatchObject({ code: 0 });
 }, 60_000);
 
+test("a running server backs up when it is asked, into its own target and nowhere else", async () => {
+  const [own, into] = [path("served"), path("served-target")];
+  const server = await startServer(["--data", own, "--backup", into, "--every", "24h", ...smallServer]);
+  const ask = (...args: string[]) => runWarp(["backup", ...args, "--addr", server.address, "--json"]);
+  for (const args of [[], [into]]) {
+    // Acknowledged is enough: what waits to be settled is settled first.
+    expect((await runWarp(["append", "alice", "Noted", "{}", "--addr", server.address])).code).toBe(0);
+    const asked = await ask(...args);
+    expect([asked.code, asked.stderr]).toEqual([0, ""]);
+    expect(jsonLines(asked.stdout)[0]).toMatchObject({ target: into, shards: 2, segments: 1 });
+  }
+  const elsewhere = await ask(path("elsewhere"));
+  expect(elsewhere.code).toBe(1);
+  expect(jsonLines(elsewhere.stderr)[0]).toMatchObject({
+    code: "INVALID_ARGUMENT",
+    details: { target: into },
+  });
+  expect(existsSync(path("elsewhere"))).toBe(false);
+  server.process.kill("SIGTERM");
+  expect(await server.ended).toBe(0);
+  const rootKey = join(own, "root.key");
+  const again = ["restore", into, "--to", path("served-again"), "--root-key-file", rootKey, "--json"];
+  expect(jsonLines((await runWarp(again)).stdout)[0]).toMatchObject({ entities: 1, events: 2 });
+
+  const without = await startServer(["--data", own, ...smallServer]);
+  const refused = await runWarp(["backup", "--addr", without.address, "--json"]);
+  expect(jsonLines(refused.stderr)[0]).toMatchObject({ code: "UNSUPPORTED" });
+  without.process.kill("SIGTERM");
+  await without.ended;
+  expect((await runWarp(["backup", "--data", own])).code).toBe(2);
+}, 60_000);
+
 test("a backup by hand adds what is new, and a restored directory needs a target of its own", async () => {
   const again = path("again");
   const append = ["append", "bob", "Noted", "{}", "--data", data, "--root-key-file", key];

@@ -20,6 +20,7 @@ export const backupVerb: Verb = {
   summary: "back up a context, or verify a backup",
   examples: [
     ["warp backup ../backups/banking", "adds what is new since the last backup there"],
+    ["warp backup --addr 127.0.0.1:7400", "has a server back up into the target it was started with"],
     [
       "warp backup verify ../backups/banking --root-key-file root.key",
       "reads everything back and decrypts it",
@@ -28,21 +29,25 @@ export const backupVerb: Verb = {
 
   define(command) {
     command
-      .argument("<target>", 'directory that holds the backup; or "verify", and the directory behind it')
+      .argument(
+        "[target]",
+        'directory that holds the backup, not needed with --addr; or "verify", and the directory behind it',
+      )
       .argument("[directory]", "the backup to verify");
     addTargetOptions(command);
   },
 
   async run(command, context) {
-    const [first = "", second] = command.args;
+    const [first, second] = command.args;
     if (first === "verify" && second !== undefined) {
       return await verify(second, command.opts<BackupVerbOptions>(), context);
     }
+    if (first === "verify") throw new UsageError("name the backup to verify");
     if (second !== undefined) throw new UsageError(`there is no "backup ${first}"; there is "backup verify"`);
     const meter = new ProgressMeter(context.errors);
     return await context.withTarget(targetSettings(command, false), async (target) => {
       let bytes = 0;
-      const report = await target.backup(resolve(first), (added) => {
+      const report = await target.backup(first, (added) => {
         bytes += added;
         meter.update({ bytes, bytesTotal: undefined });
       });

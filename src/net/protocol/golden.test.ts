@@ -7,6 +7,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { decode } from "@msgpack/msgpack";
 import { WarpError } from "../../core/errors.ts";
+import * as backups from "./backup.ts";
 import { FrameInput } from "./frame-input.ts";
 import { FrameReader } from "./frame-reader.ts";
 import { FrameWriter } from "./frame-writer.ts";
@@ -371,6 +372,16 @@ const messages: Readonly<Record<string, Message>> = {
     write: (w) => privacy.writeErasures(w, 44, 15, 500),
     read: privacy.readErasures,
     means: { shard: 15, after: 500 },
+  },
+  backup: {
+    write: (w) => backups.writeBackup(w, 45, undefined),
+    read: backups.readBackup,
+    means: undefined,
+  },
+  "backup into a target": {
+    write: (w) => backups.writeBackup(w, 46, "/backups/banking"),
+    read: backups.readBackup,
+    means: "/backups/banking",
   },
   pong: { write: (w) => replies.writeNothing(w, 12), read: (r) => r.isNil(), means: true },
   "push of events": {

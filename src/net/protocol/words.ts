@@ -28,6 +28,7 @@ export const operation = {
   delete: 17,
   hold: 18,
   erasures: 19,
+  backup: 22,
 } as const;
 
 /** First element of the result of a write. */

@@ -9,6 +9,7 @@ import { WarpError } from "../../core/errors.ts";
 import type { NewEvent } from "../../core/event.ts";
 import { limits } from "../../core/limits.ts";
 import type { EnginePort, GroupsPort } from "../engine-port.ts";
+import { readBackup } from "../protocol/backup.ts";
 import type { FrameReader } from "../protocol/frame-reader.ts";
 import type { FrameWriter } from "../protocol/frame-writer.ts";
 import type { EntitiesQuery } from "../protocol/outcomes.ts";
@@ -140,6 +141,12 @@ export function performRequest(connection: Connection, reader: FrameReader): voi
       const { shard, after } = readErasures(reader);
       const { port } = connection.shared;
       void answerLater(connection, id, () => port.erasures(shard, after), writeValueReply);
+      return;
+    }
+    case operation.backup: {
+      const target = readBackup(reader);
+      const { port } = connection.shared;
+      void answerLater(connection, id, () => port.backup(target), writeValueReply);
       return;
     }
     case operation.ping: {

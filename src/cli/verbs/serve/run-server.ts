@@ -56,7 +56,7 @@ export async function runServer(
   const doors: Door[] = [];
   const backups = scheduleBackups(warp, settings, logger);
   try {
-    const engine = enginePortOf(warp);
+    const engine = enginePortOf(warp, backups);
     const tcp =
       settings.listen === "off" ? undefined : await openTcp(settings.listen, settings, engine, logger);
     if (tcp !== undefined) doors.push(tcp);
