@@ -5,8 +5,7 @@ import type { BackupReport } from "../core/backup-report.ts";
 import { limits } from "../core/limits.ts";
 import type { ErasureListed } from "../core/receipt.ts";
 import type { EntitiesQuery, EntityListed } from "../net/protocol/outcomes.ts";
-import { writeBackup } from "../net/protocol/backup.ts";
-import { writeErasures } from "../net/protocol/privacy.ts";
+import { writeBackup, writeErasures } from "../net/protocol/privacy.ts";
 import {
   type After,
   type ProjectionAction,

@@ -7,7 +7,6 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { decode } from "@msgpack/msgpack";
 import { WarpError } from "../../core/errors.ts";
-import * as backups from "./backup.ts";
 import { FrameInput } from "./frame-input.ts";
 import { FrameReader } from "./frame-reader.ts";
 import { FrameWriter } from "./frame-writer.ts";
@@ -374,13 +373,13 @@ const messages: Readonly<Record<string, Message>> = {
     means: { shard: 15, after: 500 },
   },
   backup: {
-    write: (w) => backups.writeBackup(w, 45, undefined),
-    read: backups.readBackup,
+    write: (w) => privacy.writeBackup(w, 45, undefined),
+    read: privacy.readBackup,
     means: undefined,
   },
   "backup into a target": {
-    write: (w) => backups.writeBackup(w, 46, "/backups/banking"),
-    read: backups.readBackup,
+    write: (w) => privacy.writeBackup(w, 46, "/backups/banking"),
+    read: privacy.readBackup,
     means: "/backups/banking",
   },
   pong: { write: (w) => replies.writeNothing(w, 12), read: (r) => r.isNil(), means: true },

@@ -1,5 +1,5 @@
 /**
- * The messages of exports, deletions, holds and ledgers (docs/protocol.md). Options and results are values: maps whose
+ * The messages of exports, deletions, holds, ledgers and backups (docs/protocol.md). Options and results are values: maps whose
  * fields a reader that does not know them ignores.
  */
 import { limits } from "../../core/limits.ts";
@@ -131,6 +131,19 @@ export function readErasures(reader: FrameReader): { shard: number; after: numbe
   const after = reader.whole();
   reader.finish();
   return { shard, after };
+}
+
+export function writeBackup(writer: FrameWriter, id: number, target: string | undefined): void {
+  const frame = start(writer, id, operation.backup, 1);
+  writer.strOrNil(target);
+  writer.endFrame(frame);
+}
+
+/** Undefined for the target that the server was started with. */
+export function readBackup(reader: FrameReader): string | undefined {
+  const target = reader.strOrNil();
+  reader.finish();
+  return target;
 }
 
 /** A result that is one value. */

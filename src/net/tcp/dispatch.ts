@@ -9,11 +9,11 @@ import { WarpError } from "../../core/errors.ts";
 import type { NewEvent } from "../../core/event.ts";
 import { limits } from "../../core/limits.ts";
 import type { EnginePort, GroupsPort } from "../engine-port.ts";
-import { readBackup } from "../protocol/backup.ts";
 import type { FrameReader } from "../protocol/frame-reader.ts";
 import type { FrameWriter } from "../protocol/frame-writer.ts";
 import type { EntitiesQuery } from "../protocol/outcomes.ts";
 import {
+  readBackup,
   readDelete,
   readErasures,
   readExport,
