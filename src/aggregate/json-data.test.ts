@@ -32,6 +32,18 @@ function refusal(call: () => unknown): WarpError {
 describe("a text that the data was parsed from", () => {
   const kept = (text: string) => encodeData(JSON.parse(text), text) === text;
 
+  test("of many events at once is the text of one list, whatever their sizes", () => {
+    for (const bytes of [1, 20, 100, 3000, 7000]) {
+      for (const count of [2, 31, 500]) {
+        const values = Array.from({ length: count }, (_, i) => ({
+          i,
+          text: `${i}é"`.repeat(1 + ((i * bytes) % (bytes + 1)) / 4),
+        }));
+        expect(encodeData(values)).toBe(JSON.stringify(values));
+      }
+    }
+  });
+
   test("is taken as it is, whatever its spaces, numbers and repeated keys", () => {
     for (const text of ['[{"a":1}]', '[ {"a" : 1.50e1} ]', '["\\n"]', '[{"a":1,"a":2}]', '["grün"]'])
       expect(kept(text)).toBe(true);

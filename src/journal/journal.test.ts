@@ -17,23 +17,26 @@ const segmentBytes = 64 * 1024;
 /** A journal over two tails; `take` appends a text, and `durable` has them in the order they became so. */
 class Sample {
   readonly directory = join(base, String(++count));
-  readonly tails = [new Tail(256 * 1024), new Tail(256 * 1024)];
+  readonly tails: readonly Tail[];
   readonly durable: string[] = [];
   readonly turns: { readonly id: number; readonly texts: number; readonly use: number }[] = [];
   readonly failures: WarpError[] = [];
   readonly journal: Journal<string>;
   retires = true;
 
-  constructor(segmentsMax = 4) {
+  /** `scale` multiplies the sizes: segments of 64 KiB, blocks of half of that, tails of 256 KiB. */
+  constructor(segmentsMax = 4, scale = 1) {
+    this.tails = [new Tail(scale * 256 * 1024), new Tail(scale * 256 * 1024)];
     mkdirSync(this.directory);
     createKeySlots(this.directory, segmentsMax);
+    const sizes = { segmentBytes: scale * segmentBytes };
     const start = { period: 1, periodKey, lastUse: 0, lastSequence: 0 };
     this.journal = new Journal<string>({
-      segments: { directory: this.directory, context: "c", durability: "fsync", segmentBytes, ...start },
+      segments: { directory: this.directory, context: "c", durability: "fsync", ...sizes, ...start },
       segmentCount: 0,
       segmentsMax,
       firstTurn: 1,
-      blockBytesMax: 32 * 1024,
+      blockBytesMax: scale * 32 * 1024,
       tails: this.tails,
       onDurable: (turn, use) => {
         this.durable.push(...turn.completions);
@@ -129,6 +132,22 @@ describe("the journal", () => {
     sample.journal.poll();
     await sample.journal.whenIdle();
     expect(sample.durable).toEqual(["first", ...texts]);
+    expect(sample.turns.map(({ id }) => id)).toEqual(sample.turns.map((_, i) => i + 1));
+    await sample.journal.close();
+  });
+
+  test("sends what is large while its callers go on, without a break between them", async () => {
+    const sample = new Sample(4, 64);
+    const texts: string[] = [];
+    // Callers that come one behind another; the event loop has no turn in between.
+    for (let calls = 0; sample.durable.length === 0 && calls < 1_000_000; calls++) {
+      const text = `<${texts.length}>`.padEnd(10_000, "x");
+      if (sample.take(text)) texts.push(text);
+      await Promise.resolve();
+    }
+    expect(sample.durable.length).toBeGreaterThan(10);
+    await sample.journal.whenIdle();
+    expect(sample.durable).toEqual(texts);
     expect(sample.turns.map(({ id }) => id)).toEqual(sample.turns.map((_, i) => i + 1));
     await sample.journal.close();
   });

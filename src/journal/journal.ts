@@ -23,6 +23,9 @@ import type { Tail } from "./tail.ts";
  */
 const eagerMin = 64;
 
+/** A turn of so many bytes is sent as soon as the journal is idle, however few callers they are from. */
+const eagerBytes = 128 * 1024;
+
 /** Passes over the microtasks that must add nothing before a turn is sent. */
 const quietPasses = 6;
 
@@ -62,6 +65,7 @@ export class Journal<Completion> {
   #inFlight: Turn<Completion> | undefined;
   #doneAtSend = 0;
   #scheduled = false;
+  #pollsSoon = false;
   #pending = 0;
   #lastSize = 0;
   /** An idle journal is sent a turn of this many completions at once. */
@@ -178,10 +182,24 @@ export class Journal<Completion> {
   }
 
   #sendWhenDue(): void {
-    const { completions } = this.#open;
-    if (this.#inFlight !== undefined) return;
-    if (completions.length >= this.#eagerAt && this.#waiting.length === 0) this.#send();
+    const { completions, bytes } = this.#open;
+    const isLarge = bytes >= eagerBytes;
+    if (this.#inFlight !== undefined) {
+      if (isLarge) this.#pollSoon();
+      return;
+    }
+    if ((isLarge || completions.length >= this.#eagerAt) && this.#waiting.length === 0) this.#send();
     else this.#schedule();
+  }
+
+  /** Looks at the turn in flight when the caller of this moment has ended: there is enough for the next one. */
+  #pollSoon(): void {
+    if (this.#pollsSoon || this.#control.doneCount === this.#doneAtSend) return;
+    this.#pollsSoon = true;
+    queueMicrotask(() => {
+      this.#pollsSoon = false;
+      this.poll();
+    });
   }
 
   get retiredUse(): number {
@@ -281,7 +299,8 @@ export class Journal<Completion> {
     const { currentUse } = this.#control;
     const gathered = this.#open.completions.length;
     // What gathered meanwhile is sent before anybody hears of this turn: the disk works while its callers are served.
-    const isCrowd = gathered >= eagerMin && gathered * 2 >= turn.completions.length;
+    const isLarge = this.#open.bytes >= eagerBytes;
+    const isCrowd = isLarge || (gathered >= eagerMin && gathered * 2 >= turn.completions.length);
     if (this.#waiting.length > 0 || isCrowd) this.#send();
     if (turn.task === undefined) this.#options.onDurable(turn, currentUse);
     else turn.task.done();

@@ -159,10 +159,12 @@ export class Segments {
     cipher.setAAD(associated);
     let at = blockHeaderBytes;
     for (const piece of body) {
-      const ciphertext = cipher.update(piece);
-      block.set(ciphertext, at);
-      release(ciphertext);
-      at += piece.length;
+      for (let from = 0; from < piece.length; from += cipherBytes) {
+        const ciphertext = cipher.update(piece.subarray(from, from + cipherBytes));
+        block.set(ciphertext, at);
+        at += ciphertext.length;
+        release(ciphertext);
+      }
     }
     cipher.final();
     finishBlockHeader(block, cipher.getAuthTag());
@@ -188,6 +190,9 @@ export class Segments {
     if (this.#options.durability === "fsync") fdatasyncSync(file);
   }
 }
+
+/** What the cipher gets at once: its output is new memory every time, which costs twice as much beyond this. */
+const cipherBytes = 64 * 1024;
 
 /** Holds a turn of a thousand small appends; grows to the largest block seen. */
 const blockBufferBytes = 1024 * 1024;

@@ -1,7 +1,8 @@
 /**
  * What a benchmark appends: payments of four fields with varied content; of two or one where four do not fit.
  *
- * Texts come from pools that are filled beforehand: making an event costs little beside appending it.
+ * Texts come from pools that are filled beforehand and taken in turn: making an event costs little beside appending it, and
+ * its texts are in the processor's caches, as those of an event that has just been made would be.
  */
 import type { PaymentData } from "../../../aggregate/ledger.ts";
 import type { NewEvent } from "../../../index.ts";
@@ -9,7 +10,6 @@ import { Random } from "./random.ts";
 
 export { ledger } from "../../../aggregate/ledger.ts";
 
-/** Small enough to stay in the processor's cache, as the data of an event that has just been made would be. */
 const poolSizeMax = 512;
 /** Of large events there are fewer. */
 const poolBytesMax = 32_000_000;
@@ -37,7 +37,8 @@ export class Payments {
     this.#fields = bytes >= fixedBytes ? 4 : bytes >= twoFieldsBytes ? 2 : 1;
     const noteLength = Math.max(0, bytes - (this.#fields === 4 ? fixedBytes : twoFieldsBytes));
     const poolSize = Math.max(16, Math.min(poolSizeMax, Math.floor(poolBytesMax / bytes)));
-    this.#refs = Array.from({ length: poolSize }, () => `ref-${this.#text(10)}`);
+    // One less, so that a pair of texts comes back only after the product of both.
+    this.#refs = Array.from({ length: poolSize - 1 }, () => `ref-${this.#text(10)}`);
     this.#notes = Array.from({ length: poolSize }, () => this.#text(noteLength));
   }
 
@@ -45,14 +46,10 @@ export class Payments {
     const random = this.#random;
     const cents = 100_000 + random.below(900_000);
     if (this.#fields === 1) return { cents };
-    const note = this.#notes[random.below(this.#notes.length)] ?? "";
+    const made = this.#made++;
+    const note = this.#notes[made % this.#notes.length] ?? "";
     if (this.#fields === 2) return { cents, note };
-    return {
-      cents,
-      ref: this.#refs[random.below(this.#refs.length)] ?? "",
-      at: firstAt + this.#made++,
-      note,
-    };
+    return { cents, ref: this.#refs[made % this.#refs.length] ?? "", at: firstAt + made, note };
   }
 
   event(): NewEvent {
