@@ -33,7 +33,8 @@ import {
   type StorageSettings,
 } from "./core/settings.ts";
 import { Failure } from "./failure.ts";
-import { createKeySlots, Journal } from "./journal/journal.ts";
+import { Journal } from "./journal/journal.ts";
+import { createKeySlots } from "./journal/ring-files.ts";
 import { Tail } from "./journal/tail.ts";
 import { startKeeping, stopKeeping } from "./keeping.ts";
 import { ContextPrivacy } from "./privacy/privacy.ts";

@@ -16,7 +16,7 @@ import { toWarpError, WarpError } from "../core/errors.ts";
 import { type RootKeySource, readRootKey, unlockKeyring, writeKeyring } from "../core/keyring.ts";
 import { limits } from "../core/limits.ts";
 import { syncDirectory } from "../core/replace-file.ts";
-import { createKeySlots } from "../journal/journal.ts";
+import { createKeySlots } from "../journal/ring-files.ts";
 import { shardOf } from "../shard/placement.ts";
 import { decodeObject, missing } from "./format/container.ts";
 import { type RootHeader, rootObject } from "./format/objects.ts";

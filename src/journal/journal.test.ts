@@ -3,8 +3,9 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { WarpError } from "../core/errors.ts";
-import { createKeySlots, Journal } from "./journal.ts";
+import { Journal } from "./journal.ts";
 import { replayJournal } from "./replay.ts";
+import { createKeySlots } from "./ring-files.ts";
 import { Tail } from "./tail.ts";
 
 const base = mkdtempSync(join(tmpdir(), "warp-journal-"));

@@ -6,14 +6,10 @@
  * - After a failure nothing is handed over any more: `onFailed` runs once, and every outcome not yet
  *   acknowledged is unknown.
  */
-import { closeSync, fstatSync, fsyncSync, openSync, renameSync, writeSync } from "node:fs";
-import { open as openAsync, rename } from "node:fs/promises";
-import { join } from "node:path";
 import { type ErrorCode, type ErrorDetails, toWarpError, WarpError } from "../core/errors.ts";
-import { replaceFile, syncDirectory } from "../core/replace-file.ts";
 import { JournalControl, type JournalTask, rangesMax, type TailRange } from "./control.ts";
-import { keysName, segmentName, slotBytes } from "./format.ts";
 import type { JournalWorkerStart } from "./journal-worker.ts";
+import { createSegment, createSegmentNow, growKeySlots } from "./ring-files.ts";
 import type { SegmentsOptions } from "./segments.ts";
 import type { Tail } from "./tail.ts";
 
@@ -359,61 +355,4 @@ function emptyTurn<Completion>(id: number): Turn<Completion> {
 
 function errorFromWorker(wire: unknown): WarpError {
   return WarpError.fromWire(wire as { code: ErrorCode; message: string; details: ErrorDetails });
-}
-
-const zeroChunkBytes = 1024 * 1024;
-
-/** Makes the journal directory's key slots, whole or not at all; zeros, so that every slot is empty. */
-export function createKeySlots(directory: string, segmentsMax: number): void {
-  replaceFile(join(directory, keysName), Buffer.alloc(segmentsMax * slotBytes));
-}
-
-/** Sees to a slot for every segment that may come, before it does: a setting may have been raised. */
-function growKeySlots(directory: string, segmentsMax: number): void {
-  try {
-    const file = openSync(join(directory, keysName), "r+");
-    const size = fstatSync(file).size;
-    const missing = Buffer.alloc(Math.max(0, segmentsMax * slotBytes - size));
-    for (let at = 0; at < missing.length; ) {
-      at += writeSync(file, missing, at, missing.length - at, size + at);
-    }
-    if (missing.length > 0) fsyncSync(file);
-    closeSync(file);
-  } catch (thrown) {
-    throw toWarpError(thrown, "IO_ERROR", { file: `journal/${keysName}` });
-  }
-}
-
-/** A segment is made under another name, so that one that is there is whole. */
-const unfinished = ".new";
-
-function createSegmentNow(directory: string, id: number, segmentBytes: number): void {
-  const path = join(directory, segmentName(id));
-  try {
-    const file = openSync(path + unfinished, "w");
-    const zeros = Buffer.alloc(Math.min(zeroChunkBytes, segmentBytes));
-    for (let at = 0; at < segmentBytes; ) {
-      at += writeSync(file, zeros, 0, Math.min(zeros.length, segmentBytes - at), at);
-    }
-    fsyncSync(file);
-    closeSync(file);
-    renameSync(path + unfinished, path);
-    syncDirectory(directory);
-  } catch (thrown) {
-    throw toWarpError(thrown, "IO_ERROR", { file: `journal/${segmentName(id)}` });
-  }
-}
-
-async function createSegment(directory: string, id: number, segmentBytes: number): Promise<void> {
-  const path = join(directory, segmentName(id));
-  const file = await openAsync(path + unfinished, "w");
-  const zeros = Buffer.alloc(Math.min(zeroChunkBytes, segmentBytes));
-  for (let at = 0; at < segmentBytes; ) {
-    at += (await file.write(zeros, 0, Math.min(zeros.length, segmentBytes - at), at)).bytesWritten;
-    await file.datasync();
-  }
-  await file.sync();
-  await file.close();
-  await rename(path + unfinished, path);
-  syncDirectory(directory);
 }

@@ -13,7 +13,7 @@ import { join } from "node:path";
 import { WarpError } from "../core/errors.ts";
 import { seededRandom } from "../shard/sample.ts";
 import { blockBytes, blockKind, segmentHeaderBytes, slotBytes } from "./format.ts";
-import { createKeySlots } from "./journal.ts";
+import { createKeySlots } from "./ring-files.ts";
 import { replayJournal } from "./replay.ts";
 import { Segments, type SegmentsOptions } from "./segments.ts";
 
