@@ -218,7 +218,7 @@ async function serve(opened: {
   const { logger } = settings;
   const { context } = identity;
   const privacy = new ContextPrivacy({
-    ...{ engine, residency, reading, settlings, journal, history, logger, context },
+    ...{ engine, residency, subjects, reading, settlings, journal, history, logger, context },
     ...{ shards: identity.shards, idHashKey: keyring.idHashKey, followers: erasureFollowers },
     retireSegments: () => retireSegments(journal, settlings),
     backupTargets: () => keeping.backups.targets,

@@ -6,7 +6,6 @@
  * - `false` means that the tail is full: nothing has changed, and the write is to be tried again.
  */
 import { Rejection } from "../aggregate/command.ts";
-import type { EraseDraft } from "../core/erase-record.ts";
 import { toWarpError, WarpError } from "../core/errors.ts";
 import type { NewEvent } from "../core/event.ts";
 import type { Journal } from "../journal/journal.ts";
@@ -32,18 +31,8 @@ export interface AppenderParts {
   readonly freeze: boolean;
   /** Hears of an actor with enough events for a snapshot. */
   readonly onSnapshotDue: (actor: Actor) => void;
-  /** Hears of an erasure that is durable, before its turn is given to be settled. */
-  readonly onErased: (actor: Actor, number: number) => void;
   /** Hears of an actor whose states may have grown. */
   readonly onGrown: (actor: Actor) => void;
-}
-
-/** An entity that is erased, durably. Number and position are 0 when there was nothing to erase. */
-export interface Erased {
-  readonly number: number;
-  readonly position: number;
-  readonly events: number;
-  readonly erasedAt: number;
 }
 
 /** Chooses the events for several actors at one moment, a list for each; may throw to change nothing. */
@@ -88,38 +77,12 @@ export class Appender {
     return this.#decide(write, write.command);
   }
 
-  /** Records the erasure of the actor's entity; nothing more is done for the actor until that is durable. */
-  erase(actor: Actor, draft: EraseDraft, answer: Answer<Erased>): boolean {
-    const { recorder, folding, journal, onErased } = this.#parts;
-    if (actor.loadFailure !== undefined) throw actor.loadFailure;
-    const { number, tipSeq } = actor;
-    const erased = { number, position: 0, events: tipSeq, erasedAt: draft.erasedAt };
-    if (number === 0) {
-      answer.resolve(erased);
-      return true;
-    }
-    const erasedAt = recorder.now(actor.shard);
-    const position = recorder.recordErasure(actor, { ...draft, events: tipSeq, erasedAt });
-    if (position === 0) return false;
-    const go = () => queueMicrotask(() => actor.resume());
-    const resolve = () => {
-      actor.forget(folding.initialStates(), erasedAt);
-      actor.shard.erased.add(actor.id, erasedAt);
-      onErased(actor, number);
-      answer.resolve({ ...erased, position, erasedAt });
-      go();
-    };
-    const reject = (error: Error) => {
-      answer.reject(error);
-      go();
-    };
+  /** Resolves when everything that the actor has recorded is durable. */
+  whenDurable(actor: Actor): Promise<unknown> {
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     const write = new Write(actor, undefined, undefined, undefined, undefined, { resolve, reject });
-    write.position = position;
-    write.result = appended(actor, 0, position);
-    noteTip(write);
-    actor.suspend();
-    journal.complete(write);
-    return true;
+    this.#answer(write, appended(actor, 0, actor.tipPosition));
+    return promise;
   }
 
   #decide(write: Write, name: string): boolean {
@@ -345,13 +308,13 @@ function requireNotErased(actor: Actor): void {
 }
 
 /** What the write's actor will have committed when the write's turn is durable. */
-function noteTip(write: Write): void {
+export function noteTip(write: Write): void {
   write.seq = write.actor.tipSeq;
   write.states = write.actor.tipStates;
 }
 
 /** The result of an append of `count` events that the actor's tip has taken in. */
-function appended(actor: Actor, count: number, position: number): Appended {
+export function appended(actor: Actor, count: number, position: number): Appended {
   const seq = actor.tipSeq;
   const shard = actor.shard.index;
   return { ok: true, seq, firstSeq: seq - count + 1, count, duplicate: false, shard, position };

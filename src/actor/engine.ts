@@ -6,16 +6,16 @@
  * - After a failure nothing is accepted; what was under way is answered OUTCOME_UNKNOWN.
  */
 
-import type { EraseDraft } from "../core/erase-record.ts";
 import { toWarpError, WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import type { Turn } from "../journal/journal.ts";
 import type { Actor } from "./actor.ts";
-import { Appender, type AppenderParts, type DecideTogether, type Erased } from "./appender.ts";
+import { Appender, type AppenderParts, type DecideTogether } from "./appender.ts";
 import type { Appended } from "./results.ts";
+import { type Erased, Eraser, type EraserParts, type Erasing } from "./storage/eraser.ts";
 import type { Answer, Write } from "./write.ts";
 
-export interface EngineParts extends AppenderParts {
+export interface EngineParts extends AppenderParts, EraserParts {
   /** Hears of every durable turn, after its writes were answered. */
   readonly onDurable: (turn: Turn<Write>, use: number) => void;
   /** Hears of a record that was begun and not finished. */
@@ -29,6 +29,7 @@ export interface EngineParts extends AppenderParts {
 export class Engine {
   readonly #parts: EngineParts;
   readonly #appender: Appender;
+  readonly #eraser: Eraser;
   /** Writes that found the tail full, oldest first. */
   #spaceQueue: Queued[] = [];
   /** Calls that wait in the mailboxes of actors. */
@@ -39,6 +40,7 @@ export class Engine {
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
+    this.#eraser = new Eraser(parts);
     this.#appender = new Appender(
       parts,
       (write) => this.#enter(write),
@@ -82,29 +84,39 @@ export class Engine {
     });
   }
 
-  /** Records the erasure of the actor's entity once it is ready; resolves when that is durable. */
-  erase(actor: Actor, draft: EraseDraft): Promise<Erased> {
+  /** Records erasures in one turn, once all their actors are ready; resolves when that is durable. */
+  erase(erasures: readonly Erasing[]): Promise<Erased[]> {
     return new Promise((resolve, reject) => {
-      actor.holds++;
-      const answer: Answer<Erased> = {
+      const actors = erasures.map(({ actor }) => actor);
+      for (const actor of actors) actor.holds++;
+      const release = () => {
+        for (const actor of actors.splice(0)) actor.holds--;
+      };
+      const answer: Answer<Erased[]> = {
         resolve: (erased) => {
-          actor.holds--;
+          release();
           resolve(erased);
         },
         reject: (error) => {
-          actor.holds--;
+          release();
           reject(error);
         },
       };
       const attempt = (): boolean => {
         const refusal = this.#refusal();
         if (refusal !== undefined) throw refusal;
-        if (!actor.isWaiting) return this.#appender.erase(actor, draft, answer);
-        this.#waitFor(actor, () => this.#performInTurn({ attempt, answer }));
+        const waiting = actors.find((actor) => actor.isWaiting);
+        if (waiting === undefined) return this.#eraser.erase(erasures, answer);
+        this.#waitFor(waiting, () => this.#performInTurn({ attempt, answer }));
         return true;
       };
       this.#performInTurn({ attempt, answer });
     });
+  }
+
+  /** Resolves when everything that the actor has recorded is durable. */
+  whenDurable(actor: Actor): Promise<unknown> {
+    return this.#appender.whenDurable(actor);
   }
 
   /** Answers what is durable by now, while the caller goes on with its own work. */

@@ -32,6 +32,14 @@ export interface ResidencyOptions {
   readonly onPressure: () => void;
 }
 
+/** What a load gives. */
+interface Folded {
+  readonly number: number;
+  readonly seq: number;
+  readonly states: States;
+  readonly snapshotSeq: number;
+}
+
 /** What an actor takes beside its id and its states, bytes; measured as resident memory per actor. */
 const actorBytes = 400;
 
@@ -83,7 +91,7 @@ export class Residency {
     if (shard.ids.mayHave(id)) {
       actor.isLoaded = false;
       actor.suspend();
-      this.#load(actor);
+      void this.#load(actor);
     } else if (shard.erased.any) {
       actor.erasedAt = shard.erased.find(id);
     }
@@ -122,13 +130,24 @@ export class Residency {
     return this.#actors.values();
   }
 
+  /** The actor if it is in memory, loaded or not. */
+  resident(id: string): Actor | undefined {
+    return this.#actors.get(id);
+  }
+
+  /** Loads actors that are suspended, and settled, once more; then they go on. */
+  async refold(actors: Iterable<Actor>): Promise<void> {
+    await Promise.all(Array.from(actors, (actor) => this.#load(actor)));
+  }
+
   #account(actor: Actor, bytes: number): void {
     this.#bytes += bytes - actor.memoryBytes;
     actor.memoryBytes = bytes;
   }
 
-  #load(actor: Actor): void {
-    this.#read(actor).then(
+  /** Never rejects: whoever waits for the actor hears of a failure. */
+  #load(actor: Actor): Promise<void> {
+    return this.#read(actor).then(
       () => actor.resume(),
       (thrown) => {
         actor.loadFailure = toWarpError(thrown, "IO_ERROR", { entity: actor.id });
@@ -139,15 +158,25 @@ export class Residency {
     );
   }
 
+  /** Loads it, again when a subject was erased meanwhile of whom its events may speak. */
   async #read(actor: Actor): Promise<void> {
+    const { shard } = actor;
+    for (;;) {
+      while (shard.refolding !== undefined) await shard.refolding;
+      const { refolds } = shard;
+      const found = await this.#fold(actor);
+      if (refolds === shard.refolds) {
+        this.#take(actor, found);
+        return;
+      }
+    }
+  }
+
+  async #fold(actor: Actor): Promise<Folded | undefined> {
     const { reading, folding } = this.#options;
     const { shard } = actor;
     const found = await reading.load(shard.index, actor.id, folding.snapshotVersions);
-    if (found === undefined) {
-      if (shard.erased.any) actor.erasedAt = shard.erased.find(actor.id);
-      actor.isLoaded = true;
-      return;
-    }
+    if (found === undefined) return undefined;
     const begun = folding.begin(actor.id, found.snapshots, found.dropped);
     const { covered } = begun;
     let { states } = begun;
@@ -167,13 +196,23 @@ export class Residency {
       });
     }
     if (this.#options.freeze) deepFreeze(states);
+    const snapshotSeq = covered.length === 0 ? found.seq : Math.min(...covered);
+    return { number: found.number, seq: found.seq, states, snapshotSeq };
+  }
+
+  #take(actor: Actor, found: Folded | undefined): void {
+    const { shard } = actor;
+    actor.isLoaded = true;
+    if (found === undefined) {
+      if (shard.erased.any) actor.erasedAt = shard.erased.find(actor.id);
+      return;
+    }
     actor.number = found.number;
     actor.tipSeq = found.seq;
     actor.committedSeq = found.seq;
-    actor.tipStates = states;
-    actor.committedStates = states;
-    actor.isLoaded = true;
-    actor.snapshotSeq = covered.length === 0 ? found.seq : Math.min(...covered);
+    actor.tipStates = found.states;
+    actor.committedStates = found.states;
+    actor.snapshotSeq = found.snapshotSeq;
     this.remeasure(actor);
   }
 

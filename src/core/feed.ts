@@ -13,8 +13,13 @@
  */
 import { type Bytes, readEntry } from "./entry.ts";
 import type { StoredEvent } from "./event.ts";
+import { isSubjectName } from "./personal.ts";
 
-export const feedPartKind = { events: 1, erased: 2 } as const;
+/**
+ * An erasure is `erased` in the shard of the id, where it has its place among the entity's events, and `forgotten` in others that
+ * knew her as a subject (personal.ts): there the number alone matters.
+ */
+export const feedPartKind = { events: 1, erased: 2, forgotten: 3 } as const;
 export const feedPartHeaderBytes = 32;
 export const feedPartOffset = {
   length: 0,
@@ -104,6 +109,17 @@ export function readFeedPart(bytes: Bytes, at: number): FeedPart {
     position: view.getFloat64(at + offset.position, true),
     entryAt,
   };
+}
+
+/** How the erasure of what had this name is told, and under which id. */
+export function erasureTold(
+  name: Buffer,
+  isHome: (id: string) => boolean,
+): { readonly kind: number; readonly id: Buffer } {
+  if (!isSubjectName(name)) return { kind: feedPartKind.erased, id: name };
+  const id = name.subarray(1);
+  if (isHome(id.toString("utf8"))) return { kind: feedPartKind.erased, id };
+  return { kind: feedPartKind.forgotten, id: id.subarray(0, 0) };
 }
 
 /** The events of a part, as stored; none of an erasure. */

@@ -10,11 +10,28 @@ export interface Removed {
   readonly callerKeys: number;
 }
 
+/** What other entities say of somebody (docs/privacy.md): the parts, and in how many hosts they lie. */
+export interface PersonalCounts {
+  readonly parts: number;
+  /** Undefined in a receipt that was made from the ledgers, which do not have it. */
+  readonly hosts: number | undefined;
+}
+
+/** The key of a subject that one shard had. */
+export interface PersonalKey {
+  readonly shard: number;
+  /** Entry of that shard's ledger; 0 as long as it is not written. */
+  readonly entry: number;
+  /** Hex. */
+  readonly fingerprint: string;
+}
+
 /** What a deletion would remove. */
 export interface DeletePlan extends Removed {
   readonly entity: string;
   /** Ciphertext in the shard's file. */
   readonly bytes: number;
+  readonly personal: PersonalCounts;
   /** What would refuse it. */
   readonly hold: Hold | undefined;
   /** Who would have to pass it before it is complete. */
@@ -43,6 +60,8 @@ export interface Receipt {
   /** Of the key that was destroyed, hex; zeros when it was never on the disk. */
   readonly fingerprint: string;
   readonly removed: Removed;
+  /** What other entities said of her, and the keys that it was sealed under. */
+  readonly personal: PersonalCounts & { readonly keys: readonly PersonalKey[] };
   readonly pending: readonly string[];
   /** Where older backups of the key live until the next backup: every target that there ever was. */
   readonly backups: readonly BackupTargetKnown[];

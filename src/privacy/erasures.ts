@@ -7,17 +7,18 @@
  *   a record of the entity, every follower has passed, and the id is out of names.db and its WAL.
  * - What a process leaves unfinished, the next one finishes: the shard writers know it (`erasures.state`).
  */
-import type { Engine } from "../actor/engine.ts";
+import type { Actor } from "../actor/actor.ts";
 import type { BackupTargetKnown, DeleteOptions, Receipt } from "../actor/privacy.ts";
-import type { Residency } from "../actor/residency.ts";
 import { stepDone } from "../core/erasure-steps.ts";
 import { WarpError } from "../core/errors.ts";
+import { Deletion } from "./deletion.ts";
 import type { Holding } from "./holding.ts";
+import { type HostsParts, Refolding, type Spoken, spokenOf } from "./hosts.ts";
 import { Tidying, type TidyingParts, UnderWay } from "./tidying.ts";
 
-export interface ErasuresParts extends TidyingParts {
-  readonly engine: Engine;
-  readonly residency: Residency;
+export interface ErasuresParts extends TidyingParts, HostsParts {
+  readonly reading: HostsParts["reading"];
+  readonly settlings: HostsParts["settlings"];
   readonly holding: Holding;
   readonly journal: { advance(): Promise<number>; retired(): Promise<void> };
   /** Retires all journal segments of which everything is in main database files. */
@@ -34,11 +35,11 @@ interface Request {
   readonly id: string;
   readonly options: DeleteOptions;
   readonly reference: { readonly reason: string; readonly by: string };
-  readonly fenced: PromiseWithResolvers<UnderWay>;
+  readonly fenced: PromiseWithResolvers<Deletion>;
 }
 
 interface Begun {
-  readonly fenced: Promise<UnderWay>;
+  readonly fenced: Promise<Deletion>;
   /** The entity is gone; what has its id now is another one. */
   isFenced: boolean;
 }
@@ -76,7 +77,7 @@ export class Erasures {
     if (underWay instanceof WarpError) throw afterFailure(underWay);
     const complete = Promise.race([underWay.complete, this.#closed.promise]);
     await within(complete, options.waitMs ?? 30_000, failed);
-    const receipt = receiptOf(id, underWay, this.#parts.backupTargets());
+    const receipt = underWay.receipt(id, this.#parts.backupTargets());
     if (receipt.status === "erased") stepDone("receipt", receipt.shard);
     return receipt;
   }
@@ -96,7 +97,7 @@ export class Erasures {
     for (const { fenced } of this.#queue.splice(0)) fenced.reject(closed);
   }
 
-  #enqueue(request: Request): Promise<UnderWay> {
+  #enqueue(request: Request): Promise<Deletion> {
     const { id, fenced } = request;
     const begun: Begun = { fenced: fenced.promise, isFenced: false };
     this.#underWay.set(id, begun);
@@ -119,8 +120,18 @@ export class Erasures {
     await Promise.resolve();
     while (this.#queue.length > 0) {
       const batch = this.#queue.splice(0, batchMax);
-      const fenced = await Promise.all(batch.map((request) => this.#fence(request)));
-      const begun = fenced.filter((underWay): underWay is UnderWay => (underWay?.erased.number ?? 0) > 0);
+      for (const { id, fenced } of batch) this.#parts.subjects.fence(id, fenced.promise);
+      const spoken = await Promise.all(batch.map((request) => this.#spokenOf(request)));
+      const alone = batch.filter((_, i) => spoken[i]?.length === 0);
+      const others = batch.flatMap((request, i) => {
+        const of = spoken[i] ?? [];
+        return of.length === 0 ? [] : [{ request, spoken: of }];
+      });
+      const fenced = await Promise.all([
+        ...alone.map((request) => this.#fence(request, [])),
+        this.#fenceSubjects(others),
+      ]);
+      const begun = fenced.flat().filter(({ erased }) => erased.number > 0);
       if (begun.length === 0) continue;
       await this.#emptyJournal();
       this.#forgetKeys(begun);
@@ -132,24 +143,82 @@ export class Erasures {
     }
   }
 
-  /** Journals the erasure; undefined when it was refused. */
-  async #fence(request: Request): Promise<UnderWay | undefined> {
-    const { engine, residency } = this.#parts;
+  /** Where what is to be erased is spoken of; undefined when that could not be found out, and the request was refused. */
+  async #spokenOf({ id, fenced }: Request): Promise<Spoken[] | undefined> {
     try {
-      this.#parts.holding.requireNotBeingSet(request.id);
-      const actor = residency.actor(request.id);
-      const draft = { id: request.id, events: 0, erasedAt: 0, ...request.reference };
-      const erased = await engine.erase(actor, draft);
-      if (erased.number > 0) stepDone("recorded", actor.shard.index);
-      const underWay = new UnderWay(actor, erased);
-      residency.remeasure(actor);
-      if (erased.number > 0) this.#tidying.add(underWay);
-      request.fenced.resolve(underWay);
-      return underWay;
+      return await spokenOf(this.#parts, id);
     } catch (thrown) {
-      request.fenced.reject(thrown);
+      fenced.reject(thrown);
       return undefined;
     }
+  }
+
+  /** As {@link #fence}, for subjects: their hosts stand still until the erasures are settled. */
+  async #fenceSubjects(
+    subjects: readonly { readonly request: Request; readonly spoken: readonly Spoken[] }[],
+  ): Promise<UnderWay[]> {
+    if (subjects.length === 0) return [];
+    const numbers = subjects.flatMap(({ spoken }) => spoken.map(({ actor }) => actor));
+    const refolding = new Refolding(this.#parts, numbers);
+    let begun: UnderWay[] = [];
+    try {
+      await refolding.begin(new Set(subjects.map(({ request }) => request.id)));
+      const fenced = subjects.map(({ request, spoken }) => this.#fence(request, spoken));
+      begun = (await Promise.all(fenced)).flat();
+      // Refused, or failed: nothing will be settled.
+      const failure =
+        begun.length === 0 ? undefined : await Promise.race([refolding.end(), this.#parts.failed]);
+      if (begun.length === 0 || failure instanceof WarpError) await refolding.release();
+    } catch (thrown) {
+      for (const { request } of subjects) request.fenced.reject(thrown);
+      await refolding.release();
+    }
+    return begun;
+  }
+
+  /** Journals the erasure; nothing is under way when it was refused. */
+  async #fence(request: Request, spoken: readonly Spoken[]): Promise<UnderWay[]> {
+    const { engine, residency, holding } = this.#parts;
+    try {
+      holding.requireNotBeingSet(request.id);
+      const actor = spoken.length === 0 ? residency.actor(request.id) : await residency.ready(request.id);
+      const { reference } = request;
+      const subjects = spoken.length === 0 ? [] : await this.#withHome(actor, spoken);
+      const erasing = subjects.map((one) => ({
+        actor: one.actor,
+        events: one.parts,
+        isMade: true,
+        ...reference,
+      }));
+      const [erased, ...others] = await engine.erase([{ actor, ...reference }, ...erasing]);
+      if (erased === undefined) return [];
+      for (const { number, shard } of [erased, ...others].map((one, i) => {
+        return { number: one.number, shard: (subjects[i - 1]?.actor ?? actor).shard.index };
+      }))
+        if (number > 0) stepDone("recorded", shard);
+      const personal = subjects.map(({ actor, hosts }, i) => {
+        const { number, position, events, erasedAt } = others[i] ?? erased;
+        return { underWay: new UnderWay(actor, { number, position, events, erasedAt }), hosts };
+      });
+      const deletion = new Deletion(new UnderWay(actor, erased), personal);
+      residency.remeasure(actor);
+      for (const underWay of deletion.all) if (underWay.erased.number > 0) this.#tidying.add(underWay);
+      request.fenced.resolve(deletion);
+      return deletion.all;
+    } catch (thrown) {
+      request.fenced.reject(thrown);
+      return [];
+    }
+  }
+
+  /**
+   * Followers hear of an id's erasure in its own shard, in order with what else becomes of it there: who is no entity is
+   * erased there as a subject, be she spoken of in it or not.
+   */
+  async #withHome(entity: Actor, spoken: readonly Spoken[]): Promise<readonly Spoken[]> {
+    const { shard, number, id } = entity;
+    if (number > 0 || spoken.some(({ actor }) => actor.shard === shard)) return spoken;
+    return [...spoken, { actor: await this.#parts.subjects.ready(shard, id), parts: 0, hosts: 0 }];
   }
 
   /** Gets everything that was journalled until now out of the journal: settled, checkpointed, and the keys destroyed. */
@@ -171,21 +240,6 @@ export class Erasures {
         underWay.map(({ erased }) => erased.number),
       );
   }
-}
-
-function receiptOf(
-  entity: string,
-  { actor, erased, swept, pending }: UnderWay,
-  targets: readonly BackupTargetKnown[],
-): Receipt {
-  const { events, erasedAt, number } = erased;
-  const status = number === 0 ? "nothing" : pending.length > 0 ? "pending" : "erased";
-  const { runs = 0, snapshots = 0, callerKeys = 0, entry = 0 } = swept ?? {};
-  const fingerprint = Buffer.from(swept?.fingerprint ?? new Uint8Array(16)).toString("hex");
-  const removed = { events, runs, snapshots, callerKeys };
-  const backups = status === "nothing" ? [] : targets;
-  const { index: shard } = actor.shard;
-  return { status, entity, shard, entry, erasedAt, fingerprint, removed, pending, backups };
 }
 
 /** Waits for `work`, but not longer than `ms`. Errors: the one that failed the engine. */

@@ -5,6 +5,8 @@
  * that entity are refused.
  */
 import type { Hold, HoldOptions } from "../actor/privacy.ts";
+import type { Actor } from "../actor/actor.ts";
+import type { Subjects } from "../actor/personal/subjects.ts";
 import type { Residency } from "../actor/residency.ts";
 import type { Reading } from "../actor/storage/reading.ts";
 import type { Settling } from "../actor/storage/settling.ts";
@@ -12,6 +14,7 @@ import { WarpError } from "../core/errors.ts";
 
 export interface HoldingParts {
   readonly residency: Residency;
+  readonly subjects: Subjects;
   readonly reading: Reading;
   readonly settlings: readonly Settling[];
 }
@@ -49,12 +52,14 @@ export class Holding {
     this.#setHere.delete(id);
   }
 
-  /** The hold of an entity that is in force. */
+  /** The hold of an entity, or of somebody whom others speak of, that is in force. */
   async find(id: string): Promise<Hold | undefined> {
-    const actor = await this.#parts.residency.ready(id);
-    if (actor.number === 0) return undefined;
-    const { hold } = await this.#parts.reading.sizes(actor.shard.index, actor.number, true);
-    return hold === undefined ? undefined : inForce(hold);
+    for (const { shard, number } of await this.#holders(id)) {
+      const { hold: text } = await this.#parts.reading.sizes(shard.index, number, true);
+      const hold = text === undefined ? undefined : inForce(text);
+      if (hold !== undefined) return hold;
+    }
+    return undefined;
   }
 
   /** Errors: HELD. Called in the turn in which the erasure is recorded. */
@@ -64,15 +69,28 @@ export class Holding {
     if (hold !== undefined && isInForce(hold)) throw held(id, hold);
   }
 
+  /** Sets it for the first number that the id has, or takes it away from all. */
   async #put(id: string, hold: Uint8Array | undefined): Promise<void> {
     const { residency, settlings } = this.#parts;
-    const actor = await residency.ready(id);
-    const { number, shard, tipPosition } = actor;
+    const holders = await this.#holders(id);
     const name = JSON.stringify(id);
-    if (number === 0 && actor.erasedAt === undefined)
+    const { erasedAt } = await residency.ready(id);
+    if (holders.length === 0 && erasedAt === undefined)
       throw new WarpError("INVALID_ARGUMENT", `entity ${name} was never written to`);
-    const isDone = number > 0 && (await settlings[shard.writer]?.hold(shard, number, tipPosition, hold));
-    if (isDone !== true) throw new WarpError("ERASED", `entity ${name} was erased`);
+    const put = hold === undefined ? holders : holders.slice(0, 1);
+    const done = await Promise.all(
+      put.map(({ shard, number, tipPosition }) =>
+        settlings[shard.writer]?.hold(shard, number, tipPosition, hold),
+      ),
+    );
+    if (!done.includes(true)) throw new WarpError("ERASED", `entity ${name} was erased`);
+  }
+
+  /** The numbers of an id: the entity's, and those of whom others speak of. */
+  async #holders(id: string): Promise<Actor[]> {
+    const { residency, subjects } = this.#parts;
+    const actors = [await residency.ready(id), ...(await subjects.numbersOf(id))];
+    return actors.filter(({ number }) => number > 0);
   }
 }
 

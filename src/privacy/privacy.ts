@@ -13,13 +13,16 @@ import type {
   Privacy,
   Receipt,
 } from "../actor/privacy.ts";
+import type { ShardState } from "../actor/storage/shard-state.ts";
 import { idHash } from "../core/erasure.ts";
 import { WarpError } from "../core/errors.ts";
 import { withManifest } from "../core/export-digest.ts";
+import { subjectName } from "../core/personal.ts";
 import type { ListedEntry } from "../shard/read/privacy.ts";
 import { Erasures, type ErasuresParts } from "./erasures.ts";
 import { type ExportParts, exportPage, exportPages } from "./export.ts";
-import { Holding, held, inForce } from "./holding.ts";
+import { Holding, held } from "./holding.ts";
+import { type Spoken, spokenOf } from "./hosts.ts";
 import { referenceOf } from "./reference.ts";
 
 /** Entries of a ledger that are read at once. */
@@ -59,35 +62,51 @@ export class ContextPrivacy implements Privacy {
     return receipt.status === "nothing" ? ((await this.#formerReceipt(id)) ?? receipt) : receipt;
   }
 
-  /** The receipt of an erasure that is over, from the ledger. */
+  /** The receipt of an erasure that is over, from the ledgers. */
   async #formerReceipt(id: string): Promise<Receipt | undefined> {
-    const { residency, reading, idHashKey, backupTargets } = this.#parts;
+    const { residency, subjects, backupTargets } = this.#parts;
     const { erasedAt, shard } = await residency.ready(id);
-    if (erasedAt === undefined) return undefined;
-    const found = await reading.erasure(shard.index, erasedAt, idHash(idHashKey, id));
-    if (found === undefined) return undefined;
-    const { entry, fingerprint, removed, isComplete } = listedOf(shard.index, found);
-    const status = isComplete ? "erased" : "pending";
-    const pending = isComplete ? [] : ["its rows or its name"];
-    const backups = backupTargets();
+    const own = erasedAt === undefined ? undefined : await this.#entryOf(shard, id);
+    const shards = subjects.erasedIn(id);
+    const found = await Promise.all(shards.map((one) => this.#entryOf(one, subjectName(id))));
+    const spoken = found.filter((listed) => listed !== undefined);
+    const all = own === undefined ? spoken : [own, ...spoken];
+    if (all.length === 0) return undefined;
+    const isComplete = all.every((listed) => listed.isComplete);
+    const nothing = { events: 0, runs: 0, snapshots: 0, callerKeys: 0 };
     return {
-      status,
+      status: isComplete ? "erased" : "pending",
       entity: id,
       shard: shard.index,
-      entry,
-      erasedAt,
-      fingerprint,
-      removed,
-      pending,
-      backups,
+      entry: own?.entry ?? 0,
+      erasedAt: Math.max(...all.map((listed) => listed.erasedAt)),
+      fingerprint: own?.fingerprint ?? "0".repeat(32),
+      removed: own?.removed ?? nothing,
+      personal: {
+        parts: spoken.reduce((parts, { removed }) => parts + removed.events, 0),
+        hosts: spoken.length === 0 ? 0 : undefined,
+        keys: spoken.map(({ shard, entry, fingerprint }) => ({ shard, entry, fingerprint })),
+      },
+      pending: isComplete ? [] : ["its rows or its name"],
+      backups: backupTargets(),
     };
+  }
+
+  /** The newest entry of a shard's ledger under a name. */
+  async #entryOf({ index, erased }: ShardState, name: string): Promise<ErasureListed | undefined> {
+    const erasedAt = erased.find(name);
+    if (erasedAt === undefined) return undefined;
+    const found = await this.#parts.reading.erasure(index, erasedAt, idHash(this.#parts.idHashKey, name));
+    return found === undefined ? undefined : listedOf(index, found);
   }
 
   async plan(id: string): Promise<DeletePlan> {
     const { residency, reading, followers } = this.#parts;
     const actor = await residency.ready(id);
     const { index } = actor.shard;
-    const { hold, bytes, runs, snapshots, callerKeys } = await reading.sizes(index, actor.number, false);
+    const { bytes, runs, snapshots, callerKeys } = await reading.sizes(index, actor.number, false);
+    const spoken = await spokenOf(this.#parts, id);
+    const sum = (of: (one: Spoken) => number) => spoken.reduce((total, one) => total + of(one), 0);
     return {
       entity: id,
       events: actor.committedSeq,
@@ -95,7 +114,8 @@ export class ContextPrivacy implements Privacy {
       snapshots,
       callerKeys,
       bytes,
-      hold: hold === undefined ? undefined : inForce(hold),
+      personal: { parts: sum(({ parts }) => parts), hosts: sum(({ hosts }) => hosts) },
+      hold: await this.#holding.find(id),
       followers: followers.all.map(({ name }) => name),
     };
   }

@@ -4,7 +4,7 @@
  * One loop over all shards, a slice at a time; writers settle rounds between the slices.
  */
 import type { Actor } from "../actor/actor.ts";
-import type { Erased } from "../actor/appender.ts";
+import type { Erased } from "../actor/storage/eraser.ts";
 import type { Reading } from "../actor/storage/reading.ts";
 import type { Settling } from "../actor/storage/settling.ts";
 import type { ErasureFollower, ErasureFollowers } from "../core/erasure.ts";

@@ -18,6 +18,8 @@ export interface ProjectedEvent<Type extends string = string, Data = unknown> {
   /** ms since 1970. */
   readonly recordedAt: number;
   readonly occurredAt?: number;
+  /** Of a projection with `personal`: what it says of somebody else; null when that was erased. */
+  readonly personal?: unknown;
 }
 
 export interface TableSpec {
@@ -97,6 +99,11 @@ export interface ProjectionSpec<Specs extends TableSpecs, On> {
   readonly onFailure?: FailurePolicy;
   /** The name of a sink of the settings; an embedded SQLite file when absent. */
   readonly sink?: string;
+  /**
+   * Handlers have `event.personal`. The price: when somebody is erased of whom events speak that were handled, all rows are
+   * built again.
+   */
+  readonly personal?: boolean;
 }
 
 export interface Table {
@@ -126,6 +133,7 @@ export interface Projection {
   readonly views: ReadonlyMap<string, string>;
   readonly onFailure: FailurePolicy;
   readonly sink: string | undefined;
+  readonly personal: boolean;
 }
 
 /**
@@ -180,6 +188,7 @@ function check(spec: ProjectionSpec<TableSpecs, Readonly<Record<string, Handle |
     views: new Map(Object.entries(views)),
     onFailure,
     sink,
+    personal: spec.personal === true,
   };
 }
 

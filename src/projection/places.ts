@@ -80,6 +80,7 @@ export function stubOf(
       views: new Map(),
       onFailure: "park",
       sink: undefined,
+      personal: false,
     },
   } as const;
 }

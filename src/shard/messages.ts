@@ -7,6 +7,7 @@
  */
 import type { Dropped } from "../core/dropped.ts";
 import type { ErrorCode, ErrorDetails } from "../core/errors.ts";
+import type { PersonalRequest, PersonalResult } from "./read/personal.ts";
 import type { ErasureResult, LedgerResult, SizesResult } from "./read/privacy.ts";
 
 export interface WireError {
@@ -204,6 +205,7 @@ export type ReadRequest =
       readonly number: number;
       readonly isHoldOnly: boolean;
     }
+  | ({ readonly id: number; readonly shard: number } & PersonalRequest)
   /** Entries of the ledger behind `after`. */
   | {
       readonly id: number;
@@ -304,6 +306,7 @@ export type ReadResult =
   | SizesResult
   | LedgerResult
   | ErasureResult
+  | PersonalResult
   | { readonly op: "positionAt"; readonly position: number }
   | { readonly op: "withRuns"; readonly numbers: readonly number[] }
   | { readonly op: "oldRuns"; readonly runs: readonly OldRun[] }

@@ -29,6 +29,7 @@ import type {
   StoredState,
 } from "./messages.ts";
 import { SettledFeed } from "./read/feed.ts";
+import { hostsOf, partsOf, subjectOf } from "./read/personal.ts";
 import { erasureOf, ledgerOf, sizesOf } from "./read/privacy.ts";
 import { droppedOf, oldRuns } from "./read/retention.ts";
 import { damaged, erased, keyFor, openRun, type ShardView } from "./read/view.ts";
@@ -39,10 +40,11 @@ type Request<Op extends ReadRequest["op"]> = Extract<ReadRequest, { op: Op }>;
 export class Reader {
   readonly #options: ShardWorkerOptions;
   readonly #views = new Map<number, ShardView>();
-  readonly #feed = new SettledFeed();
+  readonly #feed: SettledFeed;
 
   constructor(options: ShardWorkerOptions) {
     this.#options = options;
+    this.#feed = new SettledFeed(options.shards.length);
   }
 
   /** Answers one request; a failure is an answer too. */
@@ -89,6 +91,12 @@ export class Reader {
         return { op: "base", base: view.runs.view(() => this.#base(view, request)) };
       case "sizes":
         return sizesOf(view, request);
+      case "subject":
+        return subjectOf(view, request);
+      case "hosts":
+        return hostsOf(view, request);
+      case "parts":
+        return partsOf(view, request);
       case "ledger":
         return ledgerOf(view, request, this.#options);
       case "erasure":

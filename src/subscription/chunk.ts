@@ -83,6 +83,7 @@ export function chunksOfParts(
   let events: StoredEvent[] = [];
   let numbers: number[] = [];
   for (const part of parts) {
+    if (part.kind === feedPartKind.forgotten) continue;
     if (part.kind !== feedPartKind.erased) {
       for (const event of filter.eventsOf(bytes, part)) {
         events.push(event);

@@ -130,3 +130,178 @@ describe("a personal part", () => {
     expect(entities).toEqual(["order-1"]);
   });
 });
+
+const partsOf = async (warp: Warp, id: string): Promise<unknown[]> =>
+  (await collect(warp.entity(id).events())).map(({ personal }) => personal);
+
+describe("the erasure of a subject", () => {
+  test("makes her parts null wherever they stand, and folds states without them", async () => {
+    for (const isSettled of [false, true]) {
+      const dataDir = freshDirectory();
+      const warp = await open(dataDir);
+      const hosts = Array.from({ length: 8 }, (_, i) => `order-${i}`);
+      for (const host of hosts) {
+        await warp.entity(host).append(credited(1));
+        await warp.entity(host).append(shipped("customer-2", "Elm Street 1"));
+        await warp.entity(host).append(shipped("customer-3", "Oak Street 3"));
+        await warp.entity(host).append(shipped("customer-2", "Elm Street 2"));
+      }
+      if (isSettled) await settled(warp);
+      const plan = await warp.entity("customer-2").deletePlan();
+      expect(plan).toMatchObject({ events: 0, personal: { parts: 16, hosts: 8 } });
+
+      const receipt = await warp.entity("customer-2").delete({ reason: "art-17" });
+      expect(receipt).toMatchObject({ status: "erased", pending: [], entry: 0 });
+      expect(receipt.personal).toMatchObject({ parts: 16, hosts: 8 });
+      expect(receipt.personal.keys.map(({ shard }) => shard).toSorted()).toEqual([0, 1]);
+      for (const { entry, fingerprint } of receipt.personal.keys) {
+        expect(entry).toBe(1);
+        if (isSettled) expect(fingerprint).not.toMatch(/^0+$/);
+      }
+      const check = async (now: Warp) => {
+        for (const host of hosts) {
+          expect(await partsOf(now, host)).toEqual([undefined, null, { address: "Oak Street 3" }, null]);
+          expect(await now.entity(host).read()).toEqual({ items: 4, address: null, without: 1 });
+          const before = { items: 3, address: { address: "Oak Street 3" }, without: 1 };
+          expect(await now.entity(host).stateAt({ seq: 3 })).toEqual(before);
+        }
+      };
+      await check(warp);
+      await warp.entity("order-0").append(credited(5));
+      expect(await warp.entity("order-0").read()).toEqual({ items: 5, address: null, without: 2 });
+      expect(await warp.entity("customer-2").delete()).toMatchObject({
+        status: "erased",
+        personal: { parts: 16, keys: [{ entry: 1 }, { entry: 1 }] },
+      });
+      await warp.close();
+      expect([...checkDirectory({ dataDir })]).toEqual([]);
+      const again = await open(dataDir);
+      hosts.shift();
+      await check(again);
+    }
+  }, 60_000);
+
+  test("refuses later appends that name her, in every shard, until there is an entity with her id again", async () => {
+    const dataDir = freshDirectory();
+    const warp = await open(dataDir);
+    await warp.entity("customer-2").append(credited(1));
+    await warp.entity("{a}1").append(shipped("customer-2", "Elm Street 1"));
+    const receipt = await warp.entity("customer-2").delete();
+    expect(receipt).toMatchObject({
+      status: "erased",
+      removed: { events: 1 },
+      personal: { parts: 1, hosts: 1 },
+    });
+    expect(receipt.entry).toBeGreaterThan(0);
+    const refuse = async (now: Warp) => {
+      for (let i = 0; i < 6; i++) {
+        expect(await codeOf(now.entity(`order-${i}`).append(shipped("customer-2", "Elm")))).toBe("ERASED");
+        const sent = now.entity(`order-${i}`).send("ship", { subject: "customer-2", address: "Elm" });
+        expect(await codeOf(sent)).toBe("ERASED");
+      }
+      const together = now.atomically(["{a}1"], ([one]) => one?.append(shipped("customer-2", "Elm")));
+      expect(await codeOf(together)).toBe("ERASED");
+    };
+    await refuse(warp);
+    await warp.close();
+    const again = await open(dataDir);
+    await refuse(again);
+    expect(await codeOf(again.entity("customer-2").append(credited(1)))).toBe("ERASED");
+    await again.entity("customer-2").append(credited(1), { expect: "none" });
+    await again.entity("{a}1").append(shipped("customer-2", "Elm Street 9"));
+    for (let i = 0; i < 6; i++)
+      await again.entity(`order-${i}`).append(shipped("customer-2", "Elm Street 9"));
+    expect(await partsOf(again, "{a}1")).toEqual([null, { address: "Elm Street 9" }]);
+    await settled(again);
+    expect(await partsOf(again, "{a}1")).toEqual([null, { address: "Elm Street 9" }]);
+    await again.close();
+    expect([...checkDirectory({ dataDir })]).toEqual([]);
+  }, 60_000);
+
+  test("is refused by a hold, on an entity or on somebody of whom others speak alone", async () => {
+    const warp = await open(freshDirectory());
+    await warp.entity("order-1").append(shipped("customer-2", "Elm Street 1"));
+    await warp.entity("customer-2").hold({ reason: "a dispute" });
+    expect((await warp.entity("customer-2").deletePlan()).hold?.reason).toBe("a dispute");
+    expect(await codeOf(warp.entity("customer-2").delete())).toBe("HELD");
+    await warp.entity("customer-2").append(credited(1));
+    expect(await codeOf(warp.entity("customer-2").delete())).toBe("HELD");
+    expect(await partsOf(warp, "order-1")).toEqual([{ address: "Elm Street 1" }]);
+    await warp.entity("customer-2").releaseHold();
+    expect(await warp.entity("customer-2").delete()).toMatchObject({ status: "erased" });
+    expect(await partsOf(warp, "order-1")).toEqual([null]);
+  }, 60_000);
+
+  test("goes with hosts that are erased too, at once, also when she speaks of herself", async () => {
+    const dataDir = freshDirectory();
+    const warp = await open(dataDir);
+    await warp.entity("a").append(shipped("b", "of b"));
+    await warp.entity("b").append(shipped("a", "of a"));
+    await warp.entity("c").append(shipped("c", "of herself"));
+    await warp.entity("d").append(shipped("a", "of a"));
+    const receipts = await Promise.all(["a", "b", "c"].map((id) => warp.entity(id).delete()));
+    expect(receipts.map(({ status, removed, personal }) => [status, removed.events, personal.parts])).toEqual(
+      [
+        ["erased", 1, 2],
+        ["erased", 1, 1],
+        ["erased", 1, 1],
+      ],
+    );
+    expect(await partsOf(warp, "d")).toEqual([null]);
+    for (const id of ["a", "b", "c"]) expect(await codeOf(warp.entity(id).read())).toBe("ERASED");
+    await warp.close();
+    expect([...checkDirectory({ dataDir })]).toEqual([]);
+  }, 60_000);
+
+  test("lets no state with her parts come back while hosts are read and written to", async () => {
+    const warp = await open(freshDirectory());
+    const hosts = Array.from({ length: 6 }, (_, i) => warp.entity(`order-${i}`));
+    for (const host of hosts) await host.append(shipped("customer-2", "Elm Street 1"));
+    let isErased = false;
+    const stale: string[] = [];
+    const work = hosts.map(async (host) => {
+      for (let i = 0; !isErased || i < 20; i++) {
+        const wasErased = isErased;
+        await host.append(credited(1));
+        const state = JSON.stringify([await host.read(), host.state()]);
+        if (wasErased && state.includes("Elm")) stale.push(state);
+      }
+    });
+    expect(await warp.entity("customer-2").delete()).toMatchObject({ status: "erased" });
+    isErased = true;
+    await Promise.all(work);
+    expect(stale).toEqual([]);
+    for (const host of hosts) expect(await host.read()).toMatchObject({ address: null });
+  }, 60_000);
+});
+
+describe("followers", () => {
+  test("hear of a subject's erasure once more than of nothing, with her id, and events come without her parts", async () => {
+    const warp = await open(freshDirectory());
+    for (let i = 0; i < 6; i++) await warp.entity(`order-${i}`).append(shipped("customer-2", "Elm Street 1"));
+    const followed = async (isSettled: boolean) => {
+      if (isSettled) await settled(warp);
+      const seen = { parts: [] as unknown[], erased: [] as string[] };
+      for await (const message of warp.subscribe({ from: "start" })) {
+        if (message.kind === "caughtUp") break;
+        if (message.kind === "erased") seen.erased.push(message.entity);
+        if (message.kind === "events") seen.parts.push(...message.events.map(({ personal }) => personal));
+      }
+      return seen;
+    };
+    const part = { address: "Elm Street 1" };
+    const before = { parts: Array.from({ length: 6 }, () => part), erased: [] };
+    expect(await followed(false)).toEqual(before);
+    expect(await followed(true)).toEqual(before);
+    const live = warp.subscribe({ from: "end" });
+    const heard = (async () => {
+      for await (const message of live) if (message.kind === "erased") return message.entity;
+      return undefined;
+    })();
+    await warp.entity("customer-2").delete();
+    expect(await heard).toBe("customer-2");
+    await live.return();
+    const after = await followed(true);
+    expect(after.parts).toEqual(Array.from({ length: 6 }, () => null));
+  }, 60_000);
+});

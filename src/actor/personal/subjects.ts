@@ -50,7 +50,7 @@ export class Subjects {
       if (found.has(subject)) continue;
       const fence = this.#fences.get(subject);
       if (fence !== undefined) return { ready: fence, suspends: false };
-      const actor = this.#actor(shard, subject);
+      const actor = this.#at(shard, subject);
       const load = this.#loads.get(actor);
       if (load !== undefined) return { ready: load, suspends: true };
       if (actor.number === 0) {
@@ -77,10 +77,10 @@ export class Subjects {
   /** Her numbers, one in each shard that speaks of her. */
   async numbersOf(subject: string): Promise<Actor[]> {
     const name = subjectName(subject);
-    const actors = this.#parts.shards
-      .filter((shard) => this.#known[shard.index]?.has(subject) === true || shard.ids.mayHave(name))
-      .map((shard) => this.#actor(shard, subject));
-    await Promise.all(actors.map((actor) => this.#loads.get(actor)));
+    const shards = this.#parts.shards.filter(
+      (shard) => this.#known[shard.index]?.has(subject) === true || shard.ids.mayHave(name),
+    );
+    const actors = await Promise.all(shards.map((shard) => this.ready(shard, subject)));
     return actors.filter(({ number }) => number > 0);
   }
 
@@ -90,7 +90,14 @@ export class Subjects {
     return this.#parts.shards.filter(({ erased }) => erased.any && erased.find(name) !== undefined);
   }
 
-  #actor(shard: ShardState, subject: string): Actor {
+  /** What stands for her number in a shard; it may have none. */
+  async ready(shard: ShardState, subject: string): Promise<Actor> {
+    const actor = this.#at(shard, subject);
+    await this.#loads.get(actor);
+    return actor;
+  }
+
+  #at(shard: ShardState, subject: string): Actor {
     const known = this.#known[shard.index]?.get(subject);
     if (known !== undefined) return known;
     if (this.#count >= subjectsMax) this.#forgetSettled();
@@ -137,7 +144,9 @@ export class Subjects {
   #forgetSettled(): void {
     for (const known of this.#known) {
       for (const [subject, actor] of known) {
-        if (!actor.isSettled || actor.isWaiting || actor.holds > 0 || this.#loads.has(actor)) continue;
+        const isUsed =
+          actor.isWaiting || actor.holds > 0 || this.#fences.has(subject) || this.#loads.has(actor);
+        if (isUsed || !actor.isSettled) continue;
         known.delete(subject);
         this.#count--;
       }

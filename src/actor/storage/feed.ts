@@ -11,6 +11,7 @@ import { WarpError } from "../../core/errors.ts";
 import {
   type FeedPage,
   type FeedSource,
+  erasureTold,
   feedPartBytes,
   feedPartKind,
   readFeedPart,
@@ -26,6 +27,7 @@ import {
 } from "../../core/record.ts";
 import type { Turn } from "../../journal/journal.ts";
 import type { Tail } from "../../journal/tail.ts";
+import { shardOf } from "../../shard/placement.ts";
 import type { Write } from "../write.ts";
 import type { Reading } from "./reading.ts";
 import type { ShardState } from "./shard-state.ts";
@@ -270,7 +272,9 @@ export class Feed implements FeedSource {
         if (part.entryBytes < 0) continue;
         if (id === undefined) unknown.push(part.number);
         ids.push(id ?? nothing);
-        bytes += feedPartBytes(id?.length ?? 0, part.entryBytes);
+        const isErasure = part.kind === feedPartKind.erased;
+        const told = isErasure ? erasureTold(id ?? nothing, this.#isHome(index)).id : id;
+        bytes += feedPartBytes(told?.length ?? 0, part.entryBytes);
       }
     }
     if (unknown.length > 0) return { unknown, upTo };
@@ -286,12 +290,18 @@ export class Feed implements FeedSource {
         if (entryBytes < 0) continue;
         const isErasure = kind === feedPartKind.erased;
         const firstSeq = isErasure ? 0 : tail.view.getFloat64(at + partOffset.firstSeq, true);
-        to = writeFeedPart(out, to, { kind, number, firstSeq, position }, ids[next++] ?? nothing, entryBytes);
+        const name = ids[next++] ?? nothing;
+        const told = isErasure ? erasureTold(name, this.#isHome(index)) : { kind, id: name };
+        to = writeFeedPart(out, to, { kind: told.kind, number, firstSeq, position }, told.id, entryBytes);
         tail.buffer.copy(out.buffer, to, entryAt, entryAt + entryBytes);
         to += entryBytes;
       }
     }
     return { shard: index, after, upTo, bytes: new Uint8Array(memory) };
+  }
+
+  #isHome(shard: number): (id: string) => boolean {
+    return (id) => shardOf(id, this.shards) === shard;
   }
 
   /** The part that makes an entity, or erases it, carries its id. */

@@ -16,6 +16,7 @@ import type {
   ShardWorkerOptions,
   ToReader,
 } from "../../shard/messages.ts";
+import type { HostsResult, PartsResult, SubjectResult } from "../../shard/read/personal.ts";
 import type { ErasureResult, LedgerResult, SizesResult } from "../../shard/read/privacy.ts";
 
 type Result = Extract<ReadAnswer, { ok: true }>["result"];
@@ -144,6 +145,25 @@ export class Reading {
 
   async sizes(shard: number, number: number, isHoldOnly: boolean): Promise<SizesResult> {
     return (await this.#ask({ op: "sizes", shard, number, isHoldOnly })) as SizesResult;
+  }
+
+  /** How much is settled that speaks of a subject. */
+  async subject(shard: number, number: number): Promise<SubjectResult> {
+    return (await this.#ask({ op: "subject", shard, number })) as SubjectResult;
+  }
+
+  /** Ids of hosts of a subject, behind the number of one. */
+  async hosts(shard: number, number: number, after: number, limit: number): Promise<HostsResult> {
+    return (await this.#ask({ op: "hosts", shard, number, after, limit })) as HostsResult;
+  }
+
+  /** Runs that speak of a subject, behind one. */
+  async parts(
+    shard: number,
+    number: number,
+    after: { readonly host: number; readonly seq: number },
+  ): Promise<PartsResult> {
+    return (await this.#ask({ op: "parts", shard, number, after })) as PartsResult;
   }
 
   async ledger(shard: number, after: number, limit: number): Promise<LedgerResult> {

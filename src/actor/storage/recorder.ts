@@ -86,8 +86,22 @@ export class Recorder {
     return this.#finish(tail, shard, at, end, parts.length, recordedAt);
   }
 
-  /** Records the erasure of an entity. As {@link record}; the actor keeps its tip until that is durable. */
-  recordErasure(actor: Actor, draft: EraseDraft): number {
+  /**
+   * Records erasures, of any shards, in one turn, and so in one block: all of them become durable or none. Returns their
+   * positions, or undefined when a tail is full. The actors keep their tips until that is durable. Errors: EVENT_TOO_LARGE.
+   */
+  recordErasures(
+    erasures: readonly { readonly actor: Actor; readonly draft: EraseDraft }[],
+  ): readonly number[] | undefined {
+    let bytes = 0;
+    for (const { draft } of erasures) bytes += eraseRecordBound(draft);
+    const shards = erasures.map(({ actor }) => actor.shard);
+    // Twice: to make room, a tail may begin again at its start, which can end the turn. The second time there is room.
+    for (const shard of [...shards, ...shards]) if (this.#reserve(shard, bytes) < 0) return undefined;
+    return erasures.map(({ actor, draft }) => this.#recordErasure(actor, draft));
+  }
+
+  #recordErasure(actor: Actor, draft: EraseDraft): number {
     const { shard } = actor;
     const tail = this.#parts.tails[shard.writer];
     const at = this.#reserve(shard, eraseRecordBound(draft));

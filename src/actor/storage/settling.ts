@@ -265,6 +265,8 @@ export class Settling {
     const drafts: SnapshotDraft[] = [];
     for (const actor of this.#snapshotsDue) {
       actor.isSnapshotDue = false;
+      // Its states are about to be folded anew.
+      if (!actor.isLoaded) continue;
       if (actor.committedSeq <= actor.snapshotSeq) continue;
       actor.snapshotSeq = actor.committedSeq;
       for (const { aggregate, version, state } of this.#options.folding.encodeStates(actor.committedStates)) {

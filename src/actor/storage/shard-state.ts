@@ -28,6 +28,10 @@ export class ShardState {
   readonly erased: ErasedIds;
   /** The newest position that the ledger has. */
   readonly #erasedPosition: number;
+  /** While a subject is erased, nothing is loaded: resolves when states can be folded without what is said of her. */
+  refolding: Promise<void> | undefined;
+  /** How often that has begun; a load that it came into is done again. */
+  refolds = 0;
 
   constructor(start: {
     readonly index: number;
@@ -64,6 +68,17 @@ export class ShardState {
     this.settledPosition = this.#erasedPosition;
     this.committedPosition = this.#erasedPosition;
     this.nextPosition = this.#erasedPosition + 1;
+  }
+
+  /** A subject is about to be erased. Returns how to end it. */
+  beginRefolding(): () => void {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.refolds++;
+    this.refolding = promise;
+    return () => {
+      this.refolding = undefined;
+      resolve();
+    };
   }
 
   replaceFilter(of: "ids" | "keys", filter: Filter): void {

@@ -59,7 +59,8 @@ export class Batch {
   readonly #rows = new Map<Table, Rows>();
   readonly #tables: Readonly<Record<string, unknown>>;
   readonly #run: RunSql;
-  readonly #keepsSeen: boolean;
+  /** Whose events were taken is kept in `seen` … */
+  readonly #keepsEntities: boolean;
   /** `shard:number` of entities whose row of `seen` is committed; some of them. */
   readonly #seen = new Set<string>();
   readonly #undo = new UndoLog();
@@ -78,7 +79,7 @@ export class Batch {
     this.#projection = projection;
     this.#plan = plan;
     this.#sink = sink;
-    this.#keepsSeen = projection.tables.some(({ onErase }) => onErase === "rebuild");
+    this.#keepsEntities = projection.tables.some(({ onErase }) => onErase === "rebuild");
     const read = sink.read ?? ((table, key) => this.#miss(table, key));
     const own = { read, onUse: () => {} };
     const access = { read, onUse: () => this.#onUse() };
@@ -195,9 +196,9 @@ export class Batch {
     this.#own(parked).delete({ shard, number });
   }
 
-  /** True when the build has counted events of the entity in rows that are nobody's. */
+  /** True when the build has events of the entity in rows that are nobody's, or anywhere what others say of the subject. */
   async hasSeen(shard: number, number: number): Promise<boolean> {
-    if (!this.#keepsSeen) return false;
+    if (!this.#keepsEntities && !this.#projection.personal) return false;
     const [row] = await this.#sink.fetch(seen, [[shard, number]]);
     return row !== null && row !== undefined;
   }
@@ -240,9 +241,8 @@ export class Batch {
       const isOurs = this.isParked(shard, part.number) === (held !== undefined);
       if (part.events.length === 0 || !isOurs) continue;
       // With whatever event it is met first: retention may have dropped its beginning.
-      if (this.#keepsSeen && !this.#seen.has(`${shard}:${part.number}`)) {
-        this.#own(seen).upsert({ shard, number: part.number });
-      }
+      if (this.#keepsEntities) this.#noteSeen(shard, part.number);
+      if (this.#projection.personal) for (const subject of part.subjects) this.#noteSeen(shard, subject);
       for (const stored of part.events) {
         const failure = this.#takeEvent(stored);
         if (failure === undefined) continue;
@@ -267,6 +267,10 @@ export class Batch {
     if (held === undefined) this.advance(shard, position, recordedAt);
   }
 
+  #noteSeen(shard: number, number: number): void {
+    if (!this.#seen.has(`${shard}:${number}`)) this.#own(seen).upsert({ shard, number });
+  }
+
   /** Why the event's handler failed; undefined when it did not. */
   #takeEvent(stored: StoredEvent): string | undefined {
     const handler = this.#projection.handlers.get(stored.type);
@@ -274,7 +278,7 @@ export class Batch {
     const undo = this.#undo.mark;
     const statements = this.#statements.length;
     try {
-      const returned = handler(this.#plan.upcastEvent(stored), this.#tables, this.#run);
+      const returned = handler(this.#eventFor(stored), this.#tables, this.#run);
       if (returned instanceof Promise) {
         returned.catch(() => undefined);
         throw new WarpError(
@@ -295,6 +299,14 @@ export class Batch {
       if (thrown instanceof RowMissing) return undefined;
       return toWarpError(thrown, "PROJECTION_FAILED").message;
     }
+  }
+
+  /** What others said is for projections that can be built again without it. */
+  #eventFor(stored: StoredEvent): StoredEvent {
+    const event = this.#plan.upcastEvent(stored);
+    if (!("personal" in event) || this.#projection.personal) return event;
+    const { personal: _, ...rest } = event;
+    return rest;
   }
 
   #skip(events: number): void {

@@ -7,7 +7,7 @@ import { type Bytes, bytesOf, entryRecordedAt, readEntry } from "../../core/entr
 import type { StoredEvent } from "../../core/event.ts";
 import { type FeedPage, type FeedSource, feedPartKind, readFeedPart } from "../../core/feed.ts";
 import { limits } from "../../core/limits.ts";
-import { personalSectionLength } from "../../core/personal.ts";
+import { partForm, personalParts, personalSectionLength } from "../../core/personal.ts";
 import { entryHeaderBytes, entryOffset } from "../../core/record.ts";
 import type { Erasure } from "../messages.ts";
 
@@ -20,6 +20,8 @@ export interface EventsOf {
   readonly firstSeq: number;
   /** As stored, those of types that are handled. */
   readonly events: readonly StoredEvent[];
+  /** Numbers of those whom they speak of. */
+  readonly subjects: readonly number[];
 }
 
 export interface FeedRecord {
@@ -45,7 +47,7 @@ export function* recordsOf(page: FeedPage, isHandled: (type: string) => boolean)
     position = part.position;
     at += part.length;
     const { number, entity, firstSeq, entryAt } = part;
-    if (part.kind === feedPartKind.erased) {
+    if (part.kind !== feedPartKind.events) {
       yield { shard: page.shard, position, recordedAt, parts: [], erased: { number, entity } };
       continue;
     }
@@ -54,9 +56,15 @@ export function* recordsOf(page: FeedPage, isHandled: (type: string) => boolean)
     const events = isWanted
       ? readEntry(bytes, entryAt, entity, firstSeq).filter(({ type }) => isHandled(type))
       : [];
-    parts.push({ number, entity, firstSeq, events });
+    const subjects = events.length === 0 ? [] : subjectsOf(bytes, entryAt);
+    parts.push({ number, entity, firstSeq, events, subjects });
   }
   if (parts.length > 0) yield { shard: page.shard, position, recordedAt, parts, erased: undefined };
+}
+
+function subjectsOf(bytes: Bytes, entryAt: number): number[] {
+  const readable = personalParts(bytes, entryAt)?.filter(({ form }) => form !== partForm.erased) ?? [];
+  return readable.map(({ number }) => number);
 }
 
 /**

@@ -15,10 +15,11 @@ import {
   entryRecordedAt,
 } from "../../core/entry.ts";
 import { WarpError } from "../../core/errors.ts";
-import { feedPartBytes, feedPartKind, writeFeedPart } from "../../core/feed.ts";
+import { erasureTold, feedPartBytes, feedPartKind, writeFeedPart } from "../../core/feed.ts";
 import { limits } from "../../core/limits.ts";
 import type { ArrivedRow } from "../files/runs.ts";
 import type { FeedResult, ReadRequest } from "../messages.ts";
+import { shardOf } from "../placement.ts";
 import { damaged, openRun, type ShardView } from "./view.ts";
 
 type Request<Op extends ReadRequest["op"]> = Extract<ReadRequest, { op: Op }>;
@@ -46,6 +47,12 @@ export class SettledFeed {
   /** Oldest use first. */
   #opened: Opened[] = [];
   readonly #ids = new Map<number, Map<number, Uint8Array>>();
+  /** Shards that there are. */
+  readonly #shards: number;
+
+  constructor(shards: number) {
+    this.#shards = shards;
+  }
 
   read(view: ShardView, { after, to, bytesMax }: Request<"feed">): FeedResult {
     return view.runs.view(() => {
@@ -95,16 +102,20 @@ export class SettledFeed {
   #page(view: ShardView, opened: Opened, after: number, to: number, bytesMax: number): FeedResult {
     const { position, number } = opened;
     const first = firstAbove(position, after);
-    const ids: Uint8Array[] = [];
+    const ids: Told[] = [];
     let bytes = 0;
     let end = first;
     for (; end < position.length && (position[end] ?? 0) <= to; end++) {
       const isNewRecord = end > first && position[end] !== position[end - 1];
       if (isNewRecord && bytes >= bytesMax) break;
-      const id = this.#idOf(view, number[end] ?? 0);
-      if (id === undefined) throw damaged(view, number[end] ?? 0, opened.seq[end] ?? 0, "it has no name");
-      ids.push(id);
-      bytes += feedPartBytes(id.length, entryBytesAt(opened, end));
+      const name = this.#idOf(view, number[end] ?? 0);
+      if (name === undefined) throw damaged(view, number[end] ?? 0, opened.seq[end] ?? 0, "it has no name");
+      const isErasure = (opened.at[end] ?? 0) < 0;
+      const told = isErasure
+        ? erasureTold(Buffer.from(name), (id) => shardOf(id, this.#shards) === view.shard)
+        : { kind: feedPartKind.events, id: name };
+      ids.push(told);
+      bytes += feedPartBytes(told.id.length, entryBytesAt(opened, end));
     }
     const isCut = end < position.length && (position[end] ?? 0) <= to;
     const upTo = isCut ? (position[end] ?? 0) - 1 : Math.min(opened.upTo, to);
@@ -130,15 +141,21 @@ export class SettledFeed {
   }
 }
 
-function writeParts(opened: Opened, first: number, ids: readonly Uint8Array[], length: number): Uint8Array {
+/** As what, and under which id, a part comes. */
+interface Told {
+  readonly kind: number;
+  readonly id: Uint8Array;
+}
+
+function writeParts(opened: Opened, first: number, ids: readonly Told[], length: number): Uint8Array {
   const memory = new ArrayBuffer(length);
   const out = bytesOf(memory);
   let to = 0;
-  for (const [i, id] of ids.entries()) {
+  for (const [i, { kind, id }] of ids.entries()) {
     const from = opened.at[first + i] ?? 0;
     const entryBytes = entryBytesAt(opened, first + i);
     const head = {
-      kind: from < 0 ? feedPartKind.erased : feedPartKind.events,
+      kind,
       number: opened.number[first + i] ?? 0,
       firstSeq: opened.seq[first + i] ?? 0,
       position: opened.position[first + i] ?? 0,

@@ -1,7 +1,7 @@
 /**
  * `warp delete ENTITY`: erases an entity, or with `--dry-run` says what that would remove.
  */
-import type { DeletePlan, Receipt } from "../../../core/receipt.ts";
+import type { DeletePlan, PersonalCounts, Receipt } from "../../../core/receipt.ts";
 import { exitCode, NotFoundError } from "../../exit.ts";
 import { formatTime } from "../../moment.ts";
 import { formatBytes, formatCount, formatDuration } from "../../progress.ts";
@@ -37,7 +37,7 @@ export const deleteVerb: Verb = {
     return await withTarget(targetSettings(command, false), async (target) => {
       if (dryRun === true) {
         const plan = await target.deletePlan(entity);
-        if (plan.events === 0) throw nothing(entity);
+        if (plan.events === 0 && plan.personal.parts === 0) throw nothing(entity);
         await output.item(plan, planText(plan));
         return exitCode.ok;
       }
@@ -62,24 +62,34 @@ function planText({
   snapshots,
   callerKeys,
   bytes,
+  personal,
   hold,
   followers,
 }: DeletePlan): string {
   const rows = `${formatCount(runs)} runs, ${formatCount(snapshots)} snapshots, ${formatCount(callerKeys)} keys`;
   const lines = [`${entity}: ${formatCount(events)} events (${rows}; ${formatBytes(bytes)}) would be erased`];
+  if (personal.parts > 0) lines.push(`${partsText(personal)} would be unreadable`);
   if (hold !== undefined) lines.push(`it is held since ${formatTime(hold.since)}: ${hold.reason}`);
   for (const name of followers) lines.push(`${name} would have to pass it`);
   return lines.join("\n");
 }
 
+function partsText({ parts, hosts }: PersonalCounts): string {
+  const where = hosts === undefined ? "other entities" : `${formatCount(hosts)} other entities`;
+  return `${formatCount(parts)} parts of events of ${where}`;
+}
+
 function receiptText(receipt: Receipt): string {
-  const { entity, status, removed, shard, entry, fingerprint, pending, backups } = receipt;
+  const { entity, status, removed, personal, shard, entry, fingerprint, pending, backups } = receipt;
   // Nothing of it had left the journal yet, whose own key is destroyed.
   const key = /^0+$/.test(fingerprint) ? "no key had been made" : `key ${fingerprint} destroyed`;
   const lines = [
     `${entity}: ${status === "erased" ? "erased" : "erasure is pending"}, ${formatCount(removed.events)} events`,
-    `${key}; entry ${entry} of the ledger of shard ${shard}`,
   ];
+  if (entry > 0 || personal.keys.length === 0)
+    lines.push(`${key}; entry ${entry} of the ledger of shard ${shard}`);
+  if (personal.keys.length > 0)
+    lines.push(`${partsText(personal)}, under ${personal.keys.length} keys that are destroyed`);
   for (const what of pending) lines.push(`not done yet: ${what}`);
   for (const { target, backedUpAt, everyMs } of backups) {
     const when = everyMs === undefined ? "made by hand" : `every ${formatDuration(everyMs)}`;
