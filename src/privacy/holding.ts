@@ -4,9 +4,10 @@
  * A hold that has been answered is seen by every erasure that is asked for later: as long as one is being set, erasures of
  * that entity are refused.
  */
-import type { Hold, HoldOptions } from "../actor/privacy.ts";
+
 import type { Actor } from "../actor/actor.ts";
 import type { Subjects } from "../actor/personal/subjects.ts";
+import type { Hold, HoldOptions } from "../actor/privacy.ts";
 import type { Residency } from "../actor/residency.ts";
 import type { Reading } from "../actor/storage/reading.ts";
 import type { Settling } from "../actor/storage/settling.ts";

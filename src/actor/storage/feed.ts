@@ -9,9 +9,9 @@
 import { bytesOf, entryCount, entryLength, entryRecordedAt } from "../../core/entry.ts";
 import { WarpError } from "../../core/errors.ts";
 import {
+  erasureTold,
   type FeedPage,
   type FeedSource,
-  erasureTold,
   feedPartBytes,
   feedPartKind,
   readFeedPart,
