@@ -19,7 +19,7 @@ import type { Appended, Expect, Rejected, SendResult } from "./results.ts";
 import type { Reading } from "./storage/reading.ts";
 import { partOf, partsTogether } from "./storage/record-parts.ts";
 import type { Recorder } from "./storage/recorder.ts";
-import { type Answer, Write } from "./write.ts";
+import { Write } from "./write.ts";
 
 export interface AppenderParts {
   readonly folding: Folding;
