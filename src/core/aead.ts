@@ -5,6 +5,7 @@
  * - Nothing of a plaintext is handed out before its tag has been verified.
  * - The set-up of a call costs about 1.2 µs whatever the length: seal fewer, larger pieces.
  */
+import { fullGC } from "bun:jsc";
 import { createCipheriv, createDecipheriv } from "node:crypto";
 import { randomBytesPooled } from "./random.ts";
 
@@ -16,6 +17,9 @@ export const sealOverheadBytes = nonceBytes + tagBytes;
 
 /** What is smaller lies among the collector's own objects until somebody asks for its buffer. */
 const releaseBytesMin = 1024;
+
+/** About 50 MB of garbage; collecting a small heap takes some 10 ms. */
+const sealsMax = 32_768;
 
 const algorithm = "aes-256-gcm";
 
@@ -44,6 +48,23 @@ export function release(bytes: Uint8Array): void {
   if (bytes.byteLength < releaseBytesMin) return;
   const { buffer } = bytes;
   if (buffer instanceof ArrayBuffer && buffer.byteLength === bytes.byteLength) buffer.transfer(0);
+}
+
+/**
+ * Collects what sealing and opening leave behind, before the runtime would: a cipher leaves about 1.7 KB that only a collection
+ * frees, most of it outside of the heap that the runtime watches. Collecting early takes no more processor time (measured:
+ * 500,000 seals take 1.3 s with it and 1.4 without), and 200 MB less. For threads with a small heap of their own.
+ */
+export class Collector {
+  #seals = 0;
+
+  /** So many values were sealed or opened since the last call. */
+  note(seals: number): void {
+    this.#seals += seals;
+    if (this.#seals < sealsMax) return;
+    this.#seals = 0;
+    fullGC();
+  }
 }
 
 /** The plaintext, or undefined when key, associated data or bytes are not those that were sealed. */

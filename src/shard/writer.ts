@@ -6,6 +6,7 @@
  * - Checkpoints are spread: after a round the fullest WAL over the limit is copied, and every one over twice the limit.
  * - `checkpointedRound` only rises, and only past rounds that are wholly in main files in every shard they touched.
  */
+import { Collector } from "../core/aead.ts";
 import { WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import { settleErasures } from "./erase/carry-out.ts";
@@ -29,6 +30,7 @@ export class Writer {
   /** Shard → the oldest round that may be in its WAL alone. */
   readonly #dirtySince = new Map<number, number>();
   #settledRound = 0;
+  readonly #collector = new Collector();
 
   /** Errors: those of {@link Shard.open}, and DIRECTORY_LOCKED. */
   constructor(options: ShardWorkerOptions, tail: SharedArrayBuffer) {
@@ -81,6 +83,7 @@ export class Writer {
       const counts = settleRuns(shard, batch, this.#gather, extras.get(batch.shard) ?? noExtras, entries);
       runs += counts.runs;
       bytes += counts.bytes;
+      this.#collector.note(batch.minted.length + batch.keyed.length + counts.runs);
     }
     this.#gather.remember();
     this.#settledRound = message.round;
