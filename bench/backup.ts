@@ -6,8 +6,9 @@
  * - beside: after `--gib` GiB, callers append without a pause in windows of `--seconds`, four a round: without a backup, twice
  *   with one, without. A backup begins with its window and copies what the window before it appended; so a window with one
  *   is what every window of `--every SECONDS` is, and what slows down as the files grow slows down both kinds alike.
- *   Printed are appends per second of all windows, the cost per round, and the processor time of the backup's threads (on
- *   Linux, by their niceness) in that of the process.
+ *   Printed are appends per second of all windows and what each round says a backup costs of them; the same by appends per
+ *   second of processor time, which other load on the machine disturbs less; and the share of the backup's threads in
+ *   the processor time of the process (on Linux, by their niceness).
  *
  * The files are in the page cache. Prints one JSON line a part.
  */
@@ -82,6 +83,7 @@ async function measureRestore(warp: Warp, target: string, rootKey: { file: strin
 /** A window of appends. */
 interface Window {
   readonly perSecond: number;
+  readonly perCpuSecond: number;
   /** ms of the processors, of the whole process and of the backup's threads. */
   readonly cpuMs: number;
   readonly backupCpuMs: number;
@@ -93,6 +95,7 @@ async function measureBeside(warp: Warp, target: string): Promise<void> {
   const without: Window[] = [];
   const beside: Window[] = [];
   const costs: number[] = [];
+  const cpuCosts: number[] = [];
   const copied: number[] = [];
   for (let round = 0; round < Number(values.rounds); round++) {
     const windows: Window[] = [];
@@ -106,6 +109,7 @@ async function measureBeside(warp: Warp, target: string): Promise<void> {
     without.push(a, d);
     beside.push(b, c);
     costs.push(1 - (b.perSecond + c.perSecond) / (a.perSecond + d.perSecond));
+    cpuCosts.push(1 - (b.perCpuSecond + c.perCpuSecond) / (a.perCpuSecond + d.perCpuSecond));
   }
   const backupBytes = copied.filter((bytes) => bytes > 0);
   const share = beside.map(({ cpuMs, backupCpuMs }) => percent(backupCpuMs / cpuMs));
@@ -115,6 +119,8 @@ async function measureBeside(warp: Warp, target: string): Promise<void> {
     with: beside.map(({ perSecond }) => perSecond),
     costPercent: costs.map(percent),
     medianCostPercent: percent(median(costs)),
+    cpuCostPercent: cpuCosts.map(percent),
+    medianCpuCostPercent: percent(median(cpuCosts)),
     backupMB: backupBytes.map((bytes) => Math.round(bytes / 1e5) / 10),
     backupCpuMs: beside.map(({ backupCpuMs }) => backupCpuMs),
     ...(process.platform === "linux" ? { cpuSharePercent: share } : {}),
@@ -135,7 +141,9 @@ async function appendFor(warp: Warp): Promise<Window> {
   await Promise.all(Array.from({ length: Number(values.callers) }, caller));
   const perSecond = Math.round((appends / (performance.now() - begun)) * 1000);
   const now = cpuNow();
-  return { perSecond, cpuMs: now.all - cpu.all, backupCpuMs: now.backup - cpu.backup };
+  const cpuMs = now.all - cpu.all;
+  const perCpuSecond = Math.round((appends / cpuMs) * 1000);
+  return { perSecond, perCpuSecond, cpuMs, backupCpuMs: now.backup - cpu.backup };
 }
 
 /** Processor time so far, ms. */
