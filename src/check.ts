@@ -11,6 +11,7 @@ import { openDataDirectory } from "./core/data-directory.ts";
 import { bytesOf } from "./core/entry.ts";
 import { toWarpError, WarpError } from "./core/errors.ts";
 import { type Keyring, openKeyring, type RootKeySource } from "./core/keyring.ts";
+import { PeriodKeys } from "./core/period-keys.ts";
 import { recordKind } from "./core/record.ts";
 import { replayJournal } from "./journal/replay.ts";
 import { settledPositionOf } from "./shard/check/settled-position.ts";
@@ -44,8 +45,9 @@ export function* checkDirectory(settings: CheckSettings): Generator<Finding> {
     const { context, shards: shardCount } = directory.identity;
     const keyring = openKeyring({ dataDir, context, rootKey, create: false });
     const shards = Array.from({ length: shardCount }, (_, shard) => shard);
+    const periods = PeriodKeys.of(keyring.periods).memory;
     const spans = yield* checkJournal(dataDir, context, keyring, shardCount);
-    yield* checkShards({ dataDir, context, shards, shardCount, periodKeys: keyring.periods });
+    yield* checkShards({ dataDir, context, shards, shardCount, periods });
     yield* compare(dataDir, spans);
   } catch (thrown) {
     yield findingOf(thrown, dataDir);

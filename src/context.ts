@@ -26,6 +26,7 @@ import { type DataDirectory, openDataDirectory } from "./core/data-directory.ts"
 import { ErasureFollowers } from "./core/erasure.ts";
 import { toWarpError, WarpError } from "./core/errors.ts";
 import { type Keyring, openKeyring } from "./core/keyring.ts";
+import { PeriodKeys } from "./core/period-keys.ts";
 import {
   type ResolvedSettings,
   recordSizes,
@@ -146,8 +147,7 @@ async function serve(opened: {
       context: identity.context,
       durability: settings.durability,
       segmentBytes,
-      period: keyring.current.period,
-      periodKey: keyring.current.key,
+      periods: workerOptions.periods,
       lastUse: recovery.lastUse,
       lastSequence: recovery.lastSequence,
     },
@@ -205,8 +205,9 @@ async function serve(opened: {
     engine.onSpace();
     relieve();
   };
+  const retire = () => retireSegments(journal, settlings);
   storage.onCheckpointed = () => {
-    retireSegments(journal, settlings);
+    retire();
     relieve();
   };
   failure.onFailed = (error) => {
@@ -220,9 +221,7 @@ async function serve(opened: {
   const privacy = new ContextPrivacy({
     ...{ engine, residency, subjects, reading, settlings, journal, history, logger, context },
     ...{ shards: identity.shards, idHashKey: keyring.idHashKey, followers: erasureFollowers },
-    retireSegments: () => retireSegments(journal, settlings),
-    backupTargets: () => keeping.backups.targets,
-    failed: failure.happened,
+    ...{ retireSegments: retire, backupTargets: () => keeping.backups.targets, failed: failure.happened },
   });
   const projections = startProjections({
     ...{ dataDir: directory.path, context, source: feed, followers: erasureFollowers, logger },
@@ -230,7 +229,10 @@ async function serve(opened: {
   });
   const queries = createQueries(projections, feed);
   const failed = failure.happened;
-  const keeping = startKeeping({ directory, keyring, folding, reading, settlings, shards, logger, failed });
+  const keeping = startKeeping({
+    ...{ directory, folding, reading, settlings, shards, logger, failed, journal, retireSegments: retire },
+    ...{ idHashKey: keyring.idHashKey, periods: workerOptions.periods, rootKey: settings.rootKey },
+  });
   privacy.resume();
   const close = async (): Promise<void> => {
     await queries.close();
@@ -336,8 +338,7 @@ async function openShards(
     dataDir: directory.path,
     context: identity.context,
     shards: indexes,
-    periodKeys: keyring.periods,
-    currentPeriod: keyring.current.period,
+    periods: PeriodKeys.of(keyring.periods).memory,
     durability: settings.durability,
     idHashKey: keyring.idHashKey,
     create: identity.state === "creating",

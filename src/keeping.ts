@@ -1,5 +1,5 @@
 /**
- * What keeps a context's data beyond its files, and what lets go of it: backups and retention, wired.
+ * What keeps a context's data beyond its files, and what lets go of it: backups, retention, and the keys above, wired.
  */
 import type { Folding } from "./actor/folding.ts";
 import type { Reading } from "./actor/storage/reading.ts";
@@ -8,18 +8,26 @@ import type { ShardState } from "./actor/storage/shard-state.ts";
 import { Backups } from "./backup/backup.ts";
 import type { DataDirectory } from "./core/data-directory.ts";
 import type { WarpError } from "./core/errors.ts";
-import type { Keyring } from "./core/keyring.ts";
+import type { RootKeySource } from "./core/keyring.ts";
 import type { Logger } from "./core/logger.ts";
+import { PeriodKeys } from "./core/period-keys.ts";
+import { Rotation, type RotationParts } from "./privacy/rotation.ts";
 import { Retention } from "./retention/retention.ts";
 
 export interface Keeping {
   readonly backups: Backups;
   readonly retention: Retention;
+  readonly rotation: Rotation;
 }
 
 export interface KeepingParts {
   readonly directory: DataDirectory;
-  readonly keyring: Keyring;
+  readonly idHashKey: Uint8Array;
+  /** The period keys that all threads share. */
+  readonly periods: SharedArrayBuffer;
+  readonly rootKey: RootKeySource | undefined;
+  readonly journal: RotationParts["journal"];
+  readonly retireSegments: () => void;
   readonly folding: Folding;
   readonly reading: Reading;
   readonly settlings: readonly Settling[];
@@ -30,14 +38,17 @@ export interface KeepingParts {
 }
 
 export function startKeeping(parts: KeepingParts): Keeping {
-  const backups = new Backups(parts);
+  const { path: dataDir, identity } = parts.directory;
+  const { context, shards } = identity;
+  const backups = new Backups({ ...parts, periods: new PeriodKeys(parts.periods) });
+  const rotation = new Rotation({ ...parts, dataDir, context, shards, apart: (work) => backups.apart(work) });
   const retention = new Retention({ ...parts, backedUpTo: (shard) => backups.backedUpTo(shard) });
-  return { backups, retention };
+  return { backups, retention, rotation };
 }
 
 /** Finishes what is under way; of a failed engine nothing can be waited for but its backups. */
 export async function stopKeeping(
-  { backups, retention }: Keeping,
+  { backups, retention }: Pick<Keeping, "backups" | "retention">,
   failed: Promise<WarpError>,
 ): Promise<void> {
   await Promise.race([retention.close(), failed]);

@@ -98,6 +98,7 @@ export function enginePortOf(warp: Warp, backups?: BackupSchedule): EnginePort {
       yield* warp.entities(query);
     },
     backup: (target) => backUpNow(backups, target),
+    keys: async (action) => await (action === "rotate" ? warp.rotateKeys() : warp.keysStatus()),
   };
 }
 

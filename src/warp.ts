@@ -18,9 +18,11 @@ import type { Identity } from "./core/data-directory.ts";
 import type { ErasureFollowers } from "./core/erasure.ts";
 import type { WarpError } from "./core/errors.ts";
 import type { FeedSource } from "./core/feed.ts";
+import type { PeriodStatus, RotationReport } from "./core/period-status.ts";
 import type { Projections } from "./projection/projections.ts";
 import type { QueryParam, QueryResult } from "./projection/query/messages.ts";
 import type { Queries, QueryOptions } from "./projection/query/query.ts";
+import type { Rotation } from "./privacy/rotation.ts";
 import type { Retention, RetentionReport } from "./retention/retention.ts";
 import type { Follower, Sink } from "./subscription/follower.ts";
 import type { Following } from "./subscription/following.ts";
@@ -43,6 +45,7 @@ export interface WarpParts {
   readonly erasureFollowers: ErasureFollowers;
   readonly backups: Backups;
   readonly retention: Retention;
+  readonly rotation: Rotation;
   readonly failed: Promise<WarpError>;
   readonly close: () => Promise<void>;
 }
@@ -160,6 +163,19 @@ export class Warp {
    */
   backup(target: string, options?: BackupOptions): Promise<BackupReport> {
     return this.#parts.backups.run(target, options);
+  }
+
+  /**
+   * Wraps every key by a new period key and destroys the older ones, beside all other work; interrupted, it is finished by the
+   * next one. Errors: ROOT_KEY_MISSING, ROOT_KEY_WRONG (nothing has changed), CORRUPT, IO_ERROR, DISK_FULL, ENGINE_FAILED.
+   */
+  rotateKeys(): Promise<RotationReport> {
+    return this.#parts.rotation.run();
+  }
+
+  /** The period keys, oldest first, and how many keys of entities each wraps. Errors: CORRUPT, IO_ERROR. */
+  keysStatus(): Promise<PeriodStatus[]> {
+    return this.#parts.rotation.status();
   }
 
   /**

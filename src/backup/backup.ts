@@ -10,7 +10,8 @@ import type { Settling } from "../actor/storage/settling.ts";
 import type { BackupReport } from "../core/backup-report.ts";
 import type { DataDirectory, Identity } from "../core/data-directory.ts";
 import { WarpError } from "../core/errors.ts";
-import { type Keyring, type KeyringFile, readKeyring } from "../core/keyring.ts";
+import { type KeyringFile, readKeyring } from "../core/keyring.ts";
+import type { PeriodKeys } from "../core/period-keys.ts";
 import { decodeObject, encodeObject } from "./format/container.ts";
 import { type RootHeader, rootObject } from "./format/objects.ts";
 import { type KnownTarget, KnownTargets } from "./known-targets.ts";
@@ -29,7 +30,9 @@ export interface BackupOptions {
 
 export interface BackupsOptions {
   readonly directory: DataDirectory;
-  readonly keyring: Keyring;
+  readonly periods: PeriodKeys;
+  /** What ids are hashed with. */
+  readonly idHashKey: Uint8Array;
   readonly settlings: readonly Settling[];
   /** Resolves when the engine fails. */
   readonly failed: Promise<WarpError>;
@@ -58,9 +61,14 @@ export class Backups {
    * IO_ERROR, DISK_FULL, ABORTED, CLOSED.
    */
   run(target: string, options: BackupOptions = {}): Promise<BackupReport> {
-    const run = this.#running.then(() => this.#run(openTarget(target), options));
-    this.#running = run.catch(() => undefined);
-    return run;
+    return this.apart(() => this.#run(openTarget(target), options));
+  }
+
+  /** Does something while no backup is made. */
+  apart<Result>(work: () => Promise<Result>): Promise<Result> {
+    const done = this.#running.then(work);
+    this.#running = done.catch(() => undefined);
+    return done;
   }
 
   /** Up to where a shard is in a backup that this process made; 0 when there is none. */
@@ -81,19 +89,24 @@ export class Backups {
   ): Promise<BackupReport> {
     if (this.#isClosed) throw new WarpError("CLOSED", "this context is closed");
     const startedAt = Date.now();
-    const { directory, keyring } = this.#options;
+    const { directory, periods, idHashKey } = this.#options;
     const { path: dataDir, identity } = directory;
     const { context, shards, incarnation } = identity;
     if (isComplete) await this.#settle();
     const file = readKeyring(dataDir);
     const isNewTarget = await keepRoot(target, identity, file);
     this.#known.begin(target.name, everyMs);
-    const { periods, current, idHashKey } = keyring;
     const tasks = Array.from(
       { length: shards },
       (_, shard): BackupTask => ({
         ...{ type: "backup", target: target.name, shard, context, incarnation, dataDir },
-        ...{ keyring: file, periodKeys: periods, currentPeriod: current.period, idHashKey, isNewTarget },
+        ...{
+          keyring: file,
+          periods: periods.memory,
+          currentPeriod: periods.current.period,
+          idHashKey,
+          isNewTarget,
+        },
       }),
     );
     this.#workers ??= new BackupWorkers(Math.min(shards, availableParallelism()));

@@ -6,6 +6,7 @@ import type { BackupReport } from "../core/backup-report.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
 import type { RootKeySource } from "../core/keyring.ts";
 import type { Logger } from "../core/logger.ts";
+import type { PeriodStatus, RotationReport } from "../core/period-status.ts";
 import type { DeletePlan, ErasureListed, Hold, Receipt } from "../core/receipt.ts";
 import { start, type Warp } from "../index.ts";
 import { operateProjection } from "../server.ts";
@@ -111,6 +112,14 @@ class LocalTarget implements Target {
     // What is read of rows is read when they are open.
     if (this.hasApp && action !== "pause") await this.warp.query("SELECT 1", [], {});
     return await operateProjection(projections, { action, projection, entity });
+  }
+
+  rotateKeys(): Promise<RotationReport> {
+    return this.warp.rotateKeys();
+  }
+
+  keysStatus(): Promise<readonly PeriodStatus[]> {
+    return this.warp.keysStatus();
   }
 
   export(entity: string): AsyncIterable<string> {

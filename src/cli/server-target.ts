@@ -5,6 +5,7 @@
 import { type Client, connect } from "../client/client.ts";
 import type { BackupReport } from "../core/backup-report.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
+import type { PeriodStatus, RotationReport } from "../core/period-status.ts";
 import type { DeletePlan, ErasureListed, Hold, Receipt } from "../core/receipt.ts";
 import type {
   AppendOutcome,
@@ -82,6 +83,14 @@ class ServerTarget implements Target {
 
   projection(action: ProjectionAction, projection: string, entity?: string): Promise<readonly object[]> {
     return this.client.projection(action, projection, entity);
+  }
+
+  rotateKeys(): Promise<RotationReport> {
+    return this.client.rotateKeys();
+  }
+
+  keysStatus(): Promise<readonly PeriodStatus[]> {
+    return this.client.keysStatus();
   }
 
   export(entity: string): AsyncIterable<string> {

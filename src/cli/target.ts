@@ -7,6 +7,7 @@
  */
 import type { BackupReport } from "../core/backup-report.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
+import type { PeriodStatus, RotationReport } from "../core/period-status.ts";
 import type { DeletePlan, ErasureListed, Hold, Receipt } from "../core/receipt.ts";
 import type { ProjectionAction, QueryOptions, QueryParam, QueryResult } from "../net/protocol/querying.ts";
 
@@ -135,6 +136,9 @@ export interface Target {
    * `onBytes` hears of what is written, as far as that is known.
    */
   backup(target: string | undefined, onBytes: (bytes: number) => void): Promise<BackupReport>;
+  /** Replaces the period keys. */
+  rotateKeys(): Promise<RotationReport>;
+  keysStatus(): Promise<readonly PeriodStatus[]>;
   export(entity: string): AsyncIterable<string>;
   delete(entity: string, options: { reason?: string; by?: string }): Promise<Receipt>;
   deletePlan(entity: string): Promise<DeletePlan>;

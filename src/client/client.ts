@@ -3,9 +3,10 @@
  */
 import type { BackupReport } from "../core/backup-report.ts";
 import { limits } from "../core/limits.ts";
+import type { PeriodStatus, RotationReport } from "../core/period-status.ts";
 import type { ErasureListed } from "../core/receipt.ts";
 import type { EntitiesQuery, EntityListed } from "../net/protocol/outcomes.ts";
-import { writeBackup, writeErasures } from "../net/protocol/privacy.ts";
+import { type KeysAction, writeBackup, writeErasures, writeKeys } from "../net/protocol/privacy.ts";
 import {
   type After,
   type ProjectionAction,
@@ -122,10 +123,28 @@ export class Client {
    * INVALID_ARGUMENT (another one), CONFIG_MISMATCH, CORRUPT, IO_ERROR, DISK_FULL, TIMEOUT: the server goes on all the same.
    */
   backup(target?: string, options?: CallOptions): Promise<BackupReport> {
-    const call = { timeoutMs: backupMs, ...options };
+    const call = { timeoutMs: longMs, ...options };
     return this.#link.request(operation.backup, false, "", call, (writer, id) =>
       writeBackup(writer, id, target),
     );
+  }
+
+  /**
+   * Has the server wrap every key by a new period key and destroy the older ones, beside all other work. Resolves when it is
+   * done. Errors: ROOT_KEY_MISSING, ROOT_KEY_WRONG (nothing has changed), CORRUPT, IO_ERROR, DISK_FULL, TIMEOUT: the server
+   * goes on all the same.
+   */
+  rotateKeys(options?: CallOptions): Promise<RotationReport> {
+    return this.#keys("rotate", { timeoutMs: longMs, ...options });
+  }
+
+  /** The period keys, oldest first, and how many keys of entities each wraps. */
+  keysStatus(options?: CallOptions): Promise<readonly PeriodStatus[]> {
+    return this.#keys("status", { timeoutMs: longMs, ...options });
+  }
+
+  #keys<Result>(action: KeysAction, call: CallOptions): Promise<Result> {
+    return this.#link.request(operation.keys, false, "", call, (writer, id) => writeKeys(writer, id, action));
   }
 
   /** The ledgers: what was erased, shard by shard. There is no personal data in them. */
@@ -174,8 +193,8 @@ export class Client {
 }
 
 const answerMs = 5000;
-/** A first backup may take long. */
-const backupMs = 3_600_000;
+/** A first backup may take long, and so may a rotation of many keys. */
+const longMs = 3_600_000;
 
 /** Of the result of an append only its place. */
 function placesOf(after: QueryOptions["after"]): readonly After[] | undefined {

@@ -41,6 +41,7 @@ export function readResult(request: Request, reader: FrameReader): unknown {
     case operation.hold:
     case operation.erasures:
     case operation.backup:
+    case operation.keys:
       return readValueReply(reader);
     case operation.ping:
     case operation.subscribe:

@@ -112,34 +112,30 @@ export function writeKeyring(dataDir: string, file: KeyringFile): void {
   replaceFile(join(dataDir, keyringName), `${JSON.stringify(file, undefined, 2)}\n`);
 }
 
-/** The periods of a keyring, oldest first, and when they began. The root key must open them. Errors as {@link openKeyring}. */
-export function keyringPeriods(options: KeyringOptions): { number: number; createdAt: string }[] {
-  openKeyring({ ...options, create: false });
-  const { periods } = readKeyringFile(join(options.dataDir, keyringName));
-  return periods.map(({ number, createdAt }) => ({ number, createdAt }));
-}
-
-/** Adds a period, which wraps what is new from the next opening on. Nobody else may have the directory open. */
-export function addPeriod(options: KeyringOptions): Keyring {
-  const path = join(options.dataDir, keyringName);
+/**
+ * Adds a period, which wraps what is new; on the disk when it returns. The root key must open those that are there.
+ * Errors: ROOT_KEY_WRONG, CORRUPT, INVALID_ARGUMENT.
+ */
+export function addPeriod(of: Pick<KeyringOptions, "dataDir" | "context">, root: Uint8Array): PeriodKey {
+  const path = join(of.dataDir, keyringName);
   const file = readKeyringFile(path);
+  unlockKeyring(file, root, of.context, path);
   const number = (file.periods.at(-1)?.number ?? 0) + 1;
   if (number > periodMax) {
     throw new WarpError("INVALID_ARGUMENT", `a context has at most ${periodMax} periods`, {
       limit: periodMax,
     });
   }
-  const root = readRootKey(options, false);
-  const associated = associatedOf(options.context, number);
-  const wrapped = seal(root, randomBytesPooled(keyBytes), associated).toString("base64");
+  const key = randomBytesPooled(keyBytes);
+  const wrapped = seal(root, key, associatedOf(of.context, number)).toString("base64");
   const added = { number, createdAt: new Date().toISOString(), wrapped };
   replaceKeyring(path, { ...file, periods: [...file.periods, added] });
-  return openKeyring({ ...options, create: false });
+  return { period: number, key };
 }
 
 /** Destroys every period but the newest. What they wrap can never be read again. */
-export function dropOldPeriods(options: KeyringOptions): void {
-  const path = join(options.dataDir, keyringName);
+export function dropOldPeriods(dataDir: string): void {
+  const path = join(dataDir, keyringName);
   const file = readKeyringFile(path);
   replaceKeyring(path, { ...file, periods: file.periods.slice(-1) });
 }
@@ -232,9 +228,36 @@ function readKeyringFile(path: string): KeyringFile {
   return { format: keyringFormat, idHashKey: file.idHashKey, periods };
 }
 
+/** As {@link readRootKey}, for a thread with other things to do: a command may take its time. */
+export async function readRootKeyAside(
+  options: Pick<KeyringOptions, "rootKey" | "dataDir">,
+): Promise<Uint8Array> {
+  const source = sourceOf(options);
+  if (source === undefined || !("command" in source)) return readRootKey(options);
+  const run = Bun.spawn(["sh", "-c", source.command], {
+    stdin: "ignore",
+    stderr: "pipe",
+    timeout: commandTimeoutMs,
+  });
+  const [output, errors] = await Promise.all([
+    new Response(run.stdout).text(),
+    new Response(run.stderr).text(),
+  ]);
+  return rootKeyOfCommand(await run.exited, output, errors);
+}
+
+function sourceOf({ rootKey }: Pick<KeyringOptions, "rootKey">): RootKeySource | undefined {
+  return rootKey ?? (process.env.WARP_ROOT_KEY ? { env: "WARP_ROOT_KEY" } : undefined);
+}
+
+function rootKeyOfCommand(status: number | null, output: string, errors: string): Uint8Array {
+  if (status === 0) return parseRootKey(output, "the output of the root key command");
+  throw missing(`the root key command failed: ${errors.trim() || `exit ${status}`}`);
+}
+
 /** The root key from where it is kept. Errors: ROOT_KEY_MISSING, ROOT_KEY_WRONG. */
 export function readRootKey(options: Pick<KeyringOptions, "rootKey" | "dataDir">, isNew = false): Uint8Array {
-  const source = options.rootKey ?? (process.env.WARP_ROOT_KEY ? { env: "WARP_ROOT_KEY" } : undefined);
+  const source = sourceOf(options);
   if (source === undefined) return readDefaultFile(join(options.dataDir, rootKeyName), isNew);
   if ("file" in source) return readKeyFile(join(isAbsolute(source.file) ? "" : options.dataDir, source.file));
   if ("env" in source) {
@@ -247,10 +270,7 @@ export function readRootKey(options: Pick<KeyringOptions, "rootKey" | "dataDir">
     stderr: "pipe",
     timeout: commandTimeoutMs,
   });
-  if (run.exitCode !== 0) {
-    throw missing(`the root key command failed: ${run.stderr.toString().trim() || `exit ${run.exitCode}`}`);
-  }
-  return parseRootKey(run.stdout.toString(), "the output of the root key command");
+  return rootKeyOfCommand(run.exitCode, run.stdout.toString(), run.stderr.toString());
 }
 
 function readDefaultFile(path: string, isNew: boolean): Uint8Array {

@@ -2,6 +2,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { PeriodKeys } from "../core/period-keys.ts";
 import type { WarpError } from "../core/errors.ts";
 import { Journal } from "./journal.ts";
 import { replayJournal } from "./replay.ts";
@@ -31,7 +32,11 @@ class Sample {
     mkdirSync(this.directory);
     createKeySlots(this.directory, segmentsMax);
     const sizes = { segmentBytes: scale * segmentBytes };
-    const start = { period: 1, periodKey, lastUse: 0, lastSequence: 0 };
+    const start = {
+      periods: PeriodKeys.of([{ period: 1, key: periodKey }]).memory,
+      lastUse: 0,
+      lastSequence: 0,
+    };
     this.journal = new Journal<string>({
       segments: { directory: this.directory, context: "c", durability: "fsync", ...sizes, ...start },
       segmentCount: 0,

@@ -10,6 +10,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { PeriodKeys } from "../core/period-keys.ts";
 import { WarpError } from "../core/errors.ts";
 import { seededRandom } from "../shard/sample.ts";
 import { blockBytes, blockKind, segmentHeaderBytes, slotBytes } from "./format.ts";
@@ -40,7 +41,11 @@ function freshDirectory(): string {
 }
 
 function options(directory: string, change: Partial<SegmentsOptions> = {}): SegmentsOptions {
-  const start = { period: 1, periodKey, lastUse: 0, lastSequence: 0 };
+  const start = {
+    periods: PeriodKeys.of([{ period: 1, key: periodKey }]).memory,
+    lastUse: 0,
+    lastSequence: 0,
+  };
   return { directory, context: "c", durability: "fsync", segmentBytes, ...start, ...change };
 }
 

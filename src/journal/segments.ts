@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { keyBytes, nonceBytes, release, seal } from "../core/aead.ts";
 import { assert, WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
+import { PeriodKeys } from "../core/period-keys.ts";
 import { randomBytesPooled } from "../core/random.ts";
 import {
   associatedOfSlot,
@@ -37,8 +38,8 @@ export interface SegmentsOptions {
   readonly context: string;
   readonly durability: "fsync" | "os";
   readonly segmentBytes: number;
-  readonly period: number;
-  readonly periodKey: Uint8Array;
+  /** The period keys (core/period-keys.ts); the current one wraps the key of each use. */
+  readonly periods: SharedArrayBuffer;
   /** The newest use and block sequence that the directory has seen. */
   readonly lastUse: number;
   readonly lastSequence: number;
@@ -53,6 +54,7 @@ interface Segment {
 
 export class Segments {
   readonly #options: SegmentsOptions;
+  readonly #periods: PeriodKeys;
   readonly #keys: number;
   readonly #segments: Segment[] = [];
   #current: Segment | undefined;
@@ -65,6 +67,7 @@ export class Segments {
 
   constructor(options: SegmentsOptions) {
     this.#options = options;
+    this.#periods = new PeriodKeys(options.periods);
     this.#use = options.lastUse;
     this.#sequence = options.lastSequence;
     this.#keys = openSync(join(options.directory, keysName), "r+");
@@ -121,7 +124,8 @@ export class Segments {
   advance(): boolean {
     const next = this.#segments.find((segment) => segment.use === 0);
     if (next === undefined) return false;
-    const { context, period, periodKey, durability, segmentBytes } = this.#options;
+    const { context, durability, segmentBytes } = this.#options;
+    const { period, key: periodKey } = this.#periods.current;
     this.#use++;
     this.#key = randomBytes(keyBytes);
     const wrapped = seal(periodKey, this.#key, associatedOfSlot(context, next.id, this.#use));

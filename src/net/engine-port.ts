@@ -25,7 +25,7 @@ import type {
   SubscribeQuery,
   WriteOptions,
 } from "./protocol/outcomes.ts";
-import type { ExportCursor, ExportPage, HoldAction } from "./protocol/privacy.ts";
+import type { ExportCursor, ExportPage, HoldAction, KeysAction } from "./protocol/privacy.ts";
 import type { ProjectionRequest, QueryOptions, QueryParam, QueryResult } from "./protocol/querying.ts";
 
 /** Where a result goes. The methods need their object: call them as `answer.resolve(result)`. */
@@ -148,6 +148,8 @@ export interface EnginePort {
    * Errors: UNSUPPORTED, INVALID_ARGUMENT, and those of a backup.
    */
   backup(target: string | undefined): Promise<object>;
+  /** The period keys, or a rotation of them. */
+  keys(action: KeysAction): Promise<object>;
   readonly groups: GroupsPort;
   /** The entities that have events, in the byte order of their ids. */
   entities(query: EntitiesQuery): AsyncIterable<EntityListed>;

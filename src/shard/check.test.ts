@@ -2,6 +2,7 @@ import { Database } from "bun:sqlite";
 import { afterAll, describe, expect, test } from "bun:test";
 import { cpSync, readdirSync, readFileSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { PeriodKeys } from "../core/period-keys.ts";
 import { checkShards, type Finding } from "./check.ts";
 import { slotOffset } from "./files/vault.ts";
 import type { ReadRequest, ShardWorkerOptions } from "./messages.ts";
@@ -67,8 +68,8 @@ function closedShards(seed: number, entityCount = 60) {
 }
 
 function findingsOf(options: ShardWorkerOptions, shards = options.shards): Finding[] {
-  const { dataDir, context, periodKeys } = options;
-  return [...checkShards({ dataDir, context, periodKeys, shards, shardCount: 2 })];
+  const { dataDir, context, periods } = options;
+  return [...checkShards({ dataDir, context, periods, shards, shardCount: 2 })];
 }
 
 /** Everything that can be read of the shards, as one text; a failure to read is part of it. */
@@ -239,8 +240,8 @@ describe("check", () => {
 
   test("of another period key finds every slot damaged, and lists only the first ones", () => {
     const { options } = closedShards(5);
-    const periodKeys = [{ period: 1, key: new Uint8Array(32) }];
-    const findings = findingsOf({ ...options, periodKeys }, [0]);
+    const periods = PeriodKeys.of([{ period: 1, key: new Uint8Array(32) }]).memory;
+    const findings = findingsOf({ ...options, periods }, [0]);
     const inVault = findings.filter(({ file }) => file === "shards/000/vault");
     expect(inVault.length).toBe(21);
     expect(inVault.at(-1)?.what).toContain("not listed");

@@ -11,7 +11,6 @@
 import type { Database } from "bun:sqlite";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { PeriodKey } from "../core/keyring.ts";
 import {
   checkCallerKeys,
   checkDeliveries,
@@ -39,7 +38,7 @@ export interface CheckOptions {
   readonly shards: readonly number[];
   /** All shards of the context: which of them an id belongs to follows from it. */
   readonly shardCount: number;
-  readonly periodKeys: readonly PeriodKey[];
+  readonly periods: SharedArrayBuffer;
 }
 
 const cachedKeysMax = 4096;
@@ -133,15 +132,14 @@ function* openVault(
   options: CheckOptions,
   opened: { close(): void }[],
 ): Generator<Finding, Vault | undefined> {
-  const { context, periodKeys } = options;
-  const currentPeriod = periodKeys.at(-1)?.period ?? 0;
+  const { context, periods } = options;
   const path = join(directory, "vault");
   let vault: Vault | undefined;
   yield* part(
     `${folder}/vault`,
     // biome-ignore lint/correctness/useYield: what it throws is the finding.
     (function* () {
-      vault = Vault.open({ path, shard, context, periodKeys, currentPeriod, cachedKeysMax }, "read");
+      vault = Vault.open({ path, shard, context, periods, cachedKeysMax }, "read");
       opened.push(vault);
     })(),
   );

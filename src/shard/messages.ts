@@ -24,9 +24,8 @@ export interface ShardWorkerOptions {
   readonly shards: readonly number[];
   /** True while the data directory is being made: only then are missing files made. */
   readonly create: boolean;
-  /** Period keys by number, unwrapped, and the one that wraps new entity keys. */
-  readonly periodKeys: readonly { readonly period: number; readonly key: Uint8Array }[];
-  readonly currentPeriod: number;
+  /** The period keys (core/period-keys.ts). */
+  readonly periods: SharedArrayBuffer;
   /** Under "os" the journal is not fsynced, so each transaction of names.db is (`PRAGMA synchronous = FULL`). */
   readonly durability: "fsync" | "os";
   /** What ids are hashed with in the ledger. */
@@ -82,6 +81,8 @@ export type ToWriter =
   | { readonly type: "release"; readonly erased: readonly { shard: number; numbers: readonly number[] }[] }
   /** Drop the first events of an entity (files/bases.ts); answered by `dropped`. */
   | ({ readonly type: "drop" } & DropOrder)
+  /** Wrap some slots of a vault from a number on by the current period; answered by `rewrapped`. */
+  | { readonly type: "rewrap"; readonly shard: number; readonly first: number }
   /** Checkpoint all shards whatever the size of their WAL; answered by `checkpointed`. */
   | { readonly type: "checkpoint" }
   /** Finish, checkpoint, persist filters, close every file, end the Worker. */
@@ -109,6 +110,8 @@ export type FromWriter =
   | { readonly type: "dropped"; readonly runs: number }
   /** False when the entity has no key: it is erased. */
   | { readonly type: "held"; readonly isDone: boolean }
+  /** How many were wrapped anew, and where it goes on. */
+  | { readonly type: "rewrapped"; readonly keys: number; readonly next: number | undefined }
   | { readonly type: "closed" }
   | { readonly type: "failed"; readonly error: WireError };
 

@@ -2,6 +2,7 @@ import { Database } from "bun:sqlite";
 import { afterAll, describe, expect, test } from "bun:test";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
+import { PeriodKeys } from "../core/period-keys.ts";
 import { WarpError } from "../core/errors.ts";
 import type { EntriesPage } from "./messages.ts";
 import { Reader } from "./read.ts";
@@ -142,8 +143,8 @@ describe("a reader", () => {
       database.close();
     };
     expect(codeOf(() => page(reader))).toBe("no error");
-    const periodKeys = [{ period: 1, key: new Uint8Array(32) }];
-    const stranger = new Reader({ ...options, periodKeys });
+    const periods = PeriodKeys.of([{ period: 1, key: new Uint8Array(32) }]).memory;
+    const stranger = new Reader({ ...options, periods });
     expect(codeOf(() => page(stranger))).toBe("CORRUPT");
     stranger.close();
     spoil("UPDATE runs SET count = count + 1 WHERE seq = 7");

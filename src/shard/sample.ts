@@ -7,6 +7,7 @@
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { PeriodKeys } from "../core/period-keys.ts";
 import { appendRecordBound, type PartDraft, writePart, writeRecordHeader } from "../core/append-record.ts";
 import { type Bytes, bytesOf, type EntryDraft } from "../core/entry.ts";
 import { writeErasePart } from "../core/erase-record.ts";
@@ -42,8 +43,7 @@ export function sampleOptions(dataDir: string, change: Partial<ShardWorkerOption
     context: "sample",
     shards: [0, 1, 2],
     create: true,
-    periodKeys: [{ period: 1, key: new Uint8Array(32).fill(7) }],
-    currentPeriod: 1,
+    periods: PeriodKeys.of([{ period: 1, key: new Uint8Array(32).fill(7) }]).memory,
     durability: "fsync",
     idHashKey: new Uint8Array(32).fill(9),
     ...change,

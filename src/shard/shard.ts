@@ -226,11 +226,11 @@ function elementOf(
 }
 
 export function vaultOptions(options: ShardWorkerOptions, shard: number) {
-  const { context, periodKeys, currentPeriod } = options;
+  const { context, periods } = options;
   const path = join(shardDirectory(options.dataDir, shard), "vault");
   const share = limits.cachedKeysMax / options.shards.length;
   const cachedKeysMax = 2 ** Math.floor(Math.log2(Math.max(share, 256)));
-  return { path, shard, context, periodKeys, currentPeriod, cachedKeysMax };
+  return { path, shard, context, periods, cachedKeysMax };
 }
 
 /** `DATA/shards/007`. */

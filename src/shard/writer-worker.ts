@@ -59,6 +59,9 @@ function handle(message: ToWriter): void {
     case "hold":
       post({ type: "held", isDone: writer.hold(message.shard, message.number, message.hold) });
       return;
+    case "rewrap":
+      post({ type: "rewrapped", ...writer.rewrap(message.shard, message.first) });
+      return;
     case "release":
       post({ type: "released", isDone: writer.release(message.erased) });
       return;

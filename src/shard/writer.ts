@@ -120,6 +120,11 @@ export class Writer {
     return true;
   }
 
+  /** Wraps some keys of a shard from a number on by the current period. */
+  rewrap(index: number, first: number): { keys: number; next: number | undefined } {
+    return this.#shardOf(index).vault.rewrap(first);
+  }
+
   /** Removes the names of entities that are erased everywhere else. */
   release(erased: Released): boolean {
     return release((shard) => this.#shardOf(shard), erased);

@@ -68,8 +68,22 @@ test("a running server backs up when it is asked, into its own target and nowher
     details: { target: into },
   });
   expect(existsSync(path("elsewhere"))).toBe(false);
+  // The keys are rotated beside it, and the next backup has them under the new period alone.
+  const keys = (...args: string[]) => runWarp(["keys", ...args, "--json"]);
+  const rotated = await keys("rotate", "--addr", server.address);
+  expect([rotated.code, rotated.stderr]).toEqual([0, ""]);
+  expect(jsonLines(rotated.stdout)[0]).toMatchObject({ period: 2, keys: 1 });
+  for (const where of [
+    ["--addr", server.address],
+    ["--data", own],
+  ]) {
+    const status = await keys("status", ...where);
+    expect(jsonLines(status.stdout)).toMatchObject([{ period: 2, keys: 1, isCurrent: true }]);
+  }
+  expect(jsonLines((await ask()).stdout)[0]).toMatchObject({ keyObjects: 1, segments: 0 });
   server.process.kill("SIGTERM");
   expect(await server.ended).toBe(0);
+  expect(jsonLines((await keys("rotate", "--data", own)).stdout)[0]).toMatchObject({ period: 3, keys: 1 });
   const rootKey = join(own, "root.key");
   const again = ["restore", into, "--to", path("served-again"), "--root-key-file", rootKey, "--json"];
   expect(jsonLines((await runWarp(again)).stdout)[0]).toMatchObject({ entities: 1, events: 2 });
@@ -80,7 +94,7 @@ test("a running server backs up when it is asked, into its own target and nowher
   without.process.kill("SIGTERM");
   await without.ended;
   expect((await runWarp(["backup", "--data", own])).code).toBe(2);
-}, 60_000);
+}, 120_000);
 
 test("a backup by hand adds what is new, and a restored directory needs a target of its own", async () => {
   const again = path("again");

@@ -7,6 +7,7 @@
 import { Database } from "bun:sqlite";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, relative } from "node:path";
+import { PeriodKeys } from "../../src/core/period-keys.ts";
 import { open } from "../../src/core/aead.ts";
 import { readIdentity } from "../../src/core/data-directory.ts";
 import { openKeyring } from "../../src/core/keyring.ts";
@@ -48,9 +49,9 @@ export function* readable(dataDir: string): Generator<Readable> {
   for (const name of readdirSync(join(dataDir, "shards"))) {
     const shard = Number(name);
     const files = join(dataDir, "shards", name);
-    const periods = { periodKeys: keyring.periods, currentPeriod: keyring.current.period };
+    const periods = PeriodKeys.of(keyring.periods).memory;
     const path = join(files, "vault");
-    const vault = Vault.open({ path, shard, context, ...periods, cachedKeysMax: 1024 }, "read");
+    const vault = Vault.open({ path, shard, context, periods, cachedKeysMax: 1024 }, "read");
     const runs = new Database(join(files, "runs.db"), { readonly: true });
     yield* decrypted(runs, vault, context, shard);
     runs.close();

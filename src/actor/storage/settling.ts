@@ -63,6 +63,7 @@ export class Settling {
   #onDropped: ((runs: number) => void) | undefined;
   #onSwept: ((swept: Swept) => void) | undefined;
   #onReleased: ((isDone: boolean) => void) | undefined;
+  #onRewrapped: ((piece: { keys: number; next: number | undefined }) => void) | undefined;
   /** Calls that set holds, oldest first. */
   readonly #holding: ((isDone: boolean) => void)[] = [];
   #isCheckpointAsked = false;
@@ -140,6 +141,21 @@ export class Settling {
       this.#onReleased = resolve;
       this.#post({ type: "release", erased });
     });
+  }
+
+  /** Wraps every key of a shard by the current period, in pieces; returns how many it were. */
+  async rewrap(shard: number): Promise<number> {
+    let keys = 0;
+    for (let first: number | undefined = 1; first !== undefined; ) {
+      const order = { type: "rewrap", shard, first } as const;
+      const piece = await new Promise<{ keys: number; next: number | undefined }>((resolve) => {
+        this.#onRewrapped = resolve;
+        this.#post(order);
+      });
+      keys += piece.keys;
+      first = piece.next;
+    }
+    return keys;
   }
 
   /** Sets an entity's hold, or takes it away, once its records up to a position are settled. False when it is erased. */
@@ -300,6 +316,9 @@ export class Settling {
         break;
       case "held":
         this.#holding.shift()?.(message.isDone);
+        break;
+      case "rewrapped":
+        this.#onRewrapped?.(message);
         break;
       case "released":
         this.#onReleased?.(message.isDone);

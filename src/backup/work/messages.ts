@@ -2,7 +2,7 @@
  * What goes to a backup Worker and comes back. A Worker does one task at a time, each for one shard.
  */
 import type { ErrorCode, ErrorDetails } from "../../core/errors.ts";
-import type { KeyringFile, PeriodKey } from "../../core/keyring.ts";
+import type { KeyringFile } from "../../core/keyring.ts";
 
 /** What every task says. */
 interface Task {
@@ -16,9 +16,9 @@ interface Task {
 export interface BackupTask extends Task {
   readonly type: "backup";
   readonly dataDir: string;
-  /** As it stands in the directory, and unwrapped. */
+  /** As it stands in the directory, and the keys of its periods; there is no rotation meanwhile. */
   readonly keyring: KeyringFile;
-  readonly periodKeys: readonly PeriodKey[];
+  readonly periods: SharedArrayBuffer;
   readonly currentPeriod: number;
   readonly idHashKey: Uint8Array;
   /** The target was found empty: nothing that is remembered of it holds. */

@@ -54,8 +54,8 @@ export class KeySetBackup {
     const ledger = this.#readLedger(task).count;
     const due = this.#due(task, head, nextNumber);
     const path = join(this.#source.directory, "vault");
-    const { shard, context, periodKeys, currentPeriod } = task;
-    const vault = Vault.open({ path, shard, context, periodKeys, currentPeriod, cachedKeysMax }, "read");
+    const { shard, context, periods } = task;
+    const vault = Vault.open({ path, shard, context, periods, cachedKeysMax }, "read");
     try {
       for (const first of due) {
         const parts = this.#object(task, vault, first, nextNumber, ledger);

@@ -382,6 +382,11 @@ const messages: Readonly<Record<string, Message>> = {
     read: privacy.readBackup,
     means: "/backups/banking",
   },
+  "keys rotated": {
+    write: (w) => privacy.writeKeys(w, 47, "rotate"),
+    read: privacy.readKeys,
+    means: "rotate",
+  },
   pong: { write: (w) => replies.writeNothing(w, 12), read: (r) => r.isNil(), means: true },
   "push of events": {
     write: (w) => {

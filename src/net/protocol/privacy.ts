@@ -1,5 +1,5 @@
 /**
- * The messages of exports, deletions, holds, ledgers and backups (docs/protocol.md). Options and results are values: maps whose
+ * The messages of exports, deletions, holds, ledgers, backups and keys (docs/protocol.md). Options and results are values: maps whose
  * fields a reader that does not know them ignores.
  */
 import { limits } from "../../core/limits.ts";
@@ -23,6 +23,7 @@ export interface ExportPage {
 }
 
 export type HoldAction = "set" | "release" | "get";
+export type KeysAction = "status" | "rotate";
 type Options = Readonly<Record<string, unknown>>;
 
 function start(writer: FrameWriter, id: number, op: number, fields: number): number {
@@ -144,6 +145,19 @@ export function readBackup(reader: FrameReader): string | undefined {
   const target = reader.strOrNil();
   reader.finish();
   return target;
+}
+
+export function writeKeys(writer: FrameWriter, id: number, action: KeysAction): void {
+  const frame = start(writer, id, operation.keys, 1);
+  writer.str(action);
+  writer.endFrame(frame);
+}
+
+export function readKeys(reader: FrameReader): KeysAction {
+  const action = reader.knownStr();
+  reader.finish();
+  if (action === "status" || action === "rotate") return action;
+  throw protocolError("keys have a status, or are rotated");
 }
 
 /** A result that is one value. */

@@ -29,6 +29,7 @@ export const operation = {
   hold: 18,
   erasures: 19,
   backup: 22,
+  keys: 23,
 } as const;
 
 /** First element of the result of a write. */

@@ -18,6 +18,7 @@ import {
   readErasures,
   readExport,
   readHold,
+  readKeys,
   writeExportPage,
   writeValueReply,
 } from "../protocol/privacy.ts";
@@ -147,6 +148,12 @@ export function performRequest(connection: Connection, reader: FrameReader): voi
       const target = readBackup(reader);
       const { port } = connection.shared;
       void answerLater(connection, id, () => port.backup(target), writeValueReply);
+      return;
+    }
+    case operation.keys: {
+      const action = readKeys(reader);
+      const { port } = connection.shared;
+      void answerLater(connection, id, () => port.keys(action), writeValueReply);
       return;
     }
     case operation.ping: {

@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { closeSync, openSync, readFileSync, rmSync, statSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { PeriodKeys } from "../../core/period-keys.ts";
 import { WarpError } from "../../core/errors.ts";
 import { sampleDirectory } from "../sample.ts";
 import { slotBytes, slotOffset, Vault, type VaultOptions, vaultHeaderBytes } from "./vault.ts";
@@ -12,8 +13,8 @@ let count = 0;
 function freshOptions(change: Partial<VaultOptions> = {}): VaultOptions {
   const path = join(directory, `vault-${++count}`);
   Vault.create(path, "sample", 5);
-  const periodKeys = [{ period: 1, key: new Uint8Array(32).fill(1) }];
-  return { path, shard: 5, context: "sample", periodKeys, currentPeriod: 1, cachedKeysMax: 1024, ...change };
+  const periods = PeriodKeys.of([{ period: 1, key: new Uint8Array(32).fill(1) }]).memory;
+  return { path, shard: 5, context: "sample", periods, cachedKeysMax: 1024, ...change };
 }
 
 function codeOf(work: () => unknown): string {
@@ -155,7 +156,7 @@ describe("the vault", () => {
     before.sync();
     const key = copyOfKey(before, 1);
     before.close();
-    const both = Vault.open({ ...options, periodKeys: [first, second], currentPeriod: 2 }, "write");
+    const both = Vault.open({ ...options, periods: PeriodKeys.of([first, second]).memory }, "write");
     expect(copyOfKey(both, 1)).toEqual(key);
     both.mint(2);
     both.sync();
@@ -163,6 +164,38 @@ describe("the vault", () => {
     const old = Vault.open(options, "read");
     expect(codeOf(() => old.keyOf(2))).toBe("CORRUPT");
     old.close();
+  });
+
+  test("wraps its keys by a new period in pieces, and then opens without the old one", () => {
+    const options = freshOptions();
+    const vault = Vault.open(options, "write");
+    const numbers = Array.from({ length: 2500 }, (_, i) => i + 1);
+    for (const number of numbers) vault.mint(number);
+    vault.sync();
+    const keys = numbers.map((number) => copyOfKey(vault, number));
+    vault.erase([7, 1500]);
+    const periods = new PeriodKeys(options.periods);
+    periods.add({ period: 2, key: new Uint8Array(32).fill(2) });
+    // What is made meanwhile is under the new period.
+    vault.mint(2501);
+    vault.sync();
+    let rewrapped = 0;
+    let pieces = 0;
+    for (let first: number | undefined = 1; first !== undefined; pieces++) {
+      const piece = vault.rewrap(first);
+      rewrapped += piece.keys;
+      first = piece.next;
+    }
+    expect([rewrapped, pieces]).toEqual([2498, 3]);
+    expect(vault.rewrap(1)).toEqual({ keys: 0, next: 1025 });
+    periods.dropOld();
+    vault.close();
+    const opened = Vault.open(options, "read");
+    for (const number of numbers) {
+      const key = number === 7 || number === 1500 ? undefined : keys[number - 1];
+      expect([number, opened.keyOf(number) && copyOfKey(opened, number)]).toEqual([number, key]);
+    }
+    opened.close();
   });
 
   test("with a damaged header, or of a later format, does not open", () => {

@@ -15,6 +15,7 @@ import { closeSync, fdatasyncSync, fstatSync, openSync, readSync, writeSync } fr
 import { keyBytes, open, seal, sealOverheadBytes } from "../../core/aead.ts";
 import { assert, toWarpError, WarpError } from "../../core/errors.ts";
 import type { PeriodKey } from "../../core/keyring.ts";
+import { PeriodKeys } from "../../core/period-keys.ts";
 import { randomBytesPooled } from "../../core/random.ts";
 import { replaceFile } from "../../core/replace-file.ts";
 import { Associated } from "./sealed.ts";
@@ -32,8 +33,8 @@ export interface VaultOptions {
   readonly path: string;
   readonly shard: number;
   readonly context: string;
-  readonly periodKeys: readonly PeriodKey[];
-  readonly currentPeriod: number;
+  /** The period keys (core/period-keys.ts). */
+  readonly periods: SharedArrayBuffer;
   /** Unwrapped keys to keep at most. */
   readonly cachedKeysMax: number;
 }
@@ -41,8 +42,7 @@ export interface VaultOptions {
 export class Vault {
   readonly #path: string;
   readonly #file: number;
-  readonly #periodKeys: ReadonlyMap<number, Uint8Array>;
-  readonly #currentPeriod: number;
+  readonly #periods: PeriodKeys;
   readonly #associated: Associated;
   readonly #cachedKeysMax: number;
   #cachedNumbers = new Float64Array(0);
@@ -58,8 +58,7 @@ export class Vault {
   private constructor(options: VaultOptions, file: number) {
     this.#path = options.path;
     this.#file = file;
-    this.#periodKeys = new Map(options.periodKeys.map(({ period, key }) => [period, key]));
-    this.#currentPeriod = options.currentPeriod;
+    this.#periods = new PeriodKeys(options.periods);
     this.#associated = new Associated("entity key", options.context, options.shard);
     this.#cachedKeysMax = options.cachedKeysMax;
     this.#slots = Math.floor((fstatSync(file).size - vaultHeaderBytes) / slotBytes);
@@ -117,13 +116,22 @@ export class Vault {
       }
     }
     if (number > this.#slots) return undefined;
-    const length = readSync(this.#file, this.#slot, 0, slotBytes, slotOffset(number));
-    if (length !== slotBytes) throw this.#damaged(number, "the file ends inside it");
-    if (isZero(this.#slot, 0)) return undefined;
-    const key = this.#unwrap(number, this.#slot);
-    if (typeof key === "string") throw this.#damaged(number, key);
-    this.#cache(number, key);
+    const key = this.#readKey(number);
+    if (key !== undefined) this.#cache(number, key);
     return key;
+  }
+
+  /** Another thread may be writing the slot, in a rotation or an erasure: what is damaged reads the same again. */
+  #readKey(number: number): Buffer | undefined {
+    for (let before: Buffer | undefined; ; ) {
+      const length = readSync(this.#file, this.#slot, 0, slotBytes, slotOffset(number));
+      if (length !== slotBytes) throw this.#damaged(number, "the file ends inside it");
+      if (isZero(this.#slot, 0)) return undefined;
+      const key = this.#unwrap(number, this.#slot);
+      if (typeof key !== "string") return key;
+      if (before?.equals(this.#slot)) throw this.#damaged(number, key);
+      before = Buffer.from(this.#slot);
+    }
   }
 
   /**
@@ -197,28 +205,27 @@ export class Vault {
   }
 
   /**
-   * Wraps every key by the current period; on the disk when it returns. Slots do not cross sectors, so a power failure
-   * leaves each as it was or as it is to be. Returns how many were wrapped anew. Errors: CORRUPT, IO_ERROR.
+   * Wraps the keys of some numbers from `first` on by the current period; on the disk when it returns. Slots do not cross
+   * sectors, so a power failure leaves each as it was or as it is to be. `next`: where it goes on. Errors: CORRUPT, IO_ERROR.
    */
-  rewrap(): number {
+  rewrap(first: number): { keys: number; next: number | undefined } {
     const chunk = Buffer.alloc(chunkSlots * slotBytes);
-    let rewrapped = 0;
-    for (let first = 1; first <= this.#slots; first += chunkSlots) {
-      const length = readSync(this.#file, chunk, 0, chunk.length, slotOffset(first));
-      let changed = 0;
-      for (let at = 0; at + slotBytes <= length; at += slotBytes) {
-        const number = first + at / slotBytes;
-        if (isZero(chunk, at) || chunk.readUInt16LE(at) === this.#currentPeriod) continue;
-        const key = this.#unwrap(number, chunk.subarray(at, at + slotBytes));
-        if (typeof key === "string") throw this.#damaged(number, key);
-        this.#wrap(number, key, chunk, at);
-        changed++;
-      }
-      if (changed > 0) writeAll(this.#file, chunk, length, slotOffset(first));
-      rewrapped += changed;
+    const length = readSync(this.#file, chunk, 0, chunk.length, slotOffset(first));
+    const { period } = this.#periods.current;
+    let keys = 0;
+    for (let at = 0; at + slotBytes <= length; at += slotBytes) {
+      const number = first + at / slotBytes;
+      if (isZero(chunk, at) || chunk.readUInt16LE(at) === period) continue;
+      const key = this.#unwrap(number, chunk.subarray(at, at + slotBytes));
+      if (typeof key === "string") throw this.#damaged(number, key);
+      this.#wrap(number, key, chunk, at);
+      keys++;
     }
-    fdatasyncSync(this.#file);
-    return rewrapped;
+    if (keys > 0) {
+      writeAll(this.#file, chunk, length, slotOffset(first));
+      fdatasyncSync(this.#file);
+    }
+    return { keys, next: first + chunkSlots <= this.#slots ? first + chunkSlots : undefined };
   }
 
   /** Wipes the cached key of a number. */
@@ -252,14 +259,12 @@ export class Vault {
   }
 
   #wrap(number: number, key: Uint8Array, out: Buffer, at: number): void {
-    const periodKey = this.#periodKeys.get(this.#currentPeriod);
-    assert(periodKey !== undefined, "the current period has a key");
-    wrapSlot({ period: this.#currentPeriod, key: periodKey }, this.#associated, number, key, out, at);
+    wrapSlot(this.#periods.current, this.#associated, number, key, out, at);
   }
 
   /** The key of a slot, or why there is none. */
   #unwrap(number: number, slot: Buffer): Buffer | string {
-    return unwrapSlot((period) => this.#periodKeys.get(period), this.#associated, number, slot);
+    return unwrapSlot((period) => this.#periods.keyOf(period), this.#associated, number, slot);
   }
 
   #cache(number: number, key: Uint8Array): void {

@@ -1,52 +1,47 @@
 /**
  * `warp keys status` and `warp keys rotate`: the period keys that wrap the keys of entities.
  */
-
+import { resolve } from "node:path";
+import { readIdentity } from "../../../core/data-directory.ts";
+import type { PeriodStatus } from "../../../core/period-status.ts";
+import { periodStatus } from "../../../privacy/rotation.ts";
 import { exitCode, UsageError } from "../../exit.ts";
-import { formatCount } from "../../progress.ts";
-import { dataOption, rootKeyCommandOption, rootKeyFileOption, rootKeyOf } from "../../settings.ts";
-import type { Verb } from "../../verb.ts";
-import { keysStatus, rotateKeys } from "./rotation.ts";
-
-interface KeysVerbOptions {
-  readonly data: string;
-  readonly rootKeyFile?: string;
-  readonly rootKeyCommand?: string;
-}
+import { formatCount, formatDuration } from "../../progress.ts";
+import { addTargetOptions, targetSettings } from "../../settings.ts";
+import type { TargetSettings } from "../../local-target.ts";
+import type { Verb, VerbContext } from "../../verb.ts";
 
 export const keysVerb: Verb = {
   name: "keys",
   summary: "show the period keys, or replace them",
   examples: [
     ["warp keys status", "the periods, and how many keys of entities each wraps"],
-    [
-      "warp keys rotate",
-      "wraps all of them by a new period and destroys the old; the server must be stopped",
-    ],
+    ["warp keys rotate", "wraps all of them by a new period and destroys the old"],
+    ["warp keys rotate --addr 127.0.0.1:7400", "the same on a running server, beside its clients"],
   ],
 
   define(command) {
-    command
-      .argument("<status|rotate>", "what to do")
-      .addOption(dataOption())
-      .addOption(rootKeyFileOption())
-      .addOption(rootKeyCommandOption());
+    command.argument("<status|rotate>", "what to do");
+    addTargetOptions(command);
   },
 
-  async run(command, { output }) {
+  async run(command, context) {
     const [action] = command.args;
-    const options = command.opts<KeysVerbOptions>();
-    const settings = { dataDir: options.data, rootKey: rootKeyOf(options) };
+    const settings = targetSettings(command, false);
     if (action === "rotate") {
-      const { period, keys } = await rotateKeys(settings);
-      const text = `period ${period} wraps ${formatCount(keys)} keys; the periods before are destroyed`;
-      await output.item({ period, keys }, text);
-      return exitCode.ok;
+      return await context.withTarget({ ...settings, mode: "log" }, async (target) => {
+        const report = await target.rotateKeys();
+        const { period, keys, elapsedMs } = report;
+        const text = `period ${period} wraps ${formatCount(keys)} keys; the periods before are destroyed (${formatDuration(elapsedMs)})`;
+        await context.output.item(report, text);
+        return exitCode.ok;
+      });
     }
     if (action !== "status") throw new UsageError("it is keys status, or keys rotate");
-    await output.table(
+    const periods = await statusOf(settings, context);
+    await context.output.table(
       (async function* () {
-        yield* keysStatus(settings);
+        yield* periods;
       })(),
       [
         { title: "period", of: ({ period }) => String(period), align: "right" },
@@ -58,3 +53,13 @@ export const keysVerb: Verb = {
     return exitCode.ok;
   },
 };
+
+/** A directory is only looked at: who has it open is not disturbed, and no key is needed. */
+async function statusOf(
+  settings: TargetSettings,
+  { withTarget }: VerbContext,
+): Promise<readonly PeriodStatus[]> {
+  if (settings.addr !== undefined) return await withTarget(settings, (target) => target.keysStatus());
+  const dataDir = resolve(settings.dataDir);
+  return await periodStatus({ dataDir, shards: readIdentity(dataDir).shards });
+}
