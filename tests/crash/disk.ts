@@ -119,6 +119,11 @@ export class Disk {
     );
   }
 
+  /** Writes what a process leaves that is killed: everything that it had written, as the kernel has it. */
+  writeAll(target: string): void {
+    this.#write(target, this.#names, (node) => node.pending.reduce(changed, node.synced));
+  }
+
   /** Writes one of the possible states to `target`. */
   write(target: string, random: () => number): void {
     const names = new Map(this.#syncedNames);
@@ -127,6 +132,10 @@ export class Disk {
       const kept = manner < 0.2 ? pending.length : Math.floor(random() * (pending.length + 1));
       for (const change of pending.slice(0, kept)) rename(names, change);
     }
+    this.#write(target, names, (node) => contentOf(node, random, manner));
+  }
+
+  #write(target: string, names: ReadonlyMap<string, Node>, contentOf: (node: Node) => Buffer): void {
     mkdirSync(target, { recursive: true });
     const paths = [...names.keys()].sort();
     for (const path of paths) {
@@ -136,7 +145,7 @@ export class Disk {
       if (path.endsWith("-shm") || path.includes("/lock.db")) continue;
       const to = join(target, path.slice(this.#root.length));
       if (node.isDirectory) mkdirSync(to, { recursive: true });
-      else writeFileSync(to, contentOf(node, random, manner));
+      else writeFileSync(to, contentOf(node));
     }
   }
 }

@@ -1,8 +1,8 @@
 /**
- * What the processes fold and derive that are killed in the middle of erasures: the aggregates of the crash tests, and a
- * projection whose rows have everything of an event in plaintext.
+ * What the tests of erasures fold and derive: the aggregates of the crash tests with a projection whose rows have everything
+ * of an event in plaintext, and an aggregate whose states have texts, with another.
  */
-import { defineProjection } from "warp";
+import { defineAggregate, defineProjection } from "warp";
 import type { LoadEvent } from "../crash/aggregates.ts";
 
 export { purse, trail } from "../crash/aggregates.ts";
@@ -21,5 +21,27 @@ export const marks = defineProjection<LoadEvent>()({
       mark.insert({ owner: entity, seq, content: JSON.stringify(data) }),
     Spent: ({ entity, seq, data }, { mark }) =>
       mark.insert({ owner: entity, seq, content: JSON.stringify(data) }),
+  },
+});
+
+export const memory = defineAggregate({
+  name: "memory",
+  version: 1,
+  initialState: { loud: "" },
+  evolve: { Remembered: (_, { data }: { data: { text: string } }) => ({ loud: data.text.toUpperCase() }) },
+  snapshotEvery: 3,
+});
+
+export const notes = defineProjection<{ type: "Remembered"; data: { text: string } }>()({
+  name: "notes",
+  tables: {
+    note: {
+      columns: { owner: "text", seq: "integer", content: "text" },
+      key: ["owner", "seq"],
+      subjects: ["owner"],
+    },
+  },
+  on: {
+    Remembered: ({ entity, seq, data }, { note }) => note.insert({ owner: entity, seq, content: data.text }),
   },
 });

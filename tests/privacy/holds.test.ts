@@ -2,6 +2,8 @@
  * Legal holds, what a deletion would remove, and the ledger as an operator sees it.
  */
 import { afterEach, expect, test } from "bun:test";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { erasureChannel } from "../../src/core/erasure-steps.ts";
 import { checkDirectory } from "../../src/index.ts";
 import { cleanUp, codeOf, collect, credited, freshDirectory, openSmall, settled } from "../engine/sample.ts";
 
@@ -53,6 +55,32 @@ test("a hold and an erasure that meet: either is refused, never both done", asyn
     expect(receipt).toBe(isHeld ? "HELD" : receipt);
     expect(isHeld ? await entity.seq() : await codeOf(entity.seq())).toBe(isHeld ? 1 : "ERASED");
   }
+});
+
+test("a hold that is answered while an erasure waits for its turn is met by it", async () => {
+  const warp = await openSmall(freshDirectory());
+  let met = 0;
+  for (let i = 0; i < 6; i++) {
+    const alice = warp.entity(`alice-${i}`);
+    const others = Array.from({ length: 200 }, (_, j) => warp.entity(`other-${i}-${j}`));
+    await Promise.all([alice, ...others].map((entity) => entity.append(credited(1))));
+    await settled(warp);
+    const begun = Promise.withResolvers<void>();
+    const onStep = () => begun.resolve();
+    subscribe(erasureChannel, onStep);
+    const gone = others.map((other) => other.delete());
+    await begun.promise;
+    unsubscribe(erasureChannel, onStep);
+    // The others are under way. Hers finds no hold and waits until they are out of the journal.
+    const deleted = codeOf(alice.delete());
+    expect(await alice.currentHold()).toBeUndefined();
+    const isHeld = (await codeOf(alice.hold({ reason: "claim" }))).startsWith("no error");
+    expect(await deleted).toMatch(isHeld ? /^HELD$/ : /^no error/);
+    expect(isHeld ? await alice.seq() : await codeOf(alice.seq())).toBe(isHeld ? 1 : "ERASED");
+    if (isHeld) met++;
+    await Promise.all(gone);
+  }
+  expect(met).toBeGreaterThan(0);
 });
 
 test("nothing can be held that was never there, or is erased", async () => {

@@ -5,30 +5,19 @@
  *
  * - Many callers write, give entities short lives and erase them, beside a projection and backups; the process dies as
  *   `SIGKILL` ends it when a step was done a few times (die-at-step.ts). Some starts are killed as well.
- * - Then the directory is opened: erasures are completed without anybody's doing, everybody else is untouched, late
- *   repeats from before an erasure are answered ERASED, and nothing of who is gone is in any file of the directory, of the
- *   projection or of the backup, in plaintext or under a key that is still there.
- * - The same scan finds those who are not gone, in each of these places.
+ * - Then the directory is opened and compared with what callers know (found.ts).
  */
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ErasureStep, erasureSteps } from "../../src/core/erasure-steps.ts";
-import { start, type Warp, WarpError } from "../../src/index.ts";
-import { checkDirectory } from "../crash/check-directory.ts";
 import type { LoadOrder, LogLine } from "../crash/load.ts";
 import { logLines, Model } from "../crash/model.ts";
-import { perform } from "../crash/operations.ts";
 import { seededRandom } from "../crash/seeded.ts";
-import { loadSettings } from "../crash/settings.ts";
-import { verify } from "../crash/verify.ts";
-import { remainsOf } from "./remains.ts";
-import { readableInTarget } from "./target-traces.ts";
-import { readable, tracesIn } from "./traces.ts";
+import { application, lookAt } from "./found.ts";
 
 const killsPerDirectory = 6;
 const operationsMax = 1500;
-const application = join(import.meta.dir, "application.ts");
 const loadScript = join(import.meta.dir, "../crash/load.ts");
 const dieAtStep = join(import.meta.dir, "die-at-step.ts");
 
@@ -117,74 +106,12 @@ class Life {
   }
 
   /** What the next start finds. */
-  async openAndVerify(): Promise<string[]> {
-    try {
-      const { aggregates: _, ...settings } = loadSettings(this.#data);
-      const warp = await start({ ...settings, application });
-      const complaints = [...this.#model.complaints, ...(await this.#look(warp))];
-      await warp.close();
-      if (complaints.length === 0) complaints.push(...checkDirectory(this.#data), ...remainsOf(this.#data));
-      return complaints;
-    } catch (thrown) {
-      const code = thrown instanceof WarpError ? `${thrown.code} ${JSON.stringify(thrown.details)} ` : "";
-      return [`the directory does not open or read: ${code}${thrown}`];
-    }
-  }
-
-  async #look(warp: Warp): Promise<string[]> {
-    const model = this.#model;
-    await warp.whenTidy();
-    const { complaints, events } = await verify(warp, model);
+  async openAndVerify(): Promise<readonly string[]> {
+    const { complaints, events } = await lookAt(this.#data, this.#target, this.#model);
     this.events = events;
-    this.erased = model.erasures.size;
-    for await (const { isComplete, shard, entry } of warp.erasures())
-      if (!isComplete) complaints.push(`entry ${entry} of shard ${shard} is not complete`);
-    complaints.push(...(await lateRepeats(warp, model)));
-    await caughtUp(warp);
-    const all = [...readable(this.#data)];
-    complaints.push(...tracesIn(all, model.buriedTexts), ...notFound(all, model));
-    if (!existsSync(this.#target)) return complaints;
-    await warp.backup(this.#target);
-    const inTarget = await readableInTarget(this.#target, this.#data);
-    return [...complaints, ...tracesIn(inTarget, model.buriedTexts), ...notFound(inTarget, model)];
+    this.erased = this.#model.erasures.size;
+    return complaints;
   }
-}
-
-/** A write from before an erasure that comes late: it meets ERASED, whether it was answered then or not. */
-async function lateRepeats(warp: Warp, model: Model): Promise<string[]> {
-  const complaints: string[] = [];
-  for (const operation of model.buriedOperations) {
-    const answer = await perform(warp, operation).then(
-      (done) => JSON.stringify(done),
-      (thrown: { code?: string }) => thrown.code,
-    );
-    if (answer !== "ERASED") complaints.push(`${operation.op} was repeated after an erasure: ${answer}`);
-  }
-  return complaints;
-}
-
-/** Waits until the projection has every event, so that a scan of its files means something. */
-async function caughtUp(warp: Warp): Promise<void> {
-  const after = Array.from({ length: warp.shards }, (_, shard) => ({
-    shard,
-    position: warp.feed.committed(shard),
-  }));
-  await warp.query("SELECT count(*) FROM mark", [], { after, timeoutMs: 60_000 });
-}
-
-/** The scan can fail: whoever is there is found in everything that was read, at least once in some place. */
-function notFound(
-  all: Iterable<{ readonly where: string; readonly bytes: Uint8Array }>,
-  model: Model,
-): string[] {
-  const there = [...model.operations.values()].filter(({ status }) => status === "there");
-  const sample = there
-    .slice(0, 20)
-    .flatMap(({ operation: { op, parts } }) => [`"op":"${op}"`, parts[0]?.[0] ?? op]);
-  const bytes = [...all].map((one) => Buffer.from(one.bytes.buffer, one.bytes.byteOffset, one.bytes.length));
-  return sample
-    .filter((text) => !bytes.some((content) => content.includes(text)))
-    .map((text) => `${text} is there, and the scan does not find it`);
 }
 
 function shuffled<Value>(values: readonly Value[], random: () => number): Value[] {
