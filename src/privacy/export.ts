@@ -2,9 +2,11 @@
  * Everything that the context holds of an entity, as pages of NDJSON (core/export-digest.ts; docs/privacy.md has the lines).
  *
  * - What an export shows is one moment: seq and states are fixed with the first page, and events go up to that seq.
- * - Events are in their stored form, one page of history in memory at a time, whatever the length of the history.
+ * - Events are in their stored form, one page of history in memory at a time, whatever the length of the history: what is
+ *   not settled is settled first.
  * - Values that JSON has no form for are objects with one key: `$bytes` (base64), `$bigint`, `$date`, `$number`.
  */
+import type { Actor } from "../actor/actor.ts";
 import type { ExportCursor, ExportPage } from "../actor/privacy.ts";
 import type { Residency } from "../actor/residency.ts";
 import {
@@ -14,6 +16,7 @@ import {
   readEvents,
   requireSameLife,
 } from "../actor/storage/history.ts";
+import type { Settling } from "../actor/storage/settling.ts";
 import type { ErasureFollowers } from "../core/erasure.ts";
 import { WarpError } from "../core/errors.ts";
 import type { StoredEvent } from "../core/event.ts";
@@ -24,9 +27,14 @@ export interface ExportParts {
   readonly residency: Residency;
   readonly history: HistoryParts;
   readonly followers: ErasureFollowers;
+  readonly settlings: readonly Settling[];
+  /** Resolves when the engine fails. */
+  readonly failed: Promise<WarpError>;
 }
 
 const pageChars = 512 * 1024;
+/** Entries are about half of the lines that are made of them: what is read for a page is used for it. */
+const pageBytes = pageChars / 2;
 
 /** The next page. Errors: ERASED, INVALID_ARGUMENT for an entity that has no events. */
 export async function exportPage(
@@ -54,9 +62,10 @@ export async function exportPage(
     text = line("entity", head);
     for (const { name, version, state } of statesOf(history, actor.committedStates))
       text += line("state", { aggregate: name, version, seq: to, state });
+    await whenSettled(parts, actor);
   }
   let from = cursor?.from ?? 1;
-  for await (const event of readEvents(history, actor, { from }, life)) {
+  for await (const event of readEvents(history, actor, { from, pageBytes }, life)) {
     text += eventLine(event);
     from = event.seq + 1;
     if (text.length >= pageChars && from <= to) return { text, next: { from, to, number } };
@@ -66,6 +75,15 @@ export async function exportPage(
   // What followers hold is found by id: it is hers only if she was there all the time.
   requireSameLife(await residency.ready(id), life);
   return { text, next: undefined };
+}
+
+/** Otherwise every page would copy what the tail has of her. Errors: ENGINE_FAILED. */
+async function whenSettled({ settlings, failed }: ExportParts, actor: Actor): Promise<void> {
+  const { shard, tipPosition } = actor;
+  const settled = settlings[shard.writer]?.whenSettledTo(shard, tipPosition);
+  const failure = await Promise.race([settled, failed]);
+  if (failure !== undefined)
+    throw new WarpError("ENGINE_FAILED", `the engine has failed: ${failure.message}`);
 }
 
 /** What the first page has fixed. Whoever hands a cursor back without the number is not told apart. */

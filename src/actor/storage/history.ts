@@ -71,7 +71,7 @@ function erasedMeanwhile(id: string): WarpError {
 export async function* readEvents(
   parts: HistoryParts,
   actor: Actor,
-  query: EventsQuery,
+  query: EventsQuery & { readonly pageBytes?: number },
   life: Life = lifeOf(actor),
 ): AsyncGenerator<StoredEvent> {
   requireSameLife(actor, life);
@@ -80,9 +80,11 @@ export async function* readEvents(
   let left = query.limit === undefined ? Number.POSITIVE_INFINITY : wholeNumber(query.limit, "limit");
   const backward = query.direction === "backward";
   let next = from;
-  const tail = copyTail(parts.tails, actor);
-  const settledTo = tail === undefined ? actor.committedSeq : tail.firstSeq - 1;
-  const settled = readSettled(parts.reading, actor, life.number, from, Math.min(to, settledTo), backward);
+  const bytesMax = query.pageBytes ?? limits.readPageBytes;
+  const tail = copyTail(parts.tails, actor, to, bytesMax);
+  const settledTo = tail[0] === undefined ? to : tail[0].firstSeq - 1;
+  const range = { number: life.number, from, to: Math.min(to, settledTo), bytesMax };
+  const settled = readSettled(parts.reading, actor, range, backward);
   for await (const page of inOrder(settled, tail, backward)) {
     const events = decodePage(page, actor.id).filter((event) => event.seq >= from && event.seq <= to);
     if (page.dropped !== undefined) events.unshift(droppedEvent(actor.id, page.dropped, next, to));
@@ -142,24 +144,24 @@ async function foldTo(
   return states;
 }
 
-async function* inOrder(
-  settled: AsyncIterable<Page>,
-  tail: Page | undefined,
-  backward: boolean,
-): AsyncGenerator<Page> {
-  if (backward && tail !== undefined) yield tail;
+async function* inOrder(settled: AsyncIterable<Page>, tail: Page[], backward: boolean): AsyncGenerator<Page> {
+  if (backward) yield* tail.toReversed();
   yield* settled;
-  if (!backward && tail !== undefined) yield tail;
+  if (!backward) yield* tail;
 }
 
 async function* readSettled(
   reading: Reading,
   actor: Actor,
-  number: number,
-  from: number,
-  to: number,
+  range: {
+    readonly number: number;
+    readonly from: number;
+    readonly to: number;
+    readonly bytesMax: number;
+  },
   backward: boolean,
 ): AsyncGenerator<Page> {
+  const { number, from, to, bytesMax } = range;
   let low = from;
   let high = to;
   while (low <= high) {
@@ -169,7 +171,7 @@ async function* readSettled(
       from: low,
       to: high,
       direction: backward ? "backward" : "forward",
-      bytesMax: limits.readPageBytes,
+      bytesMax,
     });
     // What is asked for was there: rows that are missing were erased meanwhile, and half a history is none.
     if (page.bytes.length === 0 && page.dropped === undefined) throw erasedMeanwhile(actor.id);
@@ -192,18 +194,29 @@ function requireEnd({ bytes, firstSeq }: EntriesPage, { id, shard }: Actor, to: 
   throw new WarpError("CORRUPT", why, { shard: shard.index, entity: id, seq: due });
 }
 
-/** A copy of what the tail holds of the entity, durable and not settled. */
-function copyTail(tails: readonly Tail[], actor: Actor): Page | undefined {
+/** A copy of what the tail holds of the entity up to a seq, durable and not settled, in pages. */
+function copyTail(tails: readonly Tail[], actor: Actor, to: number, bytesMax: number): Page[] {
   const tail = tails[actor.shard.writer];
-  const unsettled = tail?.index.chain(actor.tailRow, actor.shard.settledPosition) ?? [];
-  const entries = unsettled.filter((entry) => entry.firstSeq <= actor.committedSeq);
-  const first = entries[0];
-  if (first === undefined || tail === undefined) return undefined;
-  const copies = entries.map(({ at }) => {
-    const length = entryLength(tail.bytes, at);
-    return Buffer.from(tail.bytes.buffer.subarray(at, at + length));
-  });
-  return { firstSeq: first.firstSeq, bytes: Buffer.concat(copies) };
+  if (tail === undefined) return [];
+  const pages: Page[] = [];
+  let firstSeq = 0;
+  let copies: Buffer[] = [];
+  let bytes = 0;
+  const end = () => {
+    if (copies.length > 0) pages.push({ firstSeq, bytes: Buffer.concat(copies, bytes) });
+    copies = [];
+    bytes = 0;
+  };
+  for (const entry of tail.index.chain(actor.tailRow, actor.shard.settledPosition)) {
+    if (entry.firstSeq > to) break;
+    const length = entryLength(tail.bytes, entry.at);
+    if (bytes > 0 && bytes + length > bytesMax) end();
+    if (copies.length === 0) firstSeq = entry.firstSeq;
+    copies.push(Buffer.from(tail.bytes.buffer.subarray(entry.at, entry.at + length)));
+    bytes += length;
+  }
+  end();
+  return pages;
 }
 
 function decodePage(page: Page, entity: string): StoredEvent[] {

@@ -165,10 +165,7 @@ export class Settling {
     position: number,
     hold: Uint8Array | undefined,
   ): Promise<boolean> {
-    while (shard.settledPosition < position) {
-      this.order();
-      await new Promise<void>((resolve) => this.#idle.push(resolve));
-    }
+    await this.whenSettledTo(shard, position);
     return new Promise((resolve) => {
       this.#holding.push(resolve);
       this.#post({ type: "hold", shard: shard.index, number, hold });
@@ -230,6 +227,14 @@ export class Settling {
   /** Resolves when nothing waits and no round is under way. */
   async whenSettled(): Promise<void> {
     while (this.#underWay !== undefined || this.#waitingBytes > 0) {
+      this.order();
+      await new Promise<void>((resolve) => this.#idle.push(resolve));
+    }
+  }
+
+  /** Resolves when a shard is settled up to a position. */
+  async whenSettledTo(shard: ShardState, position: number): Promise<void> {
+    while (shard.settledPosition < position) {
       this.order();
       await new Promise<void>((resolve) => this.#idle.push(resolve));
     }
