@@ -4,7 +4,7 @@
  */
 import { afterEach, expect, test } from "bun:test";
 import { join } from "node:path";
-import { verifyBackup, type Warp } from "../../src/index.ts";
+import { restoreBackup, verifyBackup, type Warp } from "../../src/index.ts";
 import { cleanUp, openSmall, seededRandom } from "../engine/sample.ts";
 import {
   freshDirectory,
@@ -50,6 +50,30 @@ test(`what is restored is what was backed up, backup after backup (SEED=${seed})
   const [id, events] = [...(moments.at(-1)?.model ?? [])][0] ?? ["", []];
   expect(await restoredModel(target, rootKey.file, { entity: id })).toEqual(new Map([[id, events]]));
 }, 60_000);
+
+test("verifying and restoring tell how far they are, from nothing to all of it", async () => {
+  const directory = freshDirectory();
+  const target = join(directory, "target");
+  const rootKey = rootKeyOf(join(directory, "data"));
+  const warp = await openSmall(join(directory, "data"));
+  await appendAtRandom(warp, seededRandom(seed), 300);
+  const { bytes } = await warp.backup(target);
+  const told: { done: number; total: number }[] = [];
+  const onProgress = (progress: { done: number; total: number }) => told.push(progress);
+  for (const work of [
+    () => verifyBackup({ target, rootKey, onProgress }),
+    () => restoreBackup({ target, to: join(directory, "restored"), rootKey, onProgress }),
+  ]) {
+    told.length = 0;
+    await work();
+    expect([told.at(0), told.at(-1)]).toEqual([
+      { done: 0, total: bytes },
+      { done: bytes, total: bytes },
+    ]);
+    expect(told.length).toBeGreaterThan(2);
+    expect(told.map(({ done }) => done)).toEqual(told.map(({ done }) => done).sort((a, b) => a - b));
+  }
+});
 
 /** The newest `recordedAt` of a model. */
 function newestIn(model: Model): number {

@@ -6,7 +6,7 @@
  * - Every row is decrypted on its way, so damage is found here and is told with the object that it stands in.
  */
 import { idHash } from "../../core/erasure.ts";
-import { WarpError } from "../../core/errors.ts";
+import { toWarpError, WarpError } from "../../core/errors.ts";
 import { type Keyring, unlockKeyring } from "../../core/keyring.ts";
 import { Associated } from "../../shard/files/sealed.ts";
 import { wrapSlot } from "../../shard/files/vault.ts";
@@ -49,9 +49,18 @@ export async function restoreShard(
     await restore.rows(onBytes);
     restore.finish();
     return restore.summary();
+  } catch (thrown) {
+    throw failureOf(thrown, directory);
   } finally {
     files.close();
   }
+}
+
+/** A failure of the new files says where they are: SQLite's own texts do not. */
+function failureOf(thrown: unknown, directory: string): WarpError {
+  if (thrown instanceof WarpError) return thrown;
+  const { code, message, details } = toWarpError(thrown, "IO_ERROR", { file: directory });
+  return new WarpError(code, `${directory}: ${message}`, details, thrown);
 }
 
 class ShardRestore {
