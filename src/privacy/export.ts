@@ -4,9 +4,11 @@
  * - What an export shows is one moment: seq and states are fixed with the first page, and events go up to that seq.
  * - Events are in their stored form, one page of history in memory at a time, whatever the length of the history: what is
  *   not settled is settled first.
+ * - Behind them comes what other entities say of her: one line for each part, with the host's id, seq and type.
  * - Values that JSON has no form for are objects with one key: `$bytes` (base64), `$bigint`, `$date`, `$number`.
  */
 import type { Actor } from "../actor/actor.ts";
+import type { Subjects } from "../actor/personal/subjects.ts";
 import type { ExportCursor, ExportPage } from "../actor/privacy.ts";
 import type { Residency } from "../actor/residency.ts";
 import {
@@ -21,10 +23,13 @@ import type { ErasureFollowers } from "../core/erasure.ts";
 import { WarpError } from "../core/errors.ts";
 import type { StoredEvent } from "../core/event.ts";
 import { exportFormat } from "../core/export-digest.ts";
+import { firstPart, isOfParts, spokenPage } from "./export-parts.ts";
+import { type HostsParts, spokenOf } from "./hosts.ts";
 
-export interface ExportParts {
+export interface ExportParts extends Pick<HostsParts, "engine" | "reading"> {
   readonly context: string;
   readonly residency: Residency;
+  readonly subjects: Subjects;
   readonly history: HistoryParts;
   readonly followers: ErasureFollowers;
   readonly settlings: readonly Settling[];
@@ -42,14 +47,17 @@ export async function exportPage(
   id: string,
   cursor: ExportCursor | undefined,
 ): Promise<ExportPage> {
-  const { residency, history } = parts;
+  const { residency, history, subjects } = parts;
+  if (cursor !== undefined && isOfParts(cursor)) return await partsPage(parts, id, cursor);
   const actor = await residency.ready(id);
+  const isSpokenOf = (await subjects.numbersOf(id)).length > 0;
   if (actor.committedSeq === 0 && actor.erasedAt !== undefined)
     throw new WarpError("ERASED", `entity ${JSON.stringify(id)} was erased`);
   const life = cursor === undefined ? lifeOf(actor) : lifeAt(cursor, lifeOf(actor));
   requireSameLife(actor, life);
   const { number, seq: to } = life;
-  if (to === 0) throw new WarpError("INVALID_ARGUMENT", `entity ${JSON.stringify(id)} has no events`);
+  if (to === 0 && !isSpokenOf)
+    throw new WarpError("INVALID_ARGUMENT", `entity ${JSON.stringify(id)} has no events`);
   let text = "";
   if (cursor === undefined) {
     const head = {
@@ -60,7 +68,8 @@ export async function exportPage(
       exportedAt: Date.now(),
     };
     text = line("entity", head);
-    for (const { name, version, state } of statesOf(history, actor.committedStates))
+    const states = to === 0 ? [] : statesOf(history, actor.committedStates);
+    for (const { name, version, state } of states)
       text += line("state", { aggregate: name, version, seq: to, state });
     await whenSettled(parts, actor);
   }
@@ -74,7 +83,22 @@ export async function exportPage(
     for await (const item of follower.holds?.(id) ?? []) text += line("held", { by: follower.name, ...item });
   // What followers hold is found by id: it is hers only if she was there all the time.
   requireSameLife(await residency.ready(id), life);
-  return { text, next: undefined };
+  // Parts are read from the shards' files.
+  if (isSpokenOf) await spokenOf(parts, id);
+  return { text, next: isSpokenOf ? firstPart : undefined };
+}
+
+/** What others say of her, behind her own. */
+async function partsPage(parts: ExportParts, id: string, cursor: ExportCursor): Promise<ExportPage> {
+  const { events, next } = await spokenPage(
+    { subjects: parts.subjects, reading: parts.history.reading },
+    id,
+    cursor,
+  );
+  let text = "";
+  for (const { entity, seq, type, version, recordedAt, position, personal } of events)
+    text += line("personal", { entity, seq, type, version, recordedAt, position, data: personal });
+  return { text, next };
 }
 
 /** Otherwise every page would copy what the tail has of her. Errors: ENGINE_FAILED. */
@@ -109,9 +133,19 @@ function statesOf({ folding }: HistoryParts, states: unknown) {
   }));
 }
 
-function eventLine({ seq, type, version, recordedAt, occurredAt, position, data }: StoredEvent): string {
+function eventLine({
+  seq,
+  type,
+  version,
+  recordedAt,
+  occurredAt,
+  position,
+  data,
+  personal,
+}: StoredEvent): string {
   const occurred = occurredAt === undefined ? {} : { occurredAt };
-  return line("event", { seq, type, version, recordedAt, ...occurred, position, data });
+  const said = personal === undefined ? {} : { personal };
+  return line("event", { seq, type, version, recordedAt, ...occurred, position, data, ...said });
 }
 
 function line(kind: string, fields: Readonly<Record<string, unknown>>): string {

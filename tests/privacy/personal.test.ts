@@ -2,8 +2,24 @@
  * Personal data of somebody else than the entity: where it can be read, and that it can be until its subject is erased.
  */
 import { afterEach, describe, expect, test } from "bun:test";
-import { checkDirectory, defineAggregate, reject, type Warp } from "../../src/index.ts";
-import { cleanUp, codeOf, collect, credited, freshDirectory, openSmall, settled } from "../engine/sample.ts";
+import {
+  checkDirectory,
+  defineAggregate,
+  reject,
+  restoreBackup,
+  verifyBackup,
+  type Warp,
+} from "../../src/index.ts";
+import {
+  cleanUp,
+  codeOf,
+  collect,
+  credited,
+  freshDirectory,
+  openSmall,
+  settled,
+  until,
+} from "../engine/sample.ts";
 
 afterEach(cleanUp);
 
@@ -304,4 +320,102 @@ describe("followers", () => {
     const after = await followed(true);
     expect(after.parts).toEqual(Array.from({ length: 6 }, () => null));
   }, 60_000);
+});
+
+describe("the export of a subject", () => {
+  const linesOf = async (warp: Warp, id: string) => {
+    let text = "";
+    for await (const page of warp.entity(id).export()) text += page;
+    return text
+      .trimEnd()
+      .split("\n")
+      .map((one) => JSON.parse(one) as Record<string, unknown>);
+  };
+
+  test("has what others say of her, page by page, with hosts, seqs and types, be she an entity or not", async () => {
+    const warp = await open(freshDirectory());
+    const expected: unknown[] = [];
+    for (let i = 0; i < 40; i++) {
+      const address = `Elm Street ${i} ${"x".repeat(20_000)}`;
+      await warp
+        .entity(`order-${i % 4}`)
+        .appendBatch([credited(1), shipped("customer-2", address), shipped("other", "Oak")]);
+      expected.push({ kind: "personal", entity: `order-${i % 4}`, type: "Shipped", data: { address } });
+    }
+    for (const isEntity of [false, true]) {
+      if (isEntity) await warp.entity("customer-2").append(credited(1));
+      const lines = await linesOf(warp, "customer-2");
+      const kinds = Map.groupBy(lines, ({ kind }) => kind);
+      expect(kinds.get("event")?.length ?? 0).toBe(isEntity ? 1 : 0);
+      const parts = kinds.get("personal") ?? [];
+      const plain: unknown[] = parts.map(({ kind, entity, type, data }) => ({ kind, entity, type, data }));
+      const order = (a: unknown, b: unknown) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1);
+      expect(plain.toSorted(order)).toEqual(expected.toSorted(order));
+      for (const { entity, seq, data } of parts) {
+        const [event] = await collect(
+          warp.entity(String(entity)).events({ from: Number(seq), to: Number(seq) }),
+        );
+        expect(event?.personal).toEqual(data);
+      }
+      expect(lines.at(-1)).toMatchObject({ kind: "manifest", counts: { personal: 40 } });
+    }
+    const host = await linesOf(warp, "order-0");
+    expect(host.filter(({ personal }) => personal !== undefined).length).toBe(20);
+    await warp.entity("customer-2").delete();
+    expect(await codeOf(linesOf(warp, "customer-2"))).toBe("ERASED");
+    const after = await linesOf(warp, "order-0");
+    expect(after.filter(({ personal }) => personal === null).length).toBe(10);
+  }, 60_000);
+});
+
+describe("a backup", () => {
+  test("has parts as long as their subject; what was folded of who is erased since comes back in no state", async () => {
+    const dataDir = freshDirectory();
+    const target = `${dataDir}-target`;
+    const warp = await open(dataDir);
+    const hosts = Array.from({ length: 6 }, (_, i) => `order-${i}`);
+    for (const host of hosts) {
+      await warp.entity(host).append(shipped("customer-2", "Elm Street 1"));
+      await warp.entity(host).append(shipped("customer-3", "Oak Street 3"));
+      for (let i = 0; i < 6; i++) await warp.entity(host).append(credited(i));
+    }
+    await settled(warp);
+    await warp.backup(target);
+    const before = Date.now();
+    await until(() => Date.now() > before + 2);
+    const rootKey = { file: `${dataDir}/root.key` };
+    const restored = async (to: string, at?: number, entity?: string) => {
+      const report = await restoreBackup({ target, to, rootKey, at, entity });
+      expect([...checkDirectory({ dataDir: to, rootKey })]).toEqual([]);
+      const again = await openSmall(to, { aggregates: [order], rootKey });
+      const parts = await Promise.all(
+        (entity === undefined ? hosts : [entity]).map((host) => partsOf(again, host)),
+      );
+      const states = await Promise.all(
+        (entity === undefined ? hosts : [entity]).map((host) => again.entity(host).read()),
+      );
+      const plan = await again.entity("customer-3").deletePlan();
+      await again.close();
+      return { report, parts: parts.map((one) => one.slice(0, 2)), states, plan };
+    };
+    const oak = { address: "Oak Street 3" };
+    const whole = await restored(`${dataDir}-1`);
+    expect(whole.report.entities).toBe(6);
+    for (const parts of whole.parts) expect(parts).toEqual([{ address: "Elm Street 1" }, oak]);
+    for (const state of whole.states) expect(state).toMatchObject({ items: 8, address: oak });
+    expect(whole.plan.personal).toEqual({ parts: 6, hosts: 6 });
+    const one = await restored(`${dataDir}-2`, undefined, "order-3");
+    expect(one.parts).toEqual([[{ address: "Elm Street 1" }, oak]]);
+    expect(one.plan.personal).toEqual({ parts: 1, hosts: 1 });
+
+    await warp.entity("customer-3").delete();
+    await warp.backup(target);
+    await verifyBackup({ target, rootKey });
+    for (const at of [undefined, before]) {
+      const later = await restored(`${dataDir}-${3 + Number(at === undefined)}`, at);
+      for (const parts of later.parts) expect(parts).toEqual([{ address: "Elm Street 1" }, null]);
+      for (const state of later.states) expect(state).toMatchObject({ items: 8, address: null });
+      expect(later.plan.personal).toEqual({ parts: 0, hosts: 0 });
+    }
+  }, 120_000);
 });

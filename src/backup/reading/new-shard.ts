@@ -29,6 +29,7 @@ export class NewShard {
   readonly #inserts: ReadonlyMap<number, Statement>;
   readonly #insertRuns: Statement;
   readonly #insertName: Statement;
+  readonly #insertPersonal: Statement;
   /** Values of runs that are not inserted yet. */
   #pending: (number | Uint8Array)[] = [];
   readonly #slots: Buffer;
@@ -48,6 +49,7 @@ export class NewShard {
       ]),
     );
     this.#insertRuns = this.#runs.query(insertOf(runs, runsAtOnce));
+    this.#insertPersonal = this.#runs.query("INSERT OR REPLACE INTO personal VALUES (?, ?, ?, ?)");
     this.#insertName = this.#names.query("INSERT INTO names (number, id) VALUES (?, ?)");
     Vault.create(join(directory, "vault"), context, shard);
     this.#slots = Buffer.alloc(Math.ceil((nextNumber - 1) / chunkSlots) * chunkSlots * slotBytes);
@@ -63,6 +65,18 @@ export class NewShard {
     if (this.#pending.length < runsAtOnce * row.length) return;
     this.#insertRuns.run(...this.#pending);
     this.#pending.length = 0;
+  }
+
+  /** A run of a host speaks of a subject. */
+  insertPersonal(subject: number, host: number, seq: number, parts: number): void {
+    this.#insertPersonal.run(subject, host, seq, parts);
+  }
+
+  /** Who is erased is spoken of no more, and what has folded that is stored no more. After the indexes. */
+  forgetSubject(subject: number): void {
+    const hosts = "SELECT host FROM personal WHERE subject = ?";
+    this.#runs.query(`DELETE FROM snapshots WHERE number IN (${hosts})`).run(subject);
+    this.#runs.query("DELETE FROM personal WHERE subject = ?").run(subject);
   }
 
   addEntity(number: number, slot: Uint8Array, id: Uint8Array): void {
@@ -85,6 +99,7 @@ export class NewShard {
   /** Forgets the runs of an entity up to a seq. After the indexes it costs a search, before them a walk. */
   removeTo(number: number, seq: number): void {
     this.#runs.query("DELETE FROM runs WHERE number = ? AND seq <= ?").run(number, seq);
+    this.#runs.query("DELETE FROM personal WHERE host = ? AND seq <= ?").run(number, seq);
   }
 
   /** Forgets what stands in the place of dropped events of entities of which all events are here. */

@@ -13,16 +13,21 @@ export class RowOpener {
     this.associated = shardAssociated(context, shard);
   }
 
+  /** The entries of a run. Errors: CORRUPT with the object. */
+  openRun(row: readonly Value[], key: Uint8Array, object: string): Uint8Array {
+    const [number, seq, count, batch, data] = row as [number, number, number, number, Uint8Array];
+    const body = openPacked(key, data, this.associated.run.of(number, seq, count, batch));
+    if (body === undefined) throw sealedFault(row, object);
+    return body;
+  }
+
   /** Errors: CORRUPT with the object. */
   prove(kind: number, row: readonly Value[], key: Uint8Array, object: string): void {
-    const { run, snapshot, callerKey, hold } = this.associated;
+    const { snapshot, callerKey, hold } = this.associated;
     switch (kind) {
-      case tables.runs.kind: {
-        const [number, seq, count, batch, data] = row as [number, number, number, number, Uint8Array];
-        if (openPacked(key, data, run.of(number, seq, count, batch)) === undefined)
-          throw sealedFault(row, object);
+      case tables.runs.kind:
+        this.openRun(row, key, object);
         return;
-      }
       case tables.bases.kind:
       case tables.snapshots.kind: {
         const [number, aggregate, version, seq, data] = row as [number, number, number, number, Uint8Array];

@@ -8,6 +8,7 @@
 import { idHash } from "../../core/erasure.ts";
 import { toWarpError, WarpError } from "../../core/errors.ts";
 import { type Keyring, unlockKeyring } from "../../core/keyring.ts";
+import { isSubjectName } from "../../core/personal.ts";
 import { Associated } from "../../shard/files/sealed.ts";
 import { wrapSlot } from "../../shard/files/vault.ts";
 import { shardDirectory } from "../../shard/shard.ts";
@@ -29,6 +30,7 @@ import {
   type ShardContents,
   segmentBlocks,
 } from "./shard-contents.ts";
+import { RestoredSubjects } from "./subjects.ts";
 
 /** Errors: CORRUPT with the object, ROOT_KEY_WRONG, FORMAT_UNSUPPORTED, IO_ERROR, DISK_FULL. */
 export async function restoreShard(
@@ -73,6 +75,7 @@ class ShardRestore {
   readonly #histories: Histories;
   readonly #keys: EntityKeys;
   readonly #opener: RowOpener;
+  readonly #subjects: RestoredSubjects;
   /** Entities that have something beside events. */
   readonly #withCallerKeys = new Set<number>();
   #position = 0;
@@ -95,6 +98,7 @@ class ShardRestore {
     this.#keys = new EntityKeys(nextNumber);
     this.#histories = new Histories(nextNumber);
     this.#opener = new RowOpener(task.context, task.shard);
+    this.#subjects = new RestoredSubjects(this.#keys, contents, this.#opener.associated);
     if (task.at !== undefined) this.#cut = new Cut(task.at, this.#opener.associated);
   }
 
@@ -109,15 +113,17 @@ class ShardRestore {
       const keyring = opener.keyringOf(header, object);
       for (const row of rows) {
         const { number } = row;
-        if (wanted !== undefined && !wanted.equals(row.idHash)) {
+        const { key, id } = opener.open(keyring, object, number, row.slot, row.id);
+        const isSubject = isSubjectName(id);
+        if (wanted !== undefined && !isSubject && !wanted.equals(row.idHash)) {
           this.#keys.leaveOut(number);
           continue;
         }
-        const { key, id } = opener.open(keyring, object, number, row.slot, row.id);
         const slot = slotUnder(own, keyring, slots, number, key, row.slot);
         this.#files.addEntity(number, slot, id);
         this.#keys.add(number, key);
-        this.#entities++;
+        if (isSubject) this.#subjects.addName(number);
+        else this.#entities++;
       }
     }
   }
@@ -154,6 +160,7 @@ class ShardRestore {
     const { ledger, head } = this.#contents;
     this.#files.index();
     this.#closeGaps();
+    this.#subjects.finish(this.#files);
     if (this.#cut !== undefined) this.#removeUnborn();
     this.#files.finish(
       {
@@ -199,20 +206,24 @@ class ShardRestore {
     const cut = this.#cutOf(lastRecordedAt);
     if (cut !== undefined && kind === tables.runs.kind) {
       const kept = cut.run(row, key, object);
-      if (kept !== undefined) this.#takeRun(kept, object);
+      if (kept !== undefined) this.#takeRun(kept, key, object);
       return;
     }
     if (cut !== undefined && kind === tables.callerKeys.kind) {
       if (cut.keepsCallerKey(row, key, object)) this.#takeBeside(kind, row, number);
       return;
     }
+    if (kind === tables.runs.kind) {
+      this.#takeRun(row, key, object);
+      return;
+    }
     this.#opener.prove(kind, row, key, object);
-    if (kind === tables.runs.kind) this.#takeRun(row, object);
-    else this.#takeBeside(kind, row, number);
+    this.#takeBeside(kind, row, number);
   }
 
-  #takeRun(row: readonly Value[], object: string): void {
+  #takeRun(row: readonly Value[], key: Uint8Array, object: string): void {
     const [number, seq, count] = row as [number, number, number];
+    this.#subjects.take(row, this.#opener.openRun(row, key, object), object, this.#files);
     this.#histories.add(number, seq, count, object);
     this.#insert(tables.runs.kind, row);
   }
@@ -269,6 +280,7 @@ class ShardRestore {
   #removeUnborn(): void {
     for (const number of this.#keys.numbers()) {
       if (this.#histories.tipOf(number) > 0 || this.#withCallerKeys.has(number)) continue;
+      if (this.#subjects.isSubject(number)) continue;
       this.#files.removeEntity(number);
       this.#entities--;
     }

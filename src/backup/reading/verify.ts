@@ -22,6 +22,7 @@ import {
   type ShardContents,
   segmentBlocks,
 } from "./shard-contents.ts";
+import { requireParts } from "./subjects.ts";
 
 const hidden = new Uint8Array(0);
 
@@ -47,8 +48,14 @@ export async function verifyShard(
         requireErased(contents, number);
         continue;
       }
-      if (block.kind === tables.runs.kind) addTo(histories, row, object);
-      opener?.prove(block.kind, row, key, object);
+      if (block.kind !== tables.runs.kind) {
+        opener?.prove(block.kind, row, key, object);
+        continue;
+      }
+      addTo(histories, row, object);
+      if (opener === undefined) continue;
+      const body = opener.openRun(row, key, object);
+      requireParts(body, { number, seq: Number(row[1]) }, opener.associated, keys, object);
     }
     rows += block.rows;
     onBytes(bytes);

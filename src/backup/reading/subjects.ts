@@ -1,0 +1,78 @@
+/**
+ * Those of whom a shard's runs speak, while it is restored (docs/decisions/0014-personal-parts.md).
+ *
+ * - The table `personal` is no part of a backup: it is made of the runs again.
+ * - A part opens under its subject's key, or the subject is in the ledger. Then a state that has folded the part does not come
+ *   back: its host's snapshots are left out, and are folded anew.
+ */
+import { WarpError } from "../../core/errors.ts";
+import { openParts, subjectsOf } from "../../shard/files/personal-parts.ts";
+import type { ShardAssociated } from "../../shard/files/sealed.ts";
+import { damaged } from "../format/container.ts";
+import type { Value } from "../format/tables.ts";
+import type { EntityKeys } from "./entity-keys.ts";
+import type { NewShard } from "./new-shard.ts";
+import { requireErased, type ShardContents } from "./shard-contents.ts";
+
+export class RestoredSubjects {
+  readonly #keys: EntityKeys;
+  readonly #contents: ShardContents;
+  readonly #associated: ShardAssociated;
+  readonly #named = new Set<number>();
+  readonly #spoken = new Set<number>();
+  readonly #erased = new Set<number>();
+
+  constructor(keys: EntityKeys, contents: ShardContents, associated: ShardAssociated) {
+    this.#keys = keys;
+    this.#contents = contents;
+    this.#associated = associated;
+  }
+
+  /** The number is a subject's. */
+  addName(number: number): void {
+    this.#named.add(number);
+  }
+
+  /** Takes in a run of a host, opened. Errors: CORRUPT with the object. */
+  take(row: readonly Value[], body: Uint8Array, object: string, files: NewShard): void {
+    const subjects = subjectsOf(body);
+    if (subjects.size === 0) return;
+    const [number, seq] = row as [number, number];
+    requireParts(body, { number, seq }, this.#associated, this.#keys, object);
+    for (const [subject, parts] of subjects) {
+      if (this.#keys.keyOf(subject) === undefined) {
+        requireErased(this.#contents, subject);
+        this.#erased.add(subject);
+      } else {
+        this.#spoken.add(subject);
+      }
+      files.insertPersonal(subject, number, seq, parts);
+    }
+  }
+
+  isSubject(number: number): boolean {
+    return this.#named.has(number);
+  }
+
+  /** Once the rows have their indexes: what was folded of who is erased is gone, and so are subjects nobody speaks of. */
+  finish(files: NewShard): void {
+    for (const subject of this.#erased) files.forgetSubject(subject);
+    for (const subject of this.#named) if (!this.#spoken.has(subject)) files.removeEntity(subject);
+  }
+}
+
+/** Errors: CORRUPT with the object, for a part that its subject's key does not open. */
+export function requireParts(
+  body: Uint8Array,
+  host: { readonly number: number; readonly seq: number },
+  associated: ShardAssociated,
+  keys: EntityKeys,
+  object: string,
+): void {
+  try {
+    openParts(body, associated.personal, host, (subject) => keys.keyOf(subject));
+  } catch (thrown) {
+    if (thrown instanceof WarpError) throw damaged(object, undefined, thrown.message);
+    throw thrown;
+  }
+}

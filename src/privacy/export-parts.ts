@@ -1,0 +1,67 @@
+/**
+ * What other entities say of somebody, for her export: a page of runs at a time, shard by shard.
+ *
+ * A cursor of this has `from` at or above `partsFrom`: the shard and the number of the host that was read last; `to` is the first
+ * seq of the run. So it goes over the wire as every cursor of an export does.
+ */
+
+import type { Subjects } from "../actor/personal/subjects.ts";
+import type { ExportCursor } from "../actor/privacy.ts";
+import type { Reading } from "../actor/storage/reading.ts";
+import { bytesOf, entryCount, entryLength, readEntry } from "../core/entry.ts";
+import type { StoredEvent } from "../core/event.ts";
+import { partForm, personalParts } from "../core/personal.ts";
+import type { PartsRun } from "../shard/read/personal.ts";
+
+const partsFrom = 2 ** 52;
+/** Numbers of a shard are below this. */
+const hostsMax = 2 ** 36;
+
+export interface SpokenPage {
+  readonly events: readonly StoredEvent[];
+  readonly next: ExportCursor | undefined;
+}
+
+export const firstPart: ExportCursor = { from: partsFrom, to: 0 };
+
+export function isOfParts({ from }: ExportCursor): boolean {
+  return from >= partsFrom;
+}
+
+/** Events that speak of a subject, with `personal` hers, behind a cursor. */
+export async function spokenPage(
+  parts: { readonly subjects: Subjects; readonly reading: Reading },
+  subject: string,
+  cursor: ExportCursor,
+): Promise<SpokenPage> {
+  const place = cursor.from - partsFrom;
+  const shard = Math.floor(place / hostsMax);
+  const numbers = await parts.subjects.numbersOf(subject);
+  const sorted = numbers.toSorted((a, b) => a.shard.index - b.shard.index);
+  const actor = sorted.find((one) => one.shard.index >= shard);
+  if (actor === undefined) return { events: [], next: undefined };
+  const { index } = actor.shard;
+  const after = index === shard ? { host: place % hostsMax, seq: cursor.to } : { host: 0, seq: 0 };
+  const { runs, next } = await parts.reading.parts(index, actor.number, after);
+  const events = runs.flatMap((run) => eventsOf(run, actor.number));
+  if (next !== undefined)
+    return { events, next: { from: partsFrom + index * hostsMax + next.host, to: next.seq } };
+  const isLast = actor === sorted.at(-1);
+  return { events, next: isLast ? undefined : { from: partsFrom + (index + 1) * hostsMax, to: 0 } };
+}
+
+function eventsOf({ entity, seq: firstSeq, bytes: body }: PartsRun, subject: number): StoredEvent[] {
+  const bytes = bytesOf(body.buffer, body.byteOffset, body.length);
+  const events: StoredEvent[] = [];
+  let seq = firstSeq;
+  for (let at = 0; at < body.length; at += entryLength(bytes, at)) {
+    const hers = new Set(
+      (personalParts(bytes, at) ?? [])
+        .filter(({ number, form }) => number === subject && form !== partForm.erased)
+        .map(({ index }) => index),
+    );
+    if (hers.size > 0) events.push(...readEntry(bytes, at, entity, seq).filter((_, i) => hers.has(i)));
+    seq += entryCount(bytes, at);
+  }
+  return events;
+}
