@@ -15,7 +15,8 @@ import type { RemoteMoment } from "./remote-entity.ts";
 export function encodeEvents(events: readonly NewEvent[]): AppendDraft {
   const count = events.length;
   const first = events[0];
-  if (count === 1 && first !== undefined && first?.occurredAt === undefined) {
+  const isPlain = first?.occurredAt === undefined && first?.personal === undefined;
+  if (count === 1 && first !== undefined && isPlain) {
     return { types: typeOf(first, 0), data: encodeList([first.data]), occurred: undefined };
   }
   if (count > limits.appendEventsMax) {
@@ -25,6 +26,7 @@ export function encodeEvents(events: readonly NewEvent[]): AppendDraft {
   const types = new Array<string>(count);
   const data = new Array<unknown>(count);
   let occurred: (number | undefined)[] | undefined;
+  let personal: (NewEvent["personal"] | null)[] | undefined;
   let isMixed = false;
   for (let i = 0; i < count; i++) {
     const event = events[i];
@@ -32,11 +34,16 @@ export function encodeEvents(events: readonly NewEvent[]): AppendDraft {
     types[i] = type;
     data[i] = event?.data;
     if (type !== types[0]) isMixed = true;
+    if (event?.personal !== undefined) {
+      personal ??= new Array<null>(count).fill(null);
+      personal[i] = event.personal;
+    }
     if (event?.occurredAt === undefined) continue;
     occurred ??= new Array<undefined>(count).fill(undefined);
     occurred[i] = msOf(event.occurredAt, "INVALID_EVENT");
   }
-  return { types: isMixed ? types : (types[0] ?? types), data: encodeList(data), occurred };
+  const draft = { types: isMixed ? types : (types[0] ?? types), data: encodeList(data), occurred };
+  return personal === undefined ? draft : { ...draft, personal: encodeList(personal) };
 }
 
 function typeOf(event: NewEvent | undefined, index: number): string {

@@ -281,6 +281,43 @@ describe.each(Object.keys(openings))("the %s", (way) => {
     expect(lines[5]).toMatchObject({ counts: { entity: 1, state: 2, event: 2 } });
   });
 
+  test("a personal part is read with its event until its subject is deleted, whose export has it", async () => {
+    const [host, other, subject] = [`host by ${way}`, `other by ${way}`, `subject by ${way}`];
+    const said = (address: string) => ({ ...earned(1), personal: { subject, data: { address } } });
+    await front.append(host, [said("Elm Street 1")]);
+    await front.append(host, [earned(2), said("Elm Street 2")], { key: "both" });
+    await front.append(other, [said("Elm Street 3")]);
+    const partsOf = async (id: string) => (await front.events(id)).map(({ personal }) => personal);
+    expect(await partsOf(host)).toEqual([
+      { address: "Elm Street 1" },
+      undefined,
+      { address: "Elm Street 2" },
+    ]);
+    const followed = await front.readAll?.({ entity: host }, "start");
+    if (followed !== undefined)
+      expect(followed.events.map(({ personal }) => personal)).toEqual(await partsOf(host));
+    const lines = await front.export(subject);
+    const parts = lines.filter(({ kind }) => kind === "personal");
+    expect(
+      new Set(parts.map(({ entity, seq, type, data }) => JSON.stringify([entity, seq, type, data]))),
+    ).toEqual(
+      new Set([
+        JSON.stringify([host, 1, "Earned", { address: "Elm Street 1" }]),
+        JSON.stringify([host, 3, "Earned", { address: "Elm Street 2" }]),
+        JSON.stringify([other, 1, "Earned", { address: "Elm Street 3" }]),
+      ]),
+    );
+    expect(await front.deletePlan(subject)).toMatchObject({ events: 0, personal: { parts: 3, hosts: 2 } });
+    const receipt = await front.delete(subject);
+    expect(receipt).toMatchObject({ status: "erased", pending: [], personal: { parts: 3, hosts: 2 } });
+    expect(await partsOf(host)).toEqual([null, undefined, null]);
+    expect(await partsOf(other)).toEqual([null]);
+    expect(await codeOf(front.append(host, [said("Elm Street 4")]))).toBe("ERASED");
+    const bad = { ...earned(1), personal: { subject: "", data: 1 } };
+    expect(await codeOf(front.append(host, [bad]))).toBe("INVALID_EVENT");
+    expect(await front.seq(host)).toBe(3);
+  });
+
   test("a deletion erases, answers ERASED from then on, and a hold refuses it", async () => {
     const id = `mortal of ${way}`;
     await front.append(id, [earned(3)]);

@@ -8,9 +8,11 @@ export interface Event {
   readonly type: string;
   readonly data: unknown;
   readonly occurredAt?: number;
+  readonly personal?: { readonly subject: string; readonly data: unknown };
 }
 
-export interface Stored extends Event {
+export interface Stored extends Omit<Event, "personal"> {
+  readonly personal?: unknown;
   readonly entity: string;
   readonly seq: number;
   readonly version: number;

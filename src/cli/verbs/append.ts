@@ -2,7 +2,7 @@
  * `warp append ENTITY TYPE [DATA]`: appends one event, or with `--batch` those of a file, all or none.
  */
 import { WarpError } from "../../core/errors.ts";
-import type { NewEvent } from "../../core/event.ts";
+import type { NewEvent, Personal } from "../../core/event.ts";
 import { UsageError } from "../exit.ts";
 import { toTime } from "../moment.ts";
 import {
@@ -20,6 +20,8 @@ import { printOutcome } from "./append/outcome.ts";
 interface AppendOptions {
   readonly batch?: string;
   readonly occurredAt?: number;
+  readonly subject?: string;
+  readonly personal?: string;
 }
 
 export const appendVerb: Verb = {
@@ -32,8 +34,12 @@ export const appendVerb: Verb = {
     ],
     ["warp append alice Noted --expect none", "only if alice has no events yet"],
     [
+      'warp append order-1 Shipped --subject customer-2 --personal \'{"address":"Elm Street 1"}\'',
+      "with data about somebody else, which goes with her",
+    ],
+    [
       "warp append alice --batch events.ndjson",
-      'the events of a file, {"type", "data", "occurredAt"?} a line',
+      'the events of a file, {"type", "data", "occurredAt"?, "personal"?} a line',
     ],
   ],
 
@@ -43,15 +49,17 @@ export const appendVerb: Verb = {
       .argument("[type]", "type of the event")
       .argument("[data]", "its data, as JSON (default: null)")
       .option("--batch <file>", 'append the events of this file, all or none; "-" is standard input')
-      .option("--occurred-at <time>", "when it happened, if that is not now", time);
+      .option("--occurred-at <time>", "when it happened, if that is not now", time)
+      .option("--subject <id>", "whom --personal is about")
+      .option("--personal <data>", "data about the subject, as JSON: unreadable once she is deleted");
     addWriteOptions(addCreateOptions(addTargetOptions(command)));
   },
 
   async run(command, { output, withTarget }) {
     const [entity = "", type, data] = command.args;
-    const { batch, occurredAt } = command.opts<AppendOptions>();
+    const { batch, ...options } = command.opts<AppendOptions>();
     const events =
-      batch === undefined ? [oneEvent(type, data, occurredAt)] : await readBatch(batch, type, occurredAt);
+      batch === undefined ? [oneEvent(type, data, options)] : await readBatch(batch, type, options);
     return await withTarget(targetSettings(command, true), async (target) => {
       return await printOutcome(output, entity, await target.append(entity, events, writeOptions(command)));
     });
@@ -61,20 +69,22 @@ export const appendVerb: Verb = {
 function oneEvent(
   type: string | undefined,
   data: string | undefined,
-  occurredAt: number | undefined,
+  { occurredAt, subject, personal }: AppendOptions,
 ): NewEvent {
   if (type === undefined) throw new UsageError("the type of the event is missing, or --batch");
-  const event = { type, data: data === undefined ? null : json(data) };
+  if ((subject === undefined) !== (personal === undefined))
+    throw new UsageError("--subject and --personal go together");
+  const said =
+    subject === undefined || personal === undefined ? {} : { personal: { subject, data: json(personal) } };
+  const event = { type, data: data === undefined ? null : json(data), ...said };
   return occurredAt === undefined ? event : { ...event, occurredAt };
 }
 
-async function readBatch(
-  path: string,
-  type: string | undefined,
-  occurredAt: number | undefined,
-): Promise<NewEvent[]> {
-  if (type !== undefined || occurredAt !== undefined) {
-    throw new UsageError("with --batch, types and times are in the file");
+const eventOptions = ["occurredAt", "subject", "personal"];
+
+async function readBatch(path: string, type: string | undefined, given: AppendOptions): Promise<NewEvent[]> {
+  if (type !== undefined || Object.keys(given).some((name) => eventOptions.includes(name))) {
+    throw new UsageError("with --batch, types, times and personal data are in the file");
   }
   const text = await (path === "-" ? Bun.stdin : Bun.file(path)).text();
   const lines = text.split("\n");
@@ -88,10 +98,12 @@ function eventOf(line: string, number: number): NewEvent {
     throw invalid(`${where} is no event: {"type": "…", "data": …}`);
   }
   const data = "data" in value ? value.data : null;
-  if (!("occurredAt" in value)) return { type: value.type, data };
+  // What is no { subject, data } is refused where it is appended.
+  const said = "personal" in value ? { personal: value.personal as Personal } : {};
+  if (!("occurredAt" in value)) return { type: value.type, data, ...said };
   const occurredAt = toTime(value.occurredAt, "ms");
   if (occurredAt === undefined) throw invalid(`occurredAt of ${where} is no time`);
-  return { type: value.type, data, occurredAt };
+  return { type: value.type, data, occurredAt, ...said };
 }
 
 function parse(line: string, where: string): unknown {

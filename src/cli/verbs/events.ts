@@ -21,8 +21,14 @@ const columns: readonly Column<StoredEvent>[] = [
   { title: "recorded", of: ({ recordedAt }) => formatTime(recordedAt) },
   { title: "occurred", of: ({ occurredAt }) => (occurredAt === undefined ? "-" : formatTime(occurredAt)) },
   { title: "type", of: ({ type }) => type },
-  { title: "data", of: ({ data }) => toJson(data) },
+  { title: "data", of: ({ data, personal }) => toJson(data) + said(personal) },
 ];
+
+/** Behind the data: what the event says of somebody else. */
+function said(personal: unknown): string {
+  if (personal === undefined) return "";
+  return personal === null ? " (personal: erased)" : ` (personal: ${toJson(personal)})`;
+}
 
 export const eventsVerb: Verb = {
   name: "events",

@@ -4,7 +4,7 @@
  * JSON has to be declared. A page of another site can send a body without asking only as a form or as plain text, so
  * that rule also keeps such pages out.
  */
-import type { NewEvent } from "../../core/event.ts";
+import type { NewEvent, Personal } from "../../core/event.ts";
 import { timeOf } from "./parameters.ts";
 import { badRequest, ProblemError } from "./problem.ts";
 
@@ -36,15 +36,28 @@ function toEvent(value: unknown, where: string): NewEvent {
   if (!isRecord(value) || typeof value.type !== "string") {
     throw invalidEvent(`${where} is no event: {"type": "…", "data": …}`);
   }
-  const { type, data = null, occurredAt, ...others } = value;
+  const { type, data = null, occurredAt, personal, ...others } = value;
   const [unknown] = Object.keys(others);
   if (unknown !== undefined) throw invalidEvent(`${where} has a field ${JSON.stringify(unknown)}`);
-  if (occurredAt === undefined || occurredAt === null) return { type, data };
+  const event =
+    personal === undefined ? { type, data } : { type, data, personal: toPersonal(personal, where) };
+  if (occurredAt === undefined || occurredAt === null) return event;
   if (typeof occurredAt !== "number" && typeof occurredAt !== "string") {
     throw invalidEvent(`occurredAt of ${where} is ms since 1970 or a time such as "2026-11-22T16:00:00Z"`);
   }
   const time = typeof occurredAt === "number" ? occurredAt : timeOf(`occurredAt of ${where}`, occurredAt);
-  return { type, data, occurredAt: time };
+  return { ...event, occurredAt: time };
+}
+
+function toPersonal(value: unknown, where: string): Personal {
+  if (
+    isRecord(value) &&
+    typeof value.subject === "string" &&
+    Object.keys(value).length === 2 &&
+    "data" in value
+  )
+    return { subject: value.subject, data: value.data };
+  throw invalidEvent(`personal of ${where} is {"subject": "…", "data": …}`);
 }
 
 function mediaTypeOf(request: Request): "json" | "ndjson" {

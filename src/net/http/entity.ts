@@ -11,6 +11,13 @@ import { ask, type HttpParts, notFound } from "./parts.ts";
 import { badRequest } from "./problem.ts";
 
 export function addEntity(app: Hono, { engine }: HttpParts): void {
+  const isSpokenOf = async (id: string): Promise<boolean> => {
+    const plan: { readonly personal?: { readonly parts?: number } } = await engine.delete(id, {
+      dryRun: true,
+    });
+    return (plan.personal?.parts ?? 0) > 0;
+  };
+
   app.get("/v1/entities/:id", async (context) => {
     const id = context.req.param("id");
     const { at, occurred, aggregate } = queryOf(context.req.raw, "at", "occurred", "aggregate");
@@ -29,7 +36,8 @@ export function addEntity(app: Hono, { engine }: HttpParts): void {
   app.get("/v1/entities/:id/export", async (context) => {
     const id = context.req.param("id");
     queryOf(context.req.raw);
-    if ((await ask<number>((answer) => engine.seq(id, answer))) === 0) throw notFound(id);
+    const isEntity = (await ask<number>((answer) => engine.seq(id, answer))) > 0;
+    if (!isEntity && !(await isSpokenOf(id))) throw notFound(id);
     return await textResponse(engine.export(id));
   });
 

@@ -10,6 +10,7 @@ import type { FrameReader } from "./frame-reader.ts";
 import type { FrameWriter } from "./frame-writer.ts";
 import type { EntityListed, SendResult, StateAt } from "./outcomes.ts";
 import { protocolError } from "./protocol-error.ts";
+import { personalElements, readPersonal, writePersonal } from "./subscription/pushes.ts";
 import { decodeValue, encodeDetails, encodeValue } from "./value.ts";
 import { frameKind, outcomeKind } from "./words.ts";
 
@@ -163,13 +164,14 @@ export function writeEventsPage(
   writer.array(3);
   writer.array(events.length);
   for (const event of events) {
-    writer.array(6);
+    writer.array(6 + personalElements(event));
     writer.num(event.seq);
     writer.str(event.type);
     writer.num(event.version);
     writer.num(event.recordedAt);
     writer.numOrNil(event.occurredAt);
     writer.num(event.position);
+    writePersonal(writer, event);
   }
   writer.value(data);
   writer.numOrNil(next);
@@ -193,8 +195,9 @@ export function readEventsPage(reader: FrameReader, entity: string): EventsPage 
     const recordedAt = reader.num();
     const occurredAt = reader.numOrNil();
     const position = reader.whole();
+    const personal = readPersonal(reader);
     reader.leave(within);
-    const head = { entity, seq, type, version, recordedAt, position };
+    const head = { entity, seq, type, version, recordedAt, position, ...personal };
     heads.push(occurredAt === undefined ? head : { ...head, occurredAt });
   }
   reader.leave(outside);

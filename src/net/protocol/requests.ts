@@ -55,6 +55,8 @@ export interface AppendDraft {
   readonly types: string | readonly string[];
   readonly data: string | Uint8Array;
   readonly occurred: readonly (number | undefined)[] | undefined;
+  /** A list with what each event says of somebody else, or null; undefined when none says anything. */
+  readonly personal?: string | Uint8Array | undefined;
 }
 
 export function writeAppend(
@@ -65,9 +67,9 @@ export function writeAppend(
   options: WriteOptions | undefined,
   delivery: Delivery | undefined,
 ): void {
-  const frame = startRequest(writer, id, operation.append, 7);
+  const { types, occurred, personal } = draft;
+  const frame = startRequest(writer, id, operation.append, personal === undefined ? 7 : 8);
   writer.str(entity);
-  const { types, occurred } = draft;
   if (typeof types === "string") {
     writer.str(types);
   } else {
@@ -82,6 +84,7 @@ export function writeAppend(
     for (const time of occurred) writer.numOrNil(time);
   }
   writeOptions(writer, options, delivery);
+  if (personal !== undefined) writer.value(personal);
   writer.endFrame(frame);
 }
 
@@ -91,6 +94,7 @@ export interface AppendRequest {
   readonly data: string | Uint8Array;
   readonly occurred: readonly (number | undefined)[] | undefined;
   readonly options: WriteOptions | undefined;
+  readonly personal: string | Uint8Array | undefined;
 }
 
 export function readAppend(reader: FrameReader): AppendRequest {
@@ -99,14 +103,17 @@ export function readAppend(reader: FrameReader): AppendRequest {
   const data = reader.value();
   const occurred = reader.isNil() ? undefined : readOccurred(reader);
   const options = readOptions(reader);
+  const personal = reader.left === 0 || reader.isNil() ? undefined : reader.value();
   reader.finish();
-  return { entity, types, data, occurred, options };
+  return { entity, types, data, occurred, options, personal };
 }
 
 /** The events of an append. Errors: INVALID_ARGUMENT, INVALID_EVENT, EVENT_TOO_LARGE. */
 export function eventsOf(request: AppendRequest): NewEvent[] {
   const data = decodeValue(request.data);
   if (!Array.isArray(data)) throw new WarpError("INVALID_ARGUMENT", "the data of an append is a list");
+  if (request.personal !== undefined)
+    return withPersonal(eventsOf({ ...request, personal: undefined }), request);
   const { types, occurred } = request;
   const count = data.length;
   if (typeof types === "string" && occurred === undefined) {
@@ -124,6 +131,16 @@ export function eventsOf(request: AppendRequest): NewEvent[] {
     const type = typeof types === "string" ? types : (types[i] ?? "");
     const occurredAt = occurred?.[i];
     return occurredAt === undefined ? { type, data: one } : { type, data: one, occurredAt };
+  });
+}
+
+function withPersonal(events: readonly NewEvent[], { personal = "" }: AppendRequest): NewEvent[] {
+  const parts = decodeForeignValue(personal);
+  if (!Array.isArray(parts) || parts.length !== events.length)
+    throw new WarpError("INVALID_ARGUMENT", "personal is a list as long as the data");
+  return events.map((event, i) => {
+    const part = parts[i] as NonNullable<NewEvent["personal"]> | null;
+    return part === null ? event : { ...event, personal: part };
   });
 }
 

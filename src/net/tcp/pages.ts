@@ -35,6 +35,7 @@ export async function collectEvents(port: EnginePort, request: EventsRequest): P
     } else {
       bytes += encodeData([event.data]).length;
     }
+    if (event.personal !== undefined) bytes += encodeData([event.personal]).length;
     isCut = bytes >= limits.readPageBytes;
     if (isCut) break;
   }

@@ -28,7 +28,8 @@ export const exportVerb: Verb = {
     const [entity = ""] = command.args;
     const { to } = command.opts<{ to?: string }>();
     return await withTarget(targetSettings(command, false), async (target) => {
-      if ((await target.seq(entity)) === 0)
+      const isEntity = (await target.seq(entity)) > 0;
+      if (!isEntity && (await target.deletePlan(entity)).personal.parts === 0)
         throw new NotFoundError(`the entity ${JSON.stringify(entity)} has no events`);
       if (to === undefined) {
         for await (const text of target.export(entity)) await output.raw(text);

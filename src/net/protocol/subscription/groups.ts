@@ -11,7 +11,15 @@ import type { GroupAnswer, GroupDelivery, JoinQuery } from "../outcomes.ts";
 import { protocolError } from "../protocol-error.ts";
 import { startRequest } from "../requests.ts";
 import { operation } from "../words.ts";
-import { contentOf, encodeEventData, type PushContent, pushKind, readHeads, writeHead } from "./pushes.ts";
+import {
+  contentOf,
+  encodeEventData,
+  type PushContent,
+  personalElements,
+  pushKind,
+  readHeads,
+  writeHead,
+} from "./pushes.ts";
 import { readFrom, readTypes, writeFrom, writeTypes } from "./requests.ts";
 
 const numberMax = 2 ** 32 - 1;
@@ -102,7 +110,7 @@ export function encodeDeliveriesPush(deliveries: readonly GroupDelivery[]): Push
     writer.num(pushKind.deliveries);
     writer.array(deliveries.length);
     for (const { delivery, attempt, event } of deliveries) {
-      writer.array(9);
+      writer.array(9 + personalElements(event));
       writer.num(delivery);
       writer.num(attempt);
       writeHead(writer, event, undefined);

@@ -9,7 +9,7 @@ import type { StoredEvent } from "../../../core/event.ts";
 import type { FrameReader } from "../frame-reader.ts";
 import { FrameWriter } from "../frame-writer.ts";
 import { protocolError } from "../protocol-error.ts";
-import { decodeValue, encodeDetails } from "../value.ts";
+import { decodeValue, encodeDetails, encodeValue } from "../value.ts";
 import { frameKind } from "../words.ts";
 
 export const pushKind = { events: 0, caughtUp: 1, erased: 2, moved: 3, ended: 4, deliveries: 5 } as const;
@@ -47,7 +47,7 @@ export function encodeEventsPush(events: readonly StoredEvent[], cursor: string)
     writer.array(events.length);
     let entity: string | undefined;
     for (const event of events) {
-      writer.array(7);
+      writer.array(7 + personalElements(event));
       writeHead(writer, event, entity);
       entity = event.entity;
     }
@@ -64,6 +64,21 @@ export function writeHead(writer: FrameWriter, event: StoredEvent, entityBefore:
   writer.num(event.recordedAt);
   writer.numOrNil(event.occurredAt);
   writer.num(event.position);
+  writePersonal(writer, event);
+}
+
+/** How many elements what an event says of somebody else takes, behind its others. */
+export function personalElements(event: StoredEvent): 0 | 1 {
+  return event.personal === undefined ? 0 : 1;
+}
+
+export function writePersonal(writer: FrameWriter, { personal }: StoredEvent): void {
+  if (personal !== undefined) writer.value(encodeValue(personal));
+}
+
+/** What is left of an event's head: undefined, or the field that it makes. */
+export function readPersonal(reader: FrameReader): { readonly personal: unknown } | undefined {
+  return reader.left === 0 ? undefined : { personal: decodeValue(reader.value()) };
 }
 
 export function encodeEventData(events: readonly StoredEvent[]): string | Uint8Array {
@@ -115,8 +130,9 @@ export function readHeads(reader: FrameReader, before?: () => void): StoredEvent
     const recordedAt = reader.num();
     const occurredAt = reader.numOrNil();
     const position = reader.whole();
+    const personal = readPersonal(reader);
     reader.leave(within);
-    const head = { entity, seq, type, version, recordedAt, position };
+    const head = { entity, seq, type, version, recordedAt, position, ...personal };
     heads.push(occurredAt === undefined ? head : { ...head, occurredAt });
   }
   reader.leave(outside);
