@@ -3,8 +3,10 @@
  *
  * `bun bench/projection.ts [--seconds=5] [--sink=postgres://… or http://…]`
  *
- * - `yardstick`: rows/s of plain SQLite in the same minute (the engine's yardstick).
- * - `beside`: a row per event, upserted while those events are appended as fast as a closed loop of 256 callers does it.
+ * - `yardstick`: rows/s of plain SQLite in the same minute (that of `warp bench`).
+ * - `atRate`: a row per event, upserted while 0.12 of the yardstick are appended a second; `behind` are the events that were not in
+ *   the rows when the last was appended.
+ * - `flatOut`: the same beside as many appends as a closed loop of 256 callers does.
  * - `lag`: from an append's acknowledgement to the row being there, at 10,000 events/s.
  * - `gathered`: what it takes in when single events have gathered and nobody appends.
  * - `rebuild`: all rows again, from runs of ten events.
@@ -15,6 +17,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { measureYardsticks } from "../src/cli/verbs/bench/yardsticks.ts";
 import { silentLogger } from "../src/core/logger.ts";
 import { start, type Warp } from "../src/index.ts";
 
@@ -42,29 +45,15 @@ const event = (cents: number) => ({
 });
 const entities = 10_000;
 
-/** Rows/s of plain SQLite: one thread, 1000 rows a transaction, as in \`warp bench\`. */
-function yardstick(): number {
-  const database = new Database(join(folder, "yardstick.db"));
-  for (const pragma of ["journal_mode = WAL", "synchronous = NORMAL"]) database.run(`PRAGMA ${pragma}`);
-  database.run("CREATE TABLE IF NOT EXISTS events (entity TEXT, seq INTEGER, data TEXT)");
-  const insert = database.prepare("INSERT INTO events VALUES (?, ?, ?)");
-  const data = JSON.stringify(event(1).data);
-  const begin = performance.now();
-  let rows = 0;
-  while (performance.now() - begin < 1000) {
-    database.transaction(() => {
-      for (let i = 0; i < 1000; i++) insert.run(`entity-${rows % entities}`, rows++, data);
-    })();
-  }
-  const rate = (rows / (performance.now() - begin)) * 1000;
-  database.close();
-  return rate;
-}
+const measure = () =>
+  measureYardsticks({ directory: join(folder, "yardsticks"), bytes: 80, seconds: 1 }).rowsPerSecond;
 
 function everything(warp: Warp): { shard: number; position: number }[] {
   return Array.from({ length: warp.shards }, (_, shard) => ({ shard, position: warp.feed.committed(shard) }));
 }
 
+/** Events that were appended to entities in turn. */
+let count = 0;
 const sink = values.sink === "" ? undefined : "elsewhere";
 const upToDate = (warp: Warp) =>
   warp.query("SELECT 1", [], { after: everything(warp), timeoutMs: 600_000, sink });
@@ -83,20 +72,37 @@ async function closedLoop(warp: Warp, callers: number, batch: number, count: num
   await Promise.all(Array.from({ length: callers }, caller));
 }
 
-async function beside(warp: Warp): Promise<{ appended: number; projected: number }> {
+/**
+ * Appends by a closed loop of 256 callers, as many as it can or `rate` a second, and how many of them were projected by the end of
+ * them and per second in all.
+ */
+async function beside(warp: Warp, rate: number) {
   const begin = performance.now();
-  let count = 0;
+  const first = count;
   const end = begin + seconds * 1000;
-  const caller = async (k: number) => {
-    for (let i = k; performance.now() < end; i += 256) {
+  const due = (now: number) => first + ((now - begin) / 1000) * rate;
+  const caller = async () => {
+    for (let now = begin; now < end; now = performance.now()) {
+      if (count >= due(now)) {
+        await Bun.sleep(1);
+        continue;
+      }
+      const i = count++;
       await warp.entity(`entity-${i % entities}`).append(event(i));
-      count++;
     }
   };
-  await Promise.all(Array.from({ length: 256 }, (_, k) => caller(k)));
-  const appended = (count / (performance.now() - begin)) * 1000;
+  await Promise.all(Array.from({ length: 256 }, caller));
+  const appended = count - first;
+  const appendMs = performance.now() - begin;
+  const [status] = warp.projections.status;
   await upToDate(warp);
-  return { appended, projected: (count / (performance.now() - begin)) * 1000 };
+  const allMs = performance.now() - begin;
+  return {
+    appended: Math.round((appended / appendMs) * 1000),
+    projected: Math.round((appended / allMs) * 1000),
+    /** Events that were not in the rows when the last was appended. */
+    behind: status?.lagEvents ?? 0,
+  };
 }
 
 /** ms from the acknowledgement to the row. */
@@ -155,11 +161,12 @@ const open = (name: string) =>
       : { sinks: { elsewhere: values.sink }, context: `bench_${process.pid}_${name}` }),
   });
 const round = (value: number) => Math.round(value * 100) / 100;
-const y = yardstick();
+const y = measure();
 const live = await open("live");
 await closedLoop(live, 256, 1, 20_000);
 await upToDate(live);
-const rates = await beside(live);
+const flatOut = await beside(live, Number.POSITIVE_INFINITY);
+const required = await beside(live, 0.12 * y);
 const lags = await lag(live);
 const gatheredRate = await gathered(live, 100_000);
 await live.close();
@@ -172,15 +179,14 @@ const again = await open("past");
 await upToDate(again);
 const rebuildMs = await rebuild(again);
 await again.close();
-const yAfter = yardstick();
+const yAfter = measure();
 const mean = (y + yAfter) / 2;
 const rebuildRate = (events / rebuildMs) * 1000;
 console.log(
   JSON.stringify({
     yardstick: Math.round(mean),
-    appended: Math.round(rates.appended),
-    projected: Math.round(rates.projected),
-    besideOfY: round(rates.projected / mean),
+    atRate: { ...required, ofY: round(required.projected / mean) },
+    flatOut: { ...flatOut, ofY: round(flatOut.projected / mean) },
     lagMs: { median: round(lags.median), p99: round(lags.p99) },
     gathered: Math.round(gatheredRate),
     gatheredOfY: round(gatheredRate / mean),

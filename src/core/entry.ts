@@ -7,6 +7,7 @@
 import { decode } from "@msgpack/msgpack";
 import { WarpError } from "./errors.ts";
 import type { StoredEvent } from "./event.ts";
+import { KnownTexts } from "./known-texts.ts";
 import {
   type PersonalDraft,
   personalData,
@@ -131,6 +132,9 @@ export function entryRecordedAt(bytes: Bytes, at: number): number {
   return bytes.view.getFloat64(at + entryOffset.recordedAt, true);
 }
 
+/** Names of event types: few, and in every entry. */
+const typeNames = new KnownTexts((buffer, from, to) => buffer.toString("utf8", from, to));
+
 /** The types of the events of the entry at `at`, each once. */
 export function entryTypes(bytes: Bytes, at: number): string[] {
   const { buffer } = bytes;
@@ -138,10 +142,32 @@ export function entryTypes(bytes: Bytes, at: number): string[] {
   let next = at + entryHeaderBytes + personalSectionLength(bytes, at);
   for (let left = buffer[at + entryOffset.types] ?? 0; left > 0; left--) {
     const nameBytes = buffer[next + 2] ?? 0;
-    types.push(buffer.toString("utf8", next + 3, next + 3 + nameBytes));
+    types.push(typeNames.get(buffer, next + 3, next + 3 + nameBytes));
     next += 3 + nameBytes;
   }
   return types;
+}
+
+/**
+ * How many of the types of the entry at `at` are wanted, without decoding its events. An entry whose names do not end where
+ * its data or indexes begin is damaged, and has "some": that is found out when it is read.
+ */
+export function typesWanted(
+  bytes: Bytes,
+  at: number,
+  isWanted: (type: string) => boolean,
+): "all" | "some" | "none" {
+  const { buffer, view } = bytes;
+  const types = buffer[at + entryOffset.types] ?? 0;
+  let next = at + entryHeaderBytes + personalSectionLength(bytes, at);
+  let wanted = 0;
+  for (let i = 0; i < types; i++) {
+    const nameBytes = buffer[next + 2] ?? 0;
+    if (isWanted(typeNames.get(buffer, next + 3, next + 3 + nameBytes))) wanted++;
+    next += 3 + nameBytes;
+  }
+  if (view.getUint32(at + entryOffset.data, true) < next - at) return "some";
+  return wanted === types ? "all" : wanted === 0 ? "none" : "some";
 }
 
 /** Decodes the events of the entry at `at`, the first of which has seq `firstSeq`. */
@@ -162,7 +188,7 @@ export function readEntry(bytes: Bytes, at: number, entity: string, firstSeq: nu
   let next = at + entryHeaderBytes + personalSectionLength(bytes, at);
   for (let i = 0; i < typeCount; i++) {
     const nameBytes = buffer[next + 2] ?? 0;
-    const name = buffer.toString("utf8", next + 3, next + 3 + nameBytes);
+    const name = typeNames.get(buffer, next + 3, next + 3 + nameBytes);
     types.push({ name, version: view.getUint16(next, true) });
     next += 3 + nameBytes;
   }

@@ -95,16 +95,21 @@ export function writeFeedPart(
   return at + feedPartHeaderBytes + id.length;
 }
 
-export function readFeedPart(bytes: Bytes, at: number): FeedPart {
+/** `ids`, of the same shard, are those that the caller knows: an id that is in there by its number is not decoded. */
+export function readFeedPart(bytes: Bytes, at: number, ids?: ReadonlyMap<number, string>): FeedPart {
   const { buffer, view } = bytes;
   const idAt = at + feedPartHeaderBytes;
   const entryAt = idAt + view.getUint16(at + offset.idBytes, true);
+  const kind = view.getUint8(at + offset.kind);
+  const number = view.getFloat64(at + offset.number, true);
+  // An erasure may have lost its id, which is something to be told.
+  const known = kind === feedPartKind.events ? ids?.get(number) : undefined;
   return {
     at,
     length: view.getUint32(at + offset.length, true),
-    kind: view.getUint8(at + offset.kind),
-    number: view.getFloat64(at + offset.number, true),
-    entity: buffer.toString("utf8", idAt, entryAt),
+    kind,
+    number,
+    entity: known ?? buffer.toString("utf8", idAt, entryAt),
     firstSeq: view.getFloat64(at + offset.firstSeq, true),
     position: view.getFloat64(at + offset.position, true),
     entryAt,

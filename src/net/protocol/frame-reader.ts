@@ -7,7 +7,7 @@
  * - A reader is reused for frame after frame; what it returns is a copy.
  */
 
-import { KnownTexts } from "./known-texts.ts";
+import { KnownTexts } from "../../core/known-texts.ts";
 import { protocolError } from "./protocol-error.ts";
 import { skipElement } from "./skip-element.ts";
 import { textOf } from "./text-of.ts";
@@ -23,7 +23,7 @@ export class FrameReader {
   /** Elements of the frame's array that have not been read. */
   left = 0;
   #view: DataView = new DataView(this.bytes.buffer);
-  readonly #known = new KnownTexts();
+  readonly #known = new KnownTexts(textOf);
 
   /** Begins the frame between `at` and `end` of `bytes`, without its length. */
   begin(bytes: Buffer, at: number, end: number): void {

@@ -4,6 +4,7 @@
  *
  * - A failing event leaves nothing behind. What follows from it says the policy: the entity is held back from this event on
  *   (park), the event is left out (skip), or the batch ends before its record (retry).
+ * - Where the shards are is not said record by record but before the commit, by who commits ({@link Batch.advance}).
  * - Plain SQL runs behind the rows of the batch. So a record that uses a table after another one's SQL begins a new batch,
  *   and within one record it is an error.
  * - Rows that are not in memory are fetched between passes: handlers run until nothing is missing, and only the last pass counts.
@@ -170,7 +171,7 @@ export class Batch {
     for (const rows of this.#rows.values()) rows.clear();
   }
 
-  /** The place up to which the shard's records are done, for a commit without events. */
+  /** The place up to which the shard's records are done: said once, before a commit. */
   advance(shard: number, position: number, recordedAt: number): void {
     this.#own(checkpoints).upsert({ shard, position, recorded_at: recordedAt });
   }
@@ -186,7 +187,6 @@ export class Batch {
       if (onFailure === "park") this.#park(record, part, first, message);
       else this.#skip(part.events.length);
     }
-    this.advance(record.shard, record.position, record.recordedAt);
     return failures;
   }
 
@@ -235,7 +235,7 @@ export class Batch {
     held: ParkedEntity | undefined,
   ): void {
     const failuresBefore = failures.length;
-    const { shard, position, recordedAt } = record;
+    const { shard, position } = record;
     for (const part of record.parts) {
       // One that is taken again may have been erased meanwhile, and is not held back any more.
       const isOurs = this.isParked(shard, part.number) === (held !== undefined);
@@ -264,7 +264,6 @@ export class Batch {
       if (held !== undefined && failures.length === failuresBefore)
         this.#hold({ ...held, position: position + 1 });
     }
-    if (held === undefined) this.advance(shard, position, recordedAt);
   }
 
   #noteSeen(shard: number, number: number): void {

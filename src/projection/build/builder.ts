@@ -10,10 +10,10 @@ import type { FoldPlan } from "../../aggregate/fold.ts";
 import { toWarpError, WarpError } from "../../core/errors.ts";
 import type { FeedPage } from "../../core/feed.ts";
 import type { Erasure, FromBuild, ParkedEntity, Place } from "../messages.ts";
-import { type Build, checkpoints, parked, type Sink, totals } from "../sink.ts";
+import { type Build, type Build, checkpoints, checkpoints, parked, parked, type Sink, type Sink, totals, totals } from "../sink.ts";
 import { Batch, type EventFailure } from "./batch.ts";
 import { Ended, Patience, waitMsMax, waitMsMin } from "./patience.ts";
-import { type FeedRecord, recordsOf } from "./records.ts";
+import { type FeedRecord, RecordReader } from "./records.ts";
 
 /** A batch is committed when it has taken this many events … */
 const batchEventsMax = 8192;
@@ -36,6 +36,7 @@ export interface BuilderParts {
 export class Builder {
   readonly #parts: BuilderParts;
   readonly #batch: Batch;
+  readonly #reader: RecordReader;
   readonly #places = new Map<number, Place>();
   /** Since the last commit. */
   #changed = new Map<number, Place>();
@@ -55,6 +56,7 @@ export class Builder {
     this.#parts = parts;
     const { build, plan, sink } = parts;
     this.#batch = new Batch(build.projection, plan, sink);
+    this.#reader = new RecordReader((type) => build.projection.handlers.has(type));
     this.#patience = new Patience({ attend: () => this.#attend(), say: parts.say });
   }
 
@@ -167,13 +169,13 @@ export class Builder {
     let waiting: FeedRecord[] = [];
     let events = 0;
     let recordedAt = this.#placeOf(page.shard).recordedAt;
-    for (const record of this.#recordsOf(page)) {
+    for (const record of this.#reader.recordsOf(page)) {
       recordedAt = Math.max(recordedAt, record.recordedAt);
       if (record.erased !== undefined) {
         await this.#takeRecords(waiting);
         waiting = [];
         await this.#commit();
-        this.#advance({ shard: record.shard, position: record.position, recordedAt });
+        this.#changed.set(record.shard, { shard: record.shard, position: record.position, recordedAt });
         await this.#erase({ ...record.erased, shard: record.shard, position: record.position });
         continue;
       }
@@ -186,17 +188,15 @@ export class Builder {
     }
     await this.#takeRecords(waiting);
     if (page.upTo > this.#placeOf(page.shard).position)
-      this.#advance({ shard: page.shard, position: page.upTo, recordedAt });
+      this.#changed.set(page.shard, { shard: page.shard, position: page.upTo, recordedAt });
   }
 
-  /** Those that are not done yet; pages may come again after a restart. */
-  *#recordsOf(page: FeedPage): Generator<FeedRecord> {
-    const { handlers } = this.#parts.build.projection;
-    yield* recordsOf(page, (type) => handlers.has(type));
-  }
-
+  /** Records of a shard, in their order. Some may have been done already: pages come again after a restart. */
   async #takeRecords(records: readonly FeedRecord[]): Promise<void> {
-    let left = records.filter((record) => record.position > this.#placeOf(record.shard).position);
+    const [first] = records;
+    if (first === undefined) return;
+    const { position } = this.#placeOf(first.shard);
+    let left = first.position > position ? records : records.filter((record) => record.position > position);
     let waitMs = waitMsMin;
     while (left.length > 0) {
       if (this.#urgent.length > 0 || this.#patience.isEnding) {
@@ -204,8 +204,8 @@ export class Builder {
         await this.#attend();
       }
       const { done, failures, end } = await this.#patience.with(() => this.#batch.take(left));
-      this.#noteTaken(left.slice(0, done));
-      left = left.slice(done);
+      this.#noteTaken(left, done);
+      left = done === left.length ? [] : left.slice(done);
       if (end !== "retry") this.#failures.push(...failures);
       if (done > 0) waitMs = waitMsMin;
       const isFull = this.#batch.events >= batchEventsMax || this.#batch.changes >= batchChangesMax;
@@ -221,17 +221,14 @@ export class Builder {
     this.#patience.goOn();
   }
 
-  #noteTaken(records: readonly FeedRecord[]): void {
-    for (const record of records) {
-      const { shard, position, recordedAt } = record;
-      this.#pending.push(record);
-      this.#changed.set(shard, { shard, position, recordedAt });
+  /** The first `done` of records of a shard are in the batch. */
+  #noteTaken(records: readonly FeedRecord[], done: number): void {
+    for (let i = 0; i < done; i++) {
+      const record = records[i];
+      if (record !== undefined) this.#pending.push(record);
     }
-  }
-
-  #advance(place: Place): void {
-    this.#batch.advance(place.shard, place.position, place.recordedAt);
-    this.#changed.set(place.shard, place);
+    const last = records[done - 1];
+    if (last !== undefined) this.#changed.set(last.shard, placeOf(last));
   }
 
   /** Up to where the shard is taken, committed or not. */
@@ -241,7 +238,7 @@ export class Builder {
 
   async #takeHeld(held: ParkedEntity, page: FeedPage): Promise<EventFailure | undefined> {
     const place = this.#placeOf(held.shard).position;
-    for (const record of this.#recordsOf(page)) {
+    for (const record of this.#reader.recordsOf(page)) {
       if (record.position < held.position || record.position > place) continue;
       const parts = record.parts
         .filter(({ number }) => number === held.number)
@@ -288,6 +285,8 @@ export class Builder {
   async #commitBatch(erased: string | undefined): Promise<void> {
     const { sink } = this.#parts;
     const writer = this.#writer;
+    for (const { shard, position, recordedAt } of this.#changed.values())
+      this.#batch.advance(shard, position, recordedAt);
     const commit = { batch: this.#commits, writer, ...this.#batch.content, erased };
     let isUnsure = false;
     await this.#patience.with(async () => {
@@ -308,8 +307,8 @@ export class Builder {
     if (records.length === 0) throw error;
     this.#batch.clear();
     this.#pending = [];
-    this.#changed = new Map();
     for (const record of records) {
+      this.#changed = new Map([[record.shard, placeOf(record)]]);
       let waitMs = waitMsMin;
       for (;;) {
         const { end } = await this.#patience.with(() => this.#batch.take([record]));
@@ -329,10 +328,9 @@ export class Builder {
       }
     }
     this.#patience.goOn();
-    for (const [shard, { position, recordedAt }] of changed) this.#batch.advance(shard, position, recordedAt);
+    this.#changed = changed;
     await this.#commitBatch(undefined);
     this.#pending = records;
-    this.#changed = changed;
   }
 
   async #refusal(): Promise<WarpError | undefined> {
@@ -351,6 +349,7 @@ export class Builder {
   async #erase({ shard, number, entity }: Erasure): Promise<void> {
     const isTainted = await this.#patience.with(() => this.#batch.hasSeen(shard, number));
     this.#batch.forget(shard, number);
+    this.#reader.forget(shard, number);
     // An erasure that every follower is past has no id in the feed any more, and then nothing is left of it here either.
     await this.#commit(entity === "" ? undefined : entity);
     this.#batch.clear();
@@ -387,4 +386,8 @@ export class Builder {
       parkedAt: Number(parkedAt),
     }));
   }
+}
+
+function placeOf({ shard, position, recordedAt }: FeedRecord): Place {
+  return { shard, position, recordedAt };
 }

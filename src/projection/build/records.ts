@@ -3,12 +3,17 @@
  *
  * An entry without a type that is handled is not decoded: its types stand in front of its data.
  */
-import { type Bytes, bytesOf, entryRecordedAt, readEntry } from "../../core/entry.ts";
+import { type Bytes, bytesOf, entryRecordedAt, readEntry, typesWanted } from "../../core/entry.ts";
 import type { StoredEvent } from "../../core/event.ts";
-import { type FeedPage, type FeedSource, feedPartKind, readFeedPart } from "../../core/feed.ts";
+import {
+  type FeedPage,
+  type FeedPart,
+  type FeedSource,
+  feedPartKind,
+  readFeedPart,
+} from "../../core/feed.ts";
 import { limits } from "../../core/limits.ts";
-import { partForm, personalParts, personalSectionLength } from "../../core/personal.ts";
-import { entryHeaderBytes, entryOffset } from "../../core/record.ts";
+import { partForm, personalParts } from "../../core/personal.ts";
 import type { Erasure } from "../messages.ts";
 
 const pageBytes = 256 * 1024;
@@ -32,34 +37,74 @@ export interface FeedRecord {
   readonly erased: { readonly number: number; readonly entity: string } | undefined;
 }
 
-/** The records of a page, in their order. */
-export function* recordsOf(page: FeedPage, isHandled: (type: string) => boolean): Generator<FeedRecord> {
-  const bytes = bytesOf(page.bytes.buffer, page.bytes.byteOffset, page.bytes.length);
-  let position = 0;
-  let recordedAt = 0;
-  let parts: EventsOf[] = [];
-  for (let at = 0; at < bytes.buffer.length; ) {
-    const part = readFeedPart(bytes, at);
-    if (part.position !== position && parts.length > 0) {
-      yield { shard: page.shard, position, recordedAt, parts, erased: undefined };
-      parts = [];
-    }
-    position = part.position;
-    at += part.length;
-    const { number, entity, firstSeq, entryAt } = part;
-    if (part.kind !== feedPartKind.events) {
-      yield { shard: page.shard, position, recordedAt, parts: [], erased: { number, entity } };
-      continue;
-    }
-    recordedAt = entryRecordedAt(bytes, entryAt);
-    const isWanted = hasHandled(bytes, entryAt, isHandled);
-    const events = isWanted
-      ? readEntry(bytes, entryAt, entity, firstSeq).filter(({ type }) => isHandled(type))
-      : [];
-    const subjects = events.length === 0 ? [] : subjectsOf(bytes, entryAt);
-    parts.push({ number, entity, firstSeq, events, subjects });
+/** Ids that a reader knows before it forgets all of them. */
+const idsMax = 131_072;
+
+/** Reads pages. An id is decoded when its number is met first, and data of types that nobody handles is not decoded at all. */
+export class RecordReader {
+  readonly #isHandled: (type: string) => boolean;
+  /** By shard and number. */
+  #ids: Map<number, string>[] = [];
+  #idCount = 0;
+
+  constructor(isHandled: (type: string) => boolean) {
+    this.#isHandled = isHandled;
   }
-  if (parts.length > 0) yield { shard: page.shard, position, recordedAt, parts, erased: undefined };
+
+  /** The records of a page, in their order. */
+  *recordsOf(page: FeedPage): Generator<FeedRecord, undefined> {
+    const { shard } = page;
+    const bytes = bytesOf(page.bytes.buffer, page.bytes.byteOffset, page.bytes.length);
+    const ids = this.#idsOf(shard);
+    let position = 0;
+    let recordedAt = 0;
+    let parts: EventsOf[] = [];
+    for (let at = 0; at < bytes.buffer.length; ) {
+      const part = readFeedPart(bytes, at, ids);
+      if (part.position !== position && parts.length > 0) {
+        yield { shard, position, recordedAt, parts, erased: undefined };
+        parts = [];
+      }
+      position = part.position;
+      at += part.length;
+      const { number, entity, firstSeq, entryAt } = part;
+      if (part.kind !== feedPartKind.events) {
+        ids.delete(number);
+        yield { shard, position, recordedAt, parts: [], erased: { number, entity } };
+        continue;
+      }
+      if (!ids.has(number)) {
+        ids.set(number, entity);
+        this.#idCount++;
+      }
+      recordedAt = entryRecordedAt(bytes, entryAt);
+      const events = this.#eventsOf(bytes, part);
+      const subjects = events.length === 0 ? [] : subjectsOf(bytes, entryAt);
+      parts.push({ number, entity, firstSeq, events, subjects });
+    }
+    if (parts.length > 0) yield { shard, position, recordedAt, parts, erased: undefined };
+  }
+
+  /** Forgets the id of what was erased. */
+  forget(shard: number, number: number): void {
+    this.#ids[shard]?.delete(number);
+  }
+
+  #idsOf(shard: number): Map<number, string> {
+    if (this.#idCount > idsMax) {
+      this.#ids = [];
+      this.#idCount = 0;
+    }
+    this.#ids[shard] ??= new Map();
+    return this.#ids[shard];
+  }
+
+  #eventsOf(bytes: Bytes, { entryAt, entity, firstSeq }: FeedPart): readonly StoredEvent[] {
+    const wanted = typesWanted(bytes, entryAt, this.#isHandled);
+    if (wanted === "none") return [];
+    const events = readEntry(bytes, entryAt, entity, firstSeq);
+    return wanted === "all" ? events : events.filter(({ type }) => this.#isHandled(type));
+  }
 }
 
 function subjectsOf(bytes: Bytes, entryAt: number): number[] {
@@ -107,18 +152,6 @@ function* partsOf(page: FeedPage, number: number): Generator<Uint8Array> {
   }
 }
 
-function hasHandled({ buffer, view }: Bytes, at: number, isHandled: (type: string) => boolean): boolean {
-  const types = buffer[at + entryOffset.types] ?? 0;
-  let next = at + entryHeaderBytes + personalSectionLength({ buffer, view }, at);
-  for (let i = 0; i < types; i++) {
-    const nameBytes = buffer[next + 2] ?? 0;
-    if (isHandled(buffer.toString("utf8", next + 3, next + 3 + nameBytes))) return true;
-    next += 3 + nameBytes;
-  }
-  // The data begins behind the names; an entry that says otherwise is damaged, and is looked at closely when it is read.
-  return view.getUint32(at + entryOffset.data, true) < next - at;
-}
-
 /**
  * The erasure at a place of the feed, as it can be done now: with the id that the feed has until everybody is past it, and
  * with none when the id has a new life since, whose rows stay. Nothing has become durable between what was looked at and
@@ -126,9 +159,10 @@ function hasHandled({ buffer, view }: Bytes, at: number, isHandled: (type: strin
  */
 export async function erasureNow(source: FeedSource, shard: number, position: number): Promise<Erasure> {
   let erasure: Erasure = { shard, position, number: 0, entity: "" };
+  const reader = new RecordReader(() => false);
   for (let after = position - 1; after < source.committed(shard); ) {
     const page = await source.read(shard, after, pageBytes);
-    for (const record of recordsOf(page, () => false)) {
+    for (const record of reader.recordsOf(page)) {
       if (record.position === position && record.erased !== undefined)
         erasure = { ...erasure, ...record.erased };
       const isAlive = record.parts.some(

@@ -215,6 +215,11 @@ export class Rows {
   }
 
   #holdOf(row: Row): Held {
+    // Most tables have a key of one column, and most rows are held already: then nothing is made to find one.
+    const [index, second] = this.table.key;
+    const only = second === undefined && index !== undefined ? row[index] : undefined;
+    const held = only === undefined || only === null ? undefined : this.#held.get(only);
+    if (held !== undefined) return held;
     return this.#hold(this.table.key.map((index) => row[index] ?? null));
   }
 
@@ -236,9 +241,10 @@ export class Rows {
       if (value !== undefined) known++;
       row[i] = value === undefined && column.isNullable ? null : storedOf(name, column, value);
     }
-    const names = Object.keys(given);
-    if (names.length > known) {
-      const stranger = names.find((one) => !columns.some((column) => column.name === one));
+    let names = 0;
+    for (const _ in given) names++;
+    if (names > known) {
+      const stranger = Object.keys(given).find((one) => !columns.some((column) => column.name === one));
       if (stranger !== undefined) throw this.#noColumn(stranger);
     }
     return row;

@@ -1,8 +1,7 @@
 /**
- * Strings that come again and again in frames (event types, commands, aggregates), found by their bytes instead of
+ * Strings that come again and again in bytes (event types, commands, aggregates), found by their bytes instead of
  * being decoded again. A fixed number of places; a newcomer takes the place of whoever has it.
  */
-import { textOf } from "./text-of.ts";
 
 const places = 256;
 const lengthMax = 48;
@@ -14,17 +13,23 @@ interface Known {
 
 export class KnownTexts {
   readonly #places: (Known | undefined)[] = new Array(places).fill(undefined);
+  readonly #decode: (buffer: Buffer, from: number, to: number) => string;
 
-  /** The text of the UTF-8 between `from` and `to`. Errors: PROTOCOL_ERROR for what is no UTF-8. */
+  /** `decode` makes the text of bytes that are not known; what it throws, `get` throws. */
+  constructor(decode: (buffer: Buffer, from: number, to: number) => string) {
+    this.#decode = decode;
+  }
+
+  /** The text of the bytes between `from` and `to`. */
   get(buffer: Buffer, from: number, to: number): string {
     const length = to - from;
-    if (length === 0 || length > lengthMax) return textOf(buffer, from, to);
+    if (length === 0 || length > lengthMax) return this.#decode(buffer, from, to);
     const mixed =
       (buffer[from] ?? 0) * 31 + (buffer[to - 1] ?? 0) * 7 + (buffer[from + (length >> 1)] ?? 0) + length;
     const place = mixed & (places - 1);
     const known = this.#places[place];
     if (known !== undefined && isSame(known.bytes, buffer, from, length)) return known.text;
-    const text = textOf(buffer, from, to);
+    const text = this.#decode(buffer, from, to);
     this.#places[place] = { bytes: Uint8Array.from(buffer.subarray(from, to)), text };
     return text;
   }
