@@ -164,7 +164,8 @@ async function serve(opened: {
   const openReading = () => Reading.open(startReaderWorker(), workerOptions, (error) => failure.set(error));
   const reading = await openReading();
   const erasureFollowers = new ErasureFollowers();
-  const sources = { incarnation: identity.incarnation, shards, tails, openReading };
+  const { incarnation } = identity;
+  const sources = { incarnation, idHashKey: keyring.idHashKey, shards, tails, openReading };
   const following = new Following(sources, folding, directory.path, erasureFollowers);
   const { feed } = following;
   reading.onForget = (shard, numbers) => following.forget(shard, numbers);

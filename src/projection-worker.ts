@@ -5,6 +5,7 @@
 import { compileAggregates } from "./aggregate/fold.ts";
 import { loadApplication } from "./application.ts";
 import { toWarpError, WarpError } from "./core/errors.ts";
+import type { KnownErased } from "./core/feed.ts";
 import { Builder } from "./projection/build/builder.ts";
 import { schemaOf } from "./projection/definition.ts";
 import type { BuildOrder, FromBuild, ToBuild } from "./projection/messages.ts";
@@ -24,7 +25,7 @@ self.onmessage = (event: MessageEvent<ToBuild>) => {
 
 async function handle(message: ToBuild): Promise<void> {
   if (message.type === "open") {
-    opening = start(message.order);
+    opening = start(message.order, message.erased);
     await (await opening).open(message.order.isLive);
     return;
   }
@@ -50,14 +51,15 @@ async function handle(message: ToBuild): Promise<void> {
   }
 }
 
-async function start(order: BuildOrder): Promise<Builder> {
+async function start(order: BuildOrder, erased: KnownErased): Promise<Builder> {
   const { build: number, tables, version } = order;
   if (order.application === undefined) {
     const build = {
       ...stubOf(order.projection, { number, version, tables }),
       incarnation: order.incarnation,
     };
-    return new Builder({ build, plan: compileAggregates([]), sink: openSink(order.place, build), say });
+    const sink = openSink(order.place, build);
+    return new Builder({ build, plan: compileAggregates([]), sink, erased, say });
   }
   provideWarpModule();
   const { aggregates, projections } = await loadApplication(order.application);
@@ -67,7 +69,8 @@ async function start(order: BuildOrder): Promise<Builder> {
     throw new WarpError("APPLICATION_INVALID", message, { projection: order.projection });
   }
   const build = { number, projection, incarnation: order.incarnation };
-  return new Builder({ build, plan: compileAggregates(aggregates), sink: openSink(order.place, build), say });
+  const sink = openSink(order.place, build);
+  return new Builder({ build, plan: compileAggregates(aggregates), sink, erased, say });
 }
 
 function say(message: FromBuild): void {

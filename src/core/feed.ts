@@ -39,6 +39,14 @@ export interface FeedPage {
   readonly bytes: Uint8Array;
 }
 
+/** Erased ids by the first 48 bits of a keyed hash (core/erasure.ts), and the time of the newest erasure of each. */
+export interface KnownErased {
+  readonly idHashKey: Uint8Array;
+  readonly hashes: Float64Array;
+  /** ms since 1970. */
+  readonly times: Float64Array;
+}
+
 /** Where followers read. Made by the engine; positions and numbers mean nothing outside their shard. */
 export interface FeedSource {
   readonly shards: number;
@@ -49,6 +57,10 @@ export interface FeedSource {
   read(shard: number, after: number, bytesMax: number): Promise<FeedPage>;
   /** The position behind which everything was recorded at this time (ms since 1970) or later. */
   positionAt(shard: number, recordedAt: number): Promise<number>;
+  /** What the context knows of erased ids, in a form that can be handed to a Worker. */
+  erasedIds(): KnownErased;
+  /** When the id was erased, ms since 1970; undefined if it was not, or is not known any more. */
+  erasedAt(shard: number, entity: string): number | undefined;
   /** Calls `onDurable` after turns that made something durable, at most once a turn. Returns how to end it. */
   watch(onDurable: () => void): () => void;
 }

@@ -99,7 +99,7 @@ export class Feeder {
         true,
       );
     };
-    this.#say({ type: "open", order: this.#parts.order });
+    this.#say({ type: "open", order: this.#parts.order, erased: this.#parts.source.erasedIds() });
   }
 
   /** Looks whether there is something to send; called after turns. */

@@ -2,7 +2,7 @@
  * What the main thread and the Worker of a build say to each other. Pages are handed over, not copied.
  */
 import type { ErrorCode, ErrorDetails } from "../core/errors.ts";
-import type { FeedPage } from "../core/feed.ts";
+import type { FeedPage, KnownErased } from "../core/feed.ts";
 import type { EventFailure } from "./build/batch.ts";
 import type { Table } from "./definition.ts";
 
@@ -32,10 +32,12 @@ export interface Erasure {
   readonly position: number;
   readonly number: number;
   readonly entity: string;
+  /** ms since 1970; 0 when it is not known. */
+  readonly erasedAt: number;
 }
 
 export type ToBuild =
-  | { readonly type: "open"; readonly order: BuildOrder }
+  | { readonly type: "open"; readonly order: BuildOrder; readonly erased: KnownErased }
   | { readonly type: "pages"; readonly pages: readonly FeedPage[] }
   /** Removes an entity's rows now, whatever waits. */
   | { readonly type: "erase"; readonly erasure: Erasure }

@@ -189,7 +189,7 @@ export class Follower {
     this.#replay = undefined;
     if (to - after < limits.followHistoryFrom) return undefined;
     // A history does not tell of an erasure that the reader has to hear of.
-    if (after > 0 && this.#hub.feed.wasErased(shard, entity)) return undefined;
+    if (after > 0 && this.#hub.feed.erasedAt(shard, entity) !== undefined) return undefined;
     this.#replay = new EntityReplay(await this.#hub.feed.reading(), this.filter, entity, shard, to);
     return this.#replay;
   }

@@ -2,11 +2,14 @@
  * A feed that lives in memory, made of real pages: for what the engine's own cannot be told to do at a given moment.
  */
 import { bytesOf, type EntryDraft, entryBytesBound, writeEntry } from "../../src/core/entry.ts";
+import { idHash } from "../../src/core/erasure.ts";
+import { shortHash } from "../../src/shard/erase/known-erasures.ts";
 import {
   type FeedPage,
   type FeedSource,
   feedPartBytes,
   feedPartKind,
+  type KnownErased,
   writeFeedPart,
 } from "../../src/core/feed.ts";
 
@@ -32,6 +35,8 @@ export class MemoryFeed implements FeedSource {
   readonly #records: FeedRecord[][];
   readonly #entities = new Map<string, { number: number; seq: number }>();
   readonly #watchers = new Set<() => void>();
+  readonly idHashKey = new Uint8Array(32).fill(7);
+  readonly #erasedAt = new Map<string, number>();
   #nextNumber = 1;
   #clock = 1_700_000_000_000;
 
@@ -70,6 +75,7 @@ export class MemoryFeed implements FeedSource {
       record.parts = record.parts.filter((part) => part.number !== number);
     }
     this.#entities.delete(entity);
+    this.#erasedAt.set(entity, this.#clock);
     return this.#add(shard, [{ kind: feedPartKind.erased, number, entity, firstSeq: 0, events: [] }]);
   }
 
@@ -85,6 +91,20 @@ export class MemoryFeed implements FeedSource {
   async read(shard: number, after: number): Promise<FeedPage> {
     const records = this.#records[shard]?.slice(after, after + this.pageRecords) ?? [];
     return { shard, after, upTo: after + records.length, bytes: pageOf(records) };
+  }
+
+  erasedIds(): KnownErased {
+    const { idHashKey } = this;
+    const hashes = [...this.#erasedAt.keys()].map((id) => shortHash(idHash(idHashKey, id)));
+    return {
+      idHashKey,
+      hashes: Float64Array.from(hashes),
+      times: Float64Array.from(this.#erasedAt.values()),
+    };
+  }
+
+  erasedAt(_shard: number, entity: string): number | undefined {
+    return this.#erasedAt.get(entity);
   }
 
   async positionAt(): Promise<number> {

@@ -1,5 +1,5 @@
 /**
- * Which ids of a shard were erased, as its ledger knows them: by the first 48 bits of a keyed hash.
+ * Which ids were erased, as a shard's ledger knows them: by the first 48 bits of a keyed hash.
  *
  * An id that was erased and began again has a number, and is not looked up here.
  */
@@ -11,9 +11,21 @@ export class ErasedIds {
   /** Short hash → time of the newest erasure, ms since 1970. */
   readonly #times = new Map<number, number>();
 
+  #newest = 0;
+
   constructor(idHashKey: Uint8Array, hashes: Float64Array, times: Float64Array) {
     this.#idHashKey = idHashKey;
-    for (const [i, hash] of hashes.entries()) this.#times.set(hash, times[i] ?? 0);
+    for (const [i, hash] of hashes.entries()) this.#set(hash, times[i] ?? 0);
+  }
+
+  /** Time of the newest erasure; 0 without any. */
+  get newest(): number {
+    return this.#newest;
+  }
+
+  /** Hashes and times. */
+  get entries(): readonly (readonly [hash: number, erasedAt: number])[] {
+    return [...this.#times];
   }
 
   /** False while nothing was ever erased, so that nobody pays for a hash. */
@@ -27,6 +39,11 @@ export class ErasedIds {
   }
 
   add(id: string | Uint8Array, erasedAt: number): void {
-    this.#times.set(shortHash(idHash(this.#idHashKey, id)), erasedAt);
+    this.#set(shortHash(idHash(this.#idHashKey, id)), erasedAt);
+  }
+
+  #set(hash: number, erasedAt: number): void {
+    this.#times.set(hash, erasedAt);
+    this.#newest = Math.max(this.#newest, erasedAt);
   }
 }

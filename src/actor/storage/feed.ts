@@ -14,6 +14,7 @@ import {
   type FeedSource,
   feedPartBytes,
   feedPartKind,
+  type KnownErased,
   readFeedPart,
   writeFeedPart,
 } from "../../core/feed.ts";
@@ -35,6 +36,7 @@ import { TailRecords } from "./tail-records.ts";
 
 export interface FeedParts {
   readonly incarnation: string;
+  readonly idHashKey: Uint8Array;
   readonly shards: readonly ShardState[];
   readonly tails: readonly Tail[];
   /** Starts a reader. */
@@ -93,10 +95,18 @@ export class Feed implements FeedSource {
     return this.#shard(shard).committedPosition;
   }
 
-  /** True when this id was ever erased, as far as the ledger knows. */
-  wasErased(shard: number, entity: string): boolean {
+  erasedIds(): KnownErased {
+    const entries = this.#parts.shards.flatMap(({ erased }) => erased.entries);
+    return {
+      idHashKey: this.#parts.idHashKey,
+      hashes: Float64Array.from(entries, ([hash]) => hash),
+      times: Float64Array.from(entries, ([, time]) => time),
+    };
+  }
+
+  erasedAt(shard: number, entity: string): number | undefined {
     const { erased } = this.#shard(shard);
-    return erased.any && erased.find(entity) !== undefined;
+    return erased.any ? erased.find(entity) : undefined;
   }
 
   /** Rises with every turn that makes something durable. */

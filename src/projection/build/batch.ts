@@ -5,6 +5,8 @@
  * - A failing event leaves nothing behind. What follows from it says the policy: the entity is held back from this event on
  *   (park), the event is left out (skip), or the batch ends before its record (retry).
  * - Where the shards are is not said record by record but before the commit, by who commits ({@link Batch.advance}).
+ * - A row about an entity that was erased is not made by an event that was recorded before: whatever reaches a build late (a
+ *   backlog, or everything when it is built anew) brings nothing back.
  * - Plain SQL runs behind the rows of the batch. So a record that uses a table after another one's SQL begins a new batch,
  *   and within one record it is an error.
  * - Rows that are not in memory are fetched between passes: handlers run until nothing is missing, and only the last pass counts.
@@ -16,6 +18,7 @@ import type { Stored } from "../columns.ts";
 import type { FailurePolicy, Projection, RunSql, Table } from "../definition.ts";
 import type { ParkedEntity } from "../messages.ts";
 import { checkpoints, ownTables, parked, type Sink, type Statement, seen, totals } from "../sink.ts";
+import type { ErasedBefore } from "./erased-before.ts";
 import type { EventsOf, FeedRecord } from "./records.ts";
 import { RowMissing, Rows, UndoLog } from "./rows.ts";
 
@@ -62,6 +65,8 @@ export class Batch {
   readonly #run: RunSql;
   /** Whose events were taken is kept in `seen` … */
   readonly #keepsEntities: boolean;
+  /** The event that is being handled. */
+  #event: StoredEvent | undefined;
   /** `shard:number` of entities whose row of `seen` is committed; some of them. */
   readonly #seen = new Set<string>();
   readonly #undo = new UndoLog();
@@ -76,14 +81,21 @@ export class Batch {
   #recordStatements = 0;
   events = 0;
 
-  constructor(projection: Projection, plan: FoldPlan, sink: Sink) {
+  constructor(parts: {
+    readonly projection: Projection;
+    readonly plan: FoldPlan;
+    readonly sink: Sink;
+    readonly erased: ErasedBefore;
+  }) {
+    const { projection, plan, sink, erased } = parts;
     this.#projection = projection;
     this.#plan = plan;
     this.#sink = sink;
     this.#keepsEntities = projection.tables.some(({ onErase }) => onErase === "rebuild");
     const read = sink.read ?? ((table, key) => this.#miss(table, key));
-    const own = { read, onUse: () => {} };
-    const access = { read, onUse: () => this.#onUse() };
+    const own = { read, onUse: () => {}, isErased: () => false };
+    const isErased = (entity: Stored) => this.#event !== undefined && erased.has(entity, this.#event);
+    const access = { read, onUse: () => this.#onUse(), isErased };
     for (const table of projection.tables) this.#rows.set(table, new Rows(table, access, this.#undo));
     for (const table of ownTables) this.#rows.set(table, new Rows(table, own, this.#undo));
     this.#tables = Object.fromEntries(projection.tables.map((table) => [table.name, this.#handleOf(table)]));
@@ -274,6 +286,7 @@ export class Batch {
   #takeEvent(stored: StoredEvent): string | undefined {
     const handler = this.#projection.handlers.get(stored.type);
     if (handler === undefined) return undefined;
+    this.#event = stored;
     const undo = this.#undo.mark;
     const statements = this.#statements.length;
     try {

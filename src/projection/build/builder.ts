@@ -8,10 +8,11 @@
  */
 import type { FoldPlan } from "../../aggregate/fold.ts";
 import { toWarpError, WarpError } from "../../core/errors.ts";
-import type { FeedPage } from "../../core/feed.ts";
+import type { FeedPage, KnownErased } from "../../core/feed.ts";
 import type { Erasure, FromBuild, ParkedEntity, Place } from "../messages.ts";
-import { type Build, type Build, checkpoints, checkpoints, parked, parked, type Sink, type Sink, totals, totals } from "../sink.ts";
+import { type Build, checkpoints, parked, type Sink, totals } from "../sink.ts";
 import { Batch, type EventFailure } from "./batch.ts";
+import { ErasedBefore } from "./erased-before.ts";
 import { Ended, Patience, waitMsMax, waitMsMin } from "./patience.ts";
 import { type FeedRecord, RecordReader } from "./records.ts";
 
@@ -30,6 +31,8 @@ export interface BuilderParts {
   readonly build: Build;
   readonly plan: FoldPlan;
   readonly sink: Sink;
+  /** What was erased until now. */
+  readonly erased: KnownErased;
   readonly say: (message: FromBuild) => void;
 }
 
@@ -37,6 +40,7 @@ export class Builder {
   readonly #parts: BuilderParts;
   readonly #batch: Batch;
   readonly #reader: RecordReader;
+  readonly #erased: ErasedBefore;
   readonly #places = new Map<number, Place>();
   /** Since the last commit. */
   #changed = new Map<number, Place>();
@@ -55,7 +59,8 @@ export class Builder {
   constructor(parts: BuilderParts) {
     this.#parts = parts;
     const { build, plan, sink } = parts;
-    this.#batch = new Batch(build.projection, plan, sink);
+    this.#erased = new ErasedBefore(parts.erased);
+    this.#batch = new Batch({ projection: build.projection, plan, sink, erased: this.#erased });
     this.#reader = new RecordReader((type) => build.projection.handlers.has(type));
     this.#patience = new Patience({ attend: () => this.#attend(), say: parts.say });
   }
@@ -94,6 +99,7 @@ export class Builder {
   eraseNow(erasure: Erasure): void {
     this.#runUrgently(async () => {
       await this.#commit();
+      this.#erased.learn(erasure.entity, erasure.erasedAt);
       await this.#erase(erasure);
       this.#erasedOutside.push({ shard: erasure.shard, position: erasure.position });
     });
@@ -176,7 +182,7 @@ export class Builder {
         waiting = [];
         await this.#commit();
         this.#changed.set(record.shard, { shard: record.shard, position: record.position, recordedAt });
-        await this.#erase({ ...record.erased, shard: record.shard, position: record.position });
+        await this.#erase({ ...record.erased, shard: record.shard });
         continue;
       }
       waiting.push(record);
@@ -346,7 +352,7 @@ export class Builder {
   }
 
   /** Removes the rows of an entity; what was taken before is committed already. */
-  async #erase({ shard, number, entity }: Erasure): Promise<void> {
+  async #erase({ shard, number, entity }: Pick<Erasure, "shard" | "number" | "entity">): Promise<void> {
     const isTainted = await this.#patience.with(() => this.#batch.hasSeen(shard, number));
     this.#batch.forget(shard, number);
     this.#reader.forget(shard, number);

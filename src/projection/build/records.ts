@@ -158,13 +158,15 @@ function* partsOf(page: FeedPage, number: number): Generator<Uint8Array> {
  * the moment in which it resolves.
  */
 export async function erasureNow(source: FeedSource, shard: number, position: number): Promise<Erasure> {
-  let erasure: Erasure = { shard, position, number: 0, entity: "" };
+  let erasure: Erasure = { shard, position, number: 0, entity: "", erasedAt: 0 };
   const reader = new RecordReader(() => false);
   for (let after = position - 1; after < source.committed(shard); ) {
     const page = await source.read(shard, after, pageBytes);
     for (const record of reader.recordsOf(page)) {
-      if (record.position === position && record.erased !== undefined)
-        erasure = { ...erasure, ...record.erased };
+      if (record.position === position && record.erased !== undefined) {
+        const erasedAt = source.erasedAt(shard, record.erased.entity) ?? 0;
+        erasure = { ...erasure, ...record.erased, erasedAt };
+      }
       const isAlive = record.parts.some(
         ({ entity, number }) => entity === erasure.entity && number !== erasure.number,
       );

@@ -24,6 +24,8 @@ export interface RowAccess {
   read(table: Table, key: readonly Stored[]): Row | null;
   /** Called before a handler uses the table. */
   onUse(): void;
+  /** True when the event under way is older than the erasure of an entity, which may be in no row of it any more. */
+  isErased(entity: Stored): boolean;
 }
 
 interface Held {
@@ -78,6 +80,8 @@ export class Rows {
   #dirty: Held[] = [];
   readonly #keyColumns: readonly Column[];
   readonly #only: Column | undefined;
+  /** Indexes of the columns that name subjects. */
+  readonly #subjects: readonly number[];
 
   constructor(table: Table, access: RowAccess, undo: UndoLog) {
     this.table = table;
@@ -85,6 +89,7 @@ export class Rows {
     this.#undo = undo;
     this.#keyColumns = table.key.map((index) => columnAt(table, index));
     this.#only = this.#keyColumns.length === 1 ? this.#keyColumns[0] : undefined;
+    this.#subjects = table.subjects.map((subject) => table.columns.findIndex(({ name }) => name === subject));
   }
 
   get changes(): number {
@@ -193,10 +198,15 @@ export class Rows {
 
   #put(held: Held, row: Row | null): void {
     this.#undo.push(this, held);
-    held.row = row;
+    held.row = row !== null && this.#isAboutErased(row) ? null : row;
     if (held.isDirty) return;
     held.isDirty = true;
     this.#dirty.push(held);
+  }
+
+  #isAboutErased(row: Row): boolean {
+    for (const index of this.#subjects) if (this.#access.isErased(row[index] ?? null)) return true;
+    return false;
   }
 
   #read(held: Held): Row | null {
