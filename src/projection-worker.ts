@@ -46,8 +46,10 @@ async function handle(message: ToBuild): Promise<void> {
       return await builder?.unpark(message.id, message.number, message.page);
     case "parked":
       return await builder?.listParked(message.id);
+    case "about":
+      return builder?.rowsAbout(message.id, message.entity);
     case "publish":
-      return await builder?.publish();
+      return await builder?.publish(message.id);
   }
 }
 

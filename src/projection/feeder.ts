@@ -11,7 +11,8 @@ import type { FeedPage, FeedSource } from "../core/feed.ts";
 import { limits } from "../core/limits.ts";
 import type { EventFailure } from "./build/batch.ts";
 import { historyOf, memoryOf, owned } from "./build/records.ts";
-import type { BuildOrder, Erasure, FromBuild, ParkedEntity, Place, ToBuild } from "./messages.ts";
+import type { BuildOrder, Erasure, FromBuild, ParkedEntity, Place, TableRow, ToBuild } from "./messages.ts";
+import { Progress } from "./progress.ts";
 
 const messagesMax = 2;
 const restartMsMin = 500;
@@ -35,16 +36,9 @@ export interface FeederParts {
 
 export class Feeder {
   readonly #parts: FeederParts;
-  /** By shard: everything up to here is in the rows. */
-  readonly applied: number[];
+  readonly progress: Progress;
   /** Erasures of which nothing is left in the files. */
   readonly #erased = new Set<string>();
-  readonly #sent: number[];
-  /** By shard: since when something waits to be sent, 0 for nothing. */
-  readonly #waitingSince: number[];
-  readonly #recordedAt: number[];
-  /** Since when the oldest of what is in each message under way has waited. */
-  #underWay: number[] = [];
   #worker: Worker | undefined;
   #state: FeederState = "starting";
   #isPumping = false;
@@ -58,8 +52,8 @@ export class Feeder {
   #asked = new Map<number, (message: FromBuild) => void>();
   #nextAsk = 1;
   #onClosed: (() => void) | undefined;
-  #onPublished: (() => void) | undefined;
-  #erasures: Erasure[] = [];
+  /** Erasures that were asked for and are not done, by their place: a Worker that ends leaves them to the next. */
+  readonly #erasures = new Map<string, Erasure>();
   #firstShard = 0;
   error: WarpError | undefined;
   records = 0;
@@ -73,11 +67,7 @@ export class Feeder {
 
   constructor(parts: FeederParts) {
     this.#parts = parts;
-    const none = () => new Array<number>(parts.source.shards).fill(0);
-    this.applied = none();
-    this.#sent = none();
-    this.#waitingSince = none();
-    this.#recordedAt = none();
+    this.progress = new Progress(parts.source);
   }
 
   get state(): FeederState {
@@ -104,13 +94,7 @@ export class Feeder {
 
   /** Looks whether there is something to send; called after turns. */
   wake(): void {
-    const { source } = this.#parts;
-    const now = performance.now();
-    for (let shard = 0; shard < source.shards; shard++) {
-      if (this.#waitingSince[shard] === 0 && source.committed(shard) > (this.#sent[shard] ?? 0)) {
-        this.#waitingSince[shard] = now;
-      }
-    }
+    this.progress.look();
     void this.#pump();
   }
 
@@ -129,33 +113,11 @@ export class Feeder {
     return !this.isTainted && this.#erased.has(`${shard}:${position}`);
   }
 
-  isPast(positions: readonly number[]): boolean {
-    return positions.every((position, shard) => (this.applied[shard] ?? 0) >= position);
-  }
-
-  /** Records that are durable and not in the rows; and the age of the oldest of them, ms. */
-  get lag(): { readonly records: number; readonly ms: number } {
-    let records = 0;
-    let recordedAt = 0;
-    this.#committed().forEach((position, shard) => {
-      const behind = Math.max(0, position - (this.applied[shard] ?? 0));
-      records += behind;
-      if (behind > 0)
-        recordedAt = Math.min(recordedAt || Number.POSITIVE_INFINITY, this.#recordedAt[shard] || Date.now());
-    });
-    if (records === 0) return { records, ms: 0 };
-    const since = [...this.#waitingSince, ...this.#underWay].filter((at) => at > 0);
-    const waited = since.length === 0 ? 0 : performance.now() - Math.min(...since);
-    // While it catches up, what is next is about as old as what it took last.
-    const isReplaying = this.#committed().some((position, shard) => (this.#sent[shard] ?? 0) < position);
-    return { records, ms: isReplaying ? Math.max(waited, Date.now() - recordedAt) : waited };
-  }
-
   /** Removes an entity's rows now, whether pages are taken or not. */
   erase(erasure: Erasure): void {
-    this.#erasures.push(erasure);
+    this.#erasures.set(`${erasure.shard}:${erasure.position}`, erasure);
     this.start();
-    if (this.#state !== "starting" && this.#state !== "failed") this.#sayErasures();
+    if (this.#state !== "starting" && this.#state !== "failed") this.#say({ type: "erase", erasure });
   }
 
   async parkedEntities(): Promise<readonly ParkedEntity[]> {
@@ -177,24 +139,29 @@ export class Feeder {
   }
 
   async #unpark(held: ParkedEntity): Promise<EventFailure | undefined> {
-    while ((this.#isPumping || this.#underWay.length > 0) && this.#state !== "closed") {
+    while ((this.#isPumping || this.progress.messages > 0) && this.#state !== "closed") {
       await new Promise<void>((resolve) => {
         this.#onIdle = resolve;
       });
     }
-    for await (const page of historyOf(this.#parts.source, held, this.applied[held.shard] ?? 0)) {
+    for await (const page of historyOf(this.#parts.source, held, this.progress.applied[held.shard] ?? 0)) {
       const answer = await this.#ask((id) => ({ type: "unpark", id, number: held.number, page }));
       if (answer.type === "unparked" && answer.failure !== undefined) return answer.failure;
     }
     return undefined;
   }
 
-  /** Makes the build the one that queries see, where the sink has to be told. */
-  publish(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#onPublished = resolve;
-      this.#say({ type: "publish" });
-    });
+  /** Makes the build the one that queries see, where the sink has to be told. Errors: that with which its Worker ends. */
+  async publish(): Promise<void> {
+    await this.#ask((id) => ({ type: "publish", id }));
+  }
+
+  /** The rows about an entity, from every table that names it as a subject. Errors: SINK_UNAVAILABLE when it does not run. */
+  async rowsAbout(entity: string): Promise<readonly TableRow[]> {
+    const answer = await this.#ask((id) => ({ type: "about", id, entity }));
+    if (answer.type !== "rowsAbout") return [];
+    if (answer.error !== undefined) throw WarpError.fromWire(answer.error);
+    return answer.rows;
   }
 
   /** Ends the Worker; what it has not committed is taken again by the next one. */
@@ -219,12 +186,6 @@ export class Feeder {
     this.#worker = undefined;
   }
 
-  #committed(): number[] {
-    return Array.from({ length: this.#parts.source.shards }, (_, shard) =>
-      this.#parts.source.committed(shard),
-    );
-  }
-
   #say(message: ToBuild, memory: ArrayBuffer[] = []): void {
     this.#worker?.postMessage(message, memory);
   }
@@ -245,10 +206,6 @@ export class Feeder {
     });
   }
 
-  #sayErasures(): void {
-    for (const erasure of this.#erasures.splice(0)) this.#say({ type: "erase", erasure });
-  }
-
   #hear(message: FromBuild): void {
     switch (message.type) {
       case "opened":
@@ -260,8 +217,8 @@ export class Feeder {
         this.#parts.onWorthless("its rows are of another incarnation");
         return;
       case "applied":
-        for (const place of message.places) this.#applied(place);
-        this.hasCaughtUp ||= this.isPast(this.#committed());
+        for (const place of message.places) this.progress.took(place);
+        this.hasCaughtUp ||= this.progress.hasCaughtUp;
         this.records += message.records;
         this.events += message.events;
         this.parked = message.parked;
@@ -269,7 +226,7 @@ export class Feeder {
         if (message.failures.length > 0) this.#parts.onFailures(message.failures);
         break;
       case "taken":
-        this.#underWay.shift();
+        this.progress.messageDone();
         this.#restartMs = restartMsMin;
         this.#onIdle?.();
         void this.#pump();
@@ -280,7 +237,10 @@ export class Feeder {
         this.error = message.error === undefined ? undefined : WarpError.fromWire(message.error);
         break;
       case "purged":
-        for (const { shard, position } of message.erased) this.#erased.add(`${shard}:${position}`);
+        for (const { shard, position } of message.erased) {
+          this.#erasures.delete(`${shard}:${position}`);
+          this.#erased.add(`${shard}:${position}`);
+        }
         break;
       case "tainted":
         this.isTainted = true;
@@ -288,11 +248,10 @@ export class Feeder {
         break;
       case "unparked":
       case "parkedList":
+      case "published":
+      case "rowsAbout":
         this.#asked.get(message.id)?.(message);
         this.#asked.delete(message.id);
-        break;
-      case "published":
-        this.#onPublished?.();
         break;
       case "failed":
         this.#failed(WarpError.fromWire(message.error), false);
@@ -312,18 +271,10 @@ export class Feeder {
     }
     this.#state = "running";
     this.error = undefined;
-    for (const place of places) {
-      this.#applied(place);
-      this.#sent[place.shard] = place.position;
-    }
-    this.hasCaughtUp = this.isPast(this.#committed());
-    this.#sayErasures();
+    this.progress.opened(places);
+    this.hasCaughtUp = this.progress.hasCaughtUp;
+    for (const erasure of this.#erasures.values()) this.#say({ type: "erase", erasure });
     this.wake();
-  }
-
-  #applied({ shard, position, recordedAt }: Place): void {
-    this.applied[shard] = position;
-    this.#recordedAt[shard] = recordedAt;
   }
 
   #failed(error: WarpError, isCrash: boolean): void {
@@ -337,9 +288,8 @@ export class Feeder {
     if (!isCrash) worker?.postMessage({ type: "close" } satisfies ToBuild);
     this.#state = "failed";
     this.error = error;
-    this.#underWay = [];
+    this.progress.lost();
     this.#onIdle?.();
-    this.#sent.splice(0, this.#sent.length, ...this.applied);
     for (const answer of this.#asked.values()) answer({ type: "failed", error: error.toWire() });
     this.#asked.clear();
     this.#parts.onChange();
@@ -356,7 +306,7 @@ export class Feeder {
       while (this.#canSend) {
         const { pages, since } = await this.#collect();
         if (pages.length === 0 || this.#worker === undefined) break;
-        this.#underWay.push(since);
+        this.progress.messageLeft(since);
         this.#say({ type: "pages", pages }, pages.map(memoryOf));
       }
     } catch (thrown) {
@@ -369,7 +319,7 @@ export class Feeder {
   get #canSend(): boolean {
     const runs = this.#state === "running" || this.#state === "retrying" || this.#state === "sink-away";
     const mayRun = runs && !this.isCleaner && this.#unparks === 0 && !this.#parts.isPaused();
-    return mayRun && this.#underWay.length < messagesMax;
+    return mayRun && this.progress.messages < messagesMax;
   }
 
   /** Pages of all shards that have something, up to the size of a message. */
@@ -383,17 +333,14 @@ export class Feeder {
     const first = this.#firstShard++ % source.shards;
     for (let i = 0; i < source.shards && bytes < limits.projectionMessageBytes; i++) {
       const shard = (first + i) % source.shards;
-      const after = this.#sent[shard] ?? 0;
+      const after = this.progress.sent[shard] ?? 0;
       if (source.committed(shard) <= after) continue;
       const page = await source.read(shard, after, limits.projectionMessageBytes / 4);
       if (worker !== this.#worker) return { pages: [], since };
       if (page.upTo === after) continue;
       pages.push({ ...page, bytes: owned(page.bytes) });
       bytes += page.bytes.length;
-      this.#sent[shard] = page.upTo;
-      const waiting = this.#waitingSince[shard] ?? 0;
-      if (waiting > 0) since = Math.min(since, waiting);
-      this.#waitingSince[shard] = source.committed(shard) > page.upTo ? performance.now() : 0;
+      since = Math.min(since, this.progress.collected(shard, page.upTo));
     }
     return { pages, since };
   }

@@ -49,7 +49,8 @@ export type ToBuild =
       readonly page: FeedPage;
     }
   | { readonly type: "parked"; readonly id: number }
-  | { readonly type: "publish" }
+  | { readonly type: "about"; readonly id: number; readonly entity: string }
+  | { readonly type: "publish"; readonly id: number }
   | { readonly type: "close" };
 
 export interface Place {
@@ -69,6 +70,12 @@ export interface ParkedEntity {
   readonly error: string;
   /** ms since 1970. */
   readonly parkedAt: number;
+}
+
+/** A row about an entity, as an export shows it. */
+export interface TableRow {
+  readonly table: string;
+  readonly row: Readonly<Record<string, unknown>>;
 }
 
 export interface WireError {
@@ -113,7 +120,14 @@ export type FromBuild =
   | { readonly type: "tainted" }
   | { readonly type: "unparked"; readonly id: number; readonly failure: EventFailure | undefined }
   | { readonly type: "parkedList"; readonly id: number; readonly parked: readonly ParkedEntity[] }
-  | { readonly type: "published" }
+  | {
+      readonly type: "rowsAbout";
+      readonly id: number;
+      readonly rows: readonly TableRow[];
+      /** Why they cannot be read. */
+      readonly error: WireError | undefined;
+    }
+  | { readonly type: "published"; readonly id: number }
   /** It ends; a new one may go on where it was. */
   | { readonly type: "failed"; readonly error: WireError }
   | { readonly type: "closed" };

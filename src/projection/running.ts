@@ -8,7 +8,7 @@
  */
 import { rmSync } from "node:fs";
 import type { ErasureFollower } from "../core/erasure.ts";
-import { WarpError } from "../core/errors.ts";
+import { toWarpError, WarpError } from "../core/errors.ts";
 import type { FeedSource } from "../core/feed.ts";
 import type { Logger } from "../core/logger.ts";
 import { erasureNow } from "./build/records.ts";
@@ -17,7 +17,7 @@ import { type Projection, schemaOf } from "./definition.ts";
 import { Feeder } from "./feeder.ts";
 import type { ParkedEntity } from "./messages.ts";
 import type { Places } from "./places.ts";
-import type { ProjectionStatus } from "./status.ts";
+import { type ProjectionStatus, statusOf } from "./status.ts";
 
 export interface RunningParts {
   readonly application: string;
@@ -75,15 +75,13 @@ export class RunningProjection implements ErasureFollower {
     if (newest === undefined) return;
     const live = this.liveBuild;
     if (live !== undefined) this.#startLive(live);
-    if (live?.version === newest.version) {
-      this.#dropOthers();
-      return;
-    }
-    const begun = this.#record.builds.find(
+    // One that had been begun for this version goes on: the version is new, or its rows are made again.
+    const begun = this.#record.builds.findLast(
       ({ number, version, schema }) =>
         number !== live?.number && version === newest.version && schema === schemaOf(newest),
     );
-    this.#build(begun ?? this.#addBuild(newest));
+    if (begun !== undefined) this.#build(begun);
+    else if (live?.version !== newest.version) this.#build(this.#addBuild(newest));
     this.#dropOthers();
   }
 
@@ -93,27 +91,17 @@ export class RunningProjection implements ErasureFollower {
   }
 
   get status(): ProjectionStatus {
-    const feeder = this.#live ?? this.#building;
-    const { records = 0, ms = 0 } = feeder?.lag ?? {};
-    const perRecord = feeder === undefined || feeder.records === 0 ? 1 : feeder.events / feeder.records;
-    const error = this.#error ?? feeder?.error ?? this.#building?.error;
-    const building = this.#live === undefined && this.liveBuild === undefined ? undefined : this.#building;
-    return {
-      name: this.#projection,
-      version: this.#newest?.version ?? this.liveBuild?.version ?? 0,
-      sink: this.#newest?.sink ?? this.liveBuild?.sink ?? "embedded",
-      state: this.#state(feeder),
-      lagRecords: records,
-      lagEvents: Math.round(records * perRecord),
-      lagMs: Math.round(ms * 10) / 10,
-      parked: feeder?.parked ?? 0,
-      skipped: feeder?.skipped ?? 0,
-      error: error === undefined ? null : { code: error.code, message: error.message },
-      building:
-        building === undefined
-          ? null
-          : { version: this.#buildingRecord?.version ?? 0, progress: this.#progress(building) },
-    };
+    return statusOf({
+      projection: this.#projection,
+      newest: this.#newest,
+      liveBuild: this.liveBuild,
+      live: this.#live,
+      building: this.#building,
+      buildingVersion: this.#buildingRecord?.version ?? 0,
+      isPaused: this.isPaused,
+      error: this.#error,
+      source: this.#parts.source,
+    });
   }
 
   pause(): void {
@@ -154,7 +142,7 @@ export class RunningProjection implements ErasureFollower {
 
   /** Resolves when the rows that queries see are there and past these positions. */
   async past(positions: readonly number[], signal: AbortSignal): Promise<void> {
-    while (this.#live?.isOpen !== true || !this.#live.isPast(positions)) {
+    while (this.#live?.isOpen !== true || !this.#live.progress.isPast(positions)) {
       if (signal.aborted) return;
       await this.#changed(signal);
     }
@@ -173,7 +161,7 @@ export class RunningProjection implements ErasureFollower {
       for (const feeder of unclean) {
         // What takes no pages now would not get there by itself.
         const isFed = feeder.state === "running" && !this.isPaused && !feeder.isCleaner;
-        if (asked.has(feeder) || (isFed && !feeder.isPast(now))) continue;
+        if (asked.has(feeder) || (isFed && !feeder.progress.isPast(now))) continue;
         asked.add(feeder);
         feeder.erase(await erasureNow(source, shard, position));
       }
@@ -181,29 +169,26 @@ export class RunningProjection implements ErasureFollower {
     }
   }
 
+  /** Every row of the build that queries see that is about the entity. Errors: SINK_UNAVAILABLE when they cannot be read now. */
+  async *holds(entity: string): AsyncGenerator<Readonly<Record<string, unknown>>> {
+    if (this.liveBuild === undefined) return;
+    this.#feeders();
+    const feeder = this.#live;
+    if (feeder === undefined) return;
+    feeder.start();
+    const { source } = this.#parts;
+    const now = Array.from({ length: source.shards }, (_, shard) => source.committed(shard));
+    const isToCome = () =>
+      feeder.state === "starting" ||
+      (feeder.state === "running" && !feeder.isCleaner && !this.isPaused && !feeder.progress.isPast(now));
+    while (isToCome() && !this.#isClosed) await this.#changed();
+    yield* (await feeder.rowsAbout(entity)).map(({ table, row }) => ({ table, row }));
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     await Promise.all([this.#live?.close(), this.#building?.close()]);
     this.#notify();
-  }
-
-  #state(feeder: Feeder | undefined): ProjectionStatus["state"] {
-    if (this.#error !== undefined) return "failed";
-    if (feeder === undefined || feeder.isCleaner) return "frozen";
-    if (this.isPaused) return "paused";
-    if (feeder.state !== "running") return feeder.state;
-    return this.#live === feeder && this.#live.hasCaughtUp ? "live" : "building";
-  }
-
-  #progress(feeder: Feeder): number {
-    const { source } = this.#parts;
-    let applied = 0;
-    let all = 0;
-    for (let shard = 0; shard < source.shards; shard++) {
-      applied += feeder.applied[shard] ?? 0;
-      all += source.committed(shard);
-    }
-    return all === 0 ? 1 : Math.min(1, Math.floor((applied / all) * 1000) / 1000);
   }
 
   #startLive(build: BuildRecord): void {
@@ -300,7 +285,7 @@ export class RunningProjection implements ErasureFollower {
     if (building !== undefined && !this.#isSwapping && building.state === "running") {
       const { source } = this.#parts;
       const now = performance.now();
-      if (this.#target !== undefined && building.isPast(this.#target.positions)) {
+      if (this.#target !== undefined && building.progress.isPast(this.#target.positions)) {
         if (now - this.#target.at <= caughtUpMs) void this.#swap(building);
         else this.#target = undefined;
       }
@@ -308,25 +293,36 @@ export class RunningProjection implements ErasureFollower {
         positions: Array.from({ length: source.shards }, (_, shard) => source.committed(shard)),
         at: now,
       };
-      if (building.isPast(this.#target.positions) && !this.#isSwapping) void this.#swap(building);
+      if (building.progress.isPast(this.#target.positions) && !this.#isSwapping) void this.#swap(building);
     }
     this.#notify();
   }
 
   async #swap(building: Feeder): Promise<void> {
     this.#isSwapping = true;
+    try {
+      await building.publish();
+    } catch (thrown) {
+      // Its status says why; it is tried again when it runs and has caught up.
+      this.#parts.logger.warn("a projection could not be swapped in", {
+        projection: this.#projection,
+        ...toWarpError(thrown, "SINK_UNAVAILABLE").toWire(),
+      });
+      return;
+    } finally {
+      this.#isSwapping = false;
+    }
     const build = this.#buildingRecord;
+    // Another build may have been begun meanwhile, from which this one is dropped.
+    if (build === undefined || this.#building !== building) return;
     const old = this.liveBuild;
     const oldFeeder = this.#live;
-    if (build === undefined) return;
-    await building.publish();
     this.#record.live = build.number;
     this.#parts.control.save();
     this.#live = building;
     this.#building = undefined;
     this.#buildingRecord = undefined;
     this.#error = undefined;
-    this.#isSwapping = false;
     await oldFeeder?.close();
     if (old !== undefined) this.#drop(old);
     this.#parts.logger.info("a projection was swapped in", {

@@ -50,6 +50,8 @@ export interface Sink {
   fetch(table: Table, keys: readonly (readonly Stored[])[]): Promise<readonly (Row | null)[]>;
   /** All rows of a table of ours. */
   all(table: Table): Promise<readonly Row[]>;
+  /** The rows of a table that name the entity in one of its subjects. */
+  about(table: Table, entity: string): Promise<readonly Row[]>;
   commit(commit: Commit): Promise<void>;
   /** The table's name in SQL. */
   nameOf(table: Table): string;

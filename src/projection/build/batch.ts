@@ -12,13 +12,14 @@
  * - Rows that are not in memory are fetched between passes: handlers run until nothing is missing, and only the last pass counts.
  */
 import type { FoldPlan } from "../../aggregate/fold.ts";
-import { toWarpError, WarpError } from "../../core/errors.ts";
+import { WarpError } from "../../core/errors.ts";
 import type { StoredEvent } from "../../core/event.ts";
 import type { Stored } from "../columns.ts";
 import type { FailurePolicy, Projection, RunSql, Table } from "../definition.ts";
 import type { ParkedEntity } from "../messages.ts";
 import { checkpoints, ownTables, parked, type Sink, type Statement, seen, totals } from "../sink.ts";
 import type { ErasedBefore } from "./erased-before.ts";
+import { failureText } from "./failure-text.ts";
 import type { EventsOf, FeedRecord } from "./records.ts";
 import { RowMissing, Rows, UndoLog } from "./rows.ts";
 
@@ -309,7 +310,7 @@ export class Batch {
         return "within one record, tables are used before plain SQL";
       }
       if (thrown instanceof RowMissing) return undefined;
-      return toWarpError(thrown, "PROJECTION_FAILED").message;
+      return failureText(thrown);
     }
   }
 

@@ -9,12 +9,13 @@
 import type { FoldPlan } from "../../aggregate/fold.ts";
 import { toWarpError, WarpError } from "../../core/errors.ts";
 import type { FeedPage, KnownErased } from "../../core/feed.ts";
-import type { Erasure, FromBuild, ParkedEntity, Place } from "../messages.ts";
-import { type Build, checkpoints, parked, type Sink, totals } from "../sink.ts";
+import type { Erasure, FromBuild, ParkedEntity, Place, TableRow, WireError } from "../messages.ts";
+import { type Build, checkpoints, type Sink, totals } from "../sink.ts";
 import { Batch, type EventFailure } from "./batch.ts";
 import { ErasedBefore } from "./erased-before.ts";
 import { Ended, Patience, waitMsMax, waitMsMin } from "./patience.ts";
-import { type FeedRecord, RecordReader } from "./records.ts";
+import { readAbout, readParked } from "./reading-rows.ts";
+import { type FeedRecord, placeOf, RecordReader } from "./records.ts";
 
 /** A batch is committed when it has taken this many events … */
 const batchEventsMax = 8192;
@@ -76,7 +77,7 @@ export class Builder {
       }
       this.#commits = commits;
       const read = async () =>
-        [await sink.all(checkpoints), await sink.all(totals), await this.#parkedList()] as const;
+        [await sink.all(checkpoints), await sink.all(totals), await readParked(sink)] as const;
       const [places, total, held] = await this.#patience.with(read);
       for (const [shard, position, recordedAt] of places as [number, number, number][]) {
         this.#places.set(shard, { shard, position, recordedAt });
@@ -113,7 +114,9 @@ export class Builder {
     return this.#enqueue(async () => {
       await this.#commit();
       const { shard, upTo } = page;
-      const held = (await this.#parkedList()).find((one) => one.shard === shard && one.number === number);
+      const held = (await readParked(this.#parts.sink)).find(
+        (one) => one.shard === shard && one.number === number,
+      );
       const failure = held && (await this.#takeHeld(held, page));
       if (failure === undefined && upTo >= this.#placeOf(shard).position) this.#batch.forget(shard, number);
       await this.#commit();
@@ -123,15 +126,29 @@ export class Builder {
 
   listParked(id: number): Promise<void> {
     return this.#enqueue(async () => {
-      const list = await this.#patience.with(() => this.#parkedList());
+      const list = await this.#patience.with(() => readParked(this.#parts.sink));
       this.#parts.say({ type: "parkedList", id, parked: list });
     });
   }
 
-  publish(): Promise<void> {
+  /** For an export: what cannot be read now is its failure, and not that of the build. */
+  rowsAbout(id: number, entity: string): void {
+    this.#runUrgently(async () => {
+      let rows: readonly TableRow[] = [];
+      let error: WireError | undefined;
+      try {
+        rows = await readAbout(this.#parts.sink, this.#parts.build.projection.tables, entity);
+      } catch (thrown) {
+        error = toWarpError(thrown, "SINK_UNAVAILABLE").toWire();
+      }
+      this.#parts.say({ type: "rowsAbout", id, rows, error });
+    });
+  }
+
+  publish(id: number): Promise<void> {
     return this.#enqueue(async () => {
       await this.#patience.with(() => this.#parts.sink.publish());
-      this.#parts.say({ type: "published" });
+      this.#parts.say({ type: "published", id });
     });
   }
 
@@ -378,22 +395,4 @@ export class Builder {
     this.#purgeMs = this.#purgedAt - start;
     say({ type: "purged", erased });
   }
-
-  async #parkedList(): Promise<ParkedEntity[]> {
-    const rows = await this.#parts.sink.all(parked);
-    return rows.map(([shard, number, entity, seq, position, type, error, parkedAt]) => ({
-      shard: Number(shard),
-      number: Number(number),
-      entity: String(entity),
-      seq: Number(seq),
-      position: Number(position),
-      type: String(type),
-      error: String(error),
-      parkedAt: Number(parkedAt),
-    }));
-  }
-}
-
-function placeOf({ shard, position, recordedAt }: FeedRecord): Place {
-  return { shard, position, recordedAt };
 }

@@ -14,7 +14,7 @@ import {
 } from "../../core/feed.ts";
 import { limits } from "../../core/limits.ts";
 import { partForm, personalParts } from "../../core/personal.ts";
-import type { Erasure } from "../messages.ts";
+import type { Erasure, Place } from "../messages.ts";
 
 const pageBytes = 256 * 1024;
 
@@ -35,6 +35,11 @@ export interface FeedRecord {
   readonly recordedAt: number;
   readonly parts: readonly EventsOf[];
   readonly erased: { readonly number: number; readonly entity: string } | undefined;
+}
+
+/** Where a shard is when the record is done. */
+export function placeOf({ shard, position, recordedAt }: FeedRecord): Place {
+  return { shard, position, recordedAt };
 }
 
 /** Ids that a reader knows before it forgets all of them. */

@@ -8,7 +8,10 @@ const passing = /^(?:08|40|53|55P03|57P|58)/;
 /** Ended by `statement_timeout`. */
 const cancelled = "57014";
 
-/** `refused` is the code for what the server will always refuse. */
+/**
+ * `refused` is the code for what the server will always refuse. Its message may quote values of rows (`invalid input syntax for type
+ * integer: "…"`), so only who asked a query is told it; what is kept of a projection's failure is the state.
+ */
 export function failure(thrown: unknown, refused: ErrorCode): WarpError {
   if (thrown instanceof WarpError) return thrown;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
@@ -18,5 +21,6 @@ export function failure(thrown: unknown, refused: ErrorCode): WarpError {
   if (state === "" || passing.test(state)) {
     return new WarpError("SINK_UNAVAILABLE", `PostgreSQL cannot be used now: ${message}`, { state }, thrown);
   }
-  return new WarpError(refused, `PostgreSQL refused: ${message}`, { state }, thrown);
+  const why = refused === "PROJECTION_FAILED" ? `SQLSTATE ${state}` : message;
+  return new WarpError(refused, `PostgreSQL refused: ${why}`, { state }, thrown);
 }

@@ -17,7 +17,7 @@ import type { Table } from "../definition.ts";
 import { type Build, type Commit, type Sink, tablesOf } from "../sink.ts";
 import { failure } from "./postgres-errors.ts";
 import { inOrder } from "./rqlite.ts";
-import { createIndexes, createTable, type Dialect, deleteSubject, quoted } from "./statements.ts";
+import { createIndexes, createTable, type Dialect, deleteSubject, isSubject, quoted } from "./statements.ts";
 
 const types: Readonly<Record<ColumnType, string>> = {
   text: 'TEXT COLLATE "C"',
@@ -92,6 +92,13 @@ export class PostgresSink implements Sink {
   async all(table: Table): Promise<readonly Row[]> {
     const sql = `SELECT ${this.#selected(table)} FROM ${this.nameOf(table)} t`;
     const found = await this.#begin((transaction) => transaction.unsafe(sql).values());
+    return (found as unknown[][]).map((row) => storedRow(table, row));
+  }
+
+  async about(table: Table, entity: string): Promise<readonly Row[]> {
+    const sql = `SELECT ${this.#selected(table)} FROM ${this.nameOf(table)} t WHERE ${isSubject(table, dialect)}`;
+    const ids = table.subjects.map(() => entity);
+    const found = await this.#begin((transaction) => transaction.unsafe(sql, ids).values());
     return (found as unknown[][]).map((row) => storedRow(table, row));
   }
 

@@ -20,6 +20,7 @@ import {
   quoted,
   selectAll,
   selectRows,
+  selectSubject,
   sqliteDialect,
   upsert,
 } from "./statements.ts";
@@ -75,6 +76,12 @@ export class RqliteSink implements Sink {
 
   async all(table: Table): Promise<readonly Row[]> {
     const [answer] = await this.#client.query([plain(selectAll(this.#physical(table), table))]);
+    return (answer?.rows ?? []) as Row[];
+  }
+
+  async about(table: Table, entity: string): Promise<readonly Row[]> {
+    const sql = selectSubject(this.#physical(table), table, sqliteDialect);
+    const [answer] = await this.#client.query([{ sql, params: table.subjects.map(() => entity) }]);
     return (answer?.rows ?? []) as Row[];
   }
 

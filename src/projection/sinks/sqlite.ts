@@ -10,7 +10,7 @@
 import type { Database, Statement as Prepared } from "bun:sqlite";
 import { statSync } from "node:fs";
 import { toWarpError, WarpError } from "../../core/errors.ts";
-import { checkpoint, openDatabase, transact } from "../../shard/files/database.ts";
+import { checkpoint, openDatabase, transact, walFileBytesOf } from "../../shard/files/database.ts";
 import type { Row } from "../build/rows.ts";
 import type { Stored } from "../columns.ts";
 import type { Table } from "../definition.ts";
@@ -23,6 +23,7 @@ import {
   quoted,
   selectAll,
   selectRows,
+  selectSubject,
   sqliteDialect,
   upsert,
 } from "./statements.ts";
@@ -90,6 +91,11 @@ export class SqliteSink implements Sink {
     return this.#database.query(selectAll(table.name, table)).values() as Row[];
   }
 
+  async about(table: Table, entity: string): Promise<readonly Row[]> {
+    const sql = selectSubject(table.name, table, sqliteDialect);
+    return this.#database.query(sql).values(...table.subjects.map(() => entity)) as Row[];
+  }
+
   async commit(commit: Commit): Promise<void> {
     try {
       transact(this.#database, this.#path, "IMMEDIATE", () => this.#write(commit));
@@ -109,7 +115,8 @@ export class SqliteSink implements Sink {
 
   async purge(): Promise<void> {
     this.#database.run("VACUUM");
-    if (!checkpoint(this.#database, this.#path, "TRUNCATE")) {
+    // A reader may keep the WAL from being emptied when all of it has been copied.
+    if (!checkpoint(this.#database, this.#path, "TRUNCATE") || walFileBytesOf(this.#path) > 0) {
       throw new WarpError("SINK_UNAVAILABLE", `${this.#path}: a reader holds the WAL`, { file: this.#path });
     }
   }

@@ -68,10 +68,18 @@ export function selectAll(name: string, table: Table): string {
   return `SELECT ${columnNames(table)} FROM ${quoted(name)}`;
 }
 
-/** Deletes the rows about an entity. */
+/** Reads the rows about an entity, whose id is given once for each subject. */
+export function selectSubject(name: string, table: Table, dialect: Dialect): string {
+  return `${selectAll(name, table)} WHERE ${isSubject(table, dialect)}`;
+}
+
+/** Deletes them. */
 export function deleteSubject(name: string, table: Table, dialect: Dialect): string {
-  const of = table.subjects.map((subject, i) => `${quoted(subject)} = ${dialect.place(i + 1)}`);
-  return `DELETE FROM ${quoted(name)} WHERE ${of.join(" OR ")}`;
+  return `DELETE FROM ${quoted(name)} WHERE ${isSubject(table, dialect)}`;
+}
+
+export function isSubject(table: Table, dialect: Dialect): string {
+  return table.subjects.map((subject, i) => `${quoted(subject)} = ${dialect.place(i + 1)}`).join(" OR ");
 }
 
 function columnNames({ columns }: Table): string {
