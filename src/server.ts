@@ -68,7 +68,8 @@ export function enginePortOf(warp: Warp, backups?: BackupSchedule): EnginePort {
       return warp.follow(query, sink);
     },
     query(sql, params, options) {
-      return warp.query(sql, params, { ...options, bytes: limits.queryBytes });
+      const { pages = false, ...rest } = options;
+      return warp.query(sql, params, { ...rest, bytes: pages ? limits.queryBytesLocal : limits.queryBytes });
     },
     projection(request) {
       return operateProjection(warp.projections, request);

@@ -13,8 +13,10 @@ import {
   type QueryOptions,
   type QueryParam,
   type QueryResult,
+  type RowsPage,
   writeProjection,
   writeQuery,
+  writeRows,
 } from "../net/protocol/querying.ts";
 import type { EntitiesPage, Welcome } from "../net/protocol/replies.ts";
 import { writeEntities, writePing } from "../net/protocol/requests.ts";
@@ -90,9 +92,11 @@ export class Client {
 
   /**
    * One SELECT over the rows of the projections. `after` waits for the caller's own write: give it the result of an append.
-   * Errors: QUERY_FAILED, TIMEOUT, INVALID_ARGUMENT, CURSOR_FOREIGN, CONFIG_MISMATCH, SINK_UNAVAILABLE, OVERLOADED.
+   * A large result comes in several replies, each asked for when the one before is here; all of it is at most about 64 MiB.
+   * Errors: QUERY_FAILED, TIMEOUT, INVALID_ARGUMENT, CURSOR_FOREIGN, CONFIG_MISMATCH, SINK_UNAVAILABLE, OVERLOADED; ABORTED when the
+   * connection was lost between two replies.
    */
-  query(
+  async query(
     sql: string,
     params: readonly QueryParam[] = [],
     options: QueryOptions & CallOptions = {},
@@ -100,9 +104,24 @@ export class Client {
     const { signal, timeoutMs = limits.queryMs, after, rows, sink } = options;
     // The server ends what takes too long; what the way takes comes on top.
     const call = { signal, timeoutMs: timeoutMs + answerMs };
-    return this.#link.request(operation.query, false, "", call, (writer, id) =>
-      writeQuery(writer, id, sql, params, { after: placesOf(after), timeoutMs, rows, sink }),
+    const asked = { after: placesOf(after), timeoutMs, rows, sink, pages: true };
+    const first = await this.#link.request<QueryResult & RowsPage>(
+      operation.query,
+      false,
+      "",
+      call,
+      (writer, id) => writeQuery(writer, id, sql, params, asked),
     );
+    const all = [...first.rows];
+    for (let { next } = first; next !== undefined; ) {
+      const number = next;
+      const page = await this.#link.request<RowsPage>(operation.rows, false, "", call, (writer, id) =>
+        writeRows(writer, id, number),
+      );
+      for (const row of page.rows) all.push(row);
+      next = page.next;
+    }
+    return { columns: first.columns, rows: all, isTruncated: first.isTruncated };
   }
 
   /** What operators do with projections. The result is the status of the projection, or of all, or what is held back. */

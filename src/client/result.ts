@@ -4,7 +4,7 @@
 import { assert } from "../core/errors.ts";
 import type { FrameReader } from "../net/protocol/frame-reader.ts";
 import { readExportPage, readValueReply } from "../net/protocol/privacy.ts";
-import { readProjectionResult, readQueryResult } from "../net/protocol/querying.ts";
+import { readProjectionResult, readQueryResult, readRowsPage } from "../net/protocol/querying.ts";
 import {
   readEntitiesPage,
   readEventsPage,
@@ -33,6 +33,8 @@ export function readResult(request: Request, reader: FrameReader): unknown {
       return readEntitiesPage(reader);
     case operation.query:
       return readQueryResult(reader);
+    case operation.rows:
+      return readRowsPage(reader);
     case operation.projection:
       return readProjectionResult(reader);
     case operation.export:

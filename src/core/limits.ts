@@ -84,6 +84,8 @@ export const limits = {
   clientPushBytes: 512 * kiB,
   /** Events that a group has read and is not done with. */
   groupOutstandingMax: 4096,
+  /** … and about what they take. */
+  groupOutstandingBytes: 16 * miB,
   /** Deliveries that one member of a group may leave unanswered. */
   groupWindowMax: 1024,
   /** A delivery that is not answered for this long is made again. */
@@ -106,6 +108,9 @@ export const limits = {
   /** … and at most. */
   queryMsMax: 600_000,
   queryRowsMax: 1_000_000,
+  /** Results of queries of one connection of which the client has not asked for all pages, and how long one waits for that. */
+  heldResultsMax: 2,
+  heldResultMs: 60_000,
   /** Values of a query's result in one process, by default; it is truncated behind the row that passes it … */
   queryBytesLocal: 64 * miB,
   /** … and over the network. */

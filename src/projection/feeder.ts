@@ -9,7 +9,7 @@
 import { toWarpError, WarpError } from "../core/errors.ts";
 import type { FeedPage, FeedSource } from "../core/feed.ts";
 import { limits } from "../core/limits.ts";
-import type { EventFailure } from "./build/batch.ts";
+import type { EventFailure } from "./build/outcomes.ts";
 import { historyOf, memoryOf, owned } from "./build/records.ts";
 import type { BuildOrder, Erasure, FromBuild, ParkedEntity, Place, TableRow, ToBuild } from "./messages.ts";
 import { Progress } from "./progress.ts";

@@ -3,7 +3,7 @@
  */
 import type { ErrorCode, ErrorDetails } from "../core/errors.ts";
 import type { FeedPage, KnownErased } from "../core/feed.ts";
-import type { EventFailure } from "./build/batch.ts";
+import type { EventFailure } from "./build/outcomes.ts";
 import type { Table } from "./definition.ts";
 
 export type SinkPlace =

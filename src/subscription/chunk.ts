@@ -20,6 +20,8 @@ export class Chunk {
   readonly numbers: readonly number[];
   /** Set when it tells of an erasure; the id may be gone too, and is then empty. */
   readonly erased: string | undefined;
+  /** What its events take where they are stored. */
+  readonly bytes: number;
   #made: unknown;
   #cursor: string | undefined;
 
@@ -27,6 +29,7 @@ export class Chunk {
     place: { readonly shard: number; readonly after: number; readonly upTo: number },
     events: readonly StoredEvent[],
     numbers: readonly number[],
+    bytes: number,
     erased?: string,
   ) {
     this.shard = place.shard;
@@ -34,6 +37,7 @@ export class Chunk {
     this.upTo = place.upTo;
     this.events = events;
     this.numbers = numbers;
+    this.bytes = bytes;
     this.erased = erased;
   }
 
@@ -82,9 +86,11 @@ export function chunksOfParts(
   let after = page.after;
   let events: StoredEvent[] = [];
   let numbers: number[] = [];
+  let size = 0;
   for (const part of parts) {
     if (part.kind === feedPartKind.forgotten) continue;
     if (part.kind !== feedPartKind.erased) {
+      size += part.length;
       for (const event of filter.eventsOf(bytes, part)) {
         events.push(event);
         numbers.push(part.number);
@@ -93,13 +99,15 @@ export function chunksOfParts(
     }
     const { position } = part;
     const entity = part.entity === "" ? (filter.entity ?? "") : part.entity;
-    if (events.length > 0) chunks.push(new Chunk({ shard, after, upTo: position - 1 }, events, numbers));
-    chunks.push(new Chunk({ shard, after: position - 1, upTo: position }, [], [part.number], entity));
+    if (events.length > 0)
+      chunks.push(new Chunk({ shard, after, upTo: position - 1 }, events, numbers, size));
+    chunks.push(new Chunk({ shard, after: position - 1, upTo: position }, [], [part.number], 0, entity));
     after = position;
     events = [];
     numbers = [];
+    size = 0;
   }
-  if (events.length > 0) chunks.push(new Chunk({ shard, after, upTo }, events, numbers));
+  if (events.length > 0) chunks.push(new Chunk({ shard, after, upTo }, events, numbers, size));
   return chunks;
 }
 

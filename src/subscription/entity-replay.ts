@@ -35,21 +35,22 @@ export class EntityReplay {
     if (this.#nextSeq === 0) await this.#begin(after);
     const page = this.#number === 0 ? undefined : await this.#page(this.#nextSeq);
     const events: StoredEvent[] = [];
+    const bytes = page?.bytes.length ?? 0;
     let upTo = after;
     for (const entry of page === undefined ? [] : this.#entries(page)) {
-      if (entry.position > this.to) return this.#chunk(after, this.to, events);
+      if (entry.position > this.to) return this.#chunk(after, this.to, events, bytes);
       if (entry.position <= after) continue;
       for (const event of this.#filter.select(entry.events)) events.push(event);
       upTo = entry.position;
     }
-    if (page?.next === undefined) return this.#chunk(after, this.to, events);
+    if (page?.next === undefined) return this.#chunk(after, this.to, events, bytes);
     this.#nextSeq = page.next;
-    return this.#chunk(after, upTo, events);
+    return this.#chunk(after, upTo, events, bytes);
   }
 
-  #chunk(after: number, upTo: number, events: readonly StoredEvent[]): Chunk {
+  #chunk(after: number, upTo: number, events: readonly StoredEvent[], bytes: number): Chunk {
     const numbers = new Array<number>(events.length).fill(this.#number);
-    return new Chunk({ shard: this.#shard, after, upTo }, events, numbers);
+    return new Chunk({ shard: this.#shard, after, upTo }, events, numbers, bytes);
   }
 
   /** Finds the entity, and its first seq whose position is behind `after` (or one in front of it, of the same run). */

@@ -19,6 +19,8 @@ import { type From, positionsFrom } from "./start.ts";
 export interface Sink {
   /** Room for another chunk. */
   readonly hasRoom: boolean;
+  /** Room for the little that is missing before it is live, which comes at once; that for a chunk when absent. */
+  readonly hasRoomToGoLive?: boolean;
   /** It is known where to begin; everything else comes after this. */
   started?(cursor: string): void;
   chunk(chunk: Chunk, cursor: string): void;
@@ -29,6 +31,9 @@ export interface Sink {
   /** Nothing follows; without an error when the subscription was closed. */
   ended(error: WarpError | undefined): void;
 }
+
+/** A follower of several shards that is behind by no more than this takes what is missing at once. */
+const gapRecordsMax = 4096;
 
 type Phase = "starting" | "behind" | "reading" | "live" | "ended";
 
@@ -130,9 +135,38 @@ export class Follower {
   async #read(): Promise<void> {
     while (this.#phase === "reading" && this.#sink.hasRoom) {
       const shard = this.#nextShard();
-      if (shard !== undefined) await this.#readPage(shard);
+      const hasAll = shard === undefined || this.#closeGap();
+      if (!hasAll) await this.#readPage(shard);
       else if (await this.#goLive()) return;
     }
+  }
+
+  /**
+   * Hands over the little that is missing of all shards at once, so that nothing becomes durable meanwhile: one page after the
+   * other, the first shard would always have more by the time of the last. False when it is not little, not in memory, or
+   * there is no room for it.
+   */
+  #closeGap(): boolean {
+    const { shards } = this.filter;
+    const hub = this.#hub;
+    let records = 0;
+    for (const shard of shards) records += hub.targetOf(shard) - (this.#positions[shard] ?? 0);
+    if (shards.length === 1 || records > gapRecordsMax) return false;
+    const startedAt = performance.now();
+    let bytes = 0;
+    for (const shard of shards) {
+      for (let after = this.#positions[shard] ?? 0; after < hub.targetOf(shard); ) {
+        if (bytes >= limits.followPageBytes || !(this.#sink.hasRoomToGoLive ?? this.#sink.hasRoom))
+          return false;
+        const page = hub.feed.readNow(shard, after, limits.followPageBytes - bytes);
+        if (page === undefined || "unknown" in page) return false;
+        this.#take(shard, page.upTo, chunksOf(page, this.filter, this.#number));
+        after = page.upTo;
+        bytes += page.bytes.length;
+      }
+    }
+    void hub.pace.spent(startedAt);
+    return true;
   }
 
   /** A shard of which those who are live have more; they take turns. */

@@ -23,6 +23,9 @@ export type SubscriptionMessage =
   /** The entity and everything before this was erased. Its id may be empty, when it is no longer known. */
   | { readonly kind: "erased"; readonly entity: string; readonly cursor: string };
 
+/** Messages that may wait for a program that asked for one, when the subscription goes live. */
+const readyMax = 256;
+
 type Waiting = PromiseWithResolvers<IteratorResult<SubscriptionMessage, undefined>>;
 
 export class Subscription implements AsyncIterableIterator<SubscriptionMessage, undefined> {
@@ -85,9 +88,13 @@ export class Subscription implements AsyncIterableIterator<SubscriptionMessage, 
 
   #sink(): Sink {
     const hasRoom = () => this.#waiting !== undefined;
+    const hasRoomToGoLive = () => this.#ready.length < readyMax;
     return {
       get hasRoom() {
         return hasRoom();
+      },
+      get hasRoomToGoLive() {
+        return hasRoomToGoLive();
       },
       started: (cursor) => {
         this.#cursor = cursor;

@@ -236,3 +236,23 @@ describe("a group", () => {
     expect(await end).toBe("CLOSED");
   });
 });
+
+test("what a group has read and is not done with is bounded in bytes", async () => {
+  const warp = await openSmall(freshDirectory(), {
+    journal: { segmentBytes: 4 << 20, segmentsMax: 64 },
+    memory: { tailBytes: 8 << 20 },
+  });
+  const note = "n".repeat(512 * 1024);
+  for (let i = 0; i < 60; i++) await warp.entity(`e${i}`).append({ type: "Noted", data: { note } });
+  const membership = warp.join("slow", { window: 1 });
+  const first = await next(membership);
+  const waiting = () => statusOf(warp, "slow")?.waiting ?? 0;
+  // 16 MiB of them, and what one page has more.
+  await until(() => waiting() >= 30);
+  expect(waiting()).toBeLessThan(36);
+  let seen = 1;
+  first.ack();
+  for (; seen < 60; seen++) (await next(membership)).ack();
+  await until(() => statusOf(warp, "slow")?.lag === 0);
+  await membership.return();
+});

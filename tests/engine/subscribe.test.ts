@@ -394,3 +394,31 @@ describe("an erasure", () => {
     expect(kinds(await untilCaughtUp(warp, { from: before?.cursor ?? "" }))).toEqual(["erased ", "caughtUp"]);
   });
 });
+
+test("a subscription to all shards goes live while every shard is appended to without a pause", async () => {
+  const warp = await openSmall(freshDirectory(), { shards: 16 });
+  let isOver = false;
+  let appended = 0;
+  const writers = Array.from({ length: 32 }, async (_, k) => {
+    for (let i = k; !isOver; i += 32) {
+      await warp.entity(`e${i % 200}`).append(credited(1));
+      appended++;
+    }
+  });
+  await until(() => appended > 1000);
+  const seqs = new Map<string, number>();
+  let events = 0;
+  for await (const message of warp.subscribe({})) {
+    if (message.kind === "events") {
+      for (const { entity, seq } of message.events) {
+        expect(seq).toBe((seqs.get(entity) ?? 0) + 1);
+        seqs.set(entity, seq);
+        events++;
+      }
+    }
+    if (message.kind === "caughtUp") break;
+  }
+  isOver = true;
+  await Promise.all(writers);
+  expect(events).toBeGreaterThanOrEqual(1000);
+});

@@ -2,6 +2,7 @@
  * Subscriptions over TCP: the client against a server, through a proxy that cuts, and peers that behave badly.
  */
 import { afterEach, expect, test } from "bun:test";
+import { type AddressInfo, createServer, connect as netConnect } from "node:net";
 import {
   type Client,
   connect,
@@ -352,4 +353,37 @@ test("says by its code what is wrong with a subscription", async () => {
   );
   await client.close();
   expect(await end).toBe("CLOSED");
+});
+
+test("a subscription that the client has given up waiting for is taken back", async () => {
+  const { warp, tcp } = await serve();
+  // What the server says can be held back.
+  const held: Buffer[] = [];
+  let isHeld = false;
+  let say: ((chunk: Buffer) => void) | undefined;
+  const proxy = createServer((near) => {
+    const far = netConnect(tcp.port, "127.0.0.1");
+    say = (chunk) => near.write(chunk);
+    near.on("data", (chunk) => far.write(chunk));
+    far.on("data", (chunk: Buffer) => (isHeld ? held.push(chunk) : near.write(chunk)));
+    for (const socket of [near, far])
+      socket.on("error", () => {}).on("close", () => near.destroy() && far.destroy());
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+  closers.push(() => proxy.close());
+  const { port } = proxy.address() as AddressInfo;
+  const client = await connect({ address: `127.0.0.1:${port}`, timeoutMs: 300 });
+  closers.push(() => client.close());
+  await client.entity("alice").append(added(1));
+  isHeld = true;
+  const reasons: string[] = [];
+  const subscription = client.subscribe({ onInterrupted: ({ code }) => reasons.push(code) });
+  const first = subscription.next();
+  await until(() => reasons.includes("TIMEOUT"));
+  isHeld = false;
+  for (const chunk of held.splice(0)) say?.(chunk);
+  expect(await first).toMatchObject({ value: { kind: "events" } });
+  await until(() => warp.subscriptions.followers === 1);
+  await subscription.return();
+  await until(() => warp.subscriptions.followers === 0);
 });

@@ -69,7 +69,10 @@ export class Attempts implements Receiver {
           attempted.begun?.();
         },
         (thrown) => {
-          if (this.#number === number) this.ended(toWarpError(thrown, "INVALID_ARGUMENT"));
+          const error = toWarpError(thrown, "INVALID_ARGUMENT");
+          // The server may have begun it all the same, and nobody would read what it sends.
+          if (error.code === "TIMEOUT") this.#unsubscribe(number);
+          if (this.#number === number) this.ended(error);
         },
       );
   }
@@ -91,7 +94,10 @@ export class Attempts implements Receiver {
   leave(): void {
     const number = this.#number;
     this.#stop();
-    if (number === 0) return;
+    if (number !== 0) this.#unsubscribe(number);
+  }
+
+  #unsubscribe(number: number): void {
     this.#link
       .request(operation.unsubscribe, false, "", undefined, (writer, id) =>
         writeUnsubscribe(writer, id, number),

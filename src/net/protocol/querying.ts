@@ -24,6 +24,8 @@ export interface QueryOptions {
   readonly rows?: number | undefined;
   /** The name of a sink; the embedded one by default. */
   readonly sink?: string | undefined;
+  /** The asker will ask for what does not fit in one reply. */
+  readonly pages?: boolean | undefined;
 }
 
 export interface QueryResult {
@@ -31,6 +33,12 @@ export interface QueryResult {
   readonly rows: readonly (readonly QueryValue[])[];
   /** There were more rows than asked for, or than fit in a reply. */
   readonly isTruncated: boolean;
+}
+
+/** Rows of a result, and by which number to ask for the next of them; undefined behind the last. */
+export interface RowsPage {
+  readonly rows: QueryResult["rows"];
+  readonly next?: number | undefined;
 }
 
 export interface QueryRequest {
@@ -76,30 +84,66 @@ export function queryOf({ params, options }: QueryRequest): { params: QueryParam
     );
   }
   if (!isMap(map)) throw new WarpError("INVALID_ARGUMENT", "the options of a query are a map");
-  const { after, timeoutMs, rows, sink } = map;
+  const { after, timeoutMs, rows, sink, pages } = map;
   const isPlain =
     isNumberOrNot(timeoutMs) && isNumberOrNot(rows) && (sink === undefined || typeof sink === "string");
   const places = after === undefined ? undefined : Array.isArray(after) ? after : [after];
   if (!isPlain || places?.every(isPlace) === false) {
     throw new WarpError("INVALID_ARGUMENT", "the options of a query are after, timeoutMs, rows and sink");
   }
-  return { params: list, options: { after: places, timeoutMs, rows, sink } };
+  return { params: list, options: { after: places, timeoutMs, rows, sink, pages: pages === true } };
 }
 
-export function writeQueryResult(writer: FrameWriter, id: number, result: QueryResult): void {
+/** With `next` only for who has asked for pages. */
+export function writeQueryResult(writer: FrameWriter, id: number, result: QueryResult & RowsPage): void {
   const rows = encodeList(result.rows);
   const frame = writer.startFrame(3);
   writer.num(frameKind.reply);
   writer.num(id);
-  writer.array(3);
+  writer.array("next" in result ? 4 : 3);
   writer.array(result.columns.length);
   for (const column of result.columns) writer.str(column);
   writer.value(rows);
   writer.bool(result.isTruncated);
+  if ("next" in result) writer.numOrNil(result.next);
   writer.endFrame(frame);
 }
 
-export function readQueryResult(reader: FrameReader): QueryResult {
+export function writeRows(writer: FrameWriter, id: number, number: number): void {
+  const frame = writer.startFrame(4);
+  writer.num(frameKind.request);
+  writer.num(id);
+  writer.num(operation.rows);
+  writer.num(number);
+  writer.endFrame(frame);
+}
+
+export function readRows(reader: FrameReader): number {
+  const number = reader.whole();
+  reader.finish();
+  return number;
+}
+
+export function writeRowsPage(writer: FrameWriter, id: number, page: RowsPage): void {
+  const rows = encodeList(page.rows);
+  const frame = writer.startFrame(3);
+  writer.num(frameKind.reply);
+  writer.num(id);
+  writer.array(2);
+  writer.value(rows);
+  writer.numOrNil(page.next);
+  writer.endFrame(frame);
+}
+
+export function readRowsPage(reader: FrameReader): RowsPage {
+  reader.enter();
+  const rows = decodeValue(reader.value());
+  const next = reader.numOrNil();
+  if (!Array.isArray(rows)) throw protocolError("the rows of a query are a list");
+  return { rows, next };
+}
+
+export function readQueryResult(reader: FrameReader): QueryResult & RowsPage {
   reader.enter();
   const outside = reader.enter();
   const columns: string[] = [];
@@ -108,7 +152,8 @@ export function readQueryResult(reader: FrameReader): QueryResult {
   const rows = decodeValue(reader.value());
   const isTruncated = reader.bool();
   if (!Array.isArray(rows)) throw protocolError("the rows of a query are a list");
-  return { columns, rows, isTruncated };
+  const next = reader.left === 0 ? undefined : reader.numOrNil();
+  return { columns, rows, isTruncated, next };
 }
 
 /** What operators do with projections. */

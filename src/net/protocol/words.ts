@@ -20,6 +20,7 @@ export const operation = {
   unsubscribe: 10,
   query: 20,
   projection: 21,
+  rows: 24,
   acknowledge: 11,
   join: 12,
   groups: 13,

@@ -14,6 +14,7 @@ import { FrameInput } from "../protocol/frame-input.ts";
 import type { FrameWriter } from "../protocol/frame-writer.ts";
 import { writeError } from "../protocol/replies.ts";
 import { performRequest } from "./dispatch.ts";
+import { HeldRows } from "./held-rows.ts";
 import type { Shared } from "./shared.ts";
 import { Subscriptions } from "./subscriptions.ts";
 
@@ -32,6 +33,7 @@ export class Connection {
   #sent = 0;
   phase: Phase = "hello";
   #subscriptions: Subscriptions | undefined;
+  #heldRows: HeldRows | undefined;
   /** Requests that are not answered yet … */
   #requests = 0;
   /** … and how many of them collect pages. */
@@ -75,6 +77,11 @@ export class Connection {
   get subscriptions(): Subscriptions {
     this.#subscriptions ??= new Subscriptions(this);
     return this.#subscriptions;
+  }
+
+  get heldRows(): HeldRows {
+    this.#heldRows ??= new HeldRows();
+    return this.#heldRows;
   }
 
   receive(chunk: Buffer): void {
@@ -140,6 +147,7 @@ export class Connection {
     if (this.phase === "gone") return;
     this.phase = "gone";
     this.#subscriptions?.close();
+    this.#heldRows?.clear();
     if (this.#writer !== undefined) this.shared.returnWriter(this.#writer);
     this.#writer = undefined;
     this.#input.drop();

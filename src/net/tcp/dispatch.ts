@@ -47,7 +47,7 @@ import { frameKind, operation, protocolVersion } from "../protocol/words.ts";
 import { OutcomeAnswer, SeqAnswer, StateAnswer } from "./answers.ts";
 import type { Connection } from "./connection.ts";
 import { collectEntities, collectEvents } from "./pages.ts";
-import { performProjection, performQuery } from "./queries.ts";
+import { performProjection, performQuery, performRows } from "./queries.ts";
 
 const idMax = 2 ** 32 - 1;
 
@@ -116,6 +116,9 @@ export function performRequest(connection: Connection, reader: FrameReader): voi
       return;
     case operation.query:
       performQuery(connection, id, reader);
+      return;
+    case operation.rows:
+      performRows(connection, id, reader);
       return;
     case operation.projection:
       performProjection(connection, id, reader);

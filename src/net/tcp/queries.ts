@@ -6,8 +6,10 @@ import {
   queryOf,
   readProjection,
   readQuery,
+  readRows,
   writeProjectionResult,
   writeQueryResult,
+  writeRowsPage,
 } from "../protocol/querying.ts";
 import type { Connection } from "./connection.ts";
 
@@ -16,8 +18,18 @@ export function performQuery(connection: Connection, id: number, reader: FrameRe
   void answer(connection, id, async () => {
     const { params, options } = queryOf(request);
     const result = await connection.shared.port.query(request.sql, params, options);
+    const page = options.pages === true ? connection.heldRows.first(result) : result;
     const writer = connection.reply();
-    if (writer !== undefined) writeQueryResult(writer, id, result);
+    if (writer !== undefined) writeQueryResult(writer, id, page);
+  });
+}
+
+export function performRows(connection: Connection, id: number, reader: FrameReader): void {
+  const number = readRows(reader);
+  void answer(connection, id, async () => {
+    const page = connection.heldRows.next(number);
+    const writer = connection.reply();
+    if (writer !== undefined) writeRowsPage(writer, id, page);
   });
 }
 

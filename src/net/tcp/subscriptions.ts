@@ -188,7 +188,9 @@ class Subscriber implements SubscriptionSink, Open {
     this.#push(() => encodeMarkPush("caughtUp", cursor));
   }
 
+  /** Only a mark: where nothing was granted it is left out, and the next event or mark says more. */
   moved(cursor: string): void {
+    if (!this.hasRoom) return;
     this.#push(() => encodeMarkPush("moved", cursor));
   }
 

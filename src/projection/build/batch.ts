@@ -20,25 +20,9 @@ import type { ParkedEntity } from "../messages.ts";
 import { checkpoints, ownTables, parked, type Sink, type Statement, seen, totals } from "../sink.ts";
 import type { ErasedBefore } from "./erased-before.ts";
 import { failureText } from "./failure-text.ts";
+import type { EventFailure, PassResult } from "./outcomes.ts";
 import type { EventsOf, FeedRecord } from "./records.ts";
 import { RowMissing, Rows, UndoLog } from "./rows.ts";
-
-export interface EventFailure {
-  readonly entity: string;
-  readonly seq: number;
-  readonly type: string;
-  readonly message: string;
-  readonly policy: FailurePolicy;
-}
-
-/** What of the records given is in the batch now. */
-export interface PassResult {
-  /** Records that are done, from the first. */
-  readonly done: number;
-  readonly failures: readonly EventFailure[];
-  /** Why it ended before the last record: the batch has to be committed first, or an event waits to be tried again. */
-  readonly end: "all" | "commit" | "retry";
-}
 
 /** A moment within a batch that it can go back to. */
 interface Mark {

@@ -167,7 +167,8 @@ export class Group {
   replay(row: ParkedRow, event: StoredEvent): boolean {
     if (this.#outstanding.hasParked(row)) return false;
     const { shard, number, attempts, id } = row;
-    this.#outstanding.add({ shard, number, event, attempts, parkedId: id, isDone: false });
+    const bytes = 0;
+    this.#outstanding.add({ shard, number, event, bytes, attempts, parkedId: id, isDone: false });
     this.share();
     return true;
   }
@@ -182,10 +183,19 @@ export class Group {
   /** Gives what is ready to members that have room, in turn. */
   share(): void {
     if (this.#hasEnded || !this.#isStarted) return;
+    // A little at a time: what was delivered takes room, which is looked at again.
+    while (this.#shareSome());
+    if (this.#hasRoom) this.#follower.wake();
+  }
+
+  /** Gives members some of what is ready, in turn; false when nothing is left or nobody has room. */
+  #shareSome(): boolean {
     const given = new Map<Member, GroupDelivery[]>();
     const deadline = performance.now() + limits.groupAnswerMs;
     let members = [...this.#members].filter((member) => member.hasRoom);
-    while (members.length > 0) {
+    let count = 0;
+    let bytes = 0;
+    while (members.length > 0 && count < sharedMax && bytes < limits.followPageBytes) {
       for (const member of members) {
         const item = this.#outstanding.take();
         if (item === undefined) {
@@ -197,11 +207,13 @@ export class Group {
         const own = given.get(member) ?? [];
         given.set(member, own);
         own.push({ delivery, attempt: item.attempts, event: item.event });
+        count++;
+        bytes += item.bytes;
       }
       members = members.filter((member) => member.hasRoom);
     }
     for (const [member, deliveries] of given) member.sink.deliver(deliveries);
-    if (this.#hasRoom) this.#follower.wake();
+    return count > 0 && !this.#hasEnded;
   }
 
   /** Stops working; what is under way will be delivered again. */
@@ -223,7 +235,8 @@ export class Group {
   }
 
   get #hasRoom(): boolean {
-    return this.#outstanding.count < limits.groupOutstandingMax;
+    const { count, bytes } = this.#outstanding;
+    return count < limits.groupOutstandingMax && bytes < limits.groupOutstandingBytes;
   }
 
   #sink(isNew: boolean, query: GroupQuery): Sink {
@@ -252,9 +265,10 @@ export class Group {
   #take(chunk: Chunk): void {
     const { shard, events, numbers } = chunk;
     if (chunk.erased !== undefined) this.drop(shard, numbers[0] ?? 0);
+    const bytes = chunk.bytes / events.length;
     for (const [i, event] of events.entries()) {
       const number = numbers[i] ?? 0;
-      this.#outstanding.add({ shard, number, event, attempts: 0, parkedId: undefined, isDone: false });
+      this.#outstanding.add({ shard, number, event, bytes, attempts: 0, parkedId: undefined, isDone: false });
     }
     this.#changed();
     this.share();
@@ -323,6 +337,8 @@ export class Group {
 }
 
 const sweepMs = 500;
+/** Deliveries that are given out before the members' room is looked at again. */
+const sharedMax = 64;
 
 /** Errors: INVALID_ARGUMENT for what could hold more than a name or a code. */
 export function requireWord(word: string, what: string, min: number): void {

@@ -12,6 +12,8 @@ export interface Item {
   readonly shard: number;
   readonly number: number;
   readonly event: StoredEvent;
+  /** What it takes, about. */
+  readonly bytes: number;
   /** Deliveries so far. */
   attempts: number;
   /** Its row, when it was parked and is tried again. */
@@ -34,6 +36,7 @@ export class Outstanding {
   /** By shard, in the order of positions, without what is done at the front. */
   readonly #order: Item[][];
   #count = 0;
+  #bytes = 0;
 
   constructor(shards: number) {
     this.#order = Array.from({ length: shards }, () => []);
@@ -41,6 +44,11 @@ export class Outstanding {
 
   get count(): number {
     return this.#count;
+  }
+
+  /** What they take together, about. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   add(item: Item): void {
@@ -52,6 +60,7 @@ export class Outstanding {
     }
     lane.items.push(item);
     this.#count++;
+    this.#bytes += item.bytes;
     if (item.parkedId === undefined) this.#order[item.shard]?.push(item);
     if (lane.items.length === 1) this.#ready.push(lane);
   }
@@ -73,6 +82,7 @@ export class Outstanding {
     if (item.isDone) return;
     item.isDone = true;
     this.#count--;
+    this.#bytes -= item.bytes;
     const lane = this.#laneOf(item);
     if (lane === undefined) return;
     lane.items.splice(lane.items.indexOf(item), 1);

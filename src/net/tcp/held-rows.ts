@@ -1,0 +1,72 @@
+/**
+ * The rows of query results that were too many for one reply, until the client has asked for them, page by page: what waits
+ * here is a connection's own, and bounded in number, time and bytes.
+ */
+
+import { WarpError } from "../../core/errors.ts";
+import { limits } from "../../core/limits.ts";
+import type { QueryResult, QueryValue } from "../protocol/querying.ts";
+
+type Rows = readonly (readonly QueryValue[])[];
+
+/** A part of a result, and the number to ask for the next by. */
+export interface RowsPage {
+  readonly rows: Rows;
+  readonly next: number | undefined;
+}
+
+interface Held {
+  readonly rows: Rows;
+  at: number;
+  expires: NodeJS.Timeout;
+}
+
+export class HeldRows {
+  readonly #held = new Map<number, Held>();
+  #nextNumber = 1;
+
+  /** The first page of a result; what is left is held. A result for which there is no place is cut there, and says so. */
+  first(result: QueryResult): QueryResult & RowsPage {
+    const end = pageEnd(result.rows, 0);
+    if (end === result.rows.length) return { ...result, next: undefined };
+    const rows = result.rows.slice(0, end);
+    if (this.#held.size >= limits.heldResultsMax)
+      return { ...result, rows, isTruncated: true, next: undefined };
+    const number = this.#nextNumber++;
+    this.#held.set(number, { rows: result.rows, at: end, expires: this.#expiry(number) });
+    return { ...result, rows, next: number };
+  }
+
+  /** Errors: ABORTED when the result is not there any more. */
+  next(number: number): RowsPage {
+    const held = this.#held.get(number);
+    if (held === undefined) throw new WarpError("ABORTED", "the rest of the result is not held any more");
+    clearTimeout(held.expires);
+    const from = held.at;
+    held.at = pageEnd(held.rows, from);
+    const isDone = held.at === held.rows.length;
+    if (isDone) this.#held.delete(number);
+    else held.expires = this.#expiry(number);
+    return { rows: held.rows.slice(from, held.at), next: isDone ? undefined : number };
+  }
+
+  clear(): void {
+    for (const { expires } of this.#held.values()) clearTimeout(expires);
+    this.#held.clear();
+  }
+
+  #expiry(number: number): NodeJS.Timeout {
+    return setTimeout(() => this.#held.delete(number), limits.heldResultMs).unref();
+  }
+}
+
+/** Up to where rows from this one on fit in a reply; one of any size does. */
+function pageEnd(rows: Rows, from: number): number {
+  let bytes = 0;
+  for (let at = from; at < rows.length; at++) {
+    for (const value of rows[at] ?? [])
+      bytes += typeof value === "string" || value instanceof Uint8Array ? value.length + 4 : 9;
+    if (bytes > limits.queryBytes) return at + 1;
+  }
+  return rows.length;
+}
