@@ -47,6 +47,8 @@ export class Follower {
   #replay: EntityReplay | undefined;
   /** That of the one entity that it follows, as far as it has met it. */
   #number = 0;
+  /** Pages that were read while little was missing. */
+  #nearPages = 0;
   /** Where to look first for something to read. */
   #turn = 0;
   #toldAt = 0;
@@ -142,16 +144,17 @@ export class Follower {
   }
 
   /**
-   * Hands over the little that is missing of all shards at once, so that nothing becomes durable meanwhile: one page after the
-   * other, the first shard would always have more by the time of the last. False when it is not little, not in memory, or
-   * there is no room for it.
+   * Hands over the little that is missing of all shards at once, so that nothing becomes durable meanwhile, when every shard
+   * has been read and the first has more again by the time of the last. False before that, when it is not little, not in memory,
+   * or there is no room for it.
    */
   #closeGap(): boolean {
     const { shards } = this.filter;
     const hub = this.#hub;
     let records = 0;
     for (const shard of shards) records += hub.targetOf(shard) - (this.#positions[shard] ?? 0);
-    if (shards.length === 1 || records > gapRecordsMax) return false;
+    this.#nearPages = records > gapRecordsMax ? 0 : this.#nearPages + 1;
+    if (this.#nearPages <= shards.length) return false;
     const startedAt = performance.now();
     let bytes = 0;
     for (const shard of shards) {
@@ -188,6 +191,7 @@ export class Follower {
       return false;
     }
     this.#phase = "live";
+    this.#nearPages = 0;
     this.#toldAt = performance.now();
     this.#sink.caughtUp(this.cursor);
     return true;

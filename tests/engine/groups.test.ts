@@ -112,15 +112,17 @@ describe("a group", () => {
     const second = warp.join("mailer");
     const seen = new Set<string>();
     await workOff(warp, "other", { signal: AbortSignal.abort() }, () => {});
-    while (statusOf(warp, "mailer")?.lag !== 0) {
-      const work = await Promise.race([next(second), Bun.sleep(300)]);
-      if (work === undefined) break;
-      seen.add(work.event.entity);
-      work.ack();
-    }
+    const working = (async () => {
+      for await (const work of second) {
+        seen.add(work.event.entity);
+        work.ack();
+      }
+    })();
+    await until(() => statusOf(warp, "mailer")?.lag === 0);
     expect(seen.size).toBeGreaterThanOrEqual(2);
     expect(statusOf(warp, "mailer")?.lag).toBe(0);
     await second.return();
+    await working;
     // A new group may begin at the end.
     const late = warp.join("late", { from: "end" });
     await warp.entity("e0").append(credited(9));
