@@ -91,7 +91,8 @@ export function queryOf({ params, options }: QueryRequest): { params: QueryParam
   if (!isPlain || places?.every(isPlace) === false) {
     throw new WarpError("INVALID_ARGUMENT", "the options of a query are after, timeoutMs, rows and sink");
   }
-  return { params: list, options: { after: places, timeoutMs, rows, sink, pages: pages === true } };
+  const paged = pages === true ? { pages } : undefined;
+  return { params: list, options: { after: places, timeoutMs, rows, sink, ...paged } };
 }
 
 /** With `next` only for who has asked for pages. */
@@ -153,7 +154,7 @@ export function readQueryResult(reader: FrameReader): QueryResult & RowsPage {
   const isTruncated = reader.bool();
   if (!Array.isArray(rows)) throw protocolError("the rows of a query are a list");
   const next = reader.left === 0 ? undefined : reader.numOrNil();
-  return { columns, rows, isTruncated, next };
+  return { columns, rows, isTruncated, ...(next === undefined ? undefined : { next }) };
 }
 
 /** What operators do with projections. */
