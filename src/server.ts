@@ -5,9 +5,9 @@
 import { resolve } from "node:path";
 import type { Entity } from "./actor/entity.ts";
 import type { HoldOptions } from "./actor/privacy.ts";
-import { limits } from "./core/limits.ts";
 import type { BackupSchedule } from "./backup/schedule.ts";
 import { WarpError } from "./core/errors.ts";
+import { limits } from "./core/limits.ts";
 import type { Answer, EnginePort } from "./net/engine-port.ts";
 import type { Moment, StateAt } from "./net/protocol/outcomes.ts";
 import type { ProjectionRequest } from "./net/protocol/querying.ts";

@@ -3,7 +3,6 @@
  */
 import { bytesOf, type EntryDraft, entryBytesBound, writeEntry } from "../../src/core/entry.ts";
 import { idHash } from "../../src/core/erasure.ts";
-import { shortHash } from "../../src/shard/erase/known-erasures.ts";
 import {
   type FeedPage,
   type FeedSource,
@@ -12,6 +11,7 @@ import {
   type KnownErased,
   writeFeedPart,
 } from "../../src/core/feed.ts";
+import { shortHash } from "../../src/shard/erase/known-erasures.ts";
 
 interface Part {
   readonly kind: number;
