@@ -12,7 +12,6 @@
  * - `rebuild`: all rows again, from runs of ten events.
  */
 
-import { Database } from "bun:sqlite";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
