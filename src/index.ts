@@ -31,7 +31,6 @@ export { document } from "./aggregate/document.ts";
 export { mergePatch } from "./aggregate/merge-patch.ts";
 export { specification } from "./aggregate/specification.ts";
 export type { BackupOptions } from "./backup/backup.ts";
-export type { BackupReport } from "./core/backup-report.ts";
 export type { KnownTarget } from "./backup/known-targets.ts";
 export {
   type RestoreOptions,
@@ -43,6 +42,7 @@ export {
 } from "./backup/restore.ts";
 export { type CheckSettings, checkDirectory, type Finding } from "./check.ts";
 export { type Settings, start } from "./context.ts";
+export type { BackupReport } from "./core/backup-report.ts";
 export { type ErrorCode, errorCodes, WarpError } from "./core/errors.ts";
 export type { NewEvent, StoredEvent } from "./core/event.ts";
 export type { Logger } from "./core/logger.ts";

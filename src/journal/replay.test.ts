@@ -14,8 +14,8 @@ import { PeriodKeys } from "../core/period-keys.ts";
 import { WarpError } from "../core/errors.ts";
 import { seededRandom } from "../shard/sample.ts";
 import { blockBytes, blockKind, segmentHeaderBytes, slotBytes } from "./format.ts";
-import { createKeySlots } from "./ring-files.ts";
 import { replayJournal } from "./replay.ts";
+import { createKeySlots } from "./ring-files.ts";
 import { Segments, type SegmentsOptions } from "./segments.ts";
 
 const base = mkdtempSync(join(tmpdir(), "warp-journal-"));

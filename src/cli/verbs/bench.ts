@@ -28,6 +28,7 @@ interface BenchOptions {
   readonly lookup?: true;
   readonly history: number;
   readonly connections: number;
+  readonly apart?: true;
   readonly batch: number;
   readonly bytes: number;
   readonly mixed: number;
@@ -113,6 +114,12 @@ export const benchVerb: Verb = {
         wholeNumber(1, 10_000),
         1,
       )
+      .addOption(
+        new Option(
+          "--apart",
+          "keep the server's main thread and the client on processors of their own (Linux)",
+        ).conflicts(["addr", "inProcess"]),
+      )
       .option("--batch <events>", "events of one append", wholeNumber(1, 10_000), 1)
       .option(
         "--bytes <bytes>",
@@ -170,6 +177,7 @@ function settingsOf(options: BenchOptions): BenchSettings {
     addr: options.addr,
     http: options.http,
     ...{ callers, entities, active, history, connections, batch, bytes, mixed, seconds, seed },
+    apart: options.apart === true,
     zipf: options.zipf === true,
     create: options.active !== undefined || options.uniform === true || options.cold === true,
     cold: options.active !== undefined || options.cold === true,
@@ -198,7 +206,8 @@ function textOf(result: BenchResult): string {
   const { load, reads, setup, yardsticks, ratios, settings, server } = result;
   const lines: string[] = [];
   if (server !== undefined) {
-    const whose = server.isChild ? "started for this run" : `entities ${server.entityPrefix}*`;
+    const own = settings.apart ? "started for this run, apart from the client" : "started for this run";
+    const whose = server.isChild ? own : `entities ${server.entityPrefix}*`;
     lines.push(`server ${server.address} (${whose}), aggregate ${server.aggregates[0] ?? "none"}`);
   }
   if (setup !== undefined) {

@@ -8,6 +8,7 @@
  */
 import { type Client, connect } from "../../../client/client.ts";
 import { type EngineSettings, workerNamesOf } from "./in-process.ts";
+import { keepApart } from "./placement.ts";
 import { busyProcessors, Processor } from "./processor.ts";
 import { readServerMetrics, type ServerMetrics } from "./server-metrics.ts";
 import { startServerProcess } from "./server-process.ts";
@@ -25,13 +26,24 @@ interface Reachable {
 
 const connectTimeoutMs = 5000;
 
-/** Starts a server and connects to it; closing stops it. */
-export async function openChild(settings: EngineSettings, connections: number): Promise<Subject> {
-  const server = await startServerProcess(settings);
+/** Starts a server and connects to it; closing stops it. `isApart` keeps it and this client on processors of their own. */
+export async function openChild(
+  settings: EngineSettings,
+  connections: number,
+  isApart: boolean,
+): Promise<Subject> {
+  const child = await startServerProcess(settings);
+  let release = () => {};
+  const stop = async () => {
+    release();
+    await child.stop();
+  };
   try {
-    return await openReachable({ ...server, workerNames: workerNamesOf(settings.writers) }, connections);
+    if (isApart) release = keepApart(child.pid);
+    const workerNames = workerNamesOf(settings.writers);
+    return await openReachable({ ...child, workerNames, stop }, connections);
   } catch (thrown) {
-    await server.stop();
+    await stop();
     throw thrown;
   }
 }

@@ -25,6 +25,7 @@ const settings: BenchSettings = {
   lookup: false,
   history: 0,
   connections: 1,
+  apart: false,
   batch: 1,
   bytes: 100,
   mixed: 0,

@@ -42,6 +42,8 @@ export interface BenchSettings {
   readonly history: number;
   /** Over TCP; calls are spread over them. */
   readonly connections: number;
+  /** Keep the main thread of the run's own server and the client on processors of their own. */
+  readonly apart: boolean;
   readonly batch: number;
   readonly bytes: number;
   readonly mixed: number;
@@ -110,8 +112,9 @@ async function runIn(
   const engine = { dataDir, mode, durability, shards, writers };
   const open = (): Promise<Subject> => {
     if (settings.inProcess) return openInProcess(engine, logger);
-    const { connections } = settings;
-    return addr === undefined ? openChild(engine, connections) : openServer(addr, settings.http, connections);
+    const { connections, apart } = settings;
+    if (addr === undefined) return openChild(engine, connections, apart);
+    return openServer(addr, settings.http, connections);
   };
   const prefix = addr === undefined ? "entity-" : `bench-${Date.now().toString(36)}-`;
   const random = new Random(seed);

@@ -16,6 +16,18 @@ const steadyMs = 60_000;
 /** Set for the child: the end of its standard input ends it. */
 export const supervisedVariable = "WARP_SUPERVISED";
 
+/**
+ * How soon the child's allocator gives unused memory back to the system. By default it does so a tenth of a second after it
+ * was freed, and in pieces of pages that are still in use: under load most of it is needed again at once, page fault by page
+ * fault (docs/decisions/0012). What is unused for ten seconds is given back all the same.
+ */
+const memorySettings = { MIMALLOC_PURGE_DELAY: "10000", MIMALLOC_PURGE_HOLES: "0" };
+
+/** What a supervised server is started with; what the environment says of memory stands. */
+export function childEnvironment(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return { ...memorySettings, ...environment, [supervisedVariable]: "1" };
+}
+
 export async function supervise(args: readonly string[], logger: Logger): Promise<ExitCode> {
   const stop = new AbortController();
   let child: Bun.Subprocess<"pipe", "inherit", "inherit"> | undefined;
@@ -32,7 +44,7 @@ export async function supervise(args: readonly string[], logger: Logger): Promis
         stdout: "inherit",
         stderr: "inherit",
         detached: true,
-        env: { ...process.env, [supervisedVariable]: "1" },
+        env: childEnvironment(process.env),
       });
       const code = await child.exited;
       if (code === exitCode.ok || code === exitCode.usage) return code;

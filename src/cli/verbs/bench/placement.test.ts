@@ -1,0 +1,43 @@
+import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { allowedProcessors, keepApart, runOn } from "./placement.ts";
+
+const isLinux = process.platform === "linux";
+const isApart = isLinux && allowedProcessors().length > 1;
+
+test("a thread runs on the processors it is given, and on all of them again", () => {
+  const allowed = allowedProcessors();
+  expect(allowed.length).toBe(isLinux ? availableParallelism() : 0);
+  const one = allowed.slice(-1);
+  expect(runOn(0, one)).toBe(isLinux);
+  expect(allowedProcessors()).toEqual(one);
+  expect(runOn(0, allowed)).toBe(isLinux);
+  expect(allowedProcessors()).toEqual(allowed);
+});
+
+test("no thread runs on no processor", () => {
+  const allowed = allowedProcessors();
+  expect(runOn(0, [])).toBe(false);
+  expect(allowedProcessors()).toEqual(allowed);
+});
+
+test("another process and this one are kept apart, until this one is let go", async () => {
+  const other = Bun.spawn([process.execPath, "-e", "await Bun.stdin.text()"], { stdin: "pipe" });
+  try {
+    if (!isApart) {
+      expect(() => keepApart(other.pid)).toThrow("two processors");
+      return;
+    }
+    const allowed = allowedProcessors();
+    const release = keepApart(other.pid);
+    const ofOther = readFileSync(`/proc/${other.pid}/status`, "utf8");
+    expect(ofOther).toMatch(new RegExp(`^Cpus_allowed_list:\\s*${allowed[0]}$`, "m"));
+    expect(allowedProcessors()).toEqual(allowed.slice(-1));
+    release();
+    expect(allowedProcessors()).toEqual(allowed);
+  } finally {
+    await other.stdin.end();
+    await other.exited;
+  }
+});
