@@ -4,7 +4,7 @@
 import type { Logger } from "../../../core/logger.ts";
 import { start } from "../../../index.ts";
 import { ledger } from "./payload.ts";
-import { Processor } from "./processor.ts";
+import { Processor } from "./processors/processor.ts";
 import { measureStateReads } from "./state-reads.ts";
 import type { Subject } from "./subject.ts";
 

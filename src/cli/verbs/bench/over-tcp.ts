@@ -8,8 +8,8 @@
  */
 import { type Client, connect } from "../../../client/client.ts";
 import { type EngineSettings, workerNamesOf } from "./in-process.ts";
-import { keepApart } from "./placement.ts";
-import { busyProcessors, Processor } from "./processor.ts";
+import { keepApart } from "./processors/placement.ts";
+import { busyProcessors, Processor } from "./processors/processor.ts";
 import { readServerMetrics, type ServerMetrics } from "./server-metrics.ts";
 import { startServerProcess } from "./server-process.ts";
 import type { EntitySource, Readings, ServerFacts, Subject } from "./subject.ts";

@@ -4,7 +4,7 @@
 import type { NewEvent } from "../../../index.ts";
 import type { DrivenEntities } from "./entities.ts";
 import type { Payments } from "./payload.ts";
-import type { ProcessorUse } from "./processor.ts";
+import type { ProcessorUse } from "./processors/processor.ts";
 import type { Random } from "./random.ts";
 import type { StateReads } from "./state-reads.ts";
 

@@ -6,7 +6,7 @@
  */
 import { dlopen, ptr } from "bun:ffi";
 import { readFileSync } from "node:fs";
-import { UsageError } from "../../exit.ts";
+import { UsageError } from "../../../exit.ts";
 
 /** As many processors as the C library's own set has. */
 const maskBytes = 128;
