@@ -5,7 +5,7 @@
  * - bulk: of `--entities` entities `--delete` are erased, all asked for at once, then some one after the other: per second, and
  *   how long receipts took.
  * - large: an entity with `--events` events is erased while `--callers` callers append to others: how long it took, and their p99
- *   in the seconds before it was asked for, meanwhile, and behind it.
+ *   in the seconds before it was asked for (also in times as long as the erasure), meanwhile, and behind it.
  * - export: an entity with `--events` events is exported in this process: MB and events per second, and the resident memory of
  *   the process at each tenth of the way.
  * - served: the same by `warp export` from a `warp serve`: the resident memory of both processes at each tenth.
@@ -79,49 +79,55 @@ async function measureBulk(): Promise<object> {
   };
 }
 
+interface Append {
+  readonly at: number;
+  readonly ms: number;
+}
+
 async function measureLarge(): Promise<object> {
+  const filled = await open();
+  await fill(filled, "large");
+  await filled.close();
+  // Opened again, so that the disk has nothing left to do of the filling.
   const warp = await open();
-  await fill(warp, "large");
-  const phases = { before: [] as number[], during: [] as number[], behind: [] as number[] };
-  let phase: keyof typeof phases = "before";
+  const appends: Append[] = [];
   let isOver = false;
   const caller = async (caller: number): Promise<void> => {
     for (let i = 0; !isOver; i++) {
-      const begun = performance.now();
+      const at = performance.now();
       await warp.entity(`other-${caller}-${i % 50}`).append(payments.event());
-      phases[phase].push(performance.now() - begun);
+      appends.push({ at, ms: performance.now() - at });
     }
   };
   const working = Array.from({ length: Number(values.callers) }, (_, i) => caller(i));
-  await Bun.sleep(1000);
-  phases.before.length = 0;
-  await Bun.sleep(Number(values.seconds) * 1000);
-  phase = "during";
+  const seconds = Number(values.seconds);
+  await Bun.sleep(1000 + seconds * 1000);
   const begun = performance.now();
   const { status, removed } = await warp.entity("large").delete({ waitMs: 600_000 });
-  const ms = performance.now() - begun;
-  phase = "behind";
-  await Bun.sleep(Number(values.seconds) * 1000);
+  const end = performance.now();
+  await Bun.sleep(seconds * 1000);
   isOver = true;
   await Promise.all(working);
   await warp.close();
-  const of = (waits: readonly number[]) => ({
-    ...{
+  const length = end - begun;
+  const between = (from: number, to: number) => {
+    const waits = appends.filter(({ at }) => at >= from && at < to).map(({ ms }) => ms);
+    return {
       appends: waits.length,
       p50: quantile(waits, 0.5),
       p99: quantile(waits, 0.99),
       max: quantile(waits, 1),
-    },
-  });
-  const { before, during, behind } = phases;
+    };
+  };
+  // A short time has another p99 than a long one: times of the same length are put beside it.
+  const windows = Array.from({ length: Math.floor((seconds * 1000) / length) }, (_, i) =>
+    between(begun - (i + 1) * length, begun - i * length),
+  );
   return {
-    events,
-    status,
-    removed,
-    seconds: round(ms / 1000),
-    before: of(before),
-    during: of(during),
-    behind: of(behind),
+    ...{ events, status, removed, seconds: round(length / 1000) },
+    ...{ before: between(begun - seconds * 1000, begun), during: between(begun, end) },
+    ...{ behind: between(end, end + seconds * 1000) },
+    p99OfTimesBefore: windows.map(({ p99 }) => p99),
   };
 }
 
