@@ -84,7 +84,8 @@ export type ToWriter =
   /** Wrap some slots of a vault from a number on by the current period; answered by `rewrapped`. */
   | { readonly type: "rewrap"; readonly shard: number; readonly first: number }
   /** Checkpoint all shards whatever the size of their WAL; answered by `checkpointed`. */
-  | { readonly type: "checkpoint" }
+  /** Of all shards. `isPatient`: one after the other with pauses, so that appends hardly wait for the disk. */
+  | { readonly type: "checkpoint"; readonly isPatient?: boolean }
   /** Finish, checkpoint, persist filters, close every file, end the Worker. */
   | { readonly type: "close" };
 

@@ -29,13 +29,17 @@ class Thread<To, From extends { readonly type: string }> {
     this.#worker.postMessage(message);
   }
 
-  async expect<Type extends From["type"]>(type: Type): Promise<Extract<From, { type: Type }>> {
+  async next(): Promise<From | undefined> {
     while (this.#messages.length === 0) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
     }
-    const message = this.#messages.shift();
+    return this.#messages.shift();
+  }
+
+  async expect<Type extends From["type"]>(type: Type): Promise<Extract<From, { type: Type }>> {
+    const message = await this.next();
     if (message?.type !== type) throw new Error(`${type} was due and ${JSON.stringify(message)} came`);
     return message as Extract<From, { type: Type }>;
   }
@@ -57,6 +61,33 @@ function freshOptions(): ShardWorkerOptions {
 }
 
 describe("the threads of shards", () => {
+  test("settle rounds while a patient checkpoint goes from shard to shard, and say when all of a round is there", async () => {
+    const tail = new SampleTail(8 * 2 ** 20);
+    const writer = writerThread();
+    writer.send({ type: "open", options: freshOptions(), tail: tail.memory });
+    await writer.expect("opened");
+    appendRandomly(tail, seededRandom(3), 100);
+    writer.send(tail.settleMessage());
+    await writer.expect("settled");
+    writer.send({ type: "checkpoint", isPatient: true });
+    writer.send({ type: "checkpoint", isPatient: true });
+    appendRandomly(tail, seededRandom(4), 100);
+    writer.send(tail.settleMessage());
+    let round = 0;
+    let settled = 1;
+    // Which comes first is left to the disk.
+    while (round < 1 || settled < 2) {
+      const message = await writer.next();
+      if (message?.type === "checkpointed") round = message.round;
+      else if (message?.type === "settled") settled = message.round;
+      else throw new Error(`nobody waits for ${JSON.stringify(message)}`);
+    }
+    writer.send({ type: "checkpoint" });
+    while (round < 2) round = (await writer.expect("checkpointed")).round;
+    writer.send({ type: "close" });
+    await writer.exited;
+  });
+
   test("open, settle, checkpoint, answer, close and end", async () => {
     const options = freshOptions();
     const tail = new SampleTail(8 * 2 ** 20);

@@ -41,8 +41,11 @@ function handle(message: ToWriter): void {
       return;
     }
     case "checkpoint":
-      writer.checkpointAll();
-      reportCheckpoint(writer, "always");
+      if (message.isPatient === true) checkpointPatiently(writer);
+      else {
+        writer.checkpointAll();
+        reportCheckpoint(writer, "always");
+      }
       return;
     case "recovered":
       writer.recovered();
@@ -70,6 +73,38 @@ function handle(message: ToWriter): void {
       end({ type: "closed" });
       return;
   }
+}
+
+/** Twice as long as a checkpoint took nothing is copied: others get most of the disk, and rounds are settled meanwhile. */
+const pauseShare = 2;
+/** Shards that a patient checkpoint has still to copy; undefined when none is under way. */
+let patientlyDue: number[] | undefined;
+
+function checkpointPatiently(of: Writer): void {
+  const isUnderWay = patientlyDue !== undefined;
+  patientlyDue = [...new Set([...(patientlyDue ?? []), ...of.dirtyShards])];
+  if (!isUnderWay) checkpointNext(of);
+}
+
+function checkpointNext(of: Writer): void {
+  const shard = patientlyDue?.shift();
+  if (shard === undefined) {
+    patientlyDue = undefined;
+    reportCheckpoint(of, "always");
+    return;
+  }
+  const begun = performance.now();
+  of.checkpoint(shard);
+  reportCheckpoint(of, "when it rose");
+  const pauseMs = patientlyDue?.length === 0 ? 0 : (performance.now() - begun) * pauseShare;
+  setTimeout(() => {
+    if (writer === undefined) return;
+    try {
+      checkpointNext(of);
+    } catch (error) {
+      fail(error);
+    }
+  }, pauseMs);
 }
 
 /** On Linux a niceness belongs to a thread; ten steps are a ninth of the weight of the others (measured: 7 % more appends). */

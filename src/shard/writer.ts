@@ -162,7 +162,17 @@ export class Writer {
 
   /** Copies every WAL that has anything in it. */
   checkpointAll(): void {
-    for (const shard of [...this.#dirtySince.keys()]) this.#checkpoint(shard, "TRUNCATE");
+    for (const shard of this.dirtyShards) this.checkpoint(shard);
+  }
+
+  /** Shards with something in their WALs. */
+  get dirtyShards(): number[] {
+    return [...this.#dirtySince.keys()];
+  }
+
+  /** Copies the WALs of a shard. */
+  checkpoint(shard: number): void {
+    this.#checkpoint(shard, "TRUNCATE");
   }
 
   /** Checkpoints everything, saves the filters and closes the files. */

@@ -66,7 +66,8 @@ export class Settling {
   #onRewrapped: ((piece: { keys: number; next: number | undefined }) => void) | undefined;
   /** Calls that set holds, oldest first. */
   readonly #holding: ((isDone: boolean) => void)[] = [];
-  #isCheckpointAsked = false;
+  /** Which checkpoint is asked for. */
+  #asked: "at once" | "patiently" | undefined;
   #isClosing = false;
   #idle: (() => void)[] = [];
 
@@ -205,11 +206,12 @@ export class Settling {
     });
   }
 
-  /** Asks for a checkpoint of all shards, so that journal segments can be retired. */
-  checkpoint(): void {
-    if (this.#isCheckpointAsked || this.#unchecked.length === 0) return;
-    this.#isCheckpointAsked = true;
-    this.#post({ type: "checkpoint" });
+  /** Asks for a checkpoint of all shards, so that journal segments can be retired; nobody else waits for a patient one. */
+  checkpoint(isPatient = false): void {
+    if (this.#asked === "at once" || (isPatient && this.#asked !== undefined)) return;
+    if (this.#unchecked.length === 0) return;
+    this.#asked = isPatient ? "patiently" : "at once";
+    this.#post({ type: "checkpoint", isPatient });
   }
 
   /** The oldest journal use that holds records of this writer which are not in main database files. */
@@ -262,7 +264,7 @@ export class Settling {
   async whenPast(use: number): Promise<void> {
     while (this.oldestUse <= use) {
       this.order();
-      this.checkpoint();
+      this.checkpoint(true);
       await new Promise<void>((resolve) => this.#idle.push(resolve));
     }
   }
@@ -353,7 +355,7 @@ export class Settling {
   }
 
   #checkpointed(round: number): void {
-    this.#isCheckpointAsked = false;
+    this.#asked = undefined;
     this.#unchecked = this.#unchecked.filter((one) => one.round > round);
     this.#wakeIdle();
     this.#options.onCheckpointed();
