@@ -105,7 +105,6 @@ export type FromWriter =
   | { readonly type: "swept"; readonly hasMore: boolean; readonly entities: readonly SweptEntity[] }
   /** False when a reader kept the files from being cleaned: ask again. */
   | { readonly type: "released"; readonly isDone: boolean }
-  /** What the ledger alone knows has its place in the shard's positions. */
   | { readonly type: "recovered" }
   /** How many runs were removed; none when the order did not fit any more. */
   | { readonly type: "dropped"; readonly runs: number }
