@@ -278,6 +278,29 @@ for (const { name, problem, start, place } of kinds) {
       await runaway.catch(() => {});
       const result = await harness.queries.run("SELECT seq FROM move ORDER BY seq", [], { sink, rows: 1 });
       expect(result).toEqual({ columns: ["seq"], rows: [[1]], isTruncated: true });
+      // What is too much is not read to its end: it is cut, or refused where it cannot be cut.
+      const text =
+        sink === undefined
+          ? "hex(zeroblob(5000))"
+          : name === "PostgreSQL"
+            ? "repeat('x', 10000)"
+            : "hex(zeroblob(5000))";
+      const much = `WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 3000) SELECT n, ${text} FROM c`;
+      const large = harness.queries.run(much, [], { sink, bytes: 1_000_000 });
+      if (name.startsWith("rqlite")) {
+        expect(large).rejects.toMatchObject({
+          code: "QUERY_FAILED",
+          message: expect.stringContaining("longer than"),
+        });
+        await large.catch(() => {});
+      } else {
+        const { rows: some, isTruncated } = await large;
+        expect(isTruncated).toBe(true);
+        expect(some.length).toBeGreaterThan(90);
+        expect(some.length).toBeLessThan(120);
+      }
+      const none = await harness.queries.run("SELECT seq FROM move WHERE seq < 0", [], { sink });
+      expect(none).toEqual({ columns: ["seq"], rows: [], isTruncated: false });
       await harness.close();
     });
 

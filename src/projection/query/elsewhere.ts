@@ -41,26 +41,81 @@ export class RemoteQueries {
       this.#postgres.set(url, sql);
     }
     // With a parameter of our own it is always a prepared statement, which PostgreSQL lets be only one.
-    const limited = `SELECT * FROM (${query.sql}\n) AS q LIMIT $${query.params.length + 1}`;
-    try {
-      return await sql.begin("read only", async (transaction) => {
-        await transaction.unsafe(`SET LOCAL statement_timeout = ${query.timeoutMs}`);
-        await transaction.unsafe(`SET LOCAL search_path TO ${quoted(schema)}, public`);
-        const found = transaction.unsafe(limited, [...query.params, query.rowsMax + 1]).values();
-        const rows = (await found) as unknown[][] & {
-          readonly columns?: readonly { name: string; type: number }[];
-        };
-        const columns = rows.columns ?? [];
-        const values = rows.map((row) => row.map((value, i) => plain(value, columns[i]?.type)));
-        return limit(
-          columns.map(({ name }) => name),
-          values,
-          query,
+    const limited = `DECLARE asked NO SCROLL CURSOR FOR SELECT * FROM (${query.sql}\n) AS q LIMIT $${query.params.length + 1}`;
+    const end = performance.now() + query.timeoutMs;
+    const answer = sql.begin("read only", async (transaction) => {
+      const limitTime = () =>
+        transaction.unsafe(
+          `SET LOCAL statement_timeout = ${Math.max(1, Math.ceil(end - performance.now()))}`,
         );
-      });
+      await limitTime();
+      await transaction.unsafe(`SET LOCAL search_path TO ${quoted(schema)}, public`);
+      await transaction.unsafe(limited, [...query.params, query.rowsMax + 1]);
+      let columns: Columns = [];
+      const rows: QueryValue[][] = [];
+      let bytes = 0;
+      for (let fetched = rowsAtFirst; ; ) {
+        await limitTime();
+        const found = (await transaction.unsafe(`FETCH ${fetched} FROM asked`).values()) as unknown[][] & {
+          readonly columns?: Columns;
+        };
+        columns = found.columns ?? columns;
+        for (const row of found) {
+          const values = row.map((value, i) => plain(value, columns[i]?.type));
+          rows.push(values);
+          bytes += bytesOf(values);
+        }
+        if (found.length < fetched || bytes > query.bytesMax) break;
+        // About a piece's bytes at a time, so that it is never much more than asked for.
+        fetched = Math.max(1, Math.min(rowsAtOnce, Math.floor((pieceBytes * rows.length) / bytes)));
+      }
+      return limit(
+        columns.map(({ name }) => name),
+        rows,
+        query,
+      );
+    });
+    try {
+      return await inTime(answer, query.timeoutMs + graceMs);
     } catch (thrown) {
-      throw failure(thrown, "QUERY_FAILED");
+      const error = failure(thrown, "QUERY_FAILED");
+      if (error.code === "TIMEOUT" && error.details.state === undefined) this.#giveUp(url, sql);
+      throw error;
     }
+  }
+
+  /** The server does not even end it: what is left of the connections is closed, and the next query makes others. */
+  #giveUp(url: string, sql: SQL): void {
+    if (this.#postgres.get(url) === sql) this.#postgres.delete(url);
+    void sql.close({ timeout: 0 });
+  }
+}
+
+type Columns = readonly { readonly name: string; readonly type: number }[];
+
+/** Rows that are fetched before it is known how large they are … */
+const rowsAtFirst = 64;
+/** … and at most at once afterwards. */
+const rowsAtOnce = 5000;
+const pieceBytes = 1024 * 1024;
+/** What PostgreSQL has to end a query itself before it is given up. */
+const graceMs = 1000;
+/** How much longer the answer of rqlite may be than its values, as JSON with escapes. */
+const jsonFactor = 2;
+
+/** Errors: TIMEOUT, without a state of the server. */
+async function inTime<Result>(work: Promise<Result>, ms: number): Promise<Result> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const why = `PostgreSQL did not answer within ${ms} ms`;
+    timer = setTimeout(() => reject(new WarpError("TIMEOUT", why)), ms);
+  });
+  // Whichever comes second is of no interest.
+  work.catch(() => undefined);
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -70,7 +125,9 @@ async function queryRqlite(url: string, query: RemoteQuery): Promise<QueryResult
     typeof param === "boolean" || typeof param === "bigint" ? Number(param) : param,
   );
   try {
-    const [answer] = await new RqliteClient(url).query([{ sql, params }], query.timeoutMs);
+    // Text takes more as JSON than it is; the values are counted afterwards.
+    const bounds = { timeoutMs: query.timeoutMs, bytesMax: query.bytesMax * jsonFactor };
+    const [answer] = await new RqliteClient(url).query([{ sql, params }], bounds);
     return limit(answer?.columns ?? [], (answer?.rows ?? []) as QueryValue[][], query);
   } catch (thrown) {
     if (!(thrown instanceof WarpError) || thrown.code !== "PROJECTION_FAILED") throw thrown;
@@ -87,10 +144,16 @@ function limit(
   let bytes = 0;
   for (const [i, row] of rows.entries()) {
     if (i === rowsMax || bytes > bytesMax) return { columns, rows: rows.slice(0, i), isTruncated: true };
-    for (const value of row)
-      bytes += typeof value === "string" || value instanceof Uint8Array ? value.length + 4 : 9;
+    bytes += bytesOf(row);
   }
   return { columns, rows, isTruncated: false };
+}
+
+function bytesOf(row: readonly QueryValue[]): number {
+  let bytes = 0;
+  for (const value of row)
+    bytes += typeof value === "string" || value instanceof Uint8Array ? value.length + 4 : 9;
+  return bytes;
 }
 
 /** PostgreSQL's number for int8 and numeric, which come as text. */

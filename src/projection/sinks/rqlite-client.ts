@@ -9,6 +9,15 @@ import type { Stored } from "../columns.ts";
 import type { Statement } from "../sink.ts";
 
 const requestMs = 30_000;
+/** What a query's way takes beside the time that the server has for it. */
+const wayMs = 1000;
+
+/** Of a query that somebody asked. */
+export interface Bounds {
+  readonly timeoutMs: number;
+  /** Of the answer as it comes. */
+  readonly bytesMax: number;
+}
 
 interface Answer {
   readonly error?: string;
@@ -44,35 +53,47 @@ export class RqliteClient {
     await this.#post(`/db/execute${isTransaction ? "?transaction" : ""}`, statements);
   }
 
-  /** The results of SELECTs. `timeoutMs`: the server ends them. */
-  async query(statements: readonly Statement[], timeoutMs?: number): Promise<readonly Answered[]> {
-    const limit = timeoutMs === undefined ? "" : `&db_timeout=${timeoutMs}ms`;
-    const { results = [] } = await this.#post(`/db/query?level=strong${limit}`, statements);
+  /**
+   * The results of SELECTs. Within bounds the server ends what takes too long, and so does this side when the server does not
+   * (TIMEOUT); a longer answer is not read to its end (PROJECTION_FAILED).
+   */
+  async query(statements: readonly Statement[], bounds?: Bounds): Promise<readonly Answered[]> {
+    const limit = bounds === undefined ? "" : `&db_timeout=${bounds.timeoutMs}ms`;
+    const { results = [] } = await this.#post(`/db/query?level=strong${limit}`, statements, bounds);
     return results.map(({ columns = [], values = [] }) => ({ columns, rows: values }));
   }
 
   /** Asks every node to take a snapshot, behind which it can forget its log. */
   async snapshot(): Promise<void> {
     for (const { url, authorization } of this.#nodes) {
-      const response = await this.#fetch(`${url}/snapshot`, authorization, "");
+      const response = await this.#fetch(
+        `${url}/snapshot`,
+        authorization,
+        "",
+        AbortSignal.timeout(requestMs),
+      );
       await response.body?.cancel();
     }
   }
 
-  async #post(path: string, statements: readonly Statement[]): Promise<Answer> {
+  async #post(path: string, statements: readonly Statement[], bounds?: Bounds): Promise<Answer> {
+    const over = bounds && AbortSignal.timeout(bounds.timeoutMs + wayMs);
     const body = JSON.stringify(statements.map(({ sql, params }) => [sql, ...params]));
     let lost: WarpError | undefined;
     for (let tried = 0; tried < this.#nodes.length; tried++) {
       const node = this.#nodes[this.#node];
       if (node === undefined) break;
       try {
-        const response = await this.#fetch(node.url + path, node.authorization, body);
-        if (response.ok) return failIfRefused((await response.json()) as Answer);
+        const signal = over ?? AbortSignal.timeout(requestMs);
+        const response = await this.#fetch(node.url + path, node.authorization, body, signal);
+        if (response.ok) return failIfRefused(JSON.parse(await textOf(response, bounds?.bytesMax)) as Answer);
         lost = unavailable(
           `${node.url} answered ${response.status}: ${(await response.text()).slice(0, 200)}`,
         );
       } catch (thrown) {
         if (thrown instanceof WarpError && thrown.code === "PROJECTION_FAILED") throw thrown;
+        if (over?.aborted === true)
+          throw new WarpError("TIMEOUT", `${node.url} did not answer in time`, {}, thrown);
         lost = unavailable(
           `${node.url}: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
           thrown,
@@ -83,7 +104,12 @@ export class RqliteClient {
     throw lost ?? unavailable("no node is set");
   }
 
-  async #fetch(url: string, authorization: string | undefined, body: string): Promise<Response> {
+  async #fetch(
+    url: string,
+    authorization: string | undefined,
+    body: string,
+    signal: AbortSignal,
+  ): Promise<Response> {
     return await fetch(url, {
       method: "POST",
       headers: {
@@ -91,9 +117,23 @@ export class RqliteClient {
         ...(authorization === undefined ? {} : { authorization }),
       },
       body,
-      signal: AbortSignal.timeout(requestMs),
+      signal,
     });
   }
+}
+
+/** The body, but no more of it than `bytesMax`. */
+async function textOf(response: Response, bytesMax = Number.POSITIVE_INFINITY): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of response.body ?? []) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes <= bytesMax) continue;
+    const why = `the answer is longer than ${bytesMax} bytes: ask for less, or for fewer rows`;
+    throw new WarpError("PROJECTION_FAILED", why, { limit: bytesMax });
+  }
+  return Buffer.concat(chunks).toString("utf8");
 }
 
 function failIfRefused(answer: Answer): Answer {
