@@ -20,7 +20,7 @@ import { backupNiceness } from "../src/backup/work/niceness.ts";
 import { idOf } from "../src/cli/verbs/bench/entities.ts";
 import { ledger, Payments } from "../src/cli/verbs/bench/payload.ts";
 import { Random } from "../src/cli/verbs/bench/random.ts";
-import { restoreBackup, start, verifyBackup, type Warp } from "../src/index.ts";
+import { type BackupReport, restoreBackup, start, verifyBackup, type Warp } from "../src/index.ts";
 
 const { values } = parseArgs({
   options: {
@@ -43,9 +43,15 @@ const directory = mkdtempSync(join(tmpdir(), "warp-bench-backup-"));
 try {
   const dataDir = join(directory, "data");
   const target = join(directory, "target");
-  const warp = await start({ context: "bench", aggregates: [ledger], dataDir, logger: quiet });
+  const open = () => start({ context: "bench", aggregates: [ledger], dataDir, logger: quiet });
+  let warp = await open();
   await fill(warp, Number(values.gib) * 1024 ** 3);
-  if (values.part !== "beside") await measureRestore(warp, target, { file: join(dataDir, "root.key") });
+  const backup = await warp.backup(target);
+  if (values.part !== "beside") {
+    await warp.close();
+    await measureRestore(backup, { file: join(dataDir, "root.key") });
+    warp = await open();
+  }
   if (values.part !== "restore") await measureBeside(warp, target);
   await warp.close();
 } finally {
@@ -62,9 +68,8 @@ async function fill(warp: Warp, bytes: number): Promise<void> {
   await Promise.all(Array.from({ length: 256 }, caller));
 }
 
-async function measureRestore(warp: Warp, target: string, rootKey: { file: string }): Promise<void> {
-  const backup = await warp.backup(target);
-  const { bytes, rows } = backup;
+async function measureRestore(backup: BackupReport, rootKey: { file: string }): Promise<void> {
+  const { target, bytes, rows } = backup;
   const rate = (elapsedMs: number) => Math.round(bytes / 1000 / elapsedMs);
   const verified = await verifyBackup({ target, rootKey });
   const restores: number[] = [];
