@@ -22,15 +22,18 @@ export class BackupWorkers {
   }
 
   /**
-   * Runs tasks of different shards; returns their results in the order of the tasks. After a failure the others are
-   * waited for, and the first failure is thrown.
+   * Runs tasks of different shards, all at once or one after the other; returns their results in the order of the tasks.
+   * After a failure the others are waited for, and the first failure is thrown.
    */
   async run<T extends Task>(
     tasks: readonly T[],
     onBytes: (shard: number, bytes: number) => void,
+    how: "at once" | "in turn" = "at once",
   ): Promise<Extract<Result, { type: T["type"] }>[]> {
-    const running = tasks.map((task) => this.#workers[task.shard % this.#workers.length]?.run(task, onBytes));
-    const ended = await Promise.allSettled(running);
+    const begin = (task: T) => this.#workers[task.shard % this.#workers.length]?.run(task, onBytes);
+    const ended: PromiseSettledResult<Result | undefined>[] = [];
+    const groups = how === "at once" ? [tasks] : tasks.map((task) => [task]);
+    for (const group of groups) ended.push(...(await Promise.allSettled(group.map(begin))));
     return ended.map((end) => {
       if (end.status === "rejected") throw end.reason;
       return end.value as Extract<Result, { type: T["type"] }>;

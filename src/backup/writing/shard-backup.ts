@@ -176,10 +176,12 @@ export class ShardBackup {
       previous = segment.header.id;
       firstSeqs = new Map();
     };
+    // Where no entity has a state beside its events, nobody needs to know whose these are.
+    const hasStates = this.#source.hasSnapshots || this.#source.hasBases;
     let lastBatch = from;
     for (const page of this.#source.runs(from, point.position)) {
       for (const row of page) {
-        const [number, seq, , batch] = row as [number, number, number, number];
+        const batch = Number(row[3]);
         // Between batches is between positions. Caller keys and delivery windows go with the last segment.
         if (batch !== lastBatch && draft.bytes >= segmentBytes) {
           const { lastCallerKey, deliveriesAt } = head;
@@ -187,7 +189,7 @@ export class ShardBackup {
         }
         lastBatch = batch;
         draft.add(tables.runs, row);
-        if (!firstSeqs.has(number)) firstSeqs.set(number, seq);
+        if (hasStates && !firstSeqs.has(Number(row[0]))) firstSeqs.set(Number(row[0]), Number(row[1]));
       }
     }
     for (const page of this.#source.callerKeys(head.lastCallerKey, point.lastCallerKey)) {

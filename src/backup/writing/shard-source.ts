@@ -99,12 +99,12 @@ export class ShardSource {
 
   /** Pages of the runs settled behind `from` and up to `to`, in the order in which they came. */
   runs(from: number, to: number): Generator<readonly Row[]> {
-    return this.#pages(tables.runs, "id", "id >= ?1 AND batch <= ?2", this.#firstBehind(from), to);
+    return this.#pages(tables.runs, this.#firstBehind(from), this.#firstBehind(to) - 1);
   }
 
   /** Pages of the caller keys with ids behind `from` and up to `to`. */
   callerKeys(from: number, to: number): Generator<readonly Row[]> {
-    return this.#pages(tables.callerKeys, "id", "id >= ?1 AND id <= ?2", from + 1, to);
+    return this.#pages(tables.callerKeys, from + 1, to);
   }
 
   /** The snapshots of these entities that are of this seq or later, or what their histories begin with. */
@@ -134,6 +134,11 @@ export class ShardSource {
     return rows.filter(
       ([number, , , seq]) => Number(seq) >= (firstSeqs.get(Number(number)) ?? Number.POSITIVE_INFINITY),
     );
+  }
+
+  /** True when there are states of entities. */
+  get hasSnapshots(): boolean {
+    return this.#runs.query("SELECT 1 FROM snapshots LIMIT 1").get() !== null;
   }
 
   /** All legal holds: there are few. */
@@ -191,35 +196,29 @@ export class ShardSource {
     return low;
   }
 
-  /** Rows page by page, each page in a transaction of its own. `order` is a column of whole numbers that rises. */
-  *#pages(
-    table: Table,
-    order: string,
-    where: string,
-    first: number,
-    last: number,
-  ): Generator<readonly Row[]> {
-    const statement = this.#runs.query<Row, [number, number]>(
-      `SELECT ${columnsOf(table)}, ${order} FROM ${table.name} WHERE ${where} ORDER BY ${order} LIMIT ${rowsAtOnce}`,
+  /** Rows with these ids, each page in a transaction of its own. A page is rows as its statements gave them. */
+  *#pages(table: Table, first: number, last: number): Generator<readonly Row[]> {
+    const columns = columnsOf(table);
+    const some = this.#runs.query<unknown, [number, number]>(
+      `SELECT ${columns} FROM ${table.name} WHERE id BETWEEN ? AND ? ORDER BY id`,
     );
-    let next: number | undefined = first;
-    while (next !== undefined) {
-      yield this.#page(() => {
-        const page: Value[][] = [];
+    // What was erased or dropped leaves gaps.
+    const next = this.#runs.query<{ id: number }, [number]>(
+      `SELECT id FROM ${table.name} WHERE id >= ? ORDER BY id LIMIT 1`,
+    );
+    for (let id = first; id <= last; ) {
+      const pages = transact(this.#runs, this.#runsPath, "DEFERRED", () => {
         const limit = new PageLimit();
-        while (next !== undefined && !limit.isReached) {
-          const rows = statement.values(next, last) as Value[][];
-          const newest = rows.at(-1)?.at(-1);
-          next = rows.length < rowsAtOnce ? undefined : Number(newest) + 1;
-          for (const row of rows) {
-            row.pop();
-            const last = row[row.length - 1];
-            limit.count(typeof last === "number" ? 0 : (last?.length ?? 0));
-            page.push(row);
-          }
+        const read: Row[][] = [];
+        while (id <= last && !limit.isReached) {
+          const rows = some.values(id, Math.min(last, id + rowsAtOnce - 1)) as Value[][];
+          id = rows.length > 0 ? id + rowsAtOnce : (next.get(id)?.id ?? Number.POSITIVE_INFINITY);
+          limit.count(rows);
+          read.push(rows);
         }
-        return page;
+        return read;
       });
+      yield* pages;
     }
   }
 
@@ -237,7 +236,12 @@ class PageLimit {
     return this.#bytes >= pageBytes || performance.now() > this.#until;
   }
 
-  count(bytes: number): void {
-    this.#bytes += rowBytes + bytes;
+  count(rows: readonly Row[]): void {
+    let bytes = rows.length * rowBytes;
+    for (const row of rows) {
+      const data = row[row.length - 1];
+      if (typeof data === "object") bytes += data.length;
+    }
+    this.#bytes += bytes;
   }
 }
