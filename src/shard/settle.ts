@@ -95,10 +95,12 @@ export function settleRuns(
       bytes += counts.bytes;
     }
     for (const part of batch.keyed) settleCallerKey(shard, gather, part, to);
+    // Behind the runs: which of the entities speak of others is known then.
     for (const snapshot of extras.snapshots) {
-      if (!batch.erased?.has(snapshot.number)) settleSnapshot(shard, snapshot, to);
+      const { number } = snapshot;
+      if (!batch.erased?.has(number) && !shard.runs.personal.hasHost(number))
+        settleSnapshot(shard, snapshot, to);
     }
-    // Behind the snapshots: some of them may have folded what is said of who is erased.
     for (const { number, position, events } of batch.erasures)
       shard.runs.erasures.begin(number, position, erased.get(number) ?? 0, events);
     for (const window of extras.deliveries) to.putDelivery(window);

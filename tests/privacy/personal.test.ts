@@ -2,14 +2,7 @@
  * Personal data of somebody else than the entity: where it can be read, and that it can be until its subject is erased.
  */
 import { afterEach, describe, expect, test } from "bun:test";
-import {
-  checkDirectory,
-  defineAggregate,
-  reject,
-  restoreBackup,
-  verifyBackup,
-  type Warp,
-} from "../../src/index.ts";
+import { checkDirectory, restoreBackup, verifyBackup, type Warp } from "../../src/index.ts";
 import {
   cleanUp,
   codeOf,
@@ -20,31 +13,9 @@ import {
   settled,
   until,
 } from "../engine/sample.ts";
+import { order } from "./personal-sample.ts";
 
 afterEach(cleanUp);
-
-/** An order, which knows where it goes as long as that may be known. */
-export const order = defineAggregate({
-  name: "order",
-  version: 1,
-  initialState: { items: 0, address: "nowhere" as unknown, without: 0 },
-  evolve: (state: { items: number; address: unknown; without: number }, event) => ({
-    items: state.items + 1,
-    address: event.personal === undefined ? state.address : event.personal,
-    without: state.without + ("personal" in event ? 0 : 1),
-  }),
-  commands: {
-    ship: (_state, input: { subject: string; address: string }) =>
-      input.subject === ""
-        ? reject("NOBODY")
-        : {
-            type: "Shipped",
-            data: {},
-            personal: { subject: input.subject, data: { address: input.address } },
-          },
-  },
-  snapshotEvery: 4,
-});
 
 const shipped = (subject: string, address: string) => ({
   type: "Shipped",

@@ -43,6 +43,12 @@ function rowsIn(directory: string, numbers: readonly number[]): string[] {
         if (n > 0) left.push(`${file} has ${n} rows of number ${number} in ${table}`);
       }
     }
+    if (file === "runs.db") {
+      const query = "SELECT count(*) AS n FROM personal WHERE subject = ?1 OR host = ?1";
+      const spoken = database.query<{ n: number }, [number]>(query);
+      for (const number of numbers)
+        if ((spoken.get(number)?.n ?? 0) > 0) left.push(`personal has rows of number ${number}`);
+    }
     const [underWay, what] =
       file === "runs.db"
         ? ["SELECT count(*) AS n FROM erasures WHERE state > 0", "erasures are not complete"]

@@ -17,6 +17,7 @@ import { type BackupTarget, openTarget } from "../../src/backup/target/target.ts
 import { open } from "../../src/core/aead.ts";
 import { readIdentity } from "../../src/core/data-directory.ts";
 import { openKeyring, readRootKey } from "../../src/core/keyring.ts";
+import { openParts } from "../../src/shard/files/personal-parts.ts";
 import { openPacked, shardAssociated } from "../../src/shard/files/sealed.ts";
 import { filesUnder, type Readable } from "./traces.ts";
 
@@ -54,7 +55,7 @@ async function openedRows(
   context: string,
 ): Promise<Readable[]> {
   const { shard } = contents.head;
-  const { run, snapshot, callerKey, hold } = shardAssociated(context, shard);
+  const { run, snapshot, callerKey, hold, personal } = shardAssociated(context, shard);
   const found: Readable[] = [];
   const add = (kind: string, bytes: Uint8Array | undefined) => {
     if (bytes !== undefined) found.push({ where: `${kind} of the backup's shard ${shard}`, bytes });
@@ -66,8 +67,11 @@ async function openedRows(
       const key = keys.get(block.kind === tables.callerKeys.kind ? second : first);
       const data = row.at(-1);
       if (key === undefined || !(data instanceof Uint8Array)) continue;
-      if (block.kind === tables.runs.kind)
-        add("a run", openPacked(key, data, run.of(first, second, third, fourth)));
+      if (block.kind === tables.runs.kind) {
+        const body = openPacked(key, data, run.of(first, second, third, fourth));
+        const host = { number: first, seq: second };
+        add("a run", body && openParts(body, personal, host, (subject) => keys.get(subject)));
+      }
       if (block.kind === tables.snapshots.kind || block.kind === tables.bases.kind)
         add("a snapshot", openPacked(key, data, snapshot.of(first, second, third, fourth)));
       if (block.kind === tables.callerKeys.kind)

@@ -7,11 +7,12 @@
 import { Database } from "bun:sqlite";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, relative } from "node:path";
-import { PeriodKeys } from "../../src/core/period-keys.ts";
 import { open } from "../../src/core/aead.ts";
 import { readIdentity } from "../../src/core/data-directory.ts";
 import { openKeyring } from "../../src/core/keyring.ts";
+import { PeriodKeys } from "../../src/core/period-keys.ts";
 import { replayJournal } from "../../src/journal/replay.ts";
+import { openParts } from "../../src/shard/files/personal-parts.ts";
 import { openPacked, shardAssociated } from "../../src/shard/files/sealed.ts";
 import { Vault } from "../../src/shard/files/vault.ts";
 
@@ -64,8 +65,10 @@ function* decrypted(runs: Database, vault: Vault, context: string, shard: number
   type Row = { number: number; seq: number; count: number; batch: number; data: Uint8Array };
   for (const { number, seq, count, batch, data } of runs.query<Row, []>("SELECT * FROM runs").all()) {
     const key = vault.keyOf(number);
-    const bytes = key && openPacked(key, data, associated.run.of(number, seq, count, batch));
-    if (bytes !== undefined) yield { where: `a run of shard ${shard}`, bytes };
+    const body = key && openPacked(key, data, associated.run.of(number, seq, count, batch));
+    if (body === undefined) continue;
+    const bytes = openParts(body, associated.personal, { number, seq }, (subject) => vault.keyOf(subject));
+    yield { where: `a run of shard ${shard}`, bytes };
   }
   type Snapshot = { number: number; aggregate: number; version: number; seq: number; data: Uint8Array };
   for (const [table, name] of [

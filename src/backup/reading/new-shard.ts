@@ -72,10 +72,8 @@ export class NewShard {
     this.#insertPersonal.run(subject, host, seq, parts);
   }
 
-  /** Who is erased is spoken of no more, and what has folded that is stored no more. After the indexes. */
+  /** Who is erased is spoken of no more. After the indexes. */
   forgetSubject(subject: number): void {
-    const hosts = "SELECT host FROM personal WHERE subject = ?";
-    this.#runs.query(`DELETE FROM snapshots WHERE number IN (${hosts})`).run(subject);
     this.#runs.query("DELETE FROM personal WHERE subject = ?").run(subject);
   }
 

@@ -2,8 +2,7 @@
  * Those of whom a shard's runs speak, while it is restored (docs/decisions/0014-personal-parts.md).
  *
  * - The table `personal` is no part of a backup: it is made of the runs again.
- * - A part opens under its subject's key, or the subject is in the ledger. Then a state that has folded the part does not come
- *   back: its host's snapshots are left out, and are folded anew.
+ * - A part opens under its subject's key, or the subject is in the ledger. No snapshot has folded it.
  */
 import { WarpError } from "../../core/errors.ts";
 import { openParts, subjectsOf } from "../../shard/files/personal-parts.ts";
@@ -54,7 +53,7 @@ export class RestoredSubjects {
     return this.#named.has(number);
   }
 
-  /** Once the rows have their indexes: what was folded of who is erased is gone, and so are subjects nobody speaks of. */
+  /** Once the rows have their indexes: who is erased is spoken of no more, and subjects of whom nobody speaks are gone. */
   finish(files: NewShard): void {
     for (const subject of this.#erased) files.forgetSubject(subject);
     for (const subject of this.#named) if (!this.#spoken.has(subject)) files.removeEntity(subject);

@@ -156,7 +156,7 @@ function entriesFault(body: Uint8Array, row: Row, walk: Walk, before: number): s
   return seq === row.seq + row.count ? undefined : `it has ${seq - row.seq} events and says ${row.count}`;
 }
 
-/** Every row of `personal` is of a run that is there. */
+/** Every row of `personal` is of a run that is there, and no snapshot has folded it. */
 export function* checkPersonal({ runs, file, marks }: HistoryFiles): Generator<Finding> {
   const rows = runs.query<{ subject: number; host: number; seq: number }, []>(
     `SELECT subject, host, seq FROM personal
@@ -167,6 +167,15 @@ export function* checkPersonal({ runs, file, marks }: HistoryFiles): Generator<F
     yield damage(file, `personal has a run of number ${host} at seq ${seq} that is not there`, {
       number: host,
     });
+  }
+  const folded = runs.query<{ subject: number; host: number; seq: number }, []>(
+    `SELECT subject, host, snapshots.seq AS seq FROM personal JOIN snapshots
+     ON snapshots.number = personal.host AND snapshots.seq >= personal.seq`,
+  );
+  for (const { subject, host, seq } of folded.iterate()) {
+    if (marks.isErased(host) || marks.isErased(subject)) continue;
+    const what = `the snapshot of number ${host} at seq ${seq} has folded what it says of ${subject}`;
+    yield damage(file, what, { number: host });
   }
 }
 

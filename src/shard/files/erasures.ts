@@ -74,12 +74,8 @@ export class Erasures {
     );
   }
 
-  /**
-   * Inside a transaction: the entity is erased, its rows remain. A repeat changes only what the record says. States that
-   * have folded what other entities say of it are no longer stored.
-   */
+  /** Inside a transaction: the entity is erased, its rows remain. A repeat changes only what the record says. */
   begin(number: number, position: number, entry: number, events: number): void {
-    this.#personal.dropSnapshotsOfHosts(number);
     const statement = this.#database.query(
       `INSERT INTO erasures VALUES (?, ?, ?, ${erasureState.rowsRemain}, ?, 0, 0, 0)
        ON CONFLICT (number) DO UPDATE SET position = excluded.position, events = excluded.events`,

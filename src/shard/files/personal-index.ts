@@ -2,8 +2,8 @@
  * The table `personal` of runs.db: in which runs of which hosts parts of a subject lie. Numbers only; made of the runs.
  *
  * - A row comes with its run, in one transaction. It goes when the subject or the host is erased, or the run is dropped.
- * - A snapshot has folded what its host's events say of others: the hosts' snapshots go in the transaction that begins
- *   the erasure of a subject, and are folded anew.
+ * - A state that has folded what can still be erased is stored nowhere, since it would be sealed under the host's key alone:
+ *   while an entity has rows here, it gets no new snapshot. Its last one is of before it spoke of anybody.
  */
 import type { Database, Statement } from "bun:sqlite";
 import { guard } from "./database.ts";
@@ -31,15 +31,13 @@ export class PersonalIndex {
   readonly #database: Database;
   readonly #path: string;
   readonly #insert: Statement;
-  readonly #dropSnapshots: Statement;
+  readonly #ofHost: Statement<unknown, [number]>;
 
   constructor(database: Database, path: string) {
     this.#database = database;
     this.#path = path;
     this.#insert = database.query("INSERT OR REPLACE INTO personal VALUES (?, ?, ?, ?)");
-    this.#dropSnapshots = database.query(
-      "DELETE FROM snapshots WHERE number IN (SELECT host FROM personal WHERE subject = ?)",
-    );
+    this.#ofHost = database.query("SELECT 1 FROM personal WHERE host = ? LIMIT 1");
   }
 
   /** Inside a transaction: the run of a host that begins at `seq` has so many parts of each subject. */
@@ -47,9 +45,9 @@ export class PersonalIndex {
     for (const [subject, parts] of subjects) this.#insert.run(subject, host, seq, parts);
   }
 
-  /** Inside a transaction: no state that has folded a part of the subject is stored any more. */
-  dropSnapshotsOfHosts(subject: number): void {
-    this.#dropSnapshots.run(subject);
+  /** True when the entity speaks of somebody whose erasure is not complete, if there is one. */
+  hasHost(host: number): boolean {
+    return this.#ofHost.get(host) !== null;
   }
 
   /** Inside a transaction: forgets at most `limit` rows of a number as a subject; returns how many there were. */
