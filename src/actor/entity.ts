@@ -1,6 +1,6 @@
 /**
- * The handle of one entity, as a program sees it. Cheap to make and to keep: it holds no state of its own and does
- * not keep the entity in memory.
+ * The handle of one entity, as a program sees it. Cheap to make: it holds no state of its own and does not keep the
+ * entity's place in memory; but what it saw last is collected only once it is used again or let go.
  */
 import type { Aggregate, StateOf } from "../aggregate/aggregate.ts";
 import { WarpError } from "../core/errors.ts";
