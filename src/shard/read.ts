@@ -122,7 +122,9 @@ export class Reader {
         : (dropped?.seq ?? 0) + 1;
       const page = { number, from, to: Number.MAX_SAFE_INTEGER, bytesMax: limits.readPageBytes };
       const { end, ...entries } = readForward(view, page);
-      const seq = entries.next === undefined ? end - 1 : view.runs.tipOf(number);
+      // Behind a snapshot there may be nothing.
+      const isWhole = entries.next === undefined && end > 1;
+      const seq = isWhole ? end - 1 : view.runs.tipOf(number);
       return { number, seq, snapshots, dropped, entries };
     });
     return { op: "load", found };
@@ -201,7 +203,7 @@ function readPage(
   return page;
 }
 
-/** A page with the seq behind the last run that was looked at; 1 when there was none. */
+/** A page with the seq behind the last run of it; 1 when there is none. */
 function readForward(
   view: ShardView,
   { number, from, to, bytesMax }: PageRequest,
@@ -218,7 +220,6 @@ function readForward(
       if (dropped?.seq !== row.seq - 1) throw gap(view, number, bodies.length > 0 ? end : from, row.seq);
     }
     end = row.seq + row.count;
-    if (end <= from) continue;
     if (bodies.length === 0) firstSeq = row.seq;
     const body = openRun(view, number, row);
     bodies.push(body);

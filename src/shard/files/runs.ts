@@ -153,7 +153,8 @@ export class Runs {
     this.#tip = database.query("SELECT seq, count FROM runs WHERE number = ? ORDER BY seq DESC LIMIT 1");
     this.#forward = database.query(
       `SELECT seq, count, batch, data FROM runs WHERE number = ?1 AND seq <= ?3
-       AND seq >= coalesce((SELECT max(seq) FROM runs WHERE number = ?1 AND seq <= ?2), ?2) ORDER BY seq`,
+       AND seq >= coalesce((SELECT max(seq) FROM runs WHERE number = ?1 AND seq <= ?2), ?2)
+       AND seq + count > ?2 ORDER BY seq`,
     );
     this.#fromStart = database.query(
       "SELECT seq, count, batch, data FROM runs WHERE number = ? AND seq <= ? ORDER BY seq",
@@ -219,7 +220,10 @@ export class Runs {
     return row === null ? 0 : row.seq + row.count - 1;
   }
 
-  /** Runs with a seq in [from, to], ascending; the first may begin before `from`. */
+  /**
+   * Runs with a seq in [from, to], ascending; the first may begin before `from`. One that ends before it is left out by its
+   * numbers alone: its data, which may be many pages, is not read.
+   */
   forward(number: number, from: number, to: number): IterableIterator<RunRow> {
     // Looking for the run that holds `from` is a second search, which the start does not need.
     return from <= 1 ? this.#fromStart.iterate(number, to) : this.#forward.iterate(number, from, to);
