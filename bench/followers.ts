@@ -1,16 +1,20 @@
 /**
  * What followers cost a writer: the same closed loop of appends with and without subscribers, in pairs that take turns.
  *
- * `bun bench/followers.ts [--subscribers=1000] [--entities=1] [--callers=64] [--connections=0] [--pairs=5] [--seconds=2]`
+ * `bun bench/followers.ts [--subscribers=1000] [--entities=1] [--callers=64] [--connections=0] [--drain] [--pairs=5] [--seconds=2]`
  *
  * - With `--entities=1` everybody appends to one entity and everybody follows it; otherwise the appends go to so many
  *   entities and the subscribers follow everything.
  * - With `--connections=N` the subscribers are in another process, on so many TCP connections; otherwise in this one.
+ * - With `--drain` that process throws away what comes, unread: what is left is what pushing costs the writer, and as little as can
+ *   be of what receiving costs, on a machine whose processors both share.
+ * - `receiverCpu`: processors that the other process used while the appends ran.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { encode } from "@msgpack/msgpack";
 import { connect } from "../src/client/index.ts";
 import { defineAggregate, start, type Warp } from "../src/index.ts";
 import { listenTcp } from "../src/net/tcp-server.ts";
@@ -24,6 +28,7 @@ const { values } = parseArgs({
     connections: { type: "string", default: "0" },
     pairs: { type: "string", default: "5" },
     seconds: { type: "string", default: "2" },
+    drain: { type: "boolean", default: false },
     /** The other process of `--connections`: the address to connect to. */
     follow: { type: "string" },
   },
@@ -61,12 +66,54 @@ async function followOverTcp(address: string): Promise<void> {
     return client === undefined ? Promise.resolve() : follow(client as Source, abort.signal);
   });
   while (read.live < subscribers) await Bun.sleep(5);
-  console.log("live");
-  for await (const _ of console) break;
+  await untilTold();
   abort.abort();
   await Promise.all(following);
-  console.log(JSON.stringify(read));
   await Promise.all(clients.map((client) => client.close()));
+}
+
+/** Connections that subscribe, with more credit than anybody uses, and throw away what comes. */
+async function drainOverTcp(address: string): Promise<void> {
+  const { hostname, port } = new URL(`tcp://${address.replace(/^\w+:\/\//, "")}`);
+  const frame = (content: unknown) => {
+    const body = encode(content);
+    const bytes = Buffer.alloc(4 + body.length);
+    bytes.writeUInt32BE(body.length);
+    bytes.set(body, 4);
+    return bytes;
+  };
+  const entity = entities === 1 ? "hot-0" : null;
+  const sockets = await Promise.all(
+    Array.from({ length: connections }, () =>
+      Bun.connect({
+        hostname,
+        port: Number(port),
+        socket: {
+          data(_, chunk) {
+            read.messages += chunk.length;
+          },
+        },
+      }),
+    ),
+  );
+  for (const [i, socket] of sockets.entries()) {
+    const frames = [frame([0, 1, 0, 1])];
+    for (let k = i; k < subscribers; k += connections)
+      frames.push(frame([0, k + 2, 9, k + 1, 2 ** 40, entity, null, null, "end", null]));
+    socket.write(Buffer.concat(frames));
+  }
+  await untilTold();
+  for (const socket of sockets) socket.end();
+}
+
+/** Tells that it is there, then waits for the end, and says what it has read and used meanwhile. */
+async function untilTold(): Promise<void> {
+  const before = process.cpuUsage();
+  const begun = performance.now();
+  console.log("live");
+  for await (const _ of console) break;
+  const { user, system } = process.cpuUsage(before);
+  console.log(JSON.stringify({ ...read, cpu: (user + system) / 1000 / (performance.now() - begun) }));
 }
 
 /** Events per second of the closed loop. */
@@ -106,17 +153,20 @@ async function withSubscribers(warp: Warp, address: string, work: () => Promise<
   });
   const lines = child.stdout.getReader();
   await lines.read();
+  while (warp.subscriptions.live < subscribers) await Bun.sleep(5);
   const result = await work();
   child.stdin.write("\n");
   await child.stdin.end();
   const told = new TextDecoder().decode((await lines.read()).value);
-  const more = JSON.parse(told) as typeof read;
+  const more = JSON.parse(told) as typeof read & { cpu: number };
+  receiverCpu.push(more.cpu);
   read.messages += more.messages;
   read.events += more.events;
   await child.exited;
   return result;
 }
 
+const receiverCpu: number[] = [];
 const median = (all: readonly number[]): number => all.toSorted((a, b) => a - b)[all.length >> 1] ?? 0;
 
 async function measure(): Promise<void> {
@@ -156,6 +206,7 @@ async function measure(): Promise<void> {
       withPerSecond: whole(median(pairs.map((pair) => pair.with))),
       ratio: Number(median(pairs.map(({ ratio }) => ratio)).toFixed(3)),
       ratios: pairs.map(({ ratio }) => Number(ratio.toFixed(3))),
+      receiverCpu: Number(median(receiverCpu).toFixed(2)),
       messagesPerSubscriber: whole(read.messages / subscribers),
       eventsPerSubscriber: whole(read.events / subscribers),
       load: [loadBefore, loadavg()[0]],
@@ -164,4 +215,5 @@ async function measure(): Promise<void> {
 }
 
 if (values.follow === undefined) await measure();
+else if (values.drain) await drainOverTcp(values.follow);
 else await followOverTcp(values.follow);

@@ -8,6 +8,7 @@
  *   the rows when the last was appended.
  * - `flatOut`: the same beside as many appends as a closed loop of 256 callers does.
  * - `lag`: from an append's acknowledgement to the row being there, at 10,000 events/s.
+ * - `alone`: those appends while the projection is paused.
  * - `gathered`: what it takes in when single events have gathered and nobody appends.
  * - `rebuild`: all rows again, from runs of ten events.
  */
@@ -43,6 +44,8 @@ const event = (cents: number) => ({
   data: { cents, ref: "a reference of a payment, 50 bytes in all" },
 });
 const entities = 10_000;
+/** Appends that wait for their answers at once, when they come at a rate. */
+const underWayMax = 4096;
 
 const measure = () =>
   measureYardsticks({ directory: join(folder, "yardsticks"), bytes: 80, seconds: 1 }).rowsPerSecond;
@@ -72,25 +75,37 @@ async function closedLoop(warp: Warp, callers: number, batch: number, count: num
 }
 
 /**
- * Appends by a closed loop of 256 callers, as many as it can or `rate` a second, and how many of them were projected by the end of
- * them and per second in all.
+ * Appends, `rate` a second as they fall due, or as many as a closed loop of 256 callers can when there is none; how many of them were
+ * projected per second in all, and how many were not when the last was appended.
  */
-async function beside(warp: Warp, rate: number) {
+async function beside(warp: Warp, rate?: number) {
   const begin = performance.now();
   const first = count;
   const end = begin + seconds * 1000;
-  const due = (now: number) => first + ((now - begin) / 1000) * rate;
-  const caller = async () => {
-    for (let now = begin; now < end; now = performance.now()) {
-      if (count >= due(now)) {
-        await Bun.sleep(1);
-        continue;
-      }
-      const i = count++;
-      await warp.entity(`entity-${i % entities}`).append(event(i));
-    }
+  const appendOne = () => {
+    const i = count++;
+    return warp.entity(`entity-${i % entities}`).append(event(i));
   };
-  await Promise.all(Array.from({ length: 256 }, caller));
+  if (rate === undefined) {
+    const caller = async () => {
+      while (performance.now() < end) await appendOne();
+    };
+    await Promise.all(Array.from({ length: 256 }, caller));
+  } else {
+    let underWay = 0;
+    const waiting: Promise<void>[] = [];
+    for (let now = begin; now < end; now = performance.now()) {
+      for (; count - first < ((now - begin) / 1000) * rate && underWay < underWayMax; underWay++) {
+        waiting.push(
+          appendOne().then(() => {
+            underWay--;
+          }),
+        );
+      }
+      await Bun.sleep(1);
+    }
+    await Promise.all(waiting);
+  }
   const appended = count - first;
   const appendMs = performance.now() - begin;
   const [status] = warp.projections.status;
@@ -140,14 +155,19 @@ async function rebuild(warp: Warp): Promise<number> {
   return performance.now() - begin;
 }
 
-/** Events/s that it takes in when they have gathered as records of their own and nobody appends. */
-async function gathered(warp: Warp, count: number): Promise<number> {
+/**
+ * Events/s of appends while it is paused, and events/s that it takes in afterwards, when they have gathered as records of their own
+ * and nobody appends.
+ */
+async function gathered(warp: Warp, count: number): Promise<{ alone: number; gathered: number }> {
   warp.projections.pause("counts");
-  await closedLoop(warp, 256, 1, count);
   const begin = performance.now();
+  await closedLoop(warp, 256, 1, count);
+  const paused = performance.now();
   warp.projections.resume("counts");
   await upToDate(warp);
-  return (count / (performance.now() - begin)) * 1000;
+  const end = performance.now();
+  return { alone: (count / (paused - begin)) * 1000, gathered: (count / (end - paused)) * 1000 };
 }
 
 const open = (name: string) =>
@@ -164,10 +184,10 @@ const y = measure();
 const live = await open("live");
 await closedLoop(live, 256, 1, 20_000);
 await upToDate(live);
-const flatOut = await beside(live, Number.POSITIVE_INFINITY);
+const flatOut = await beside(live);
 const required = await beside(live, 0.12 * y);
 const lags = await lag(live);
-const gatheredRate = await gathered(live, 100_000);
+const { alone, gathered: gatheredRate } = await gathered(live, 100_000);
 await live.close();
 const past = await open("past");
 const events = Math.round(seconds * 200_000);
@@ -187,6 +207,7 @@ console.log(
     atRate: { ...required, ofY: round(required.projected / mean) },
     flatOut: { ...flatOut, ofY: round(flatOut.projected / mean) },
     lagMs: { median: round(lags.median), p99: round(lags.p99) },
+    alone: Math.round(alone),
     gathered: Math.round(gatheredRate),
     gatheredOfY: round(gatheredRate / mean),
     rebuilt: Math.round(rebuildRate),
