@@ -114,6 +114,32 @@ const messages: Readonly<Record<string, Message>> = {
     },
     means: ["alice", [{ type: "Credited", data: { cents: 5000, ref: "Gehalt für März" } }], { delivery }],
   },
+  "append of what is said of somebody else": {
+    write: (w) => {
+      const said = { subject: "customer-2", data: { address: "Elm Street 1" } };
+      const draft = { types: "Shipped", data: encodeList([1, 2]), occurred: undefined };
+      requests.writeAppend(
+        w,
+        5,
+        "order-1",
+        { ...draft, personal: encodeList([null, said]) },
+        undefined,
+        delivery,
+      );
+    },
+    read: (r) => {
+      const request = requests.readAppend(r);
+      return [request.entity, requests.eventsOf(request), request.options];
+    },
+    means: [
+      "order-1",
+      [
+        { type: "Shipped", data: 1 },
+        { type: "Shipped", data: 2, personal: { subject: "customer-2", data: { address: "Elm Street 1" } } },
+      ],
+      { delivery },
+    ],
+  },
   "append several events with times, expect and key": {
     write: (w) => {
       const draft = { types: ["A", "B"], data: encodeList([1, [true, null]]), occurred: [undefined, 1.5] };
@@ -317,6 +343,14 @@ const messages: Readonly<Record<string, Message>> = {
     read: (r) => replies.readEventsPage(r, "alice"),
     means: { events: [stored, { ...stored, seq: 4, occurredAt: 12 }], next: 5 },
   },
+  "page of events with what they say of somebody else": {
+    write: (w) => {
+      const events = [stored, { ...stored, seq: 4, occurredAt: 12, personal: null }];
+      replies.writeEventsPage(w, 10, events, encodeList([{ cents: 5000 }, { cents: 5000 }]), undefined);
+    },
+    read: (r) => replies.readEventsPage(r, "alice"),
+    means: { events: [stored, { ...stored, seq: 4, occurredAt: 12, personal: null }], next: undefined },
+  },
   "page of entities": {
     write: (w) => replies.writeEntitiesPage(w, 11, [{ id: "käthe", seq: 3 }], undefined),
     read: replies.readEntitiesPage,
@@ -397,6 +431,24 @@ const messages: Readonly<Record<string, Message>> = {
     means: {
       kind: "events",
       events: [stored, { ...stored, seq: 4, occurredAt: 12 }, { ...stored, entity: "bob" }],
+      cursor: "c3",
+    },
+  },
+  "push of events with what they say of somebody else": {
+    write: (w) => {
+      const events = [
+        { ...stored, personal: { address: "Elm Street 1" } },
+        { ...stored, seq: 4, personal: null },
+      ];
+      pushes.writePush(w, 1, pushes.encodeEventsPush(events, "c3"));
+    },
+    read: readPush,
+    means: {
+      kind: "events",
+      events: [
+        { ...stored, personal: { address: "Elm Street 1" } },
+        { ...stored, seq: 4, personal: null },
+      ],
       cursor: "c3",
     },
   },
