@@ -17,7 +17,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { ledger, Payments } from "../src/cli/verbs/bench/payload.ts";
-import { type Settings, start, type Warp } from "../src/index.ts";
+import { start, type Warp } from "../src/index.ts";
 import { fromSources } from "../tests/e2e/command.ts";
 import { startServer } from "../tests/e2e/server.ts";
 
@@ -47,8 +47,8 @@ try {
   rmSync(directory, { recursive: true, force: true });
 }
 
-function open(settings: Partial<Settings> = {}): Promise<Warp> {
-  return start({ context: "bench", aggregates: [ledger], dataDir, logger: quiet, ...settings });
+function open(): Promise<Warp> {
+  return start({ context: "bench", aggregates: [ledger], dataDir, logger: quiet });
 }
 
 async function measureBulk(): Promise<object> {
@@ -132,7 +132,7 @@ async function measureLarge(): Promise<object> {
 }
 
 async function measureExport(): Promise<object> {
-  const warp = await open({ mode: "log" });
+  const warp = await open();
   await fill(warp, "large");
   const rss: number[] = [];
   let bytes = 0;
@@ -155,7 +155,7 @@ async function measureExport(): Promise<object> {
 }
 
 async function measureServed(): Promise<object> {
-  const warp = await open({ mode: "log" });
+  const warp = await open();
   await fill(warp, "large");
   await warp.close();
   const server = await startServer(["--data", dataDir, "--context", "bench", "--app", "warp:bench"]);

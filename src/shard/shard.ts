@@ -13,6 +13,7 @@ import { limits } from "../core/limits.ts";
 import { syncDirectory } from "../core/replace-file.ts";
 import { carryOutLedger } from "./erase/carry-out.ts";
 import { KnownErasures } from "./erase/known-erasures.ts";
+import type { CheckpointMode } from "./files/database.ts";
 import type { ErasureRow } from "./files/erasures.ts";
 import type { ElementHash } from "./files/filter.ts";
 import { KeptFilter } from "./files/filter-file.ts";
@@ -159,7 +160,7 @@ export class Shard {
   }
 
   /** Copies the WALs into the main files and syncs them; true when all of them is there. Saves grown filters. */
-  checkpoint(mode: "PASSIVE" | "TRUNCATE", filters: "grown" | "changed" = "grown"): boolean {
+  checkpoint(mode: CheckpointMode, filters: "grown" | "changed" = "grown"): boolean {
     const lastName = this.names.lastNumber;
     const lastKey = this.runs.lastCallerKey;
     const areNamesIn = this.names.walBytes === 0 || this.names.checkpoint(mode);

@@ -77,6 +77,7 @@ function handle(message: ToWriter): void {
 
 /** Twice as long as a checkpoint took nothing is copied: others get most of the disk, and rounds are settled meanwhile. */
 const pauseShare = 2;
+const blockedPauseMs = 100;
 /** Shards that a patient checkpoint has still to copy; undefined when none is under way. */
 let patientlyDue: number[] | undefined;
 
@@ -94,9 +95,12 @@ function checkpointNext(of: Writer): void {
     return;
   }
   const begun = performance.now();
-  of.checkpoint(shard);
+  const isDone = of.checkpointBriefly(shard);
   reportCheckpoint(of, "when it rose");
-  const pauseMs = patientlyDue?.length === 0 ? 0 : (performance.now() - begun) * pauseShare;
+  const isLast = patientlyDue?.length === 0;
+  const ms = performance.now() - begun;
+  // Whoever asked asks again when a reader was in the way.
+  const pauseMs = isLast && isDone ? 0 : Math.max(ms * pauseShare, isDone ? 0 : blockedPauseMs);
   setTimeout(() => {
     if (writer === undefined) return;
     try {

@@ -12,6 +12,7 @@ import { limits } from "../core/limits.ts";
 import { settleErasures } from "./erase/carry-out.ts";
 import { drop } from "./erase/drop.ts";
 import { type Released, release, type Swept, sweep } from "./erase/sweep.ts";
+import type { CheckpointMode } from "./files/database.ts";
 import { Gather, ShardBatch } from "./gather.ts";
 import type { DropOrder, FromWriter, ShardOpened, ShardWorkerOptions, ToWriter } from "./messages.ts";
 import { type SettleCounts, type SettleExtras, settleKeys, settleNames, settleRuns } from "./settle.ts";
@@ -162,7 +163,7 @@ export class Writer {
 
   /** Copies every WAL that has anything in it. */
   checkpointAll(): void {
-    for (const shard of this.dirtyShards) this.checkpoint(shard);
+    for (const shard of this.dirtyShards) this.#checkpoint(shard, "TRUNCATE");
   }
 
   /** Shards with something in their WALs. */
@@ -170,9 +171,9 @@ export class Writer {
     return [...this.#dirtySince.keys()];
   }
 
-  /** Copies the WALs of a shard. */
-  checkpoint(shard: number): void {
-    this.#checkpoint(shard, "TRUNCATE");
+  /** Copies the WALs of a shard; false when a reader was in the way. */
+  checkpointBriefly(shard: number): boolean {
+    return this.#checkpoint(shard, "BRIEF");
   }
 
   /** Checkpoints everything, saves the filters and closes the files. */
@@ -191,8 +192,10 @@ export class Writer {
     if (!this.#dirtySince.has(shard)) this.#dirtySince.set(shard, this.#settledRound + 1);
   }
 
-  #checkpoint(number: number, mode: "PASSIVE" | "TRUNCATE"): void {
-    if (this.#shardOf(number).checkpoint(mode)) this.#dirtySince.delete(number);
+  #checkpoint(number: number, mode: CheckpointMode): boolean {
+    const isDone = this.#shardOf(number).checkpoint(mode);
+    if (isDone) this.#dirtySince.delete(number);
+    return isDone;
   }
 
   #shardOf(number: number): Shard {

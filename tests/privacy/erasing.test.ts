@@ -1,7 +1,9 @@
 /**
  * What callers are told while an entity is erased and afterwards, and that the rest of the context does not notice.
  */
+import { Database } from "bun:sqlite";
 import { afterEach, describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { checkDirectory, type Entity, type Warp } from "../../src/index.ts";
 import {
   account,
@@ -14,6 +16,7 @@ import {
   settled,
   until,
 } from "../engine/sample.ts";
+import { tracesOf } from "./traces.ts";
 
 afterEach(cleanUp);
 
@@ -211,6 +214,27 @@ test("a follower that has not passed makes the receipt pending; when it has, the
   passed.resolve();
   const later = await alice.delete();
   expect(later).toMatchObject({ status: "erased", pending: [] });
+});
+
+test("somebody who reads names.db from outside makes receipts pending; when that ends, the names go by themselves", async () => {
+  const dataDir = freshDirectory();
+  const warp = await openSmall(dataDir, { shards: 1 });
+  const alice = await filled(warp, "alice-who-goes");
+  await settled(warp);
+  const reader = new Database(join(dataDir, "shards/000/names.db"), { readonly: true });
+  reader.run("BEGIN");
+  reader.query("SELECT count(*) FROM names").get();
+  expect(await alice.delete({ waitMs: 500 })).toMatchObject({ status: "pending" });
+  expect(tracesOf(dataDir, ["alice-who-goes"])).not.toEqual([]);
+  // The writer is not kept busy: others are settled, and erased in turn.
+  const bob = await filled(warp, "bob");
+  await settled(warp);
+  const gone = bob.delete();
+  reader.close();
+  expect(await gone).toMatchObject({ status: "erased" });
+  await warp.whenTidy();
+  expect(await alice.delete()).toMatchObject({ status: "erased", pending: [] });
+  expect(tracesOf(dataDir, ["alice-who-goes", "bob"])).toEqual([]);
 });
 
 test("what a follower held up is finished by the next start", async () => {

@@ -105,29 +105,32 @@ export function transactSynced<Result>(database: Database, path: string, work: (
   });
 }
 
-/** As a TRUNCATE {@link checkpoint}, but it hardly waits; true when the WAL is empty. */
-export function emptyWal(database: Database, path: string): boolean {
-  return guard(path, () => {
-    database.run(`PRAGMA busy_timeout = ${shortBusyTimeoutMs}`);
-    try {
-      return checkpoint(database, path, "TRUNCATE") && walFileBytesOf(path) === 0;
-    } finally {
-      database.run(`PRAGMA busy_timeout = ${busyTimeoutMs}`);
-    }
-  });
-}
-
 interface CheckpointRow {
   readonly busy: number;
   readonly log: number;
   readonly checkpointed: number;
 }
 
+/** BRIEF is TRUNCATE for whoever asks again: it hardly waits. */
+export type CheckpointMode = "PASSIVE" | "TRUNCATE" | "BRIEF";
+
 /**
  * Copies the WAL into the main file and syncs it; true when nothing of the WAL remains to be copied. PASSIVE waits for
  * nobody; TRUNCATE waits for readers and leaves an empty WAL.
  */
-export function checkpoint(database: Database, path: string, mode: "PASSIVE" | "TRUNCATE"): boolean {
+export function checkpoint(database: Database, path: string, mode: CheckpointMode): boolean {
+  if (mode !== "BRIEF") return checkpointNow(database, path, mode);
+  return guard(path, () => {
+    database.run(`PRAGMA busy_timeout = ${shortBusyTimeoutMs}`);
+    try {
+      return checkpointNow(database, path, "TRUNCATE");
+    } finally {
+      database.run(`PRAGMA busy_timeout = ${busyTimeoutMs}`);
+    }
+  });
+}
+
+function checkpointNow(database: Database, path: string, mode: "PASSIVE" | "TRUNCATE"): boolean {
   return guard(path, () => {
     const result = database.query<CheckpointRow, []>(`PRAGMA wal_checkpoint(${mode})`).get();
     // "Busy" may only mean that the WAL could not be emptied: what is counted as copied is synced all the same.

@@ -9,8 +9,8 @@
 import type { Database, Statement } from "bun:sqlite";
 import { join } from "node:path";
 import {
+  type CheckpointMode,
   checkpoint,
-  emptyWal,
   guard,
   type Meta,
   openDatabase,
@@ -18,6 +18,7 @@ import {
   readMeta,
   transact,
   walBytesOf,
+  walFileBytesOf,
   writeMeta,
 } from "./database.ts";
 
@@ -138,7 +139,7 @@ export class Names {
     });
     if (this.#hasSlack) guard(this.path, () => this.#database.run("VACUUM"));
     this.#hasSlack = false;
-    return emptyWal(this.#database, this.path);
+    return this.checkpoint("BRIEF") && walFileBytesOf(this.path) === 0;
   }
 
   /** Ids that begin with `prefix`, after `after`, in the order of their bytes; names of subjects are none. */
@@ -176,7 +177,7 @@ export class Names {
     return walBytesOf(this.#database, this.path);
   }
 
-  checkpoint(mode: "PASSIVE" | "TRUNCATE"): boolean {
+  checkpoint(mode: CheckpointMode): boolean {
     return checkpoint(this.#database, this.path, mode);
   }
 

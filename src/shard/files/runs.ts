@@ -14,6 +14,7 @@ import { WarpError } from "../../core/errors.ts";
 import type { DeliveryWindowDraft } from "../messages.ts";
 import { Bases, basesSchema } from "./bases.ts";
 import {
+  type CheckpointMode,
   checkpoint,
   guard,
   type Meta,
@@ -356,7 +357,7 @@ export class Runs {
     return walBytesOf(this.#database, this.path);
   }
 
-  checkpoint(mode: "PASSIVE" | "TRUNCATE"): boolean {
+  checkpoint(mode: CheckpointMode): boolean {
     return checkpoint(this.#database, this.path, mode);
   }
 
