@@ -98,3 +98,22 @@ test("a decider that changes its state or its events fails its specification", (
     "evolve of careless",
   );
 });
+
+test("given events say of others what they would, or null once that is erased", () => {
+  const parcel = defineAggregate({
+    name: "parcel",
+    version: 1,
+    initialState: { to: "nowhere" as unknown },
+    evolve: {
+      Shipped: (state: { to: unknown }, event) => ("personal" in event ? { to: event.personal } : state),
+    },
+  });
+  const shipped = (data: unknown) => ({
+    type: "Shipped",
+    data: {},
+    personal: { subject: "customer-2", data },
+  });
+  specification(parcel).given(shipped("Elm Street 1")).thenState({ to: "Elm Street 1" });
+  specification(parcel).given(shipped(null)).thenState({ to: null });
+  specification(parcel).given({ type: "Shipped", data: {} }).thenState({ to: "nowhere" });
+});

@@ -34,7 +34,10 @@ export interface Given<State, Commands> {
 }
 
 export interface Specification<State, Commands> {
-  /** Past events; `occurredAt` as it would be appended. `recordedAt` is their seq, in ms since 1970. */
+  /**
+   * Past events; `occurredAt` and `personal` as they would be appended, or as they are read when who was spoken of is erased:
+   * with `personal.data` null. `recordedAt` is their seq, in ms since 1970.
+   */
   readonly given: (events: NewEvent | readonly NewEvent[]) => Given<State, Commands>;
 }
 
@@ -43,11 +46,12 @@ export function specification<A extends Aggregate>(aggregate: A): Specification<
   const plan = compileAggregates([aggregate]);
   const entity = "specified";
   const foldAll = (state: unknown, events: readonly NewEvent[], seqBefore: number): unknown =>
-    events.reduce((before, { type, data, occurredAt }, i) => {
+    events.reduce((before, { type, data, occurredAt, personal }, i) => {
       const seq = seqBefore + i + 1;
       const event = { entity, seq, type, data: deepFreeze(data), recordedAt: seq };
       const at = occurredAt === undefined ? {} : { occurredAt: Number(occurredAt) };
-      return deepFreeze(plan.foldOne(0, before, { ...event, ...at }));
+      const said = personal === undefined ? {} : { personal: deepFreeze(personal.data) };
+      return deepFreeze(plan.foldOne(0, before, { ...event, ...at, ...said }));
     }, state);
 
   return {

@@ -2,7 +2,7 @@
  * Personal data of somebody else than the entity: where it can be read, and that it can be until its subject is erased.
  */
 import { afterEach, describe, expect, test } from "bun:test";
-import { checkDirectory, restoreBackup, verifyBackup, type Warp } from "../../src/index.ts";
+import { checkDirectory, defineAggregate, restoreBackup, verifyBackup, type Warp } from "../../src/index.ts";
 import {
   cleanUp,
   codeOf,
@@ -14,6 +14,7 @@ import {
   until,
 } from "../engine/sample.ts";
 import { order } from "./personal-sample.ts";
+import { tracesOf } from "./traces.ts";
 
 afterEach(cleanUp);
 
@@ -389,4 +390,53 @@ describe("a backup", () => {
       expect(later.plan.personal).toEqual({ parts: 0, hosts: 0 });
     }
   }, 120_000);
+});
+
+describe("an entity that speaks of others", () => {
+  test("keeps its events as long as these may be erased, and no snapshot has folded them", async () => {
+    const dataDir = freshDirectory();
+    const keeping = defineAggregate({
+      name: "order",
+      version: 1,
+      initialState: { items: 0, address: "nowhere" as unknown },
+      evolve: (state: { items: number; address: unknown }, event) => ({
+        items: state.items + 1,
+        address: event.personal === undefined ? state.address : event.personal,
+      }),
+      snapshotEvery: 2,
+      retention: { keepLast: 2, beyond: "drop" },
+    });
+    const warp = await openSmall(dataDir, { aggregates: [keeping] });
+    const host = warp.entity("order-1");
+    for (let i = 0; i < 4; i++) {
+      await host.append(credited(i));
+      await settled(warp);
+    }
+    await host.append(shipped("customer-2", "Elm Street 1"));
+    for (let i = 0; i < 6; i++) {
+      await host.append(credited(i));
+      await settled(warp);
+    }
+    await warp.retain();
+    const first = async () => (await collect(host.storedEvents()))[0];
+    expect(await first()).toMatchObject({ type: "$dropped", seq: 4 });
+    expect(tracesOf(dataDir, ["Elm Street 1"]).filter((one) => one.includes("snapshot"))).toEqual([]);
+    expect(tracesOf(dataDir, ["Elm Street 1"]).length).toBeGreaterThan(0);
+    await warp.rotateKeys();
+    expect(await host.read()).toEqual({ items: 11, address: { address: "Elm Street 1" } });
+    expect(await warp.entity("customer-2").delete()).toMatchObject({
+      status: "erased",
+      personal: { parts: 1 },
+    });
+    expect(await host.read()).toEqual({ items: 11, address: null });
+    expect(tracesOf(dataDir, ["Elm Street 1", "customer-2"])).toEqual([]);
+    await warp.retain();
+    expect(await first()).toMatchObject({ type: "$dropped", seq: 9 });
+    for (let i = 0; i < 4; i++) await host.append(credited(i));
+    await settled(warp);
+    await warp.close();
+    expect([...checkDirectory({ dataDir })]).toEqual([]);
+    const again = await openSmall(dataDir, { aggregates: [keeping] });
+    expect(await again.entity("order-1").read()).toEqual({ items: 15, address: null });
+  }, 60_000);
 });
