@@ -4,6 +4,7 @@
  * - A ledger that is older than the key set is refused: what was erased between them could not be told.
  * - Whoever is in the ledger has no key here, whatever the key set says.
  */
+import { Collector } from "../../core/aead.ts";
 import { WarpError } from "../../core/errors.ts";
 import { walkLedger } from "../../shard/files/ledger.ts";
 import { type Block, damaged, decodeBlocks, decodeHeader, missing } from "../format/container.ts";
@@ -20,6 +21,9 @@ import {
 import { rowsOf, shapeOf, type Value } from "../format/tables.ts";
 import type { BackupTarget } from "../target/target.ts";
 import { type ChainedSegment, readChain, readHead } from "./chain.ts";
+
+/** Whoever reads these opens a key and an id per entity, and every row. */
+const collector = new Collector();
 
 export interface ShardContents {
   readonly head: HeadHeader;
@@ -86,6 +90,7 @@ export async function* keyObjects(
       }
     }
     yield { object, header, rows };
+    collector.note(2 * rows.length);
   }
 }
 
@@ -117,6 +122,7 @@ export async function* segmentBlocks(
     const { end } = decodeHeader(bytes, object);
     for (const block of decodeBlocks(bytes, end, object, shapeOf)) {
       yield { segment, block, bytes: block.data.length + block.rows * 8 * block.numbers.length };
+      collector.note(block.rows);
     }
   }
 }
