@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { bytesOf, type EntryDraft, writeEntry } from "./entry.ts";
 import {
+  erasureTold,
   eventsOfFeedPart,
   feedPartBytes,
   feedPartHeaderBytes,
@@ -8,6 +9,7 @@ import {
   readFeedPart,
   writeFeedPart,
 } from "./feed.ts";
+import { subjectName } from "./personal.ts";
 
 test("parts of a page come back as they were written", () => {
   const bytes = bytesOf(new ArrayBuffer(4096));
@@ -39,4 +41,16 @@ test("parts of a page come back as they were written", () => {
   expect(second).toMatchObject({ kind: feedPartKind.erased, number: 5, entity: "zoë", position: 78 });
   expect(second.length).toBe(feedPartHeaderBytes + id.length);
   expect(eventsOfFeedPart(bytes, second)).toEqual([]);
+});
+
+test("an erasure is told with the id in its own shard, and by its number alone in others that knew a subject", () => {
+  const isHome = (id: string) => id === "at home";
+  const told = (name: string) => {
+    const { kind, id } = erasureTold(Buffer.from(name), isHome);
+    return [kind, id.toString("utf8")];
+  };
+  expect(told("alice")).toEqual([feedPartKind.erased, "alice"]);
+  expect(told(subjectName("at home"))).toEqual([feedPartKind.erased, "at home"]);
+  expect(told(subjectName("elsewhere"))).toEqual([feedPartKind.forgotten, ""]);
+  expect(told("")).toEqual([feedPartKind.erased, ""]);
 });

@@ -17,10 +17,11 @@ export class EntityKeys {
     this.#marks = new Uint8Array(nextNumber);
   }
 
-  add(number: number, key: Uint8Array): void {
+  /** A subject's number has a key and is no entity. */
+  add(number: number, key: Uint8Array, isSubject = false): void {
     this.#keys.set(key, number * keyBytes);
     this.#marks[number] = known;
-    this.count++;
+    if (!isSubject) this.count++;
   }
 
   /** An entity that is there and not wanted. */

@@ -5,6 +5,7 @@
  * and the order of each entity's events are proved, and nothing about what is encrypted.
  */
 import { idHash } from "../../core/erasure.ts";
+import { isSubjectName } from "../../core/personal.ts";
 import { damaged } from "../format/container.ts";
 import { KeyRowOpener } from "../format/key-rows.ts";
 import { holdsObject } from "../format/objects.ts";
@@ -82,7 +83,7 @@ function addTo(histories: Histories, row: readonly Value[], object: string): voi
   histories.add(number, seq, count, object);
 }
 
-/** The key of every entity, or something in its place when there is no root key. */
+/** The key of every number, or something in its place when there is no root key: then subjects count as entities too. */
 async function verifyKeys(
   target: BackupTarget,
   { context, shard, rootKey }: VerifyTask,
@@ -101,7 +102,7 @@ async function verifyKeys(
       if (!idHash(keyring.idHashKey, id).equals(hash)) {
         throw damaged(object, undefined, `the hash of the id of number ${number} is another`);
       }
-      keys.add(number, key);
+      keys.add(number, key, isSubjectName(id));
     }
   }
   return keys;
