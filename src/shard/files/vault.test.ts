@@ -56,6 +56,20 @@ describe("the vault", () => {
     expect((statSync(options.path).size - vaultHeaderBytes) % slotBytes).toBe(0);
   });
 
+  test("shows a reader that was open before the keys that are made when the file grows", () => {
+    const options = freshOptions();
+    const writer = Vault.open(options, "write");
+    const reader = Vault.open(options, "read");
+    for (const number of [1, 1024, 1025, 5000]) {
+      expect(reader.keyOf(number)).toBeUndefined();
+      writer.mint(number);
+      writer.sync();
+      expect(copyOfKey(reader, number)).toEqual(copyOfKey(writer, number));
+    }
+    reader.close();
+    writer.close();
+  });
+
   test("keeps every key apart when more numbers share its cache than fit", () => {
     const options = freshOptions({ cachedKeysMax: 256 });
     const vault = Vault.open(options, "write");

@@ -61,7 +61,7 @@ export class Vault {
     this.#periods = new PeriodKeys(options.periods);
     this.#associated = new Associated("entity key", options.context, options.shard);
     this.#cachedKeysMax = options.cachedKeysMax;
-    this.#slots = Math.floor((fstatSync(file).size - vaultHeaderBytes) / slotBytes);
+    this.#slots = slotsIn(file);
   }
 
   /** Makes the file of a new shard, whole or not at all. */
@@ -115,6 +115,8 @@ export class Vault {
         return this.#cachedKeys.subarray(at * keyBytes, (at + 1) * keyBytes);
       }
     }
+    // A reader's file grows while it is open.
+    if (number > this.#slots) this.#slots = slotsIn(this.#file);
     if (number > this.#slots) return undefined;
     const key = this.#readKey(number);
     if (key !== undefined) this.#cache(number, key);
@@ -343,6 +345,8 @@ export function unwrapSlot(
   const key = open(periodKey, slot.subarray(sealedAt), associated.of(number));
   return key ?? "its tag does not match";
 }
+
+const slotsIn = (file: number): number => Math.floor((fstatSync(file).size - vaultHeaderBytes) / slotBytes);
 
 export function slotOffset(number: number): number {
   return vaultHeaderBytes + (number - 1) * slotBytes;
