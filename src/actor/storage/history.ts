@@ -86,10 +86,9 @@ export async function* readEvents(
   const range = { number: life.number, from, to: Math.min(to, settledTo), bytesMax };
   const settled = readSettled(parts.reading, actor, range, backward);
   for await (const page of inOrder(settled, tail, backward)) {
-    const events = decodePage(page, actor.id).filter((event) => event.seq >= from && event.seq <= to);
-    if (page.dropped !== undefined) events.unshift(droppedEvent(actor.id, page.dropped, next, to));
-    if (backward) events.reverse();
-    for (const event of events) {
+    const mark = page.dropped === undefined ? [] : [droppedEvent(actor.id, page.dropped, next, to)];
+    const events = decodePage(page, actor.id, from, to);
+    for (const event of backward ? [...mark, ...events].reverse() : inTurn(mark, events)) {
       if (left-- <= 0) return;
       if (!backward) next = event.seq + 1;
       yield event;
@@ -219,16 +218,23 @@ function copyTail(tails: readonly Tail[], actor: Actor, to: number, bytesMax: nu
   return pages;
 }
 
-function decodePage(page: Page, entity: string): StoredEvent[] {
+/** The events of a page from one seq to another, decoded entry by entry as they are asked for. */
+function* decodePage(page: Page, entity: string, from: number, to: number): Generator<StoredEvent> {
   const { buffer, byteOffset, length } = page.bytes;
   const bytes = bytesOf(buffer, byteOffset, length);
-  const events: StoredEvent[] = [];
   let seq = page.firstSeq;
   for (let at = 0; at < length; at += entryLength(bytes, at)) {
-    events.push(...readEntry(bytes, at, entity, seq));
-    seq += entryCount(bytes, at);
+    const end = seq + entryCount(bytes, at);
+    if (end > from && seq <= to)
+      for (const event of readEntry(bytes, at, entity, seq))
+        if (event.seq >= from && event.seq <= to) yield event;
+    seq = end;
   }
-  return events;
+}
+
+function* inTurn<Value>(first: Iterable<Value>, second: Iterable<Value>): Generator<Value> {
+  yield* first;
+  yield* second;
 }
 
 function wholeNumber(value: number, name: string): number {
