@@ -180,7 +180,8 @@ export interface Meta {
   readonly epoch: number;
 }
 
-export const shardFormat = 1;
+/** 2 since runs.db has the table `personal`; files of format 1 were never part of a release. */
+export const shardFormat = 2;
 
 /** How the `meta` table is declared. */
 export const metaSchema = `CREATE TABLE meta (
