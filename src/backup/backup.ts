@@ -64,9 +64,12 @@ export class Backups {
     return this.apart(() => this.#run(openTarget(target), options));
   }
 
-  /** Does something while no backup is made. */
+  /** Does something while no backup is made. Errors: CLOSED, its own. */
   apart<Result>(work: () => Promise<Result>): Promise<Result> {
-    const done = this.#running.then(work);
+    const done = this.#running.then(() => {
+      if (this.#isClosed) throw new WarpError("CLOSED", "this context is closed");
+      return work();
+    });
     this.#running = done.catch(() => undefined);
     return done;
   }
@@ -87,7 +90,6 @@ export class Backups {
     target: BackupTarget,
     { onProgress, everyMs, settle: isComplete = true }: BackupOptions,
   ): Promise<BackupReport> {
-    if (this.#isClosed) throw new WarpError("CLOSED", "this context is closed");
     const startedAt = Date.now();
     const { directory, periods, idHashKey } = this.#options;
     const { path: dataDir, identity } = directory;

@@ -57,7 +57,9 @@ export class Rotation {
   /** Errors: ROOT_KEY_MISSING, ROOT_KEY_WRONG, CORRUPT, IO_ERROR, DISK_FULL, ENGINE_FAILED, CLOSED. */
   run(): Promise<RotationReport> {
     return this.#parts.apart(async () => {
-      const end = await Promise.race([this.#run(), this.#parts.failed]);
+      const { failed } = this.#parts;
+      const before = await Promise.race([failed, undefined]);
+      const end = before ?? (await Promise.race([this.#run(), failed]));
       if (end instanceof WarpError) throw end;
       return end;
     });

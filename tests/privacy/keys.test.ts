@@ -128,6 +128,9 @@ test("a root key that is another one, or gone, refuses a rotation, and nothing h
   expect(readFileSync(join(dataDir, "keyring.json"), "utf8")).toBe(keyring);
   writeFileSync(file, Buffer.alloc(32, 5).toString("base64"));
   expect(await warp.rotateKeys()).toMatchObject({ period: 2 });
+  await warp.close();
+  expect(await codeOf(warp.rotateKeys())).toBe("CLOSED");
+  expect(await warp.keysStatus()).toMatchObject([{ period: 2, keys: 1 }]);
 });
 
 /** Appends, and rotates again and again until it dies; tells of every append that was acknowledged. */
