@@ -163,15 +163,17 @@ export class Erasures {
     let begun: UnderWay[] = [];
     try {
       await refolding.begin(new Set(subjects.map(({ request }) => request.id)));
-      const fenced = subjects.map(({ request, spoken }) => this.#fence(request, spoken));
-      begun = (await Promise.all(fenced)).flat();
+      const fenced = await Promise.all(subjects.map(({ request, spoken }) => this.#fence(request, spoken)));
+      begun = fenced.flat();
+      const refused = subjects.filter((_, i) => fenced[i]?.length === 0).map(({ request }) => request.id);
+      const work =
+        begun.length === 0 ? undefined : refolding.end().then(() => refolding.refoldRefused(refused));
+      const failure = await Promise.race([work, this.#parts.failed]);
       // Refused, or failed: nothing will be settled.
-      const failure =
-        begun.length === 0 ? undefined : await Promise.race([refolding.end(), this.#parts.failed]);
-      if (begun.length === 0 || failure instanceof WarpError) await refolding.release();
+      if (work === undefined || failure instanceof WarpError) refolding.release();
     } catch (thrown) {
       for (const { request } of subjects) request.fenced.reject(thrown);
-      await refolding.release();
+      refolding.release();
     }
     return begun;
   }

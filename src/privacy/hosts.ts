@@ -85,13 +85,32 @@ export class Refolding {
   async end(): Promise<void> {
     await whenSettled(this.#parts, this.#subjects);
     for (const [{ index }, numbers] of this.#numbers) this.#parts.reading.forget(index, numbers);
-    await this.release();
+    for (const end of this.#ends.splice(0)) end();
+    await this.#refold();
   }
 
-  /** Lets loads and hosts go on; the hosts begin with what is stored. */
-  async release(): Promise<void> {
+  /** These were to be erased with the others, and were refused: they are folded again as well. */
+  async refoldRefused(ids: readonly string[]): Promise<void> {
+    for (const id of ids) await this.#suspend(id);
+    const actors = [...this.#suspended];
+    await Promise.all(actors.map((actor) => this.#parts.engine.whenDurable(actor)));
+    await whenSettled(this.#parts, actors);
+    await this.#refold();
+  }
+
+  async #refold(): Promise<void> {
+    const hosts = [...this.#suspended];
+    this.#suspended.clear();
+    await this.#parts.residency.refold(hosts);
+  }
+
+  /** Nothing was erased, or the engine failed: the hosts go on as they are. What they have recorded may not be settled. */
+  release(): void {
     for (const end of this.#ends.splice(0)) end();
-    await this.#parts.residency.refold(this.#suspended);
+    for (const actor of this.#suspended) {
+      actor.isLoaded = true;
+      actor.resume();
+    }
     this.#suspended.clear();
   }
 

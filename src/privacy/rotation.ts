@@ -17,8 +17,8 @@ import {
   readKeyring,
   readRootKeyAside,
 } from "../core/keyring.ts";
-import type { PeriodStatus, RotationReport } from "../core/period-status.ts";
 import { PeriodKeys } from "../core/period-keys.ts";
+import type { PeriodStatus, RotationReport } from "../core/period-status.ts";
 import { rotationStepDone } from "../core/rotation-steps.ts";
 import type { Journal } from "../journal/journal.ts";
 import { slotBytes, vaultHeaderBytes } from "../shard/files/vault.ts";
