@@ -17,7 +17,7 @@ powerTest(
   async () => {
     const seed = printedSeed();
     for (const isUsed of [true, false]) {
-      const result = await failPower({ seed, states: effort(12), durability: "fsync", isUsed });
+      const result = await failPower({ seed, states: effort(8), durability: "fsync", isUsed });
       expect(result.complaints).toEqual([]);
       expect(result.lost).toBe(0);
     }
@@ -32,7 +32,7 @@ powerTest(
     for (let round = 0; round < 3 && lost === 0; round++) {
       const result = await failPower({
         seed: seed + round,
-        states: effort(10),
+        states: effort(6),
         durability: "os",
         isUsed: true,
       });

@@ -13,7 +13,7 @@ test("whenever the compiled server is killed, what its clients were told is true
   const binary = join(folder, "warp");
   const built = Bun.spawnSync([process.execPath, "scripts/build.ts", `--outfile=${binary}`], { cwd: root });
   expect(built.stderr.toString()).toBe("");
-  const kills = effort(12);
+  const kills = effort(8);
   const result = await runServerCampaign(printedSeed(), kills, [binary]);
   expect(result.complaints).toEqual([]);
   expect(result.kills).toBe(kills);

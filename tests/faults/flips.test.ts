@@ -32,7 +32,7 @@ describe("one flipped byte is never fewer events in silence:", () => {
       const outcomes: Record<string, number> = {};
       const silent: string[] = [];
       const files = filesOf(sample);
-      for (let flip = 0; flip < effort(18); flip++) {
+      for (let flip = 0; flip < effort(12); flip++) {
         const file = files[Math.floor(random() * files.length)] ?? "warp.json";
         let offset = 0;
         const outcome = await damage(sample, file, (content) => {

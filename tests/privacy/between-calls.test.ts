@@ -10,9 +10,9 @@ const name =
 /** Without strace nothing can be proved here; the run says so in its output and in the test's name. */
 if (reason === undefined) {
   test(name, async () => {
-    const { complaints, states, calls } = await endBetweenCalls(printedSeed(), effort(14));
+    const { complaints, states, calls } = await endBetweenCalls(printedSeed(), effort(8));
     expect(complaints).toEqual([]);
-    expect(states).toBe(Math.min(calls, effort(14)));
+    expect(states).toBe(Math.min(calls, effort(8)));
     expect(calls).toBeGreaterThan(50);
   }, 600_000);
 } else {
