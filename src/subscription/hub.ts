@@ -61,7 +61,10 @@ export class Hub {
   constructor(feed: Feed, folding: Folding) {
     this.feed = feed;
     this.#folding = folding;
-    this.pace = new Pace(() => feed.durableTurn);
+    this.pace = new Pace(
+      () => feed.durableTurn,
+      () => this.#followers.size,
+    );
   }
 
   get counters(): HubCounters {
