@@ -492,6 +492,29 @@ const messages: Readonly<Record<string, Message>> = {
       },
     ],
   },
+  "query that takes pages": {
+    write: (w) => querying.writeQuery(w, 43, "SELECT 1", [], { pages: true }),
+    read: (r) => {
+      const request = querying.readQuery(r);
+      return [request.sql, querying.queryOf(request)];
+    },
+    means: ["SELECT 1", { params: [], options: { pages: true } }],
+  },
+  "query result with more to come": {
+    write: (w) => querying.writeQueryResult(w, 43, { ...rows, next: 7 }),
+    read: querying.readQueryResult,
+    means: { ...rows, next: 7 },
+  },
+  "more rows": {
+    write: (w) => querying.writeRows(w, 44, 7),
+    read: querying.readRows,
+    means: 7,
+  },
+  "last page of rows": {
+    write: (w) => querying.writeRowsPage(w, 44, { rows: rows.rows }),
+    read: querying.readRowsPage,
+    means: { rows: rows.rows, next: undefined },
+  },
   "query without anything else": {
     write: (w) => querying.writeQuery(w, 41, "SELECT 1", [], {}),
     read: (r) => {
