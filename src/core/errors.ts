@@ -79,7 +79,10 @@ export class WarpError extends Error {
   }
 }
 
-/** Turns anything thrown into a {@link WarpError}; a disk error keeps its system code in `details.errno`. */
+/**
+ * Turns anything thrown into a {@link WarpError}. A disk error keeps its system code in `details.errno`, and its message names
+ * the file or object of `details`.
+ */
 export function toWarpError(thrown: unknown, fallback: ErrorCode, details: ErrorDetails = {}): WarpError {
   if (thrown instanceof WarpError) return thrown;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
@@ -87,7 +90,11 @@ export function toWarpError(thrown: unknown, fallback: ErrorCode, details: Error
   if (errno === undefined) return new WarpError(fallback, message, details, thrown);
   const full = errno === "ENOSPC" || errno === "EDQUOT" || errno === "SQLITE_FULL";
   const code = full ? "DISK_FULL" : fallback;
-  return new WarpError(code, message, { ...details, errno }, thrown);
+  return new WarpError(code, naming(details.object ?? details.file, message), { ...details, errno }, thrown);
+}
+
+function naming(place: unknown, message: string): string {
+  return typeof place !== "string" || message.includes(place) ? message : `${place}: ${message}`;
 }
 
 /** A broken promise of this code itself, never of its input or its disk: the process or Worker stops. */

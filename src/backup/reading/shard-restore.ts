@@ -52,17 +52,10 @@ export async function restoreShard(
     restore.finish();
     return restore.summary();
   } catch (thrown) {
-    throw failureOf(thrown, directory);
+    throw toWarpError(thrown, "IO_ERROR", { file: directory });
   } finally {
     files.close();
   }
-}
-
-/** A failure of the new files says where they are: SQLite's own texts do not. */
-function failureOf(thrown: unknown, directory: string): WarpError {
-  if (thrown instanceof WarpError) return thrown;
-  const { code, message, details } = toWarpError(thrown, "IO_ERROR", { file: directory });
-  return new WarpError(code, `${directory}: ${message}`, details, thrown);
 }
 
 class ShardRestore {
