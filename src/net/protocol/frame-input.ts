@@ -48,12 +48,15 @@ export class FrameInput {
   next(): boolean {
     const { waiting } = this;
     if (waiting < lengthBytes) return false;
-    const length = this.bytes.readUInt32BE(this.#from);
+    const { bytes } = this;
+    const from = this.#from;
+    const high = ((bytes[from] ?? 0) << 8) | (bytes[from + 1] ?? 0);
+    const length = high * 0x10000 + (((bytes[from + 2] ?? 0) << 8) | (bytes[from + 3] ?? 0));
     if (length === 0 || length > limits.frameBytesMax) {
       throw protocolError(`a frame has 1 to ${limits.frameBytesMax} bytes, not ${length}`);
     }
     if (waiting < lengthBytes + length) return false;
-    this.frameStart = this.#from + lengthBytes;
+    this.frameStart = from + lengthBytes;
     this.frameEnd = this.frameStart + length;
     this.#from = this.frameEnd;
     return true;

@@ -22,19 +22,27 @@ export class FrameReader {
   end = 0;
   /** Elements of the frame's array that have not been read. */
   left = 0;
-  #view: DataView = new DataView(this.bytes.buffer);
+  /** Of the bytes, once a format asks for it that comes rarely. */
+  #view: DataView | undefined;
   readonly #known = new KnownTexts(textOf);
 
   /** Begins the frame between `at` and `end` of `bytes`, without its length. */
   begin(bytes: Buffer, at: number, end: number): void {
     if (bytes !== this.bytes) {
       this.bytes = bytes;
-      this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+      this.#view = undefined;
     }
     this.at = at;
     this.end = end;
-    this.left = 1;
-    this.left = this.array();
+    const format = bytes[at] ?? 0;
+    const length = format & 0x0f;
+    if ((format & 0xf0) === 0x90 && length < end - at) {
+      this.at = at + 1;
+      this.left = length;
+    } else {
+      this.left = 1;
+      this.left = this.array();
+    }
   }
 
   /** Lets go of the memory of the last frame. */
@@ -72,11 +80,21 @@ export class FrameReader {
 
   /** A whole number from 0 to `max`. */
   whole(max = Number.MAX_SAFE_INTEGER): number {
-    const first = this.bytes[this.at] ?? 0;
-    if (first < 0x80 && this.at < this.end && this.left > 0 && first <= max) {
+    const { bytes, at } = this;
+    const room = this.left > 0 ? this.end - at : 0;
+    const first = bytes[at] ?? 0;
+    if (first < 0x80 && room > 0 && first <= max) {
       this.left--;
-      this.at++;
+      this.at = at + 1;
       return first;
+    }
+    if (first === 0xce && room > 4) {
+      const value = whole32(bytes, at + 1);
+      if (value <= max) {
+        this.left--;
+        this.at = at + 5;
+        return value;
+      }
     }
     const value = this.num();
     if (value >= 0 && value <= max && Math.floor(value) === value) return value;
@@ -86,9 +104,9 @@ export class FrameReader {
   /** Any number that float64 holds. */
   num(): number {
     this.#next();
+    const { bytes } = this;
     const at = this.at + 1;
-    const view = this.#view;
-    const format = this.bytes[this.at] ?? 0;
+    const format = bytes[this.at] ?? 0;
     if (format < 0x80) {
       this.at = at;
       return format;
@@ -100,35 +118,10 @@ export class FrameReader {
     const size = numberBytes[format - 0xca] ?? 0;
     if (size === 0 || at + size > this.end) throw protocolError("a number was expected");
     this.at = at + size;
-    switch (format) {
-      case 0xca:
-        return view.getFloat32(at);
-      case 0xcb:
-        return view.getFloat64(at);
-      case 0xcc:
-        return view.getUint8(at);
-      case 0xcd:
-        return view.getUint16(at);
-      case 0xce:
-        return this.#whole32(at);
-      case 0xcf:
-        return safe(this.#whole32(at) * two32 + this.#whole32(at + 4));
-      case 0xd0:
-        return view.getInt8(at);
-      case 0xd1:
-        return view.getInt16(at);
-      case 0xd2:
-        return view.getInt32(at);
-      default:
-        return safe(view.getInt32(at) * two32 + view.getUint32(at + 4));
-    }
-  }
-
-  /** Faster than a DataView: ids, counters and times of every request are read so. */
-  #whole32(at: number): number {
-    const { bytes } = this;
-    const high = ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
-    return high * 0x10000 + (((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0));
+    if (format === 0xcf) return safe(whole32(bytes, at) * two32 + whole32(bytes, at + 4));
+    if (format === 0xce) return whole32(bytes, at);
+    this.#view ??= new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    return numberAt(this.#view, at, format);
   }
 
   numOrNil(): number | undefined {
@@ -149,10 +142,10 @@ export class FrameReader {
       length = format & 0x0f;
       this.at = at;
     } else if (format === 0xdc && at + 2 <= this.end) {
-      length = this.#view.getUint16(at);
+      length = whole16(this.bytes, at);
       this.at = at + 2;
     } else if (format === 0xdd && at + 4 <= this.end) {
-      length = this.#view.getUint32(at);
+      length = whole32(this.bytes, at);
       this.at = at + 4;
     } else {
       throw protocolError("an array was expected");
@@ -254,10 +247,10 @@ export class FrameReader {
       length = this.bytes[at] ?? 0;
       this.at = at + 1;
     } else if (width === 1 && at + 2 <= this.end) {
-      length = this.#view.getUint16(at);
+      length = whole16(this.bytes, at);
       this.at = at + 2;
     } else if (width === 2 && at + 4 <= this.end) {
-      length = this.#view.getUint32(at);
+      length = whole32(this.bytes, at);
       this.at = at + 4;
     } else {
       throw protocolError(`${what} was expected`);
@@ -277,6 +270,37 @@ const nothing = Buffer.of(0x90);
 
 /** By format from float32 (0xca) to int64 (0xd3). */
 const numberBytes = [4, 8, 1, 2, 4, 8, 1, 2, 4, 8];
+
+/** Faster than a DataView, which would have to be made for each arrival. */
+function whole16(bytes: Buffer, at: number): number {
+  return ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
+}
+
+function whole32(bytes: Buffer, at: number): number {
+  return whole16(bytes, at) * 0x10000 + whole16(bytes, at + 2);
+}
+
+/** The formats that are rare. */
+function numberAt(view: DataView, at: number, format: number): number {
+  switch (format) {
+    case 0xca:
+      return view.getFloat32(at);
+    case 0xcb:
+      return view.getFloat64(at);
+    case 0xcc:
+      return view.getUint8(at);
+    case 0xcd:
+      return view.getUint16(at);
+    case 0xd0:
+      return view.getInt8(at);
+    case 0xd1:
+      return view.getInt16(at);
+    case 0xd2:
+      return view.getInt32(at);
+    default:
+      return safe(view.getInt32(at) * two32 + view.getUint32(at + 4));
+  }
+}
 
 function safe(value: number): number {
   if (value <= Number.MAX_SAFE_INTEGER && value >= -Number.MAX_SAFE_INTEGER) return value;

@@ -86,19 +86,9 @@ export class FrameWriter {
   /** A whole number from 0 to 2^53, in the shortest format; anything else as float64. */
   num(value: number): void {
     this.#room(9);
-    const { buffer } = this;
-    const view = this.#view;
-    let at = this.at;
-    if (!(value >= 0 && value < two32 && Math.floor(value) === value) || Object.is(value, -0)) {
-      const isLarge = value >= two32 && value <= Number.MAX_SAFE_INTEGER && Math.floor(value) === value;
-      buffer[at] = isLarge ? 0xcf : 0xcb;
-      if (isLarge) {
-        view.setUint32(at + 1, Math.floor(value / two32));
-        view.setUint32(at + 5, value >>> 0);
-      } else {
-        view.setFloat64(at + 1, value);
-      }
-      this.at = at + 9;
+    const { buffer, at } = this;
+    if (!(value >= 0 && value < two32 && Math.floor(value) === value) || (value === 0 && 1 / value < 0)) {
+      this.#largeNum(value);
     } else if (value < 0x80) {
       buffer[at] = value;
       this.at = at + 1;
@@ -107,15 +97,29 @@ export class FrameWriter {
       buffer[at + 1] = value;
       this.at = at + 2;
     } else if (value < 0x10000) {
-      buffer[at++] = 0xcd;
-      buffer[at++] = value >>> 8;
-      buffer[at++] = value & 0xff;
-      this.at = at;
+      buffer[at] = 0xcd;
+      buffer[at + 1] = value >>> 8;
+      buffer[at + 2] = value & 0xff;
+      this.at = at + 3;
     } else {
       buffer[at] = 0xce;
-      view.setUint32(at + 1, value);
+      this.#view.setUint32(at + 1, value);
       this.at = at + 5;
     }
+  }
+
+  #largeNum(value: number): void {
+    const view = this.#view;
+    const { at } = this;
+    const isWhole = value >= two32 && value <= Number.MAX_SAFE_INTEGER && Math.floor(value) === value;
+    this.buffer[at] = isWhole ? 0xcf : 0xcb;
+    if (isWhole) {
+      view.setUint32(at + 1, Math.floor(value / two32));
+      view.setUint32(at + 5, value >>> 0);
+    } else {
+      view.setFloat64(at + 1, value);
+    }
+    this.at = at + 9;
   }
 
   numOrNil(value: number | undefined): void {
