@@ -32,8 +32,7 @@ function walk(value: unknown, depth: number): boolean {
     return room >= 0;
   }
   if (--room < 0) return false;
-  // The difference is NaN for what is not finite; -0 alone has -Infinity as its inverse.
-  if (typeof value === "number") return value - value === 0 && (value !== 0 || 1 / value > 0);
+  if (typeof value === "number") return isJsonNumber(value);
   if (typeof value === "boolean" || value === null) return true;
   if (typeof value !== "object" || depth === limits.dataDepthMax) return false;
   const prototype = Object.getPrototypeOf(value);
@@ -41,15 +40,33 @@ function walk(value: unknown, depth: number): boolean {
   return prototype === Array.prototype && Array.isArray(value) && walkArray(value, depth + 1);
 }
 
-function walkObject(value: Record<string, unknown>, depth: number): boolean {
+function isJsonNumber(value: number): boolean {
+  // The difference is NaN for what is not finite; -0 alone has -Infinity as its inverse.
+  return value - value === 0 && (value !== 0 || 1 / value > 0);
+}
+
+/** Most values are texts and numbers: looked at here, without a call for each, they cost half. */
+function walkObject(object: Record<string, unknown>, depth: number): boolean {
   let count = 0;
-  for (const key in value) {
-    room -= key.length + 1;
-    if (key === "__proto__" || !walk(value[key], depth)) return false;
+  let left = room;
+  for (const key in object) {
+    if (key === "__proto__") return false;
+    const value = object[key];
+    left -= key.length + 2;
+    if (typeof value === "string") {
+      left -= value.length;
+    } else if (typeof value === "number") {
+      if (!isJsonNumber(value)) return false;
+    } else {
+      room = left + 1;
+      if (!walk(value, depth)) return false;
+      left = room;
+    }
     count++;
   }
+  room = left;
   // More keys than were enumerated: symbols or properties that are not enumerable.
-  return Reflect.ownKeys(value).length === count;
+  return left >= 0 && Reflect.ownKeys(object).length === count;
 }
 
 function walkArray(value: readonly unknown[], depth: number): boolean {
