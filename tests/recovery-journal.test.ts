@@ -25,7 +25,7 @@ let unsettled: Sample;
 beforeAll(async () => {
   closed = await makeSample(seed, "closed", { operations: 100 });
   unsettled = await makeSample(seed, "unsettled", { operations: 1200 });
-}, 60_000);
+});
 
 afterAll(() => {
   for (const { home } of [closed, unsettled]) rmSync(home, { recursive: true });

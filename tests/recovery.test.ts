@@ -40,7 +40,7 @@ beforeAll(async () => {
   const second = await loadInto(first.home, { ...order, run: "t" });
   const third = await loadInto(first.home, { ...order, run: "u", isUnsettled: true, lingers: true });
   used = { home: first.home, lines: [...first.lines, ...second, ...third] };
-}, 60_000);
+});
 
 afterAll(() => {
   for (const { home } of [closed, unsettled, unchecked, used]) rmSync(home, { recursive: true });
@@ -262,7 +262,7 @@ test("R38 a shard whose WAL another process keeps is refused, and nothing of the
   writer.close();
   expect(await openChanged({ home: copy, lines: unchecked.lines }, () => {})).toEqual(identical);
   rmSync(copy, { recursive: true });
-}, 60_000);
+});
 
 test("R39 a directory that was made and has no journal yet gets one", async () => {
   const home = mkdtempSync(join(tmpdir(), "warp-recovery-"));

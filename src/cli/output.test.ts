@@ -141,7 +141,7 @@ describe("progress", () => {
   test("is a line every few seconds where there is no terminal", () => {
     let now = 0;
     const stream = new Collected();
-    const meter = new ProgressMeter(stream, () => now);
+    const meter = new ProgressMeter(stream, false, () => now);
     for (now = 0; now <= 10_000; now += 100)
       meter.update({ rows: now * 10, bytes: now * 100, bytesTotal: 2_000_000 });
     meter.clear();
@@ -151,10 +151,20 @@ describe("progress", () => {
     );
   });
 
-  test("is a bar that is drawn over itself and removed on a terminal", () => {
+  test("is nothing with --json where there is no terminal: programs read JSON lines there", () => {
+    let now = 0;
+    const stream = new Collected();
+    const meter = new ProgressMeter(stream, true, () => now);
+    now = 60_000;
+    meter.update({ rows: 10, bytes: 50, bytesTotal: 100 });
+    meter.clear();
+    expect(stream.text).toBe("");
+  });
+
+  test.each([false, true])("is a bar that is drawn over itself and removed on a terminal", (json) => {
     let now = 0;
     const stream = new Collected(true);
-    const meter = new ProgressMeter(stream, () => now);
+    const meter = new ProgressMeter(stream, json, () => now);
     now = 1000;
     meter.update({ rows: 10, bytes: 50, bytesTotal: 100 });
     meter.update({ rows: 11, bytes: 60, bytesTotal: 100 });
@@ -167,7 +177,7 @@ describe("progress", () => {
   test("has no end that can be known for standard input", () => {
     let now = 0;
     const stream = new Collected();
-    const meter = new ProgressMeter(stream, () => now);
+    const meter = new ProgressMeter(stream, false, () => now);
     now = 5000;
     meter.update({ rows: 5, bytes: 1500, bytesTotal: undefined });
     expect(stream.text).toBe("5 rows, 1 rows/s, 1.5 kB\n");

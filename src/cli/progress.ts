@@ -1,6 +1,7 @@
 /**
  * How far a long command is, on standard error: a bar that is drawn over itself on a terminal, else a line every few
- * seconds, so that a log stays short. Standard output is never touched.
+ * seconds, so that a log stays short; with `--json`, where what is no terminal gets JSON lines alone, nothing. Standard output is
+ * never touched.
  */
 const barWidth = 24;
 const drawEveryMs = 100;
@@ -22,14 +23,16 @@ export interface ProgressStream {
 
 export class ProgressMeter {
   private readonly stream: ProgressStream;
+  private readonly isSilent: boolean;
   private readonly now: () => number;
   private readonly startedAt: number;
   private reportedAt: number;
   private isDrawn = false;
 
   /** `now` is in ms and never goes back. */
-  constructor(stream: ProgressStream, now: () => number = () => performance.now()) {
+  constructor(stream: ProgressStream, json: boolean, now: () => number = () => performance.now()) {
     this.stream = stream;
+    this.isSilent = json && stream.isTTY !== true;
     this.now = now;
     this.startedAt = now();
     this.reportedAt = this.startedAt;
@@ -37,6 +40,7 @@ export class ProgressMeter {
 
   /** Reports the state if the last report is old enough; cheap to call often. */
   update(state: ProgressState): void {
+    if (this.isSilent) return;
     const now = this.now();
     const isTerminal = this.stream.isTTY === true;
     if (now - this.reportedAt < (isTerminal ? drawEveryMs : logEveryMs)) return;

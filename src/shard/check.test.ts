@@ -159,7 +159,7 @@ describe("check", () => {
       }
     }
     expect(found).toBeGreaterThan(40);
-  }, 60_000);
+  });
 
   test("names what is wrong and where", () => {
     const spoil = (file: "names.db" | "runs.db", ...statements: string[]): string => {

@@ -63,7 +63,7 @@ test("rejections under caller keys come back up to the time, and none that was l
     });
     await restored.close();
   }
-}, 60_000);
+});
 
 test("deliveries are remembered up to the time, and those that were later count again", async () => {
   const directory = freshDirectory();
@@ -88,4 +88,4 @@ test("deliveries are remembered up to the time, and those that were later count 
     expect(await alice.append(credited(6), late)).toMatchObject({ duplicate: !isLaterGone, seq: 2 });
     await restored.close();
   }
-}, 60_000);
+});

@@ -72,7 +72,7 @@ test("a continuous backup follows the appends beside it, and what it holds is a 
   for (const [id, events] of restored) expect(events).toEqual((whole.get(id) ?? []).slice(0, events.length));
   await warp.backup(target);
   expect(await restoredModel(target, rootKeyOf(dataDir).file)).toEqual(whole);
-}, 60_000);
+});
 
 test("a target that is emptied under a running engine is filled again from the beginning", async () => {
   const directory = freshDirectory();

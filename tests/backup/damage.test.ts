@@ -74,7 +74,7 @@ test("an object that is missing is named", async () => {
       expect(message).toMatch(namePattern(object));
     }
   }
-}, 60_000);
+});
 
 test("an object that is cut off is named", async () => {
   for (const object of filesUnder(target)) {
@@ -88,7 +88,7 @@ test("an object that is cut off is named", async () => {
       }
     }
   }
-}, 120_000);
+});
 
 test(`an object with a changed byte is named (SEED=${seed})`, async () => {
   const random = seededRandom(seed);
@@ -106,7 +106,7 @@ test(`an object with a changed byte is named (SEED=${seed})`, async () => {
       }
     }
   }
-}, 120_000);
+});
 
 test("a segment under another segment's name is found", async () => {
   const segments = filesUnder(target).filter((object) => object.includes("/segments/"));

@@ -161,7 +161,7 @@ test(`backups beside appends and deletions: what is restored is what there was (
       warp = await openSmall(dataDir);
     }
   }
-}, 60_000);
+});
 
 test("a legal hold comes back with its entity, also when it is older than the newest backup", async () => {
   const directory = freshDirectory();

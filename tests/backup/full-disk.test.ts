@@ -94,5 +94,5 @@ for (const [name, use] of [
       if (reason === undefined) Bun.spawnSync(["umount", disk]);
       rmSync(home, { recursive: true });
     }
-  }, 60_000);
+  });
 }

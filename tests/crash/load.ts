@@ -6,7 +6,6 @@
  * whole and at once, so that a line that is there is true, whatever happens to the process next.
  */
 import { writeSync } from "node:fs";
-import { limits } from "../../src/core/limits.ts";
 import { start, WarpError } from "../../src/index.ts";
 import { type Answer, type Operation, Operations, perform } from "./operations.ts";
 import { seededRandom } from "./seeded.ts";
@@ -33,7 +32,7 @@ export interface LoadOrder {
   readonly application?: string;
   /** Backs up into this target now and then. */
   readonly target?: string;
-  /** Waits to be killed instead of closing, and says so when the journal has been idle for long enough. */
+  /** Waits to be killed instead of closing, and says so; what is to be settled is settled then. */
   readonly lingers?: boolean;
 }
 
@@ -94,7 +93,7 @@ async function load(order: LoadOrder): Promise<void> {
   };
   await Promise.all(Array.from({ length: order.callers }, caller));
   if (order.lingers === true) {
-    await Bun.sleep(limits.idleMarkerMs * 4);
+    while (order.isUnsettled !== true && warp.pressure.unsettledBytes > 0) await Bun.sleep(1);
     say({ mark: "lingering" });
     await new Promise(() => setInterval(() => {}, 1000));
   }

@@ -17,6 +17,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { type Client, connect, WarpError } from "../../src/client/index.ts";
 import { fromSources, type Program, runWarp } from "../e2e/command.ts";
+import { freePort } from "../e2e/free-port.ts";
 import { type RunningServer, spawnServer, whenListening } from "../e2e/server.ts";
 import type { LogLine } from "./load.ts";
 import { Model } from "./model.ts";
@@ -223,22 +224,6 @@ class Life {
 
   #arguments(): string[] {
     return [...loadFlags(this.#data), "--listen", this.#address];
-  }
-}
-
-/**
- * A port that nobody has, below those that systems give to connections: a client that dials a port of its own machine
- * while no server listens there could otherwise be given that very port, and be connected with itself.
- */
-function freePort(): number {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
-    try {
-      Bun.listen({ hostname: "127.0.0.1", port, socket: { data() {} } }).stop(true);
-      return port;
-    } catch (thrown) {
-      if ((thrown as { code?: string }).code !== "EADDRINUSE") throw thrown;
-    }
   }
 }
 

@@ -48,7 +48,7 @@ test("a server backs itself up; when its disk is gone, the backup and the root k
   const got = await runWarp(["get", "alice", "--data", data, "--root-key-file", key, "--json"]);
   expect(jsonLines(got.stdout)[0]).toMatchObject({ entity: "alice", seq: 1 });
   expect(await runWarp(["check", data, "--root-key-file", key])).toMatchObject({ code: 0 });
-}, 60_000);
+});
 
 test("a running server backs up when it is asked, into its own target and nowhere else", async () => {
   const [own, into] = [path("served"), path("served-target")];
@@ -94,7 +94,7 @@ test("a running server backs up when it is asked, into its own target and nowher
   without.process.kill("SIGTERM");
   await without.ended;
   expect((await runWarp(["backup", "--data", own])).code).toBe(2);
-}, 120_000);
+});
 
 test("a backup by hand adds what is new, and a restored directory needs a target of its own", async () => {
   const again = path("again");
@@ -108,7 +108,7 @@ test("a backup by hand adds what is new, and a restored directory needs a target
   const foreign = await runWarp(["backup", target, ...backup]);
   expect(foreign.code).toBe(1);
   expect(jsonLines(foreign.stderr)[0]).toMatchObject({ code: "CONFIG_MISMATCH" });
-}, 30_000);
+});
 
 test("damage, a wrong root key, none, and wrong usage are told apart", async () => {
   const damaged = path("damaged");
@@ -132,4 +132,4 @@ test("damage, a wrong root key, none, and wrong usage are told apart", async () 
   expect((await runWarp(["backup", "frobnicate", target])).code).toBe(2);
   const unproved = await runWarp(["backup", "verify", target]);
   expect([unproved.code, unproved.stdout]).toEqual([0, expect.stringContaining("nothing was decrypted")]);
-}, 30_000);
+});

@@ -103,8 +103,9 @@ describe("the exit status", () => {
     importing.process.stdin.write(`${rowsOf(5000).join("\n")}\n`);
     await isMade(join(folder, "stopped"));
     importing.process.kill("SIGINT");
-    const { code, stdout, stderr } = await importing.ended;
-    expect({ code, stderr }).toEqual({ code: 130, stderr: "" });
+    // Standard error has how far it is, when that took some seconds.
+    const { code, stdout } = await importing.ended;
+    expect(code).toBe(130);
     expect(stdout).toContain("interrupted; run it again to go on");
 
     const again = ["import", "-", "--name", "stopped", ...mapping, ...stopped, "--json"];

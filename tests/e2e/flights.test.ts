@@ -187,5 +187,5 @@ describe("an import that is killed in the middle", () => {
     expect(Number(summary.events) + Number(summary.alreadyThere)).toBe(200_000);
     expect(Number(summary.alreadyThere)).toBeGreaterThan(0);
     expect(await storedStates("killed")).toEqual(statesOf(many));
-  }, 120_000);
+  });
 });

@@ -71,4 +71,4 @@ test("the command line, HTTP and TCP say what retention has dropped", async () =
     server.process.kill("SIGTERM");
     await server.ended;
   }
-}, 60_000);
+});

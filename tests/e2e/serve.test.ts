@@ -6,6 +6,7 @@ import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { jsonLines, runWarp, temporaryFolder } from "./command.ts";
+import { freePort } from "./free-port.ts";
 import { type RunningServer, smallServer, startServer } from "./server.ts";
 
 const folder = temporaryFolder();
@@ -146,7 +147,7 @@ describe("a supervised server", () => {
   };
 
   test("is started again when it dies, and drained through its supervisor", async () => {
-    const port = await freePort();
+    const port = freePort();
     const dataDir = newDirectory();
     const server = await serve(dataDir, "--supervise", "--http", `127.0.0.1:${port}`);
     expect(await post(server.url, "/v1/entities/a/events", noted(1))).toEqual({ status: 201, seq: 1 });
@@ -202,12 +203,4 @@ describe("the settings", () => {
 
 async function readMetrics(url: string): Promise<{ text: string }> {
   return { text: await (await fetch(`${url}/metrics`)).text() };
-}
-
-/** A port that nobody listens on right now. */
-async function freePort(): Promise<number> {
-  const server = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-  const { port } = server;
-  server.stop(true);
-  return port;
 }

@@ -56,7 +56,7 @@ test("an import over TCP gives every airport the state of a plain loop, and none
   expect(await servedStates()).toEqual(statesOf(flights));
   expect((await importFlights())[0]).toMatchObject({ rows: 20_000, events: 0, alreadyThere: 20_000 });
   expect(await servedStates()).toEqual(statesOf(flights));
-}, 60_000);
+});
 
 test("an airport is asked for as it is, as it was after an event, and as of a day", async () => {
   const own = flights.filter(({ origin }) => origin === "DFW");
@@ -81,4 +81,4 @@ test("a server that was stopped and started again has the same airports", async 
   expect(await server.ended).toBe(0);
   server = await startServer(serverArgs);
   expect(await servedStates()).toEqual(statesOf(flights));
-}, 60_000);
+});

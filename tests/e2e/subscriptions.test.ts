@@ -7,6 +7,7 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { type Client, connect } from "../../src/client/index.ts";
 import { temporaryFolder } from "./command.ts";
+import { freePort } from "./free-port.ts";
 import { type RunningServer, smallServer, startServer } from "./server.ts";
 
 const folder = temporaryFolder();
@@ -28,8 +29,8 @@ async function dial(address: string): Promise<Client> {
 
 test("replay and live, through five kills of the server", async () => {
   const data = ["--data", join(folder, "data"), ...smallServer, "--settle-delay", "30ms"];
-  server = await startServer(data);
-  const { address } = server;
+  const address = `127.0.0.1:${freePort()}`;
+  server = await startServer(["--listen", address, ...data]);
   const writer = await dial(address);
   const reader = await dial(address);
   const worker = await dial(address);
@@ -84,4 +85,4 @@ test("replay and live, through five kills of the server", async () => {
   console.log(`${total(counts)} events; ${again} were delivered to the group again`);
   abort.abort();
   await Promise.all([...following, ...working]);
-}, 120_000);
+});

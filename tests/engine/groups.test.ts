@@ -94,7 +94,7 @@ test("every event is worked off by someone, those of an entity in order, whoever
   }
   expect(done).toEqual(counts);
   console.log(`${again} came again`);
-}, 60_000);
+});
 
 describe("a group", () => {
   test("goes on where it was, and tells its lag", async () => {
@@ -156,7 +156,8 @@ describe("a group", () => {
     await warp.entity("b").append(credited(3));
     const work = warp.join("g");
     const tries: number[] = [];
-    for (;;) {
+    // Ten of b and two of a, whichever of the two shards is first to be done.
+    for (let delivery = 1; delivery <= 12; delivery++) {
       const one = await next(work);
       if (one.event.entity === "b") {
         tries.push(one.attempt);
@@ -166,7 +167,6 @@ describe("a group", () => {
       } else {
         one.ack();
       }
-      if (statusOf(warp, "g")?.parked === 2) break;
     }
     expect(tries).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     await warp.close();

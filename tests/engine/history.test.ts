@@ -64,7 +64,7 @@ describe("events", () => {
     expect(reads).toBeGreaterThan(10);
     await settled(warp);
     expect(seqsOf(await collect(entity.events()))).toEqual(range(1, model.length));
-  }, 30_000);
+  });
 
   test("have what was given, bytes and times included, and positions and times that rise", async () => {
     const warp = await openSmall(freshDirectory());

@@ -36,7 +36,7 @@ describe("passivation", () => {
     // What is unsettled or was just used stays, so the limit is passed by little.
     expect(warp.pressure.residentBytes).toBeLessThan(2 * residentBytes);
     expect(warp.pressure.residentEntities).toBeLessThan(count / 2);
-  }, 60_000);
+  });
 
   test("does not take the entities of an atomic append from under it", async () => {
     const memory = { tailBytes: 1 << 20, residentBytes: 0 };

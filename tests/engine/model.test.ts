@@ -134,4 +134,4 @@ test("every verb behaves as the model, over restarts", async () => {
     );
     await warp.close();
   }
-}, 60_000);
+});

@@ -42,7 +42,7 @@ describe("a directory", () => {
     await warp.close();
     expect(openElsewhere(dataDir)).toBe("no error: 2");
     expect(await (await openSmall(dataDir)).entity("e").seq()).toBe(2);
-  }, 30_000);
+  });
 
   test("keeps its shards and its context", async () => {
     const dataDir = await made();
@@ -75,7 +75,7 @@ describe("a directory", () => {
       await warp.close();
       expect(openElsewhere(dataDir)).toBe(`no error: ${i * 50}`);
     }
-  }, 30_000);
+  });
 });
 
 describe("a call is refused, and changes nothing, with", () => {

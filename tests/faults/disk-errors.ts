@@ -28,7 +28,8 @@ export interface DiskErrorResult {
 }
 
 const calls = { sync: "fsync,fdatasync", write: "write,writev,pwrite64,pwritev,pwritev2" } as const;
-const endsWithinMs = 30_000;
+/** For a process that hangs alone: it takes seconds, under strace and on a disk that others keep busy some ten of them. */
+const endsWithinMs = 120_000;
 /** What callers may be told when the disk fails. */
 const allowed = ["OUTCOME_UNKNOWN", "ENGINE_FAILED", "IO_ERROR", "DISK_FULL"];
 

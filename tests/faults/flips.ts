@@ -13,6 +13,7 @@ import type { LoadOrder, LogLine } from "../crash/load.ts";
 import { logLines, Model } from "../crash/model.ts";
 import { loadSettings } from "../crash/settings.ts";
 import { verify } from "../crash/verify.ts";
+import { isMarkedIdle } from "./journal-files.ts";
 
 export interface Sample {
   readonly home: string;
@@ -45,7 +46,10 @@ export async function loadInto(home: string, order: LoadOrder): Promise<LogLine[
     stderr: "inherit",
     env: { ...process.env, NODE_ENV: "production" },
   });
-  const isDone = () => order.lingers === true && readFileSync(log, "latin1").includes('"lingering"');
+  const isDone = () =>
+    order.lingers === true &&
+    readFileSync(log, "latin1").includes('"lingering"') &&
+    isMarkedIdle(order.dataDir);
   while (child.exitCode === null && !isDone()) await Bun.sleep(5);
   child.kill("SIGKILL");
   await child.exited;

@@ -10,6 +10,7 @@ import { limits } from "../../src/core/limits.ts";
 import {
   associatedOfSlot,
   blockBytes,
+  blockKind,
   decodeBlockHeader,
   decodeSegmentHeader,
   decodeSlot,
@@ -70,6 +71,14 @@ export function blocksOf(path: string): Block[] {
     offset += blockBytes(header.bodyBytes);
   }
   return blocks;
+}
+
+/** True when the newest block is the marker of a journal that became idle, or the newest segment has no block yet. */
+export function isMarkedIdle(dataDir: string): boolean {
+  const last = liveSegments(dataDir).at(-1);
+  if (last === undefined) return true;
+  const block = blocksOf(join(dataDir, "journal", last.name)).at(-1);
+  return block === undefined || block.kind === blockKind.idle;
 }
 
 /** The key slots, by the names of their segments. */

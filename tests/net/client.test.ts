@@ -141,7 +141,8 @@ test("a call ends with its signal, its time or its client, whichever is first", 
   expect(await codeOf(call)).toBe("ABORTED");
 
   const own = await serveContext();
-  const other = await connect({ address: own.tcp.address, timeoutMs: 400 });
+  // Connecting may take its time; what is short is how long a call waits for a server that is gone.
+  const other = await connect({ address: own.tcp.address, timeoutMs: 400, connectTimeoutMs: 30_000 });
   await own.close();
   const late = other.entity("dave").append(added(1));
   expect(await codeOf(late)).toBe("DISCONNECTED");

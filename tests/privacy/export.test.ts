@@ -129,4 +129,4 @@ test("what an export keeps in memory does not grow with what it has handed out",
   expect(bytes).toBeGreaterThan(30_000_000);
   // A page of history, decoded, is some 10 MB of it.
   expect(Math.max(...kept) - Math.min(...kept)).toBeLessThan(bytes / 2);
-}, 120_000);
+});

@@ -107,7 +107,7 @@ test("callers append, read, make and erase entities, and backups are made, while
     }
     await opened.close();
   }
-}, 60_000);
+});
 
 test("a root key that is another one, or gone, refuses a rotation, and nothing has changed", async () => {
   const dataDir = freshDirectory();
@@ -189,4 +189,4 @@ test("a process that ends at any step of a rotation leaves a directory that open
   for (const [id, count] of acknowledged) expect([id, await warp.entity(id).seq()]).toEqual([id, count]);
   await warp.close();
   expect([...checkDirectory({ dataDir })]).toEqual([]);
-}, 120_000);
+});

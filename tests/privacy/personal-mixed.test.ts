@@ -118,4 +118,4 @@ test("hosts and subjects of each other are written to and deleted at once", asyn
   await warp.close();
   expect([...checkDirectory({ dataDir })]).toEqual([]);
   await check(await openSmall(dataDir, { aggregates: [order], shards: 3 }));
-}, 120_000);
+});

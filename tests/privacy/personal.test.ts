@@ -167,7 +167,7 @@ describe("the erasure of a subject", () => {
       hosts.shift();
       await check(again);
     }
-  }, 60_000);
+  });
 
   test("refuses later appends that name her, in every shard, until there is an entity with her id again", async () => {
     const dataDir = freshDirectory();
@@ -204,7 +204,7 @@ describe("the erasure of a subject", () => {
     expect(await partsOf(again, "{a}1")).toEqual([null, { address: "Elm Street 9" }]);
     await again.close();
     expect([...checkDirectory({ dataDir })]).toEqual([]);
-  }, 60_000);
+  });
 
   test("is refused by a hold, on an entity or on somebody of whom others speak alone", async () => {
     const warp = await open(freshDirectory());
@@ -218,7 +218,7 @@ describe("the erasure of a subject", () => {
     await warp.entity("customer-2").releaseHold();
     expect(await warp.entity("customer-2").delete()).toMatchObject({ status: "erased" });
     expect(await partsOf(warp, "order-1")).toEqual([null]);
-  }, 60_000);
+  });
 
   test("goes with hosts that are erased too, at once, also when she speaks of herself", async () => {
     const dataDir = freshDirectory();
@@ -239,7 +239,7 @@ describe("the erasure of a subject", () => {
     for (const id of ["a", "b", "c"]) expect(await codeOf(warp.entity(id).read())).toBe("ERASED");
     await warp.close();
     expect([...checkDirectory({ dataDir })]).toEqual([]);
-  }, 60_000);
+  });
 
   test("lets no state with her parts come back while hosts are read and written to", async () => {
     const warp = await open(freshDirectory());
@@ -260,7 +260,7 @@ describe("the erasure of a subject", () => {
     await Promise.all(work);
     expect(stale).toEqual([]);
     for (const host of hosts) expect(await host.read()).toMatchObject({ address: null });
-  }, 60_000);
+  });
 });
 
 describe("followers", () => {
@@ -291,7 +291,7 @@ describe("followers", () => {
     await live.return();
     const after = await followed(true);
     expect(after.parts).toEqual(Array.from({ length: 6 }, () => null));
-  }, 60_000);
+  });
 });
 
 describe("the export of a subject", () => {
@@ -337,7 +337,7 @@ describe("the export of a subject", () => {
     expect(await codeOf(linesOf(warp, "customer-2"))).toBe("ERASED");
     const after = await linesOf(warp, "order-0");
     expect(after.filter(({ personal }) => personal === null).length).toBe(10);
-  }, 60_000);
+  });
 });
 
 describe("a backup", () => {
@@ -389,7 +389,7 @@ describe("a backup", () => {
       for (const state of later.states) expect(state).toMatchObject({ items: 8, address: null });
       expect(later.plan.personal).toEqual({ parts: 0, hosts: 0 });
     }
-  }, 120_000);
+  });
 });
 
 describe("an entity that speaks of others", () => {
@@ -438,5 +438,5 @@ describe("an entity that speaks of others", () => {
     expect([...checkDirectory({ dataDir })]).toEqual([]);
     const again = await openSmall(dataDir, { aggregates: [keeping] });
     expect(await again.entity("order-1").read()).toEqual({ items: 15, address: null });
-  }, 60_000);
+  });
 });

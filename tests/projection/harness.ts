@@ -70,7 +70,7 @@ export class Harness {
       shard,
       position: this.feed.committed(shard),
     }));
-    const { rows } = await this.queries.run(sql, params, { after, timeoutMs: 90_000, ...options });
+    const { rows } = await this.queries.run(sql, params, { after, timeoutMs: 240_000, ...options });
     return rows.map((row) => [...row]);
   }
 
@@ -88,7 +88,7 @@ export class Harness {
 
 /** Waits until `holds`; the time is only for a test that fails. */
 export async function until(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const end = performance.now() + 90_000;
+  const end = performance.now() + 240_000;
   while (!(await holds())) {
     if (performance.now() > end) throw new Error(`it did not come to be: ${what}`);
     await Bun.sleep(2);

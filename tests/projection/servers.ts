@@ -2,10 +2,10 @@
  * The real databases that the tests of sinks write to: started on free ports in temporary directories, stopped and started again.
  */
 import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { Subprocess } from "bun";
+import { freePort } from "../e2e/free-port.ts";
 import { until } from "./harness.ts";
 
 export interface Server {
@@ -17,16 +17,6 @@ export interface Server {
   kill(node?: number): Promise<void>;
   /** Kills it and removes its files. */
   end(): Promise<void>;
-}
-
-/** A port that nobody has now. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (typeof address === "object" && address !== null) return address.port;
-  throw new Error("there is no free port");
 }
 
 async function killed(child: Subprocess | undefined): Promise<void> {
@@ -54,7 +44,7 @@ export async function startRqlite(count: number): Promise<Server> {
   const directory = mkdtempSync(join(tmpdir(), "warp-rqlite-"));
   const nodes: { http: number; raft: number; child: Subprocess | undefined }[] = [];
   for (let i = 0; i < count; i++)
-    nodes.push({ http: await freePort(), raft: await freePort(), child: undefined });
+    nodes.push({ http: freePort(), raft: freePort(), child: undefined });
   const joined = nodes.map(({ raft }) => `127.0.0.1:${raft}`).join(",");
   const isReady = async () => {
     for (const { http, child } of nodes) {
@@ -153,7 +143,7 @@ export async function startPostgres(): Promise<Server> {
     "UTF8",
   ]);
   if (made.exitCode !== 0) throw new Error(`initdb: ${made.stderr.toString()}`);
-  const port = await freePort();
+  const port = freePort();
   let child: Subprocess | undefined;
   const isReady = () =>
     Bun.spawnSync([

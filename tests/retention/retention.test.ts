@@ -307,7 +307,7 @@ test(`beside appends, readers and restarts nothing is lost but what may go (SEED
     }
     for (const [id, count] of counts) await expectWhole(warp, id, count);
   }
-}, 60_000);
+});
 
 /** The history of an entity is a mark and the rest of it, or all of it, without a gap. */
 async function expectWhole(warp: Warp, id: string, count: number): Promise<void> {

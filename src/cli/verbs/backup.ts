@@ -44,7 +44,7 @@ export const backupVerb: Verb = {
     }
     if (first === "verify") throw new UsageError("name the backup to verify");
     if (second !== undefined) throw new UsageError(`there is no "backup ${first}"; there is "backup verify"`);
-    const meter = new ProgressMeter(context.errors);
+    const meter = new ProgressMeter(context.errors, context.output.json);
     return await context.withTarget(targetSettings(command, false), async (target) => {
       let bytes = 0;
       const report = await target.backup(first, (added) => {
@@ -68,7 +68,7 @@ async function verify(
   options: BackupVerbOptions,
   context: VerbContext,
 ): Promise<ExitCode> {
-  const meter = new ProgressMeter(context.errors);
+  const meter = new ProgressMeter(context.errors, context.output.json);
   const rootKey = rootKeyOf(options) ?? (process.env.WARP_ROOT_KEY ? { env: "WARP_ROOT_KEY" } : undefined);
   try {
     const report = await verifyBackup({

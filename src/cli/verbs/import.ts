@@ -137,7 +137,7 @@ type RunOptions = Omit<ImportOptions, "signal" | "onSkipped" | "onProgress">;
 /** Runs the import with its progress, and its first warnings, on standard error. */
 async function runImport({ output, errors, signal }: VerbContext, options: RunOptions): Promise<Summary> {
   const { source } = options;
-  const meter = new ProgressMeter(errors);
+  const meter = new ProgressMeter(errors, output.json);
   let skipped = 0;
   const warn = (text: string, details: object) => {
     meter.clear();

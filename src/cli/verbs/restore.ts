@@ -53,7 +53,7 @@ export const restoreVerb: Verb = {
         "a backup does not contain the root key; name it with --root-key-file, --root-key-command or WARP_ROOT_KEY";
       throw new WarpError("ROOT_KEY_MISSING", why);
     }
-    const meter = new ProgressMeter(errors);
+    const meter = new ProgressMeter(errors, output.json);
     try {
       const report = await restoreBackup({
         target: resolve(target),

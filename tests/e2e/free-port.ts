@@ -1,0 +1,24 @@
+/**
+ * Ports for servers that must have the same one again after a restart, or that others are told of before they listen.
+ */
+
+const given = new Set<number>();
+
+/**
+ * A port that nobody has, and that this process was not given before. It lies below those that systems give by themselves: so no
+ * connection and no other server is given it between this call and its use, and a client that dials it while nobody listens is
+ * never connected with itself.
+ */
+export function freePort(): number {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    if (given.has(port)) continue;
+    try {
+      Bun.listen({ hostname: "127.0.0.1", port, socket: { data() {} } }).stop(true);
+      given.add(port);
+      return port;
+    } catch (thrown) {
+      if ((thrown as { code?: string }).code !== "EADDRINUSE") throw thrown;
+    }
+  }
+}
