@@ -151,7 +151,10 @@ export const limits = {
 
 assert(limits.eventBytesMax < limits.recordBytesMax, "an event fits in a record");
 assert(limits.recordBytesMax < limits.blockBytesMax, "a record fits in a block");
-assert(limits.blockBytesMax + 2 * limits.sectorBytes < limits.segmentBytes, "a block fits in a segment");
+assert(
+  limits.blockBytesMax + 3 * limits.sectorBytes < limits.segmentBytes,
+  "a block and a marker fit in a segment",
+);
 assert(limits.blockBytesMax * 2 <= limits.arenaBytes, "a block can be in flight while another gathers");
 assert(limits.settleBytes * 2 <= limits.arenaBytes, "settling starts before the tail is full");
 assert(limits.arenaBytes * 2 <= limits.segmentBytes * limits.segmentsMax, "the ring outlasts the tail");

@@ -30,7 +30,7 @@ describe("settings", () => {
         const resolved = resolveSettings({ dataDir, journal: { segmentBytes }, memory: { tailBytes } });
         const { settleBytes } = resolved;
         const { blockBytesMax, recordBytesMax } = recordSizes(resolved.segmentBytes, resolved.tailBytes);
-        expect(blockBytesMax + 2 * limits.sectorBytes).toBeLessThanOrEqual(segmentBytes);
+        expect(blockBytesMax + 3 * limits.sectorBytes).toBeLessThanOrEqual(segmentBytes);
         expect(2 * blockBytesMax).toBeLessThanOrEqual(tailBytes);
         expect(2 * recordBytesMax).toBeLessThanOrEqual(blockBytesMax);
         expect(2 * settleBytes).toBeLessThanOrEqual(tailBytes);

@@ -118,7 +118,7 @@ export function recordSizes(
   segmentBytes: number,
   tailBytes: number,
 ): { readonly blockBytesMax: number; readonly recordBytesMax: number } {
-  const blockBytesMax = Math.min(limits.blockBytesMax, segmentBytes - 2 * limits.sectorBytes, tailBytes / 2);
+  const blockBytesMax = Math.min(limits.blockBytesMax, segmentBytes - 3 * limits.sectorBytes, tailBytes / 2);
   return { blockBytesMax, recordBytesMax: Math.min(limits.recordBytesMax, Math.floor(blockBytesMax / 2)) };
 }
 

@@ -189,6 +189,25 @@ describe("replay", () => {
     expect(replay(written.directory)).toMatchObject({ bodies: [], lastUse: 1 });
   });
 
+  test("finds damage to the last records of a segment that is full: there was room for the marker behind them", () => {
+    const directory = freshDirectory();
+    const segments = new Segments(options(directory));
+    segments.addSegments(4);
+    segments.advance();
+    let blocks = 0;
+    for (; segments.hasRoom(4000); blocks++) segments.write(blockKind.records, [Buffer.alloc(4000)]);
+    segments.mark(blockKind.idle);
+    // Behind that marker there is no room for another one, nor need of it.
+    segments.mark(blockKind.stop);
+    segments.close();
+    const sector = slotBytes;
+    expect((blocks + 2) * sector).toBe(segmentBytes);
+    expect(replay(directory).blocks).toBe(blocks + 1);
+    const offset = blocks * sector;
+    change({ directory, bodies: [], places: [] }, "0001", offset + 70, 1);
+    expect(failureOf(directory)).toEqual({ code: "CORRUPT", file: "journal/0001", offset });
+  });
+
   test("does not look at what is retired, and goes on behind it", () => {
     const written = write([10, 20]);
     const segments = new Segments(options(written.directory, { lastUse: 1, lastSequence: 2 }));

@@ -115,9 +115,13 @@ export class Segments {
     return this.#use;
   }
 
-  /** True when a block with this body goes into the current segment. */
+  /** True when a block with this body goes into the current segment, and a marker behind it. */
   hasRoom(bodyBytes: number): boolean {
-    return this.#current !== undefined && this.#at + blockBytes(bodyBytes) <= this.#options.segmentBytes;
+    return this.#hasBytes(blockBytes(bodyBytes) + markerBytes);
+  }
+
+  #hasBytes(bytes: number): boolean {
+    return this.#current !== undefined && this.#at + bytes <= this.#options.segmentBytes;
   }
 
   /** Starts the next use in a free segment; false when there is none. */
@@ -180,9 +184,12 @@ export class Segments {
     return this.#use;
   }
 
-  /** Says on disk that everything before was acknowledged and nothing was under way. */
+  /**
+   * Says on disk that everything before was acknowledged and nothing was under way. Behind records there is room for it; there may
+   * be none behind another marker, which has said so.
+   */
   mark(kind: typeof blockKind.idle | typeof blockKind.stop): void {
-    if (this.hasRoom(0)) this.write(kind, []);
+    if (this.#hasBytes(markerBytes)) this.write(kind, []);
   }
 
   close(): void {
@@ -195,6 +202,8 @@ export class Segments {
   }
 }
 
+/** A block without a body. */
+const markerBytes = blockBytes(0);
 /** What the cipher gets at once: its output is new memory every time, which costs twice as much beyond this. */
 const cipherBytes = 64 * 1024;
 

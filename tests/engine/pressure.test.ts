@@ -56,7 +56,7 @@ describe("too much", () => {
       const journal = { segmentBytes, segmentsMax: 4 };
       const warp = await openSmall(dataDir, { journal });
       const entity = warp.entity("e");
-      const recordBytesMax = (segmentBytes - 2 * limits.sectorBytes) / 2;
+      const recordBytesMax = (segmentBytes - 3 * limits.sectorBytes) / 2;
       expect(await codeOf(entity.append(noted(recordBytesMax)))).toBe("EVENT_TOO_LARGE");
       expect(await codeOf(entity.append(noted(segmentBytes)))).toBe("EVENT_TOO_LARGE");
       expect(await entity.append(noted(recordBytesMax - 500))).toMatchObject({ seq: 1 });

@@ -22,7 +22,8 @@ const earned = (op: string) => ({ type: "Earned", data: { op, part: 0, i: 0, of:
 
 async function owners(warp: Warp): Promise<unknown[]> {
   const after = [{ shard: 0, position: warp.feed.committed(0) }];
-  return (await warp.query("SELECT DISTINCT owner FROM mark ORDER BY owner", [], { after })).rows.flat();
+  const options = { after, timeoutMs: 240_000 };
+  return (await warp.query("SELECT DISTINCT owner FROM mark ORDER BY owner", [], options)).rows.flat();
 }
 
 test.each([

@@ -54,7 +54,7 @@ async function caughtUp(warp: Warp): Promise<void> {
     shard,
     position: warp.feed.committed(shard),
   }));
-  await warp.query("SELECT count(*) FROM note", [], { after });
+  await warp.query("SELECT count(*) FROM note", [], { after, timeoutMs: 240_000 });
 }
 
 test("what was written under an entity is found before its deletion wherever it is kept, and nowhere after it", async () => {

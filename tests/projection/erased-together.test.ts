@@ -24,7 +24,7 @@ test("entities that are erased at once all leave a projection that is paused", a
   for (const id of ids) {
     const after = await warp.entity(id).append({ type: "Paid", data: { cents: 5, day: "monday" } });
     if (!after.ok) throw new Error("a conflict");
-    last = { after };
+    last = { after, timeoutMs: 240_000 };
   }
   const purses = async (options: typeof last = {}) =>
     (await warp.query("SELECT purse FROM total ORDER BY purse", [], options)).rows;

@@ -128,24 +128,30 @@ describe("a server", () => {
 
 describe("a data directory", () => {
   const local = ["--data", join(folder, "local"), "--app", application];
+  /** The projections of a machine that is busy may take longer to start than a query waits by default. */
+  const patient = [...local, "--timeout", "240s"];
   beforeAll(async () => {
     for (const [entity, cents, day] of [
       ["a", "5", 'say "hi", you'],
       ["b", "7", ""],
     ] as const) {
-      await runWarp(["append", entity, "Paid", JSON.stringify({ cents: Number(cents), day }), ...local]);
+      const data = JSON.stringify({ cents: Number(cents), day });
+      expect(await runWarp(["append", entity, "Paid", data, ...local])).toMatchObject({
+        code: 0,
+        stderr: "",
+      });
     }
   });
   const sql = "SELECT purse, cents, day, NULL AS none, cents / 2.0 AS half FROM payment ORDER BY purse";
 
   test("its rows are a table, CSV and NDJSON", async () => {
-    const table = await runWarp(["query", sql, ...local]);
+    const table = await runWarp(["query", sql, ...patient]);
     expect(table.stdout).toBe(
       'purse  cents  day            none  half\na          5  say "hi", you         2.5\nb          7                        3.5\n',
     );
-    const csv = await runWarp(["query", sql, "--format", "csv", ...local]);
+    const csv = await runWarp(["query", sql, "--format", "csv", ...patient]);
     expect(csv.stdout).toBe('purse,cents,day,none,half\r\na,5,"say ""hi"", you",,2.5\r\nb,7,"",,3.5\r\n');
-    const lines = await runWarp(["query", sql, "--json", ...local]);
+    const lines = await runWarp(["query", sql, "--json", ...patient]);
     expect(jsonLines(lines.stdout)).toEqual([
       { purse: "a", cents: 5, day: 'say "hi", you', none: null, half: 2.5 },
       { purse: "b", cents: 7, day: "", none: null, half: 3.5 },
@@ -154,7 +160,7 @@ describe("a data directory", () => {
 
   test("they are a Parquet file that another reader reads", async () => {
     const out = join(folder, "rows.parquet");
-    const { code } = await runWarp(["query", sql, "--out", out, ...local]);
+    const { code } = await runWarp(["query", sql, "--out", out, ...patient]);
     expect(code).toBe(0);
     const bytes = readFileSync(out);
     const file = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length);
@@ -167,12 +173,12 @@ describe("a data directory", () => {
   test("half of the rows do not pass for all of them, and a wrong query is a failure", async () => {
     const many =
       "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 20000) SELECT n FROM c";
-    const cut = await runWarp(["query", many, "--format", "csv", ...local]);
+    const cut = await runWarp(["query", many, "--format", "csv", ...patient]);
     expect([cut.code, cut.stdout]).toEqual([1, ""]);
     expect(cut.stderr).toContain("QUERY_FAILED");
-    const asked = await runWarp(["query", many, "--format", "csv", "--rows", "15000", ...local]);
+    const asked = await runWarp(["query", many, "--format", "csv", "--rows", "15000", ...patient]);
     expect([asked.code, asked.stdout.split("\r\n").length]).toEqual([0, 15_002]);
-    const wrong = await runWarp(["query", "SELEC", ...local]);
+    const wrong = await runWarp(["query", "SELEC", ...patient]);
     expect(wrong.code).toBe(1);
     expect(wrong.stderr).toStartWith("warp: QUERY_FAILED:");
   });

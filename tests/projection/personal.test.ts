@@ -26,7 +26,7 @@ test("rows are built again without what was said of a subject who is erased, and
   const secret = "a-street-that-nobody-else-has";
   for (let i = 0; i < 6; i++) await shipped(warp, `order-${i}`, "customer-2", secret);
   const after = await shipped(warp, "order-0", "customer-3", "Oak Street 3");
-  const rows = async (sql: string) => (await warp.query(sql, [], { after })).rows;
+  const rows = async (sql: string) => (await warp.query(sql, [], { after, timeoutMs: 240_000 })).rows;
   expect(await rows("SELECT count(*), max(has) FROM parcel")).toEqual([[7, 0]]);
   const contents = "SELECT content, count(*) FROM address GROUP BY content ORDER BY content";
   expect(await rows(contents)).toEqual([

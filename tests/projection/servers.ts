@@ -43,8 +43,7 @@ export const rqliteProblem =
 export async function startRqlite(count: number): Promise<Server> {
   const directory = mkdtempSync(join(tmpdir(), "warp-rqlite-"));
   const nodes: { http: number; raft: number; child: Subprocess | undefined }[] = [];
-  for (let i = 0; i < count; i++)
-    nodes.push({ http: freePort(), raft: freePort(), child: undefined });
+  for (let i = 0; i < count; i++) nodes.push({ http: freePort(), raft: freePort(), child: undefined });
   const joined = nodes.map(({ raft }) => `127.0.0.1:${raft}`).join(",");
   const isReady = async () => {
     for (const { http, child } of nodes) {
