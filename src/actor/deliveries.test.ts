@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
 import { limits } from "../core/limits.ts";
 import { Deliveries } from "./deliveries.ts";
 import type { Appended } from "./results.ts";
@@ -77,6 +78,51 @@ describe("delivery windows", () => {
     deliveries.takeDirty(later, 1);
     expect(() => deliveries.find({ ...session, counter: 1 }, later)).toThrow(
       expect.objectContaining({ code: "KEY_EXPIRED" }),
+    );
+  });
+
+  test("hold what a client still waits for, whatever is answered first, and little else", () => {
+    const step = fc.record({ answers: fc.array(fc.nat(7), { maxLength: 6 }), isStored: fc.boolean() });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        let deliveries = new Deliveries(0);
+        let counter = 0;
+        let reach = 0;
+        const waiting: number[] = [];
+        for (const { answers, isStored } of steps) {
+          while (waiting.length < 8) {
+            counter++;
+            waiting.push(counter);
+            reach = counter - Math.min(...waiting);
+            deliveries.remember({ ...session, counter, behind: reach }, result(counter));
+          }
+          for (const one of waiting) {
+            expect(deliveries.find({ ...session, counter: one, behind: 0 }, now)?.seq).toBe(one);
+          }
+          expect(deliveries.find({ ...session, counter: counter + 1 }, now)).toBeUndefined();
+          for (const index of answers) waiting.splice(index, waiting.length > 1 ? 1 : 0);
+          if (!isStored) continue;
+          const [window, ...others] = deliveries.takeDirty(now, counter);
+          expect(others).toEqual([]);
+          if (window === undefined) continue;
+          expect(window.results.length / 8).toBeLessThanOrEqual(1 + 4 * (reach + 1));
+          deliveries = restored([window]);
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test("refuse what the client has said that it does not wait for", () => {
+    const deliveries = new Deliveries(0);
+    remember(deliveries, 1, 3);
+    deliveries.remember({ ...session, counter: 4, behind: 1 }, result(4));
+    expect(() => deliveries.find({ ...session, counter: 2 }, now)).toThrow(
+      expect.objectContaining({ code: "KEY_EXPIRED" }),
+    );
+    expect(deliveries.find({ ...session, counter: 3 }, now)?.seq).toBe(3);
+    expect(() => deliveries.find({ ...session, counter: 5, behind: -1 }, now)).toThrow(
+      expect.objectContaining({ code: "INVALID_ARGUMENT" }),
     );
   });
 });

@@ -4,6 +4,8 @@
  * - A session lives `deliveryTtlMs` from its start; a request of an older one is refused (KEY_EXPIRED), never applied.
  * - No session begins more than `deliveryAheadMs` in the future: it would be remembered for as much longer.
  * - A window holds the newest results of a session in this shard. What fell out of it is refused the same way.
+ * - A client says with each write which of its earlier ones it still waits for. What it has the answers of is forgotten, so a
+ *   window holds about as many results as the session has callers. One that does not say so is remembered whole.
  * - Only appends are remembered: a conflict or a rejection changed nothing and may be decided again.
  * - Only durable results are stored: a result whose record a crash can still take must not outlive it.
  */
@@ -15,16 +17,19 @@ import type { Appended } from "./results.ts";
 
 /** counter, first seq, count, position. */
 const numbersPerResult = 4;
-const resultsMin = 16;
+/** A client with one caller waits for one write; most sessions are never more than that. */
+const resultsMin = 4;
+/** Sessions that have ended are looked for so often. */
+const endedEveryMs = 60_000;
 
-/** The newest results of a session: a ring of numbers that grows up to `deliveryWindow` results. */
+/** The newest results of a session, in the order of their positions: a ring of numbers that grows up to `deliveryWindow` results. */
 class Window {
   readonly sessionStart: number;
   readonly sessionNumber: number;
   #ring = new Float64Array(resultsMin * numbersPerResult);
   #count = 0;
-  /** Where the next result goes: the place of the oldest once the ring is full. */
-  #next = 0;
+  /** Where the oldest result is. */
+  #oldest = 0;
   /** The highest counter that was remembered: what is beyond it is new, which is nearly every request. */
   #highest = 0;
   /** Counters up to this one may have been forgotten. */
@@ -45,60 +50,74 @@ class Window {
 
   add(counter: number, firstSeq: number, count: number, position: number): void {
     if (this.#indexOf(counter) >= 0) return;
-    if (this.#count * numbersPerResult === this.#ring.length && this.#count < limits.deliveryWindow)
-      this.#grow();
+    if (this.#count * numbersPerResult === this.#ring.length) {
+      if (this.#count < limits.deliveryWindow) this.#grow();
+      else this.#forgetOldest();
+    }
     const ring = this.#ring;
-    const at = this.#next;
-    if (this.#count * numbersPerResult === ring.length) this.floor = Math.max(this.floor, ring[at] ?? 0);
-    else this.#count++;
+    const at = this.#at(this.#count);
     ring[at] = counter;
     ring[at + 1] = firstSeq;
     ring[at + 2] = count;
     ring[at + 3] = position;
-    this.#next = at + numbersPerResult === ring.length ? 0 : at + numbersPerResult;
+    this.#count++;
     if (counter > this.#highest) this.#highest = counter;
+  }
+
+  /** Forgets the oldest results, as long as their counters are below this one: nobody asks for them again. */
+  forgetBelow(counter: number): void {
+    while (this.#count > 0 && (this.#ring[this.#oldest] ?? 0) < counter) this.#forgetOldest();
   }
 
   /** The floor and the results up to `committedPosition`, oldest first; undefined when there is none. */
   encode(
     committedPosition: number,
   ): { readonly numbers: Float64Array; readonly isWhole: boolean } | undefined {
-    const ordered = this.#ordered();
-    const numbers = new Float64Array(1 + ordered.length);
+    let results = this.#count;
+    while (results > 0 && (this.#ring[this.#at(results - 1) + 3] ?? 0) > committedPosition) results--;
+    if (results === 0) return undefined;
+    const numbers = new Float64Array(1 + results * numbersPerResult);
     numbers[0] = this.floor;
-    let to = 1;
-    for (let at = 0; at < ordered.length; at += numbersPerResult) {
-      if ((ordered[at + 3] ?? 0) > committedPosition) continue;
-      numbers.set(ordered.subarray(at, at + numbersPerResult), to);
-      to += numbersPerResult;
-    }
-    return to === 1 ? undefined : { numbers: numbers.slice(0, to), isWhole: to === numbers.length };
+    this.#copy(numbers, 1, results);
+    return { numbers, isWhole: results === this.#count };
+  }
+
+  /** The place of a result, 0 being the oldest. */
+  #at(index: number): number {
+    const at = this.#oldest + index * numbersPerResult;
+    return at < this.#ring.length ? at : at - this.#ring.length;
   }
 
   #indexOf(counter: number): number {
     if (counter > this.#highest) return -1;
-    const ring = this.#ring;
-    for (let at = 0; at < this.#count * numbersPerResult; at += numbersPerResult) {
-      if (ring[at] === counter) return at;
+    for (let i = 0; i < this.#count; i++) {
+      const at = this.#at(i);
+      if (this.#ring[at] === counter) return at;
     }
     return -1;
   }
 
-  #ordered(): Float64Array {
-    const used = this.#count * numbersPerResult;
-    const ordered = new Float64Array(used);
-    const oldest = used === this.#ring.length ? this.#next : 0;
-    ordered.set(this.#ring.subarray(oldest, used));
-    ordered.set(this.#ring.subarray(0, oldest), used - oldest);
-    return ordered;
+  #forgetOldest(): void {
+    this.floor = Math.max(this.floor, this.#ring[this.#oldest] ?? 0);
+    this.#oldest = this.#at(1);
+    this.#count--;
+  }
+
+  /** Copies the oldest so many results. */
+  #copy(target: Float64Array, to: number, results: number): void {
+    const ring = this.#ring;
+    for (let i = 0; i < results; i++) {
+      const at = this.#at(i);
+      const place = to + i * numbersPerResult;
+      for (let k = 0; k < numbersPerResult; k++) target[place + k] = ring[at + k] ?? 0;
+    }
   }
 
   #grow(): void {
-    const results = Math.min(limits.deliveryWindow, this.#count * 2);
-    const grown = new Float64Array(results * numbersPerResult);
-    grown.set(this.#ordered());
+    const grown = new Float64Array(Math.min(limits.deliveryWindow, this.#count * 2) * numbersPerResult);
+    this.#copy(grown, 0, this.#count);
     this.#ring = grown;
-    this.#next = this.#count * numbersPerResult;
+    this.#oldest = 0;
   }
 }
 
@@ -107,6 +126,8 @@ export class Deliveries {
   /** By session number; sessions of one number are told apart by their start. */
   readonly #windows = new Map<number, Window[]>();
   readonly #dirty = new Set<Window>();
+  /** When sessions that have ended were last looked for. */
+  #lookedAt = 0;
   /** The one that was looked for last: clients send many requests in a row. */
   #recent: Window | undefined;
 
@@ -132,7 +153,9 @@ export class Deliveries {
 
   remember(delivery: Delivery, result: Appended): void {
     const window = this.#windowOf(delivery) ?? this.#open(delivery);
-    window.add(delivery.counter, result.firstSeq, result.count, result.position);
+    const { counter, behind } = delivery;
+    if (behind !== undefined) window.forgetBelow(counter - behind);
+    window.add(counter, result.firstSeq, result.count, result.position);
     if (window.isDirty) return;
     window.isDirty = true;
     this.#dirty.add(window);
@@ -155,13 +178,18 @@ export class Deliveries {
       const results = new Uint8Array(encoded.numbers.buffer);
       drafts.push({ shard: this.#shard, sessionStart, sessionNumber, usedAt: now, results });
     }
+    if (Math.abs(now - this.#lookedAt) >= endedEveryMs) this.#dropEnded(now);
+    return drafts;
+  }
+
+  #dropEnded(now: number): void {
+    this.#lookedAt = now;
     for (const [number, windows] of this.#windows) {
       const alive = windows.filter((window) => window.sessionStart >= now - limits.deliveryTtlMs);
       if (alive.length === 0) this.#windows.delete(number);
       else if (alive.length < windows.length) this.#windows.set(number, alive);
     }
     this.#recent = undefined;
-    return drafts;
   }
 
   /** Takes in a stored window; results that are known already stay. */
@@ -194,11 +222,11 @@ export class Deliveries {
 }
 
 /** Numbers that are not whole could be neither compared nor stored. */
-function requireWhole({ sessionStart, sessionNumber, counter }: Delivery): void {
-  if (isWhole(sessionStart) && isWhole(sessionNumber) && isWhole(counter)) return;
+function requireWhole({ sessionStart, sessionNumber, counter, behind = 0 }: Delivery): void {
+  if (isWhole(sessionStart) && isWhole(sessionNumber) && isWhole(counter) && isWhole(behind)) return;
   throw new WarpError(
     "INVALID_ARGUMENT",
-    "a delivery id is three whole numbers from 0: start, number, counter",
+    "a delivery id is whole numbers from 0: start, number, counter, and perhaps how far it reaches back",
   );
 }
 
@@ -218,6 +246,6 @@ function expired(delivery: Delivery): WarpError {
     "KEY_EXPIRED",
     `request ${delivery.counter} of a session of ${new Date(delivery.sessionStart).toISOString()} is too old to ` +
       "tell whether it was done before; it was not applied now",
-    { ...delivery },
+    { sessionStart: delivery.sessionStart, sessionNumber: delivery.sessionNumber, counter: delivery.counter },
   );
 }

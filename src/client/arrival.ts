@@ -20,10 +20,11 @@ export interface ArrivalListener {
 }
 
 const framesPerStep = 128;
+/** Of all connections of the process: a frame is read before another is begun. */
+const reader = new FrameReader();
 
 export class Arrival {
   readonly #listener: ArrivalListener;
-  readonly #reader = new FrameReader();
   #input = new FrameInput();
   /** True between the steps of an arrival. */
   isUnderWay = false;
@@ -45,7 +46,6 @@ export class Arrival {
 
   #give(): void {
     const input = this.#input;
-    const reader = this.#reader;
     let left = framesPerStep;
     try {
       for (; left > 0 && input === this.#input && input.next(); left--) {

@@ -24,6 +24,7 @@ import { type ResolvedConnect, requireTimeout } from "./settings.ts";
 import { type Slab, Slabs } from "./slabs.ts";
 import { type ClientSocket, dial } from "./socket/client-socket.ts";
 import { Receivers } from "./subscription/receivers.ts";
+import { beginSweeping, endSweeping } from "./sweeper.ts";
 
 /** What a caller may say of one call. */
 export interface CallOptions {
@@ -44,7 +45,6 @@ const requestBytes = 1024;
  * Less would cost more in wake-ups and system calls than it gains.
  */
 const sendBytesMin = 8 * 1024;
-const sweepMs = 100;
 const pingAfterMs = 10_000;
 /** Who is only pushed to has to say something too: a server closes a connection that it hears nothing of. */
 const pingAnywayMs = 60_000;
@@ -59,7 +59,6 @@ export class Link {
   readonly #requests = new Requests();
   readonly #session = new Session();
   readonly #slabs = new Slabs();
-  readonly #sweeper: NodeJS.Timeout;
   readonly #arrival = new Arrival({
     onFrame: (reader, bytes) => this.#take(reader, bytes),
     onStep: () => {
@@ -95,8 +94,7 @@ export class Link {
 
   constructor(settings: ResolvedConnect) {
     this.#settings = settings;
-    this.#sweeper = setInterval(() => this.#sweep(), sweepMs);
-    this.#sweeper.unref();
+    beginSweeping(this.#sweep);
   }
 
   /** What the server said of itself; undefined before the first connection. */
@@ -198,10 +196,10 @@ export class Link {
     const timeoutMs =
       call?.timeoutMs === undefined ? this.#settings.timeoutMs : requireTimeout(call.timeoutMs);
     const writer = this.#slabs.begin(requestBytes + dataBytes);
-    const { next } = this.#requests;
+    const { next, oldest } = this.#requests;
     const from = writer.at;
     try {
-      write(writer, next >>> 0, this.#session.delivery(next, this.#now));
+      write(writer, next >>> 0, this.#session.delivery(next, oldest, this.#now));
     } catch (thrown) {
       writer.at = from;
       throw thrown;
@@ -366,7 +364,7 @@ export class Link {
 
   #end(): void {
     this.#phase = "closed";
-    clearInterval(this.#sweeper);
+    endSweeping(this.#sweep);
     clearTimeout(this.#retry);
     this.#socket?.end();
     this.#arrival.drop();
@@ -374,7 +372,7 @@ export class Link {
   }
 
   /** Ends what is too old, and finds out connections that are dead although they are open. */
-  #sweep(): void {
+  readonly #sweep = (): void => {
     const now = performance.now();
     this.#now = now;
     const isReady = this.#phase === "ready";
@@ -393,5 +391,5 @@ export class Link {
       this.#pingedAt = now;
       this.request(operation.ping, false, "", undefined, writePing).catch(() => {});
     }
-  }
+  };
 }

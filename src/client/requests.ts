@@ -53,7 +53,8 @@ export class Request {
 }
 
 export class Requests {
-  #ring: (Request | undefined)[] = new Array(1024).fill(undefined);
+  /** A power of two long; as short as its callers are few. */
+  #ring: (Request | undefined)[] = new Array(16).fill(undefined);
   #next = 1;
   #oldest = 1;
   #oldestWrite = 1;
@@ -72,6 +73,12 @@ export class Requests {
     // The id 0 on the wire is the connection.
     if (this.#next >>> 0 === 0) this.#next++;
     return this.#next;
+  }
+
+  /** The number of the oldest unanswered request, or one behind all: what is older is never sent again. */
+  get oldest(): number {
+    while (this.#oldest < this.#next && this.get(this.#oldest) === undefined) this.#oldest++;
+    return this.#oldest;
   }
 
   /** The oldest write that is sent and unanswered, or a number behind it. */
@@ -94,8 +101,7 @@ export class Requests {
   }
 
   add(request: Request): void {
-    while (this.#oldest < this.#next && this.get(this.#oldest) === undefined) this.#oldest++;
-    while (request.number - this.#oldest >= this.#ring.length) this.#grow();
+    while (request.number - this.oldest >= this.#ring.length) this.#grow();
     this.#ring[request.number & (this.#ring.length - 1)] = request;
     this.#next = request.number + 1;
     this.#count++;

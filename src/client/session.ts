@@ -13,15 +13,18 @@ const inaccuracyMs = 60_000;
 export class Session {
   /** Server's clock minus ours, ms. */
   #offset = 0;
-  readonly #delivery = { sessionStart: Number.NEGATIVE_INFINITY, sessionNumber: 0, counter: 0 };
+  readonly #delivery = { sessionStart: Number.NEGATIVE_INFINITY, sessionNumber: 0, counter: 0, behind: 0 };
 
   /** Takes the server's clock; `now` is ours, of any origin, as {@link delivery} is given it. */
   adjust(serverNow: number, now: number): void {
     this.#offset = serverNow - now;
   }
 
-  /** The delivery id of a write; the object is reused for the next one. Counters never repeat in a client. */
-  delivery(counter: number, now: number): Delivery {
+  /**
+   * The delivery id of a write, while nothing older than `oldest` waits for its answer; the object is reused for the next
+   * one. Counters never repeat in a client.
+   */
+  delivery(counter: number, oldest: number, now: number): Delivery {
     const delivery = this.#delivery;
     const serverNow = now + this.#offset;
     const ageMs = serverNow - delivery.sessionStart;
@@ -30,6 +33,7 @@ export class Session {
       delivery.sessionNumber = randomNumber();
     }
     delivery.counter = counter;
+    delivery.behind = counter - oldest;
     return delivery;
   }
 }

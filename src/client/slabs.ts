@@ -8,6 +8,8 @@
 import { FrameWriter } from "../net/protocol/frame-writer.ts";
 
 const slabBytes = 256 * 1024;
+/** The first one: a connection of few callers needs no more, and there may be thousands of them. */
+const firstBytes = 16 * 1024;
 const spareMax = 8;
 
 export interface Slab {
@@ -17,14 +19,15 @@ export interface Slab {
 }
 
 export class Slabs {
-  readonly writer = new FrameWriter(slabBytes);
+  readonly writer = new FrameWriter(firstBytes);
   readonly #spare: Slab[] = [];
   #slab: Slab = { buffer: this.writer.buffer, unanswered: 0 };
 
   /** The writer, with room for about `bytes` more in one piece. */
   begin(bytes: number): FrameWriter {
     const { writer } = this;
-    if (writer.at + bytes > writer.capacity && writer.at > 0) this.#change();
+    const { at, capacity } = writer;
+    if (at + bytes > capacity && (at > 0 || capacity === firstBytes)) this.#change();
     return writer;
   }
 
@@ -38,9 +41,11 @@ export class Slabs {
 
   /** One of its requests was answered. */
   answered(slab: Slab): void {
-    if (--slab.unanswered > 0 || slab.buffer.length !== slabBytes) return;
+    if (--slab.unanswered > 0) return;
+    const { length } = slab.buffer;
+    if (length !== slabBytes && length !== firstBytes) return;
     if (slab === this.#slab) this.writer.at = 0;
-    else if (this.#spare.length < spareMax) this.#spare.push(slab);
+    else if (length === slabBytes && this.#spare.length < spareMax) this.#spare.push(slab);
   }
 
   #change(): void {

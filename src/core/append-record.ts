@@ -26,6 +26,11 @@ export interface Delivery {
   readonly sessionNumber: number;
   /** 1, 2, 3 … within the session. */
   readonly counter: number;
+  /**
+   * How far behind the counter the oldest write of the session lies that its client still waits for; what is older is never
+   * repeated. It is not stored. Undefined when the client does not say.
+   */
+  readonly behind?: number | undefined;
 }
 
 /** One entity's share of a record. */

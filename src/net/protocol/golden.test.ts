@@ -114,6 +114,17 @@ const messages: Readonly<Record<string, Message>> = {
     },
     means: ["alice", [{ type: "Credited", data: { cents: 5000, ref: "Gehalt für März" } }], { delivery }],
   },
+  "append whose client waits for nothing older than three writes ago": {
+    write: (w) => {
+      const draft = { types: "Credited", data: encodeList([1]), occurred: undefined };
+      requests.writeAppend(w, 2, "alice", draft, undefined, { ...delivery, behind: 3 });
+    },
+    read: (r) => {
+      const request = requests.readAppend(r);
+      return [request.entity, requests.eventsOf(request), request.options];
+    },
+    means: ["alice", [{ type: "Credited", data: 1 }], { delivery: { ...delivery, behind: 3 } }],
+  },
   "append of what is said of somebody else": {
     write: (w) => {
       const said = { subject: "customer-2", data: { address: "Elm Street 1" } };

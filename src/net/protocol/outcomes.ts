@@ -52,6 +52,8 @@ export interface Delivery {
   readonly sessionNumber: number;
   /** 1, 2, 3 … within the session. */
   readonly counter: number;
+  /** The client waits for no write whose counter is more than this below; none of those is ever repeated. */
+  readonly behind?: number | undefined;
 }
 
 export interface WriteOptions {

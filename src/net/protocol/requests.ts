@@ -218,10 +218,12 @@ function writeOptions(
     writer.nil();
     return;
   }
-  writer.array(3);
+  const { behind } = delivery;
+  writer.array(behind === undefined ? 3 : 4);
   writer.num(delivery.sessionStart);
   writer.num(delivery.sessionNumber);
   writer.num(delivery.counter);
+  if (behind !== undefined) writer.num(behind);
 }
 
 function readOptions(reader: FrameReader): WriteOptions | undefined {
@@ -248,8 +250,9 @@ function readDelivery(reader: FrameReader): Delivery {
   const sessionStart = reader.num();
   const sessionNumber = reader.whole();
   const counter = reader.whole();
+  const behind = reader.wholeOrNil();
   reader.leave(outside);
-  return { sessionStart, sessionNumber, counter };
+  return { sessionStart, sessionNumber, counter, behind };
 }
 
 export function writeState(
