@@ -5,9 +5,9 @@
 import type { FoldEvent } from "../aggregate/aggregate.ts";
 import { eventTypeProblem } from "../aggregate/event-type.ts";
 import { deepFreeze } from "../aggregate/freeze.ts";
-import { encodeData } from "../aggregate/json-data.ts";
+import { encodeData, encodeDataPieces } from "../aggregate/json-data.ts";
 import { entityIdFault } from "../core/entity-id.ts";
-import type { EntryDraft, TypeRef } from "../core/entry.ts";
+import { type EntryDraft, inUtf8, isPieces, type TypeRef, textLength } from "../core/entry.ts";
 import { WarpError } from "../core/errors.ts";
 import type { NewEvent } from "../core/event.ts";
 import { limits } from "../core/limits.ts";
@@ -69,7 +69,7 @@ export function draftEvents(folding: Folding, events: readonly NewEvent[], parse
   if (types.length > limits.appendTypesMax) {
     throw new WarpError("INVALID_EVENT", `one append takes at most ${limits.appendTypesMax} event types`);
   }
-  const encoded = encodeData(data, parsed);
+  const encoded = encodeDataPieces(data, parsed);
   const typeIndexes = types.length > 1 ? indexes : undefined;
   return entryDraft(count, types, typeIndexes, occurred, encoded, personal);
 }
@@ -80,7 +80,7 @@ function draftOne(folding: Folding, events: readonly NewEvent[], parsed: string 
   const occurred = event.occurredAt === undefined ? undefined : Float64Array.of(timeOf(event.occurredAt));
   const { alone } = knownType(folding, event.type);
   const personal = event.personal === undefined ? undefined : [personalDraft(0, event.personal)];
-  return entryDraft(1, alone, undefined, occurred, encodeData([event.data], parsed), personal);
+  return entryDraft(1, alone, undefined, occurred, encodeDataPieces([event.data], parsed), personal);
 }
 
 function personalDraft(index: number, personal: NonNullable<NewEvent["personal"]>): PersonalDraft {
@@ -104,12 +104,12 @@ function entryDraft(
   types: readonly TypeRef[],
   typeIndexes: Uint8Array | undefined,
   occurred: Float64Array | undefined,
-  encoded: string | Uint8Array,
+  encoded: EntryDraft["data"],
   personal: readonly PersonalDraft[] | undefined,
 ): EntryDraft {
-  const isMsgpack = typeof encoded !== "string";
+  const isMsgpack = typeof encoded !== "string" && !isPieces(encoded);
   // A long text is measured by encoding it, so that space is asked for by what it takes and not by the worst case.
-  const data = !isMsgpack && encoded.length > measuredFrom ? Buffer.from(encoded, "utf8") : encoded;
+  const data = !isMsgpack && textLength(encoded) > measuredFrom ? inUtf8(encoded) : encoded;
   return { count, types, typeIndexes, occurred, data, isMsgpack, personal };
 }
 

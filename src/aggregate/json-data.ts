@@ -11,6 +11,7 @@
  *   limit, so a cycle or a small graph of an enormous tree ends quickly.
  */
 import { Encoder } from "@msgpack/msgpack";
+import { isPieces, joined } from "../core/entry.ts";
 import { WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 
@@ -181,13 +182,22 @@ function adviceFor(value: object): string {
 const encoder = new Encoder({ useBigInt64: true, forceIntegerToFloat: true });
 
 /**
- * Encodes the data of the events of one append, as `EntryDraft.data` wants it: JSON text or msgpack. Throws INVALID_EVENT
- * for what cannot be stored and EVENT_TOO_LARGE for an event above `eventBytesMax` or all above `recordBytesMax`.
+ * Encodes the data of the events of one append: JSON text or msgpack. Throws INVALID_EVENT for what cannot be stored and
+ * EVENT_TOO_LARGE for an event above `eventBytesMax` or all above `recordBytesMax`.
  *
  * `parsed` is the JSON text that the values were parsed from, if they were: it is taken as it is where that is the same,
  * which spares writing it again. Spaces and repeated keys stay in it; parsed once more it gives the same values.
  */
 export function encodeData(values: readonly unknown[], parsed?: string): string | Uint8Array {
+  const encoded = encodeDataPieces(values, parsed);
+  return isPieces(encoded) ? joined(encoded) : encoded;
+}
+
+/** As {@link encodeData}; a long text may come in pieces, which `EntryDraft.data` takes, and need not be put together. */
+export function encodeDataPieces(
+  values: readonly unknown[],
+  parsed?: string,
+): string | readonly string[] | Uint8Array {
   let least = 0;
   let isJson = true;
   for (let i = 0; i < values.length; i++) {
@@ -207,32 +217,43 @@ function isPlainText(text: string): boolean {
   return text.length * 3 <= limits.eventBytesMax && !text.includes("\\u");
 }
 
-/** Texts up to this length are written at once: half again as fast as longer ones, which outgrow the writer's own buffer. */
+/** Texts up to this length are made at once: half again as fast as longer ones, which outgrow the buffer of JSON.stringify. */
 const pieceLength = 6000;
 
-/** As JSON.stringify; `least` is a lower bound of the length. */
-function listText(values: readonly unknown[], least: number): string {
+function encodeJson(values: readonly unknown[], least: number): string | readonly string[] {
   // Quotes, colons and commas are not in the bound.
   const perPiece = Math.floor((pieceLength * values.length) / (least * 1.5 + 1));
-  if (perPiece < 2 || perPiece >= values.length) return JSON.stringify(values);
+  if (perPiece < 2 || perPiece >= values.length) {
+    const text = JSON.stringify(values);
+    checkText(text, values);
+    checkSizesOf([text], values);
+    return text;
+  }
   const pieces: string[] = [];
   for (let from = 0; from < values.length; from += perPiece) {
-    pieces.push(JSON.stringify(values.slice(from, from + perPiece)).slice(1, -1));
+    const some = values.slice(from, from + perPiece);
+    const text = JSON.stringify(some);
+    checkText(text, values);
+    pieces.push(text);
   }
-  return `[${pieces.join(",")}]`;
+  checkSizesOf(pieces, values);
+  return pieces;
 }
 
-function encodeJson(values: readonly unknown[], least: number): string {
-  const text = listText(values, least);
+/** JSON.stringify escapes lone surrogates as \ud8xx … \udfxx; a text that spells that out is checked in vain. */
+function checkText(text: string, values: readonly unknown[]): void {
+  if (!text.includes("\\ud")) return;
+  for (let i = 0; i < values.length; i++) validateData(values[i], nameOfData(i, values.length));
+}
+
+function checkSizesOf(pieces: readonly string[], values: readonly unknown[]): void {
+  let length = 0;
+  for (const piece of pieces) length += piece.length;
   // One UTF-16 unit takes at most three bytes of UTF-8, so this is rarely exceeded and never missed.
-  if (text.length * 3 > limits.eventBytesMax) {
-    checkSizes(values, Buffer.byteLength(text), (value) => Buffer.byteLength(JSON.stringify(value)));
-  }
-  // JSON.stringify escapes lone surrogates as \ud8xx … \udfxx; a text that spells that out is checked in vain.
-  if (text.includes("\\ud")) {
-    for (let i = 0; i < values.length; i++) validateData(values[i], nameOfData(i, values.length));
-  }
-  return text;
+  if (length * 3 <= limits.eventBytesMax) return;
+  let bytes = 0;
+  for (const piece of pieces) bytes += Buffer.byteLength(piece);
+  checkSizes(values, bytes, (value) => Buffer.byteLength(JSON.stringify(value)));
 }
 
 function encodeMsgpack(values: readonly unknown[]): Uint8Array {

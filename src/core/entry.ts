@@ -41,8 +41,8 @@ export interface EntryDraft {
   readonly typeIndexes: Uint8Array | undefined;
   /** ms or NaN for each event; undefined when none has one. */
   readonly occurred: Float64Array | undefined;
-  /** The array of data: JSON as text or in UTF-8, or msgpack. */
-  readonly data: string | Uint8Array;
+  /** The array of data: JSON as text, as {@link joined} pieces of text or in UTF-8, or msgpack. */
+  readonly data: string | readonly string[] | Uint8Array;
   readonly isMsgpack: boolean;
   /** What its events say of others, by event; undefined when they say nothing. */
   readonly personal?: readonly PersonalDraft[] | undefined;
@@ -57,7 +57,9 @@ export interface TypeRef {
 
 /** The most bytes that {@link writeEntry} will need. */
 export function entryBytesBound(draft: EntryDraft): number {
-  let bytes = entryHeaderBytes + (typeof draft.data === "string" ? draft.data.length * 3 : draft.data.length);
+  const { data } = draft;
+  let bytes = entryHeaderBytes;
+  bytes += typeof data === "string" || isPieces(data) ? textLength(data) * 3 : data.length;
   for (const type of draft.types) bytes += 3 + type.utf8.length;
   if (draft.typeIndexes !== undefined) bytes += draft.count;
   if (draft.occurred !== undefined) bytes += draft.count * 8;
@@ -100,11 +102,14 @@ export function writeEntry(
     }
   }
   view.setUint32(at + entryOffset.data, end - at, true);
-  if (typeof draft.data === "string") {
-    end += buffer.write(draft.data, end, "utf8");
+  const { data } = draft;
+  if (typeof data === "string") {
+    end += buffer.write(data, end, "utf8");
+  } else if (isPieces(data)) {
+    end = writePieces(buffer, end, data);
   } else {
-    buffer.set(draft.data, end);
-    end += draft.data.length;
+    buffer.set(data, end);
+    end += data.length;
   }
   view.setUint32(at + entryOffset.length, end - at, true);
   view.setUint32(at + entryOffset.count, draft.count, true);
@@ -115,6 +120,40 @@ export function writeEntry(
   view.setFloat64(at + entryOffset.position, position, true);
   return end;
 }
+
+export function isPieces(data: EntryDraft["data"]): data is readonly string[] {
+  return Array.isArray(data);
+}
+
+/** The one text of pieces, each of which is the text of a list of some of the items. */
+export function joined(pieces: readonly string[]): string {
+  return `[${pieces.map((piece) => piece.slice(1, -1)).join(",")}]`;
+}
+
+/** UTF-16 units of a text in one piece or several. */
+export function textLength(text: string | readonly string[]): number {
+  if (typeof text === "string") return text.length;
+  let length = 0;
+  for (const piece of text) length += piece.length;
+  return length;
+}
+
+export function inUtf8(text: string | readonly string[]): Buffer {
+  return Buffer.from(typeof text === "string" ? text : joined(text), "utf8");
+}
+
+/** Writes pieces as one list: where two meet, their brackets become a comma. Returns the offset behind it. */
+function writePieces(buffer: Buffer, at: number, pieces: readonly string[]): number {
+  let end = at + buffer.write(pieces[0] ?? "[]", at, "utf8");
+  for (let i = 1; i < pieces.length; i++) {
+    const joint = end - 1;
+    end = joint + buffer.write(pieces[i] ?? "[]", joint, "utf8");
+    buffer[joint] = comma;
+  }
+  return end;
+}
+
+const comma = 0x2c;
 
 export function entryLength(bytes: Bytes, at: number): number {
   return bytes.view.getUint32(at + entryOffset.length, true);

@@ -10,6 +10,7 @@ import {
   writePart,
   writeRecordHeader,
 } from "../../core/append-record.ts";
+import { inUtf8 } from "../../core/entry.ts";
 import { type EraseDraft, eraseRecordBound, writeErasePart } from "../../core/erase-record.ts";
 import { WarpError } from "../../core/errors.ts";
 import { recordHeaderBytes, recordKind } from "../../core/record.ts";
@@ -158,6 +159,6 @@ function boundOf(parts: readonly PartDraft[]): number {
 /** The part with its text in UTF-8, so that its bound is what it takes and not three bytes a unit. */
 function measured(part: PartDraft): PartDraft {
   const { data } = part.entry;
-  if (typeof data !== "string") return part;
-  return { ...part, entry: { ...part.entry, data: Buffer.from(data, "utf8") } };
+  if (data instanceof Uint8Array) return part;
+  return { ...part, entry: { ...part.entry, data: inUtf8(data) } };
 }
