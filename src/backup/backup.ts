@@ -114,7 +114,7 @@ export class Backups {
     this.#workers ??= new BackupWorkers(Math.min(shards, availableParallelism()));
     // One that nobody waits for takes one processor at most.
     const how = isComplete ? "at once" : "in turn";
-    const done = await this.#workers.run(tasks, (_, bytes) => onProgress?.(bytes), how);
+    const done = await this.#workers.run(tasks, how, { onBytes: (_, bytes) => onProgress?.(bytes) });
     const positions = done.map(({ position }) => position);
     this.#positions.set(target.name, positions);
     this.#known.finish(target.name, startedAt);

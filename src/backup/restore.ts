@@ -18,9 +18,11 @@ import { limits } from "../core/limits.ts";
 import { syncDirectory } from "../core/replace-file.ts";
 import { createKeySlots } from "../journal/ring-files.ts";
 import { shardOf } from "../shard/placement.ts";
+import { shardDirectory } from "../shard/shard.ts";
 import { decodeObject, missing } from "./format/container.ts";
 import { type RootHeader, rootObject } from "./format/objects.ts";
 import { readChain, readHead } from "./reading/chain.ts";
+import { syncNewShard } from "./reading/new-shard.ts";
 import { type BackupTarget, openTarget } from "./target/target.ts";
 import type { RestoreTask, ShardRestored, ShardVerified, VerifyTask } from "./work/messages.ts";
 import { BackupWorkers } from "./work/workers.ts";
@@ -94,7 +96,7 @@ export async function verifyBackup(options: VerifyOptions): Promise<VerifyReport
   const tasks = allShards(shards).map(
     (shard): VerifyTask => ({ type: "verify", target: target.name, shard, context, incarnation, rootKey }),
   );
-  const { done, total } = await runTasks(target, tasks, options.onProgress);
+  const { done, total } = await runTasks<VerifyTask>(target, tasks, options);
   return {
     target: target.name,
     context,
@@ -160,32 +162,62 @@ async function restoreShards(
       ...{ rootKey, keyring, at, entity },
     }),
   );
-  const { done, total } = await runTasks(target, tasks, onProgress);
+  const syncing: Promise<void>[] = [];
+  const onDone = ({ shard }: ShardRestored) => {
+    const synced = syncNewShard(shardDirectory(staged, shard));
+    // Its failure is thrown below, when the other shards are done.
+    synced.catch(() => undefined);
+    syncing.push(synced);
+  };
+  let ran: { done: ShardRestored[]; total: number };
+  try {
+    ran = await runTasks<RestoreTask>(target, tasks, { onProgress, onDone });
+  } finally {
+    // Also after a failure: nothing may be under way in a directory that is removed.
+    await Promise.allSettled(syncing);
+  }
+  await Promise.all(syncing);
+  const { done } = ran;
   const own = entity === undefined ? undefined : done[shardOf(entity, shards)];
   if (own !== undefined && own.entities === 0) {
     throw new WarpError("INVALID_ARGUMENT", `the backup has no entity ${JSON.stringify(entity)}`, { entity });
   }
-  return { done, total };
+  return ran;
+}
+
+type Done<Task extends VerifyTask | RestoreTask> = Extract<
+  ShardRestored | ShardVerified,
+  { type: Task["type"] }
+>;
+
+interface Hearing<Task extends VerifyTask | RestoreTask> {
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Of each shard when it is done. */
+  readonly onDone?: (result: Done<Task>) => void;
 }
 
 /** Runs a task per shard, with progress over the segments of all of them. */
 async function runTasks<Task extends VerifyTask | RestoreTask>(
   target: BackupTarget,
   tasks: readonly Task[],
-  onProgress: ((progress: Progress) => void) | undefined,
-): Promise<{ done: Extract<ShardRestored | ShardVerified, { type: Task["type"] }>[]; total: number }> {
+  { onProgress, onDone }: Hearing<Task>,
+): Promise<{ done: Done<Task>[]; total: number }> {
   let total = 0;
   for (const { shard } of tasks) total += await bytesOf(target, shard);
   let read = 0;
   onProgress?.({ done: read, total });
   const workers = new BackupWorkers(Math.min(tasks.length, availableParallelism()));
   try {
-    const done = await workers.run(tasks, (_, bytes) => {
+    const onBytes = (_: number, bytes: number) => {
       read = Math.min(total, read + bytes);
       onProgress?.({ done: read, total });
+    };
+    const done = await workers.run<Task>(tasks, "by whoever is free", {
+      onBytes,
+      onDone: (result) => onDone?.(result as Done<Task>),
     });
     onProgress?.({ done: total, total });
-    return { done: done as Extract<ShardRestored | ShardVerified, { type: Task["type"] }>[], total };
+    return { done: done as Done<Task>[], total };
   } finally {
     await workers.close();
   }

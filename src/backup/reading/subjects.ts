@@ -5,7 +5,7 @@
  * - A part opens under its subject's key, or the subject is in the ledger. No snapshot has folded it.
  */
 import { WarpError } from "../../core/errors.ts";
-import { openParts, subjectsOf } from "../../shard/files/personal-parts.ts";
+import { hasParts, openParts, subjectsOf } from "../../shard/files/personal-parts.ts";
 import type { ShardAssociated } from "../../shard/files/sealed.ts";
 import { damaged } from "../format/container.ts";
 import type { Value } from "../format/tables.ts";
@@ -34,8 +34,8 @@ export class RestoredSubjects {
 
   /** Takes in a run of a host, opened. Errors: CORRUPT with the object. */
   take(row: readonly Value[], body: Uint8Array, object: string, files: NewShard): void {
+    if (!hasParts(body)) return;
     const subjects = subjectsOf(body);
-    if (subjects.size === 0) return;
     const [number, seq] = row as [number, number];
     requireParts(body, { number, seq }, this.#associated, this.#keys, object);
     for (const [subject, parts] of subjects) {

@@ -1,5 +1,6 @@
 /**
- * The Workers of a backup: tasks of many shards, a few at a time. A shard always goes to the same Worker.
+ * The Workers of a backup: tasks of many shards, a few at a time. For a backup, a shard always goes to the same Worker, which
+ * remembers it; where nothing is remembered, to whichever is free.
  */
 import { WarpError } from "../../core/errors.ts";
 import type { FromBackupWorker, ToBackupWorker } from "./messages.ts";
@@ -7,11 +8,22 @@ import type { FromBackupWorker, ToBackupWorker } from "./messages.ts";
 type Task = Exclude<ToBackupWorker, { type: "close" }>;
 type Result = Extract<FromBackupWorker, { type: "done" }>["result"];
 
+/**
+ * "at once": a Worker has the shards that are its own, one after the other. "in turn": one shard at a time, by the Worker whose own it
+ * is. "by whoever is free": a Worker begins the next shard when it has ended one.
+ */
+type How = "at once" | "in turn" | "by whoever is free";
+
 interface Waiting {
   readonly onBytes: (shard: number, bytes: number) => void;
   readonly shard: number;
   readonly resolve: (result: Result) => void;
   readonly reject: (error: WarpError) => void;
+}
+
+interface Hearing<Done> {
+  readonly onBytes: (shard: number, bytes: number) => void;
+  readonly onDone?: (done: Done) => void;
 }
 
 export class BackupWorkers {
@@ -22,18 +34,32 @@ export class BackupWorkers {
   }
 
   /**
-   * Runs tasks of different shards, all at once or one after the other; returns their results in the order of the tasks.
-   * After a failure the others are waited for, and the first failure is thrown.
+   * Runs tasks of different shards; returns their results in the order of the tasks. After a failure the others are waited
+   * for, and the first failure is thrown.
    */
   async run<T extends Task>(
     tasks: readonly T[],
-    onBytes: (shard: number, bytes: number) => void,
-    how: "at once" | "in turn" = "at once",
+    how: How,
+    { onBytes, onDone }: Hearing<Extract<Result, { type: T["type"] }>>,
   ): Promise<Extract<Result, { type: T["type"] }>[]> {
-    const begin = (task: T) => this.#workers[task.shard % this.#workers.length]?.run(task, onBytes);
-    const ended: PromiseSettledResult<Result | undefined>[] = [];
-    const groups = how === "at once" ? [tasks] : tasks.map((task) => [task]);
-    for (const group of groups) ended.push(...(await Promise.allSettled(group.map(begin))));
+    const ended: PromiseSettledResult<Result>[] = [];
+    const ownerOf = ({ shard }: T) => this.#workers[shard % this.#workers.length] as BackupWorker;
+    const drain = async (queue: Iterable<[number, T]>, workerOf: (task: T) => BackupWorker) => {
+      for (const [at, task] of queue) {
+        const [end] = await Promise.allSettled([workerOf(task).run(task, onBytes)]);
+        ended[at] = end;
+        if (end.status === "fulfilled") onDone?.(end.value as Extract<Result, { type: T["type"] }>);
+      }
+    };
+    const queue = [...tasks.entries()];
+    if (how === "in turn") {
+      await drain(queue, ownerOf);
+    } else {
+      const shared = queue.values();
+      const queueOf = (worker: BackupWorker) =>
+        how === "at once" ? queue.filter(([, task]) => ownerOf(task) === worker) : shared;
+      await Promise.all(this.#workers.map((worker) => drain(queueOf(worker), () => worker)));
+    }
     return ended.map((end) => {
       if (end.status === "rejected") throw end.reason;
       return end.value as Extract<Result, { type: T["type"] }>;

@@ -8,6 +8,7 @@ import { open, seal } from "../../core/aead.ts";
 import { type Bytes, bytesOf, entryCount, entryLength } from "../../core/entry.ts";
 import { WarpError } from "../../core/errors.ts";
 import { hasPersonal, type PersonalPart, partForm, personalParts, withParts } from "../../core/personal.ts";
+import { entryFlag, entryOffset } from "../../core/record.ts";
 import type { Associated } from "./sealed.ts";
 
 /** The key of a subject; undefined when it is destroyed. */
@@ -43,8 +44,8 @@ export function openParts(
   host: { readonly number: number; readonly seq: number },
   keyOf: KeyOf,
 ): Uint8Array {
+  if (!hasParts(body)) return body;
   const bytes = bytesOf(body.buffer, body.byteOffset, body.length);
-  if (!hasAnyPersonal(bytes)) return body;
   const entries: Uint8Array[] = [];
   let seq = host.seq;
   for (let at = 0; at < body.length; at += entryLength(bytes, at)) {
@@ -58,6 +59,21 @@ export function openParts(
     seq += entryCount(bytes, at);
   }
   return Buffer.concat(entries);
+}
+
+/**
+ * True when the entries of a run have a personal part. Reads the bytes themselves: nearly all runs have none, and a second
+ * view of each would cost more than looking.
+ */
+export function hasParts(body: Uint8Array): boolean {
+  for (let at = 0; at < body.length; ) {
+    if (((body[at + entryOffset.flags] ?? 0) & entryFlag.personal) !== 0) return true;
+    const lengthAt = at + entryOffset.length;
+    let length = 0;
+    for (let i = 3; i >= 0; i--) length = length * 256 + (body[lengthAt + i] ?? 0);
+    at += Math.max(1, length);
+  }
+  return false;
 }
 
 /** How many parts of each subject the entries of a run have. */
@@ -78,12 +94,6 @@ export function speaksOfOthers(body: Uint8Array): boolean {
     const parts = partsOf(bytes, at, { number: 0, seq: 0 });
     if (parts.some(({ form }) => form !== partForm.erased)) return true;
   }
-  return false;
-}
-
-function hasAnyPersonal(bytes: Bytes): boolean {
-  for (let at = 0; at < bytes.buffer.length; at += Math.max(1, entryLength(bytes, at)))
-    if (hasPersonal(bytes, at)) return true;
   return false;
 }
 
