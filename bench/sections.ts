@@ -5,7 +5,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** The parts, in the order in which they stand on the page. */
-const order = ["peers", "scenarios", "flat"] as const;
+const order = ["peers", "scenarios", "flat", "budgets"] as const;
 export type Section = (typeof order)[number];
 
 const page = join(import.meta.dir, "RESULTS.md");
