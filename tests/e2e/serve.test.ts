@@ -2,7 +2,7 @@
  * The life of `warp serve`: settings, start, drain under load, the second signal, failure, the supervisor.
  */
 import { afterAll, describe, expect, test } from "bun:test";
-import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { jsonLines, runWarp, temporaryFolder } from "./command.ts";
@@ -204,3 +204,17 @@ describe("the settings", () => {
 async function readMetrics(url: string): Promise<{ text: string }> {
   return { text: await (await fetch(`${url}/metrics`)).text() };
 }
+
+describe("the memory of a server", () => {
+  /** The environment that the process itself runs with, which is not what it was started with when it began again. */
+  const environmentOf = (server: RunningServer): string[] =>
+    readFileSync(`/proc/${server.process.pid}/environ`, "utf8").split("\0");
+
+  test.if(process.platform === "linux")("is kept for a while, in the process that was started", async () => {
+    const server = await serve(newDirectory());
+    expect(environmentOf(server)).toContain("MIMALLOC_PURGE_DELAY=10000");
+    expect(environmentOf(server)).toContain("MIMALLOC_PURGE_HOLES=0");
+    server.process.kill("SIGTERM");
+    expect(await server.ended).toBe(0);
+  });
+});

@@ -6,7 +6,8 @@
  * - In a group of its own, so that Ctrl-C does not stop it under the load; if this process is killed, it drains and ends.
  */
 import { WarpError } from "../../../core/errors.ts";
-import { childEnvironment, ownCommand } from "../serve/supervise.ts";
+import { ownCommand } from "../../own-process.ts";
+import { supervisedVariable } from "../serve/supervise.ts";
 import type { EngineSettings } from "./in-process.ts";
 
 export interface ServerProcess {
@@ -33,7 +34,7 @@ export async function startServerProcess(settings: EngineSettings): Promise<Serv
     stdout: "pipe",
     stderr: "inherit",
     detached: true,
-    env: childEnvironment(withoutSettings(process.env)),
+    env: { ...withoutSettings(process.env), [supervisedVariable]: "1" },
   });
   const line = await firstLine(child.stdout);
   if (line === undefined) {

@@ -7,6 +7,7 @@
  */
 import type { Logger } from "../../../core/logger.ts";
 import { type ExitCode, exitCode } from "../../exit.ts";
+import { ownCommand } from "../../own-process.ts";
 
 const waitMsMin = 100;
 const waitMsMax = 30_000;
@@ -15,18 +16,6 @@ const steadyMs = 60_000;
 
 /** Set for the child: the end of its standard input ends it. */
 export const supervisedVariable = "WARP_SUPERVISED";
-
-/**
- * How soon the child's allocator gives unused memory back to the system. By default it does so a tenth of a second after it
- * was freed, and in pieces of pages that are still in use: under load most of it is needed again at once, page fault by page
- * fault (docs/decisions/0012). What is unused for ten seconds is given back all the same.
- */
-const memorySettings = { MIMALLOC_PURGE_DELAY: "10000", MIMALLOC_PURGE_HOLES: "0" };
-
-/** What a supervised server is started with; what the environment says of memory stands. */
-export function childEnvironment(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  return { ...memorySettings, ...environment, [supervisedVariable]: "1" };
-}
 
 export async function supervise(args: readonly string[], logger: Logger): Promise<ExitCode> {
   const stop = new AbortController();
@@ -44,7 +33,7 @@ export async function supervise(args: readonly string[], logger: Logger): Promis
         stdout: "inherit",
         stderr: "inherit",
         detached: true,
-        env: childEnvironment(process.env),
+        env: { ...process.env, [supervisedVariable]: "1" },
       });
       const code = await child.exited;
       if (code === exitCode.ok || code === exitCode.usage) return code;
@@ -72,13 +61,6 @@ export function supervisorGone(): AbortSignal {
   stdin.resume();
   stdin.unref();
   return gone.signal;
-}
-
-/** What starts this program: the executable alone when it is compiled, else the runtime and the main file. */
-export function ownCommand(): string[] {
-  return Bun.main.includes("$bunfs") || Bun.main.includes("~BUN")
-    ? [process.execPath]
-    : [process.execPath, Bun.main];
 }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {
