@@ -245,6 +245,8 @@ test("a peer that stops reading is told why and closed, and costs the others not
     type: "Added",
     data: { by: i, text: "x".repeat(400) },
   }));
+  // Whoever does not read for as long again is cut off without a word, so it reads as soon as it was told.
+  const resumed = until(() => tcp.counters.errors > 0).then(() => peer.socket.resume());
   let appended = 0;
   while (tcp.counters.errors === 0) {
     await warp.entity("a").appendBatch(batch);
@@ -256,7 +258,7 @@ test("a peer that stops reading is told why and closed, and costs the others not
   abort.abort();
   await reading;
   expect(bytesMax).toBeLessThan(4 * 1024 * 1024);
-  peer.socket.resume();
+  await resumed;
   let last: unknown[] | undefined;
   for (let frame = await peer.next(); frame !== undefined; frame = await peer.next()) last = frame;
   expect(last?.slice(0, 3)).toEqual([2, 0, "TIMEOUT"]);
