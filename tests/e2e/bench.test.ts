@@ -10,13 +10,16 @@ import { smallServer, startServer } from "./server.ts";
 const folder = temporaryFolder();
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const brief = ["--seconds", "1", "--warmup", "0", "--yardstick", "0", "--entities", "20", "--callers", "4"];
+const small = ["--warmup", "0", "--yardstick", "0", "--entities", "20", "--callers", "4"];
+/** Ends when there was something to be measured, however slow the machine is. */
+const appends = [...small, "--seconds", "200", "--events", "400"];
+const reads = [...small, "--seconds", "3", "--read"];
 
 describe("warp bench over TCP", () => {
   test("starts a server, drives it and stops it, and tells both sides apart", async () => {
     const dataDir = join(folder, "own");
-    const small = ["--shards", "2", "--writers", "1", "--durability", "os", "--data", dataDir];
-    const { code, stdout, stderr } = await runWarp(["bench", ...brief, ...small, "--json"]);
+    const own = ["--shards", "2", "--writers", "1", "--durability", "os", "--data", dataDir];
+    const { code, stdout, stderr } = await runWarp(["bench", ...appends, ...own, "--json"]);
     expect([code, stderr]).toEqual([0, ""]);
     const [line] = jsonLines(stdout);
     expect(line).toMatchObject({
@@ -37,7 +40,7 @@ describe("warp bench over TCP", () => {
   test("drives a server that runs, with entities of its own", async () => {
     const server = await startServer(["--data", join(folder, "theirs"), ...smallServer]);
     const addr = ["--addr", server.address];
-    const read = await runWarp(["bench", ...addr, "--http", server.url, ...brief, "--read", "--json"]);
+    const read = await runWarp(["bench", ...addr, "--http", server.url, ...reads, "--json"]);
     expect([read.code, read.stderr]).toEqual([0, ""]);
     const [line] = jsonLines(read.stdout);
     expect(line).toMatchObject({
@@ -47,7 +50,7 @@ describe("warp bench over TCP", () => {
       verifiedEntities: 20,
     });
     expect(line?.readsPerSecond).toBeGreaterThan(0);
-    const batches = await runWarp(["bench", ...addr, ...brief, "--batch", "50", "--connections", "3"]);
+    const batches = await runWarp(["bench", ...addr, ...appends, "--batch", "50", "--connections", "3"]);
     expect([batches.code, batches.stderr]).toEqual([0, ""]);
     expect(batches.stdout).toContain("memory and backlog of the server are not told");
     server.process.kill("SIGTERM");

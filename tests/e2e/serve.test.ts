@@ -156,9 +156,9 @@ describe("a supervised server", () => {
     process.kill(first, "SIGKILL");
     await isReady(server.url, first);
     expect(await post(server.url, "/v1/entities/a/events", noted(2))).toEqual({ status: 201, seq: 2 });
-    expect(server.log()).toContainEqual(expect.objectContaining({ signal: "SIGKILL" }));
     server.process.kill("SIGTERM");
     expect(await server.ended).toBe(0);
+    expect(server.log()).toContainEqual(expect.objectContaining({ signal: "SIGKILL" }));
   });
 
   test("ends when its supervisor is killed", async () => {

@@ -230,7 +230,7 @@ test("a write on a connection that the server refuses has an unknown outcome", a
 
 test("draining answers what is under way, refuses nothing that was sent, and ends", async () => {
   const own = await serveContext();
-  const other = await connect({ address: own.tcp.address, timeoutMs: 2000 });
+  const other = await connect({ address: own.tcp.address, timeoutMs: 10_000 });
   const calls = Array.from({ length: 500 }, () => other.entity("erin").append(added(1)));
   await calls[0];
   await own.tcp.drain();

@@ -72,12 +72,12 @@ describe("a server", () => {
     const large = (rows: number) =>
       `WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < ${rows}) SELECT n, hex(zeroblob(100000)) FROM c`;
     // 20 MB come in several replies …
-    const whole = await client.query(large(100));
+    const whole = await client.query(large(100), [], { timeoutMs: 240_000 });
     expect(whole.isTruncated).toBe(false);
     expect(whole.rows.map(([n]) => n)).toEqual(Array.from({ length: 100 }, (_, i) => i + 1));
     expect(whole.rows.every(([, text]) => typeof text === "string" && text.length === 200_000)).toBe(true);
     // … and what is more than 64 MiB is cut there.
-    const cut = await client.query(large(400));
+    const cut = await client.query(large(400), [], { timeoutMs: 240_000 });
     expect(cut.isTruncated).toBe(true);
     expect(cut.rows.length).toBeGreaterThan(330);
     expect(cut.rows.length).toBeLessThan(340);
