@@ -28,7 +28,7 @@ function openElsewhere(dataDir: string): string {
       await warp.close();
       return seq;
     })));`;
-  const run = Bun.spawnSync([process.execPath, "-e", program], { stdin: "ignore", timeout: 20_000 });
+  const run = Bun.spawnSync([process.execPath, "-e", program], { stdin: "ignore", timeout: 240_000 });
   return `${run.stdout.toString().trim()}${run.exitCode === 0 ? "" : run.stderr.toString()}`;
 }
 

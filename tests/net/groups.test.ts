@@ -74,6 +74,7 @@ test("members on connections that are cut work off every event, those of an enti
 });
 
 test("what a member held when it died goes to another, and operators see the group", async () => {
+  const begunAt = Date.now();
   const { warp, tcp } = await serve();
   const client = await dial(tcp.address);
   for (let i = 0; i < 3; i++) await client.entity(`e${i}`).append(added(i));
@@ -103,7 +104,7 @@ test("what a member held when it died goes to another, and operators see the gro
   await until(() => warp.groups.status()[0]?.lag === 0);
   const [status] = await client.groups.status();
   expect(status).toMatchObject({ lag: 0, parked: 1 });
-  expect(status?.oldestParkedAt).toBeGreaterThan(Date.now() - 60_000);
+  expect(status?.oldestParkedAt).toBeGreaterThanOrEqual(begunAt);
   expect(await client.groups.parked("mailer")).toMatchObject([{ seq: 1, reason: "NO_ADDRESS", attempts: 2 }]);
   expect(await client.groups.replay("mailer")).toBe(1);
   (await next(work)).ack();

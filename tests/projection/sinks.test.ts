@@ -274,9 +274,13 @@ for (const { name, problem, start, place } of kinds) {
       expect(runaway).rejects.toMatchObject({ code: "TIMEOUT" });
       feed.append("a", { type: "Moved", data: { cents: 1 } });
       // Meanwhile others are answered.
-      expect(await rows(harness, "SELECT cents FROM balance", { timeoutMs: 20_000 })).toEqual([[-2]]);
+      expect(await rows(harness, "SELECT cents FROM balance")).toEqual([[-2]]);
       await runaway.catch(() => {});
-      const result = await harness.queries.run("SELECT seq FROM move ORDER BY seq", [], { sink, rows: 1 });
+      const result = await harness.queries.run("SELECT seq FROM move ORDER BY seq", [], {
+        sink,
+        rows: 1,
+        timeoutMs: 240_000,
+      });
       expect(result).toEqual({ columns: ["seq"], rows: [[1]], isTruncated: true });
       // What is too much is not read to its end: it is cut, or refused where it cannot be cut.
       const text =
@@ -286,7 +290,7 @@ for (const { name, problem, start, place } of kinds) {
             ? "repeat('x', 10000)"
             : "hex(zeroblob(5000))";
       const much = `WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 3000) SELECT n, ${text} FROM c`;
-      const large = harness.queries.run(much, [], { sink, bytes: 1_000_000 });
+      const large = harness.queries.run(much, [], { sink, bytes: 1_000_000, timeoutMs: 240_000 });
       if (name.startsWith("rqlite")) {
         expect(large).rejects.toMatchObject({
           code: "QUERY_FAILED",
@@ -299,7 +303,10 @@ for (const { name, problem, start, place } of kinds) {
         expect(some.length).toBeGreaterThan(90);
         expect(some.length).toBeLessThan(120);
       }
-      const none = await harness.queries.run("SELECT seq FROM move WHERE seq < 0", [], { sink });
+      const none = await harness.queries.run("SELECT seq FROM move WHERE seq < 0", [], {
+        sink,
+        timeoutMs: 240_000,
+      });
       expect(none).toEqual({ columns: ["seq"], rows: [], isTruncated: false });
       await harness.close();
     });

@@ -5,7 +5,9 @@ import { expect, test } from "bun:test";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { RemoteQueries } from "./elsewhere.ts";
 
-const query = { sql: "SELECT 1", params: [], rowsMax: 10, bytesMax: 1000, timeoutMs: 100 };
+/** Long enough for the query to have been sent. */
+const timeoutMs = 1000;
+const query = { sql: "SELECT 1", params: [], rowsMax: 10, bytesMax: 1000, timeoutMs };
 
 for (const kind of ["rqlite", "postgres"] as const) {
   test(`a query of ${kind} ends when the server does not end it`, async () => {
