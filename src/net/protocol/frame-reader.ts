@@ -120,6 +120,8 @@ export class FrameReader {
     this.at = at + size;
     if (format === 0xcf) return safe(whole32(bytes, at) * two32 + whole32(bytes, at + 4));
     if (format === 0xce) return whole32(bytes, at);
+    if (format === 0xcd) return whole16(bytes, at);
+    if (format === 0xcc) return bytes[at] ?? 0;
     this.#view ??= new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     return numberAt(this.#view, at, format);
   }
@@ -280,17 +282,13 @@ function whole32(bytes: Buffer, at: number): number {
   return whole16(bytes, at) * 0x10000 + whole16(bytes, at + 2);
 }
 
-/** The formats that are rare. */
+/** The formats that are rare: floats, and whole numbers below 0. */
 function numberAt(view: DataView, at: number, format: number): number {
   switch (format) {
     case 0xca:
       return view.getFloat32(at);
     case 0xcb:
       return view.getFloat64(at);
-    case 0xcc:
-      return view.getUint8(at);
-    case 0xcd:
-      return view.getUint16(at);
     case 0xd0:
       return view.getInt8(at);
     case 0xd1:
