@@ -15,7 +15,7 @@ import { Subjects } from "./actor/personal/subjects.ts";
 import { Residency } from "./actor/residency.ts";
 import { Reading } from "./actor/storage/reading.ts";
 import { Recorder } from "./actor/storage/recorder.ts";
-import { type RecoverySummary, recover } from "./actor/storage/recovery.ts";
+import { recover, reportRecovery } from "./actor/storage/recovery.ts";
 import { Settling } from "./actor/storage/settling.ts";
 import { ShardState } from "./actor/storage/shard-state.ts";
 import type { Write } from "./actor/write.ts";
@@ -104,9 +104,11 @@ async function open(
   if (isNew && !existsSync(join(journalDir, "keys"))) createKeySlots(journalDir, settings.segmentsMax);
 
   const failure = new Failure();
+  const begun = performance.now();
   const storage = await openShards(directory, settings, keyring, folding, failure);
+  const shardsMs = performance.now() - begun;
   try {
-    return await serve({ directory, settings, folding, projecting, keyring, failure, storage });
+    return await serve({ directory, settings, folding, projecting, keyring, failure, storage, shardsMs });
   } catch (thrown) {
     await Promise.all(storage.settlings.map((settling) => settling.close()));
     throw thrown;
@@ -122,6 +124,7 @@ async function serve(opened: {
   readonly keyring: Keyring;
   readonly failure: Failure;
   readonly storage: Storage;
+  readonly shardsMs: number;
 }): Promise<Warp> {
   const { directory, settings, folding, projecting, keyring, failure, storage } = opened;
   const { identity } = directory;
@@ -132,11 +135,13 @@ async function serve(opened: {
     context: identity.context,
     keyOf: (period: number) => keyring.keyOf(period),
   };
-  const recovering = recover({ replay, tails, settlings, shards, named: storage.named });
-  const recovery = await Promise.race([recovering, failure.happened]);
+  const failed = failure.happened;
+  const begun = performance.now();
+  const recovering = recover({ replay, tails, settlings, shards, named: storage.named, failed });
+  const recovery = await Promise.race([recovering, failed]);
   if (recovery instanceof WarpError) throw recovery;
   failure.throwIfFailed();
-  report(recovery, settings);
+  reportRecovery(recovery, settings.logger, { shardsMs: opened.shardsMs, begun });
 
   const segmentBytes = recovery.segmentBytes ?? settings.segmentBytes;
   const { blockBytesMax, recordBytesMax } = recordSizes(segmentBytes, settings.tailBytes);
@@ -148,6 +153,7 @@ async function serve(opened: {
       durability: settings.durability,
       segmentBytes,
       periods: workerOptions.periods,
+      retiredUse: recovery.retiredUse,
       lastUse: recovery.lastUse,
       lastSequence: recovery.lastSequence,
     },
@@ -159,13 +165,13 @@ async function serve(opened: {
     onDurable: (turn, use) => engine.acknowledge(turn, use),
     onFailed: (error) => failure.set(error),
   });
-  // What earlier lives wrote is in the shards; without this the ring would seem to be full of it.
-  journal.retire(recovery.lastUse);
   const openReading = () => Reading.open(startReaderWorker(), workerOptions, (error) => failure.set(error));
   const reading = await openReading();
+  const { recovered, lastTurn } = recovery;
+  if (!recovered.isSettled) reading.holdUntil(recovered.whenSettled());
   const erasureFollowers = new ErasureFollowers();
   const { incarnation } = identity;
-  const sources = { incarnation, idHashKey: keyring.idHashKey, shards, tails, openReading };
+  const sources = { incarnation, idHashKey: keyring.idHashKey, shards, tails, lastTurn, openReading };
   const following = new Following(sources, folding, directory.path, erasureFollowers);
   const { feed } = following;
   reading.onForget = (shard, numbers) => following.forget(shard, numbers);
@@ -173,6 +179,7 @@ async function serve(opened: {
     shards,
     folding,
     reading,
+    recovered,
     bytesMax: settings.residentBytes,
     freeze: settings.freeze,
     onPressure: () => {
@@ -222,14 +229,13 @@ async function serve(opened: {
   const privacy = new ContextPrivacy({
     ...{ engine, residency, subjects, reading, settlings, journal, history, logger, context },
     ...{ shards: identity.shards, idHashKey: keyring.idHashKey, followers: erasureFollowers },
-    ...{ retireSegments: retire, backupTargets: () => keeping.backups.targets, failed: failure.happened },
+    ...{ retireSegments: retire, backupTargets: () => keeping.backups.targets, failed },
   });
   const projections = startProjections({
     ...{ dataDir: directory.path, context, source: feed, followers: erasureFollowers, logger },
     ...projecting,
   });
   const queries = createQueries(projections, feed);
-  const failed = failure.happened;
   const keeping = startKeeping({
     ...{ directory, folding, reading, settlings, shards, logger, failed, journal, retireSegments: retire },
     ...{ idHashKey: keyring.idHashKey, periods: workerOptions.periods, rootKey: settings.rootKey },
@@ -302,15 +308,6 @@ function relieveRing(
     settling.order();
     settling.checkpoint();
   }
-}
-
-function report(recovery: RecoverySummary, { logger }: ResolvedSettings): void {
-  const { replayed, blocks, bytes, torn } = recovery;
-  if (torn !== undefined)
-    logger.info("the last write before the end was torn; it was never acknowledged", { ...torn });
-  if (recovery.cutShort)
-    logger.warn('the journal was kept with durability "os": its newest records may be missing');
-  if (replayed > 0) logger.info("replayed the journal", { records: replayed, blocks, bytes });
 }
 
 interface Storage {

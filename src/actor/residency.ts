@@ -18,12 +18,14 @@ import { Actor, type States } from "./actor.ts";
 import type { Folding } from "./folding.ts";
 import { estimateBytes } from "./memory-estimate.ts";
 import type { Reading } from "./storage/reading.ts";
+import type { Recovered } from "./storage/recovered.ts";
 import type { ShardState } from "./storage/shard-state.ts";
 
 export interface ResidencyOptions {
   readonly shards: readonly ShardState[];
   readonly folding: Folding;
   readonly reading: Reading;
+  readonly recovered: Recovered;
   /** Bytes that actors and states may take, estimated. */
   readonly bytesMax: number;
   /** Deep-freezes the states that are loaded. */
@@ -38,6 +40,9 @@ interface Folded {
   readonly seq: number;
   readonly states: States;
   readonly snapshotSeq: number;
+  /** Where its newest record lies in the tail, if one does. */
+  readonly tailRow: number;
+  readonly tipPosition: number;
 }
 
 /** What an actor takes beside its id and its states, bytes; measured as resident memory per actor. */
@@ -166,16 +171,41 @@ export class Residency {
       const { refolds } = shard;
       const found = await this.#fold(actor);
       if (refolds === shard.refolds) {
+        if (this.#options.freeze && found !== undefined) deepFreeze(found.states);
         this.#take(actor, found);
         return;
       }
     }
   }
 
+  /** From its shard's file, and from what the journal held and is not settled yet. */
   async #fold(actor: Actor): Promise<Folded | undefined> {
+    const { folding, recovered } = this.#options;
+    const { shard, id } = actor;
+    for (;;) {
+      const wasSettled = recovered.isSettled;
+      const settled = await this.#foldSettled(actor);
+      if (wasSettled) return settled;
+      // It was read before all of it was there.
+      if (recovered.isSettled) continue;
+      const { number = recovered.numberOf(shard, id), seq = 0 } = settled ?? {};
+      const behind = typeof number === "number" ? recovered.behind(shard, number, seq) : number;
+      if (behind === undefined) return settled;
+      if (behind === "changed") {
+        await recovered.whenSettled();
+        continue;
+      }
+      const { covered = [], states = folding.initialStates(), snapshotSeq = 0 } = settled ?? {};
+      const due = Array.from(folding.snapshotVersions, (_, slot) => Math.max(seq, covered[slot] ?? 0));
+      const folded = behind.pages.reduce((before, page) => foldPage(folding, id, page, before, due), states);
+      return { ...behind, states: folded, snapshotSeq };
+    }
+  }
+
+  async #foldSettled(actor: Actor): Promise<(Folded & { readonly covered: readonly number[] }) | undefined> {
     const { reading, folding } = this.#options;
     const { shard } = actor;
-    const found = await reading.load(shard.index, actor.id, folding.snapshotVersions);
+    const found = await reading.loadSettled(shard.index, actor.id, folding.snapshotVersions);
     if (found === undefined) return undefined;
     const begun = folding.begin(actor.id, found.snapshots, found.dropped);
     const { covered } = begun;
@@ -195,9 +225,8 @@ export class Residency {
         bytesMax: limits.readPageBytes,
       });
     }
-    if (this.#options.freeze) deepFreeze(states);
     const snapshotSeq = covered.length === 0 ? found.seq : Math.min(...covered);
-    return { number: found.number, seq: found.seq, states, snapshotSeq };
+    return { number: found.number, seq: found.seq, states, covered, snapshotSeq, tailRow: 0, tipPosition: 0 };
   }
 
   #take(actor: Actor, found: Folded | undefined): void {
@@ -213,6 +242,10 @@ export class Residency {
     actor.tipStates = found.states;
     actor.committedStates = found.states;
     actor.snapshotSeq = found.snapshotSeq;
+    if (found.tailRow > 0) {
+      actor.tailRow = found.tailRow;
+      actor.tipPosition = found.tipPosition;
+    }
     this.remeasure(actor);
   }
 
@@ -263,7 +296,7 @@ const sweepMax = 512;
 function foldPage(
   folding: Folding,
   entity: string,
-  page: EntriesPage,
+  page: Pick<EntriesPage, "firstSeq" | "bytes">,
   states: States,
   covered: readonly number[],
 ): States {

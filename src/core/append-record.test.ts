@@ -9,7 +9,7 @@ import {
   writeRecordHeader,
 } from "./append-record.ts";
 import { bytesOf, readEntry } from "./entry.ts";
-import { recordHeaderBytes, recordKind } from "./record.ts";
+import { partHeaderBytes, recordHeaderBytes, recordKind } from "./record.ts";
 
 const entry = {
   count: 2,
@@ -61,8 +61,10 @@ describe("a record", () => {
         position: 55,
       });
       expect(readPartHeads(out, head)).toEqual(
-        parts.map(({ number, firstSeq, id, key: known, delivery: of, entry: { count } }) => {
-          return { number, firstSeq, count, recordedAt: 1234, id, key: known?.text, delivery: of };
+        parts.map(({ number, firstSeq, id, key: known, delivery: of, entry: { count } }, index) => {
+          const entryAt = entryOfPart(out, starts[index] ?? 0);
+          const idAt = id === undefined ? undefined : (starts[index] ?? 0) + partHeaderBytes;
+          return { number, firstSeq, count, recordedAt: 1234, idAt, key: known?.text, delivery: of, entryAt };
         }),
       );
       for (const [index, part] of parts.entries()) {

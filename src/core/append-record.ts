@@ -162,9 +162,12 @@ export interface PartHead {
   readonly firstSeq: number;
   readonly count: number;
   readonly recordedAt: number;
-  readonly id: string | undefined;
+  /** Where the length of the id of an entity that it makes stands; the id is behind that. */
+  readonly idAt: number | undefined;
   readonly key: string | undefined;
   readonly delivery: Delivery | undefined;
+  /** Where its entry begins. */
+  readonly entryAt: number;
 }
 
 /** The parts of an APPEND record, without their entries. */
@@ -175,12 +178,8 @@ export function readPartHeads(bytes: Bytes, record: RecordHead): PartHead[] {
   for (let i = 0; i < record.parts; i++) {
     const flags = view.getUint32(at + partOffset.flags, true);
     let next = at + partHeaderBytes;
-    let id: string | undefined;
-    if (flags & partFlag.id) {
-      const length = view.getUint16(next, true);
-      id = buffer.toString("utf8", next + 2, next + 2 + length);
-      next += 2 + length;
-    }
+    const idAt = flags & partFlag.id ? next : undefined;
+    if (idAt !== undefined) next += 2 + view.getUint16(next, true);
     let key: string | undefined;
     if (flags & partFlag.key) {
       const length = view.getUint16(next, true);
@@ -201,9 +200,10 @@ export function readPartHeads(bytes: Bytes, record: RecordHead): PartHead[] {
       firstSeq: view.getFloat64(at + partOffset.firstSeq, true),
       count: entryCount(bytes, entryAt),
       recordedAt: entryRecordedAt(bytes, entryAt),
-      id,
+      idAt,
       key,
       delivery,
+      entryAt,
     });
     at += view.getUint32(at + partOffset.length, true);
   }

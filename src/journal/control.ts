@@ -86,7 +86,13 @@ export class JournalControl {
     return Buffer.from(this.#error.slice(0, this.#words[word.errorLength] ?? 0)).toString();
   }
 
-  /** The use of the segment that the last turn went to. */
+  /** Before the Worker starts: what is retired, and the use that the first turn goes to. */
+  begin(retiredUse: number, firstUse: number): void {
+    this.#numbers[number.retiredUse] = retiredUse;
+    this.#numbers[number.currentUse] = firstUse;
+  }
+
+  /** The use of the segment that the last turn went to, or that the first will go to. */
   get currentUse(): number {
     return this.#numbers[number.currentUse] ?? 0;
   }

@@ -34,6 +34,7 @@ class Sample {
     const sizes = { segmentBytes: scale * segmentBytes };
     const start = {
       periods: PeriodKeys.of([{ period: 1, key: periodKey }]).memory,
+      retiredUse: 0,
       lastUse: 0,
       lastSequence: 0,
     };

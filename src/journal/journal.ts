@@ -76,7 +76,8 @@ export class Journal<Completion> {
     this.#options = options;
     this.#segmentCount = options.segmentCount;
     this.#open = emptyTurn(options.firstTurn);
-    const { directory, segmentBytes } = options.segments;
+    const { directory, segmentBytes, retiredUse, lastUse } = options.segments;
+    this.#control.begin(retiredUse, lastUse + 1);
     growKeySlots(directory, options.segmentsMax);
     while (this.#segmentCount < 2) {
       createSegmentNow(directory, this.#segmentCount + 1, segmentBytes);
@@ -99,6 +100,7 @@ export class Journal<Completion> {
       segments: options.segments,
     };
     this.#worker.postMessage(start);
+    this.#keepSpareSegment();
   }
 
   /** The turn that the next record belongs to. */
@@ -208,7 +210,7 @@ export class Journal<Completion> {
       await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
-  /** The use of the segment that the newest durable turn went to. */
+  /** The use of the segment that the newest durable turn went to; before the first, the one that it will go to. */
   get currentUse(): number {
     return this.#control.currentUse;
   }

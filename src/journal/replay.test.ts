@@ -43,6 +43,7 @@ function freshDirectory(): string {
 function options(directory: string, change: Partial<SegmentsOptions> = {}): SegmentsOptions {
   const start = {
     periods: PeriodKeys.of([{ period: 1, key: periodKey }]).memory,
+    retiredUse: 0,
     lastUse: 0,
     lastSequence: 0,
   };
@@ -210,13 +211,38 @@ describe("replay", () => {
 
   test("does not look at what is retired, and goes on behind it", () => {
     const written = write([10, 20]);
-    const segments = new Segments(options(written.directory, { lastUse: 1, lastSequence: 2 }));
+    const segments = new Segments(options(written.directory, { retiredUse: 1, lastUse: 1, lastSequence: 2 }));
     segments.addSegments(4);
     segments.advance();
     segments.write(blockKind.records, [Buffer.from("new")]);
     segments.mark(blockKind.stop);
     segments.close();
     expect(replay(written.directory)).toMatchObject({ bodies: ["new"], lastUse: 2, cleanStop: true });
+  });
+
+  test("goes through what several processes left, in order, until each use is retired", () => {
+    const written = write(sizes);
+    // Torn, and never acknowledged: what comes next takes its sequence.
+    const lost = sizes.length - 1;
+    change(written, nameOf(written, lost), offsetOf(written, lost) + 70, 1);
+    const first = replay(written.directory);
+    expect(first).toMatchObject({ retiredUse: 0, lastUse: 3, lastSequence: lost });
+    const segments = new Segments(options(written.directory, { lastUse: 3, lastSequence: lost }));
+    segments.addSegments(4);
+    expect(segments.advance()).toBe(true);
+    segments.write(blockKind.records, [Buffer.from("new")]);
+    // Every segment is in use until the oldest is retired.
+    expect(segments.advance()).toBe(false);
+    const second = replay(written.directory);
+    expect(second.bodies).toEqual([...written.bodies.slice(0, lost), "new"]);
+    expect(second).toMatchObject({ retiredUse: 0, lastUse: 4, lastSequence: lost + 1, torn: undefined });
+    segments.retire(1);
+    expect(segments.advance()).toBe(true);
+    segments.close();
+    const inFirst = written.places.filter(({ segment }) => segment === 1).length;
+    const third = replay(written.directory);
+    expect(third.bodies).toEqual([...written.bodies.slice(inFirst, lost), "new"]);
+    expect(third).toMatchObject({ retiredUse: 1, lastUse: 5 });
   });
 });
 

@@ -4,11 +4,12 @@
  * - Blocks come out in the order of their sequence, each verified by its tag, none skipped: a hole is CORRUPT.
  * - A bad block with nothing of its use behind it is a write that was under way: the journal ends before it.
  * - A segment whose key slot is zero is retired: everything in it is in the shards, and it is not looked at.
+ * - What was read is on the disk when the replay ends: the last block may have been written and not yet synced.
  */
 import { createDecipheriv } from "node:crypto";
-import { closeSync, existsSync, openSync, readdirSync, readSync } from "node:fs";
+import { closeSync, existsSync, fdatasyncSync, fstatSync, openSync, readdirSync, readSync } from "node:fs";
 import { join } from "node:path";
-import { release, open as unseal } from "../core/aead.ts";
+import { open as unseal } from "../core/aead.ts";
 import { WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import {
@@ -39,6 +40,8 @@ export interface ReplaySummary {
   readonly segments: number;
   readonly segmentBytes: number | undefined;
   readonly lastUse: number;
+  /** Uses up to this one are retired: `lastUse` when nothing is live. */
+  readonly retiredUse: number;
   readonly lastSequence: number;
   readonly blocks: number;
   readonly bytes: number;
@@ -58,7 +61,7 @@ interface LiveSegment {
 
 /** Yields the records of each block, in order. */
 export function* replayJournal(options: ReplayOptions): Generator<Buffer, ReplaySummary> {
-  const { live, segments, lastUse, segmentBytes } = findSegments(options);
+  const { live, segments, lastUse, retiredUse, segmentBytes } = findSegments(options);
   let expected: number | undefined;
   let lastSequence = 0;
   let blocks = 0;
@@ -66,6 +69,8 @@ export function* replayJournal(options: ReplayOptions): Generator<Buffer, Replay
   let lastKind: number = blockKind.stop;
   let torn: ReplaySummary["torn"];
   let cutShort = false;
+  /** Every segment is read into the same memory: each page of it is made and cleared once. */
+  let memory: Buffer = Buffer.alloc(0);
 
   for (const [index, segment] of live.entries()) {
     const { header } = segment;
@@ -78,7 +83,8 @@ export function* replayJournal(options: ReplayOptions): Generator<Buffer, Replay
       }
       throw corrupt(name, 0, `it starts at block ${header.firstSequence} and block ${expected} is missing`);
     }
-    const contents = readFile(file);
+    const contents = readFile(file, memory);
+    if (contents.buffer !== memory.buffer) memory = contents;
     if (contents.length !== header.segmentBytes) {
       throw corrupt(name, contents.length, `it should have ${header.segmentBytes} bytes`);
     }
@@ -113,17 +119,19 @@ export function* replayJournal(options: ReplayOptions): Generator<Buffer, Replay
     }
     if (next === undefined && !isBlank(contents, end.offset, header.use))
       torn = { file: name, offset: end.offset };
-    release(contents);
   }
+  for (const { id } of live) syncFile(join(options.directory, segmentName(id)));
   return {
     segments,
     segmentBytes,
     lastUse,
+    retiredUse,
     lastSequence,
     blocks,
     bytes,
     torn,
-    cutShort: cutShort || (live[0]?.header.durability === "os" && lastKind !== blockKind.stop),
+    cutShort:
+      cutShort || (lastKind !== blockKind.stop && live.some(({ header }) => header.durability === "os")),
     cleanStop: lastKind === blockKind.stop,
   };
 }
@@ -182,6 +190,7 @@ function findSegments(options: ReplayOptions): {
   live: LiveSegment[];
   segments: number;
   lastUse: number;
+  retiredUse: number;
   segmentBytes: number | undefined;
 } {
   const { directory, context, keyOf } = options;
@@ -194,6 +203,7 @@ function findSegments(options: ReplayOptions): {
   if (keys.length < ids.length * slotBytes) throw corrupt(keysFile, keys.length, "key slots are missing");
   const live: LiveSegment[] = [];
   let lastUse = 0;
+  let oldestUse = Number.POSITIVE_INFINITY;
   let segmentBytes: number | undefined;
   for (let id = 1; id * slotBytes <= keys.length; id++) {
     const slotAt = (id - 1) * slotBytes;
@@ -210,6 +220,7 @@ function findSegments(options: ReplayOptions): {
     }
     if (slot === undefined) continue;
     lastUse = Math.max(lastUse, slot.use);
+    oldestUse = Math.min(oldestUse, slot.use);
     const period = keyOf(slot.period);
     const key = period && unseal(period, slot.wrapped, associatedOfSlot(context, id, slot.use));
     if (key === undefined) throw corrupt(keysFile, slotAt, `the key of segment ${id} does not open`);
@@ -220,7 +231,8 @@ function findSegments(options: ReplayOptions): {
     live.push({ id, header, key });
   }
   live.sort((a, b) => a.header.use - b.header.use);
-  return { live, segments: ids.length, lastUse, segmentBytes };
+  const retiredUse = Math.min(lastUse, oldestUse - 1);
+  return { live, segments: ids.length, lastUse, retiredUse, segmentBytes };
 }
 
 /** A use whose header never reached the disk has no blocks; one that has blocks has lost its header. */
@@ -242,19 +254,27 @@ function refuseLostHeader(
     throw corrupt(name, 0, `its header is damaged, and block ${behind} stands behind it`);
 }
 
-function readFile(path: string): Buffer {
+/** The file's content, in `memory` if it fits there. */
+function readFile(path: string, memory: Buffer = Buffer.alloc(0)): Buffer {
   const file = openSync(path, "r");
   try {
-    const chunks: Buffer[] = [];
-    let position = 0;
+    const { size } = fstatSync(file);
+    const contents = size <= memory.length ? memory : Buffer.allocUnsafeSlow(size);
+    let length = 0;
     for (;;) {
-      const chunk = Buffer.allocUnsafe(8 * 1024 * 1024);
-      const read = readSync(file, chunk, 0, chunk.length, position);
-      if (read === 0) break;
-      chunks.push(chunk.subarray(0, read));
-      position += read;
+      const read = readSync(file, contents, length, size - length, length);
+      length += read;
+      if (read === 0 || length === size) return contents.subarray(0, length);
     }
-    return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks);
+  } finally {
+    closeSync(file);
+  }
+}
+
+function syncFile(path: string): void {
+  const file = openSync(path, "r");
+  try {
+    fdatasyncSync(file);
   } finally {
     closeSync(file);
   }

@@ -4,6 +4,7 @@
  * - The next block is written only after the one before is fsynced (under "fsync").
  * - A segment is taken for a new use only when its old use is retired; then its key slot already holds zeros.
  * - Slots are zeroed in the order of their uses, each synced before the next: what replay finds has no holes.
+ * - Segments of earlier processes that are not retired are as if this one had written them.
  * - Order at a switch: key slot, fsync, segment header, fsync, blocks. Under "os" only the blocks are not synced.
  * - Under "fsync" blocks bypass the page cache where the file system can: nobody reads them back but a replay, and a
  *   write with its sync takes a fifth less time and a third less of the processor (docs/decisions/0013).
@@ -40,6 +41,8 @@ export interface SegmentsOptions {
   readonly segmentBytes: number;
   /** The period keys (core/period-keys.ts); the current one wraps the key of each use. */
   readonly periods: SharedArrayBuffer;
+  /** Uses up to this one are retired, whatever their slots say. */
+  readonly retiredUse: number;
   /** The newest use and block sequence that the directory has seen. */
   readonly lastUse: number;
   readonly lastSequence: number;
@@ -57,6 +60,8 @@ export class Segments {
   readonly #periods: PeriodKeys;
   readonly #keys: number;
   readonly #segments: Segment[] = [];
+  /** Uses of earlier processes that are not retired, by segment. */
+  readonly #formerUses = new Map<number, number>();
   #current: Segment | undefined;
   #key: Buffer = Buffer.alloc(keyBytes);
   #at = 0;
@@ -71,7 +76,7 @@ export class Segments {
     this.#use = options.lastUse;
     this.#sequence = options.lastSequence;
     this.#keys = openSync(join(options.directory, keysName), "r+");
-    this.#retireFormer();
+    this.#takeFormer();
   }
 
   /** Makes the segment files up to `count` known; they exist, zeroed and synced. */
@@ -79,7 +84,7 @@ export class Segments {
     for (let id = this.#segments.length + 1; id <= count; id++) {
       const path = join(this.#options.directory, segmentName(id));
       const file = this.#options.durability === "fsync" ? openUnbuffered(path) : openSync(path, "r+");
-      this.#segments.push({ id, file, use: 0 });
+      this.#segments.push({ id, file, use: this.#formerUses.get(id) ?? 0 });
     }
   }
 
@@ -93,8 +98,8 @@ export class Segments {
     }
   }
 
-  /** Retires what earlier processes left: recovery has put all of it into the shards. */
-  #retireFormer(): void {
+  /** Takes over what earlier processes left, and retires what of it is in the shards. */
+  #takeFormer(): void {
     const keys = Buffer.alloc(fstatSync(this.#keys).size);
     readSync(this.#keys, keys, 0, keys.length, 0);
     const former: { readonly id: number; readonly use: number }[] = [];
@@ -102,7 +107,10 @@ export class Segments {
       const slot = decodeSlot(keys.subarray(at, at + slotBytes), `journal/${keysName}`, at);
       if (slot !== undefined) former.push({ id: at / slotBytes + 1, use: slot.use });
     }
-    for (const { id } of former.sort((a, b) => a.use - b.use)) this.#zeroSlot(id);
+    for (const { id, use } of former.sort((a, b) => a.use - b.use)) {
+      if (use <= this.#options.retiredUse) this.#zeroSlot(id);
+      else this.#formerUses.set(id, use);
+    }
   }
 
   #zeroSlot(id: number): void {

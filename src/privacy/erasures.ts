@@ -61,7 +61,7 @@ export class Erasures {
 
   /** Finishes what earlier lives left, once the keys of their journal segments are zeros on the disk. */
   resume(): void {
-    this.#resumed = this.#parts.journal.retired().then(() => this.#tidying.wake());
+    this.#resumed = this.#clearJournal(0).then(() => this.#tidying.wake());
   }
 
   /** Erases an entity. */
@@ -225,13 +225,17 @@ export class Erasures {
 
   /** Gets everything that was journalled until now out of the journal: settled, checkpointed, and the keys destroyed. */
   async #emptyJournal(): Promise<void> {
+    await this.#clearJournal(await this.#parts.journal.advance());
+    stepDone("retired");
+  }
+
+  /** Gets what was journalled up to a use out of the journal; up to 0: what earlier lives left. */
+  async #clearJournal(use: number): Promise<void> {
     const { journal, settlings, retireSegments } = this.#parts;
-    const use = await journal.advance();
     await Promise.all(settlings.map((settling) => settling.whenPast(use)));
-    stepDone("checkpointed");
+    if (use > 0) stepDone("checkpointed");
     retireSegments();
     await journal.retired();
-    stepDone("retired");
   }
 
   /** The reader may have unwrapped keys that are destroyed by now. */

@@ -14,7 +14,7 @@ import { Writer } from "./writer.ts";
 declare const self: Worker;
 
 let writer: Writer | undefined;
-let reportedRound = 0;
+let reportedRound = -1;
 
 self.onmessage = (event: MessageEvent<ToWriter>) => {
   try {

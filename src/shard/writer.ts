@@ -33,17 +33,15 @@ export class Writer {
   #settledRound = 0;
   readonly #collector = new Collector();
 
-  /** Errors: those of {@link Shard.open}, and DIRECTORY_LOCKED. */
+  /** Errors: those of {@link Shard.open}. */
   constructor(options: ShardWorkerOptions, tail: SharedArrayBuffer) {
     this.#tail = new Uint8Array(tail);
     this.#gather = new Gather(options.shards);
     try {
       for (const shard of options.shards) this.#shards.set(shard, Shard.open(shard, options));
       // What a process that was killed left in the WALs counts as settled, and need not be on the disk yet; the
-      // journal that still holds it is about to be retired.
-      for (const [number, shard] of this.#shards) {
-        if (shard.walBytes > 0 && !shard.checkpoint("TRUNCATE")) throw keptFromCheckpoint(number);
-      }
+      // journal holds it until it is.
+      for (const [number, { walBytes }] of this.#shards) if (walBytes > 0) this.#dirtySince.set(number, 0);
     } catch (error) {
       this.#closeFiles();
       throw error;

@@ -117,6 +117,9 @@ async function open(dataDir: string, sample: Sample, settings: Partial<Settings>
       const { complaints } = await verify(warp, model);
       if (complaints.length === 0) return { kind: "identical", what: "" };
       return { kind: "silent", what: complaints.slice(0, 3).join("; ") };
+    } catch (thrown) {
+      // What only settling finds fails the engine behind the start, and this is the error to look at.
+      throw (await Promise.race([warp.failed, Promise.resolve(undefined)])) ?? thrown;
     } finally {
       await warp.close();
     }

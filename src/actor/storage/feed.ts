@@ -39,6 +39,8 @@ export interface FeedParts {
   readonly idHashKey: Uint8Array;
   readonly shards: readonly ShardState[];
   readonly tails: readonly Tail[];
+  /** The newest turn of recovery. */
+  readonly lastTurn: number;
   /** Starts a reader. */
   readonly openReading: () => Promise<Reading>;
 }
@@ -75,6 +77,7 @@ export class Feed implements FeedSource {
     this.#parts = parts;
     this.shards = parts.shards.length;
     this.incarnation = parts.incarnation;
+    this.#durableTurn = parts.lastTurn;
     this.#records = parts.tails.map(
       (tail, writer) =>
         new TailRecords(

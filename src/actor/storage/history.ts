@@ -47,7 +47,7 @@ export interface HistoryParts {
   readonly reading: Reading;
 }
 
-interface Page {
+export interface Page {
   readonly firstSeq: number;
   readonly bytes: Uint8Array;
   readonly dropped?: Dropped | undefined;
@@ -81,7 +81,9 @@ export async function* readEvents(
   const backward = query.direction === "backward";
   let next = from;
   const bytesMax = query.pageBytes ?? limits.readPageBytes;
-  const tail = copyTail(parts.tails, actor, to, bytesMax);
+  const { tailRow, shard } = actor;
+  const inTail = parts.tails[shard.writer];
+  const tail = inTail === undefined ? [] : copyTail(inTail, tailRow, shard.settledPosition, to, bytesMax);
   const settledTo = tail[0] === undefined ? to : tail[0].firstSeq - 1;
   const range = { number: life.number, from, to: Math.min(to, settledTo), bytesMax };
   const settled = readSettled(parts.reading, actor, range, backward);
@@ -193,10 +195,14 @@ function requireEnd({ bytes, firstSeq }: EntriesPage, { id, shard }: Actor, to: 
   throw new WarpError("CORRUPT", why, { shard: shard.index, entity: id, seq: due });
 }
 
-/** A copy of what the tail holds of the entity up to a seq, durable and not settled, in pages. */
-function copyTail(tails: readonly Tail[], actor: Actor, to: number, bytesMax: number): Page[] {
-  const tail = tails[actor.shard.writer];
-  if (tail === undefined) return [];
+/** A copy of what the tail holds of the entity of a row up to a seq, durable and not settled, in pages. */
+export function copyTail(
+  tail: Tail,
+  tailRow: number,
+  settledPosition: number,
+  to: number,
+  bytesMax: number,
+): Page[] {
   const pages: Page[] = [];
   let firstSeq = 0;
   let copies: Buffer[] = [];
@@ -206,7 +212,7 @@ function copyTail(tails: readonly Tail[], actor: Actor, to: number, bytesMax: nu
     copies = [];
     bytes = 0;
   };
-  for (const entry of tail.index.chain(actor.tailRow, actor.shard.settledPosition)) {
+  for (const entry of tail.index.chain(tailRow, settledPosition)) {
     if (entry.firstSeq > to) break;
     const length = entryLength(tail.bytes, entry.at);
     if (bytes > 0 && bytes + length > bytesMax) end();

@@ -1,5 +1,8 @@
 /**
  * The main thread's side of the reader Worker: requests of one turn go in one message.
+ *
+ * Behind a start some of what the journal held may not be settled yet. Requests that must see it wait; those about one
+ * entity, which is completed from the tail, do not.
  */
 import { WarpError } from "../../core/errors.ts";
 import type {
@@ -34,6 +37,8 @@ export class Reading {
   onForget: ((shard: number, numbers: readonly number[]) => void) | undefined;
   #nextId = 1;
   #failure: WarpError | undefined;
+  /** What waits until everything that the journal held is settled; undefined when it is. */
+  #held: (() => void)[] | undefined;
 
   private constructor(worker: Worker, onFailed: (error: WarpError) => void) {
     this.#worker = worker;
@@ -65,12 +70,31 @@ export class Reading {
     return reading;
   }
 
+  /** Until then everything waits that has to see what the journal held. When it rejects, all reads do. */
+  holdUntil(settled: Promise<void>): void {
+    this.#held = [];
+    settled.then(
+      () => this.#release(),
+      (thrown: WarpError) => this.#fail(thrown),
+    );
+  }
+
   async load(
     shard: number,
     entity: string,
     aggregates: readonly { name: string; version: number }[],
   ): Promise<LoadResult["found"]> {
     const result = await this.#ask({ op: "load", shard, entity, aggregates });
+    return (result as LoadResult).found;
+  }
+
+  /** As {@link load}, of what is settled by now. */
+  async loadSettled(
+    shard: number,
+    entity: string,
+    aggregates: readonly { name: string; version: number }[],
+  ): Promise<LoadResult["found"]> {
+    const result = await this.#askNow({ op: "load", shard, entity, aggregates });
     return (result as LoadResult).found;
   }
 
@@ -82,7 +106,7 @@ export class Reading {
     direction: "forward" | "backward";
     bytesMax: number;
   }): Promise<EntriesPage> {
-    const result = await this.#ask({ op: "entries", ...request });
+    const result = await this.#askNow({ op: "entries", ...request });
     if (result.op !== "entries") throw new WarpError("ENGINE_FAILED", "the reader answered something else");
     return result.page;
   }
@@ -133,7 +157,7 @@ export class Reading {
     number: number,
     aggregates: readonly { name: string; version: number }[],
   ): Promise<Base | undefined> {
-    const result = await this.#ask({ op: "base", shard, number, aggregates });
+    const result = await this.#askNow({ op: "base", shard, number, aggregates });
     return result.op === "base" ? result.base : undefined;
   }
 
@@ -192,7 +216,13 @@ export class Reading {
     this.#fail(this.#failure);
   }
 
-  #ask(request: Unnumbered<ReadRequest>): Promise<Result> {
+  async #ask(request: Unnumbered<ReadRequest>): Promise<Result> {
+    const held = this.#held;
+    if (held !== undefined) await new Promise<void>((resolve) => held.push(resolve));
+    return this.#askNow(request);
+  }
+
+  #askNow(request: Unnumbered<ReadRequest>): Promise<Result> {
     return new Promise((resolve, reject) => {
       if (this.#failure !== undefined) {
         reject(this.#failure);
@@ -222,6 +252,13 @@ export class Reading {
     this.#failure = error;
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
+    this.#release();
     return error;
+  }
+
+  #release(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const resolve of held) resolve();
   }
 }

@@ -1,17 +1,25 @@
 /**
- * After a start: everything that the journal holds beyond the shards is put into the tails and settled, before
- * anything is served. The table of what can be found is docs/recovery.md.
+ * At a start: everything that the journal holds beyond the shards is put into the tails, and is served from there; it is
+ * settled behind the start. The table of what can be found is docs/recovery.md.
+ *
+ * - The journal's segments stay as they are until what they hold is in main database files.
+ * - Two things are settled before anything is served: erasures, so that nothing is shown of what they erase, and names that a
+ *   power failure took of what is settled.
+ * - When what comes next could not follow the segments in one replay, everything is settled and checkpointed first, and nothing
+ *   of them is kept: behind a hole that a journal without syncs may have, and when a ledger is ahead of the journal.
  */
 import { release } from "../../core/aead.ts";
 import { type RecordHead, readPartHeads, readRecordHead } from "../../core/append-record.ts";
 import { type Bytes, bytesOf } from "../../core/entry.ts";
 import { readEraseRecord } from "../../core/erase-record.ts";
 import { WarpError } from "../../core/errors.ts";
+import type { Logger } from "../../core/logger.ts";
 import { recordKind } from "../../core/record.ts";
 import type { TailRange } from "../../journal/control.ts";
 import type { Turn } from "../../journal/journal.ts";
 import { type ReplayOptions, type ReplaySummary, replayJournal } from "../../journal/replay.ts";
 import type { Tail } from "../../journal/tail.ts";
+import { Recovered } from "./recovered.ts";
 import type { Settling } from "./settling.ts";
 import type { ShardState } from "./shard-state.ts";
 
@@ -20,6 +28,8 @@ export interface RecoverySummary extends ReplaySummary {
   readonly replayed: number;
   /** Turn ids up to this one are taken. */
   readonly lastTurn: number;
+  /** What is settled behind the start. */
+  readonly recovered: Recovered;
 }
 
 export interface RecoveryParts {
@@ -29,6 +39,8 @@ export interface RecoveryParts {
   readonly shards: readonly ShardState[];
   /** By shard: records up to this position have their names in names.db. */
   readonly named: readonly number[];
+  /** Resolves when the engine fails. */
+  readonly failed: Promise<WarpError>;
 }
 
 /** Errors: CORRUPT, naming file and offset, or shard and position. */
@@ -41,15 +53,57 @@ export async function recover(parts: RecoveryParts): Promise<RecoverySummary> {
     release(step.value);
     step = blocks.next();
   }
-  for (const settling of parts.settlings) await settling.whenCheckpointed();
-  await Promise.all(parts.settlings.map((settling) => settling.recovered()));
-  for (const shard of parts.shards) shard.goOnBehindErasures();
-  return { ...step.value, replayed: recovery.replayed, lastTurn: recovery.turn };
+  const { shards, settlings, failed } = parts;
+  const { replayed, turn: lastTurn, recovered } = recovery;
+  const summary = { ...step.value, replayed, lastTurn, recovered };
+  const isKept = !summary.cutShort && shards.every((shard) => !shard.isBehindErasures);
+  if (isKept && !recovery.isSettledFirst) {
+    recovered.settleBehind(orFailed(Promise.all(settlings.map(settleAll)), failed));
+    return summary;
+  }
+  if (!isKept) for (const settling of settlings) await settling.whenCheckpointed();
+  await Promise.all(settlings.map(settleAll));
+  for (const shard of shards) shard.goOnBehindErasures();
+  recovered.forget();
+  return isKept ? summary : { ...summary, retiredUse: summary.lastUse };
+}
+
+/** Settles everything that is durable now, and says that it was all that the journal held. */
+async function settleAll(settling: Settling): Promise<void> {
+  await settling.whenCaughtUp();
+  await settling.recovered();
+}
+
+async function orFailed(work: Promise<unknown>, failed: Promise<WarpError>): Promise<void> {
+  const failure = await Promise.race([work, failed]);
+  if (failure instanceof WarpError) throw failure;
+}
+
+/** Says what a start found in the journal, and how long its steps took: `begun` is when the replay began. */
+export function reportRecovery(
+  recovery: RecoverySummary,
+  logger: Logger,
+  { shardsMs, begun }: { readonly shardsMs: number; readonly begun: number },
+): void {
+  const { replayed, blocks, bytes, torn } = recovery;
+  if (torn !== undefined)
+    logger.info("the last write before the end was torn; it was never acknowledged", { ...torn });
+  if (recovery.cutShort)
+    logger.warn('the journal was kept with durability "os": its newest records may be missing');
+  if (replayed === 0) return;
+  const sinceBegun = () => Math.round(performance.now() - begun);
+  const steps = { shardsMs: Math.round(shardsMs), journalMs: sinceBegun() };
+  logger.info("replayed the journal", { records: replayed, blocks, bytes, ...steps });
+  const settled = () => logger.info("settled what the journal held", { ms: sinceBegun() });
+  recovery.recovered.whenSettled().then(settled, () => {});
 }
 
 class Recovery {
   replayed = 0;
   turn = 0;
+  /** True when nothing may be served before everything is settled. */
+  isSettledFirst = false;
+  readonly recovered: Recovered;
   readonly #parts: RecoveryParts;
   /** By shard: the newest position that the journal has shown. */
   readonly #seen: (number | undefined)[] = [];
@@ -57,6 +111,7 @@ class Recovery {
 
   constructor(parts: RecoveryParts) {
     this.#parts = parts;
+    this.recovered = new Recovered(parts.tails);
   }
 
   async replay(records: Buffer): Promise<void> {
@@ -78,34 +133,69 @@ class Recovery {
       }
       requireNext(shard, head, this.#seen);
       if (head.position <= Math.min(shard.settledPosition, named[head.shard] ?? 0)) continue;
-      const copyAt = await this.#reserve(shard.writer, head.length);
+      if (head.position <= shard.settledPosition) this.isSettledFirst = true;
+      const free = this.#reserve(shard.writer, head.length);
+      // Nearly always there is room, and then there is nothing to wait for.
+      const copyAt = free >= 0 ? free : await this.#reserveSettled(shard.writer, head.length);
       const tail = tails[shard.writer];
       tail?.bytes.buffer.set(records.subarray(head.at, at), copyAt);
       tail?.commit(copyAt + head.length);
       if (head.kind === recordKind.erase) this.#noteErasure(shard, head, bytes);
-      else note(shard, head, bytes);
+      else this.#note(shard, head, bytes, copyAt - head.at);
       this.replayed++;
     }
     this.#hand();
   }
 
+  /** What the main thread must know of a record that it did not write itself; in the tail it lies `toTail` further. */
+  #note(shard: ShardState, head: RecordHead, bytes: Bytes, toTail: number): void {
+    const { buffer, view } = bytes;
+    noteDurable(shard, head.position);
+    for (const part of readPartHeads(bytes, head)) {
+      shard.nextNumber = Math.max(shard.nextNumber, part.number + 1);
+      shard.lastRecordedAt = Math.max(shard.lastRecordedAt, part.recordedAt);
+      const { idAt } = part;
+      if (idAt !== undefined) shard.ids.addBytes(buffer, idAt + 2, idAt + 2 + view.getUint16(idAt, true));
+      if (part.key !== undefined) shard.keys.add(part.key, part.number);
+      const idInTail = idAt === undefined ? undefined : idAt + toTail;
+      this.recovered.note(shard, part.number, part.firstSeq, part.entryAt + toTail, idInTail);
+      if (part.delivery === undefined || part.count === 0) continue;
+      const { firstSeq, count } = part;
+      const seq = firstSeq + count - 1;
+      const { position } = head;
+      const result = {
+        ok: true,
+        seq,
+        firstSeq,
+        count,
+        duplicate: true,
+        shard: shard.index,
+        position,
+      } as const;
+      shard.deliveries.remember(part.delivery, result);
+    }
+  }
+
   #noteErasure(shard: ShardState, head: RecordHead, bytes: Bytes): void {
     const { number, id, erasedAt } = readEraseRecord(bytes, head.at);
+    this.isSettledFirst = true;
     noteDurable(shard, head.position);
     shard.lastRecordedAt = Math.max(shard.lastRecordedAt, erasedAt);
     shard.erased.add(id, erasedAt);
     this.#parts.settlings[shard.writer]?.noteErasure(shard, number);
   }
 
-  /** Space in a tail; settles what is in it when it is full. */
-  async #reserve(writer: number, bytes: number): Promise<number> {
-    const tail = this.#parts.tails[writer];
+  /** Space in a tail, or -1 when it is full. */
+  #reserve(writer: number, bytes: number): number {
     const onWrap = (start: number, length: number) => this.#ranges.push({ tail: writer, start, length });
-    let at = tail?.reserve(bytes, this.turn + 1, onWrap) ?? -1;
-    if (at >= 0) return at;
+    return this.#parts.tails[writer]?.reserve(bytes, this.turn + 1, onWrap) ?? -1;
+  }
+
+  /** As {@link #reserve}, when everything that is in the tails is settled. */
+  async #reserveSettled(writer: number, bytes: number): Promise<number> {
     this.#hand();
     await this.#parts.settlings[writer]?.whenSettled();
-    at = tail?.reserve(bytes, this.turn + 1, onWrap) ?? -1;
+    const at = this.#reserve(writer, bytes);
     if (at >= 0) return at;
     throw new WarpError("CONFIG_MISMATCH", `a record of ${bytes} bytes does not fit in memory.tailBytes`, {
       bytes,
@@ -145,21 +235,4 @@ function requireNext(shard: ShardState, head: RecordHead, seen: (number | undefi
 function noteDurable(shard: ShardState, position: number): void {
   shard.committedPosition = Math.max(shard.committedPosition, position);
   shard.nextPosition = shard.committedPosition + 1;
-}
-
-/** What the main thread must know of a record that it did not write itself. */
-function note(shard: ShardState, head: RecordHead, bytes: ReturnType<typeof bytesOf>): void {
-  noteDurable(shard, head.position);
-  for (const part of readPartHeads(bytes, head)) {
-    shard.nextNumber = Math.max(shard.nextNumber, part.number + 1);
-    shard.lastRecordedAt = Math.max(shard.lastRecordedAt, part.recordedAt);
-    if (part.id !== undefined) shard.ids.add(part.id);
-    if (part.key !== undefined) shard.keys.add(part.key, part.number);
-    if (part.delivery === undefined || part.count === 0) continue;
-    const { firstSeq, count } = part;
-    const seq = firstSeq + count - 1;
-    const { position } = head;
-    const result = { ok: true, seq, firstSeq, count, duplicate: true, shard: shard.index, position } as const;
-    shard.deliveries.remember(part.delivery, result);
-  }
 }

@@ -50,13 +50,14 @@ export class Settling {
   #ranges: number[] = [];
   #waitingBytes = 0;
   #lastTurn = 0;
+  #settledTurn = 0;
   #firstUse = 0;
   #timer: Timer | undefined;
   #snapshotsDue: Actor[] = [];
   #nextRound = 1;
   #underWay: Round | undefined;
-  /** Settled, but perhaps not in main database files; oldest first. */
-  #unchecked: Round[] = [];
+  /** Settled, but perhaps not in main database files; oldest first. At a start, whatever was found in the WALs. */
+  #unchecked: Round[] = [{ round: 0, turn: 0, firstUse: 0, positions: [] }];
   /** shard, number … of durable ERASE records that no round covers yet. */
   #erased: number[] = [];
   #onRecovered: (() => void) | undefined;
@@ -244,8 +245,8 @@ export class Settling {
 
   /** Resolves when everything that is durable now is settled, whatever comes meanwhile. */
   async whenCaughtUp(): Promise<void> {
-    const goals = this.#shards.map((shard) => ({ shard, position: shard.committedPosition }));
-    while (goals.some(({ shard, position }) => shard.settledPosition < position)) {
+    const turn = this.#lastTurn;
+    while (this.#settledTurn < turn) {
       this.order();
       await new Promise<void>((resolve) => this.#idle.push(resolve));
     }
@@ -346,6 +347,7 @@ export class Settling {
     if (round === undefined) return;
     this.#underWay = undefined;
     for (const { shard, position } of round.positions) shard.settledPosition = position;
+    this.#settledTurn = round.turn;
     this.#options.tail.free(round.turn);
     this.#unchecked.push(round);
     if (this.#waitingBytes >= this.#options.settleBytes) this.order();

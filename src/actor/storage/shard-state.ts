@@ -62,9 +62,14 @@ export class ShardState {
     this.deliveries = new Deliveries(start.index);
   }
 
+  /** True when the ledger knows an erasure that the journal and the shard's files do not have. */
+  get isBehindErasures(): boolean {
+    return this.#erasedPosition > this.committedPosition;
+  }
+
   /** After recovery, as the shard's writer does: no record gets the position of an erasure that the ledger knows. */
   goOnBehindErasures(): void {
-    if (this.#erasedPosition <= this.settledPosition) return;
+    if (!this.isBehindErasures) return;
     this.settledPosition = this.#erasedPosition;
     this.committedPosition = this.#erasedPosition;
     this.nextPosition = this.#erasedPosition + 1;

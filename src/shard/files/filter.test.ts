@@ -106,13 +106,19 @@ describe("a kept filter", () => {
     expect(KeptFilter.load(path, 4)).toBeUndefined();
   });
 
-  test("is worth saving again when a tenth is new", () => {
-    const kept = KeptFilter.empty(join(directory, "tenth.filter"), 0, 0);
+  test("is worth saving again when a fiftieth is new, and a thousand", () => {
+    const kept = KeptFilter.empty(join(directory, "fiftieth.filter"), 0, 0);
     fill(kept, 0, 1000);
     kept.save(1000);
-    fill(kept, 1000, 1100);
+    fill(kept, 1000, 2000);
     expect(kept.isWorthSaving).toBe(false);
-    fill(kept, 1100, 1101);
+    fill(kept, 2000, 2001);
+    expect(kept.isWorthSaving).toBe(true);
+    fill(kept, 2001, 100_000);
+    kept.save(100_000);
+    fill(kept, 100_000, 102_000);
+    expect(kept.isWorthSaving).toBe(false);
+    fill(kept, 102_000, 102_001);
     expect(kept.isWorthSaving).toBe(true);
   });
 
