@@ -19,6 +19,8 @@ import type { Appended } from "./results.ts";
 const numbersPerResult = 4;
 /** A client with one caller waits for one write; most sessions are never more than that. */
 const resultsMin = 4;
+/** Numbers of a stored window: its floor, and its results. */
+const encodedNumbers = (results: number): number => 1 + results * numbersPerResult;
 /** Sessions that have ended are looked for so often. */
 const endedEveryMs = 60_000;
 
@@ -39,6 +41,10 @@ class Window {
   constructor(session: { readonly sessionStart: number; readonly sessionNumber: number }) {
     this.sessionStart = session.sessionStart;
     this.sessionNumber = session.sessionNumber;
+  }
+
+  get count(): number {
+    return this.#count;
   }
 
   find(counter: number, shard: number): Appended | undefined {
@@ -69,17 +75,18 @@ class Window {
     while (this.#count > 0 && (this.#ring[this.#oldest] ?? 0) < counter) this.#forgetOldest();
   }
 
-  /** The floor and the results up to `committedPosition`, oldest first; undefined when there is none. */
-  encode(
-    committedPosition: number,
-  ): { readonly numbers: Float64Array; readonly isWhole: boolean } | undefined {
+  /** How many of its results lie at or before a position. */
+  upTo(committedPosition: number): number {
     let results = this.#count;
     while (results > 0 && (this.#ring[this.#at(results - 1) + 3] ?? 0) > committedPosition) results--;
-    if (results === 0) return undefined;
-    const numbers = new Float64Array(1 + results * numbersPerResult);
-    numbers[0] = this.floor;
-    this.#copy(numbers, 1, results);
-    return { numbers, isWhole: results === this.#count };
+    return results;
+  }
+
+  /** Writes the floor and its oldest so many results; returns the place behind them. */
+  encode(target: Float64Array, to: number, results: number): number {
+    target[to] = this.floor;
+    this.#copy(target, to + 1, results);
+    return to + encodedNumbers(results);
   }
 
   /** The place of a result, 0 being the oldest. */
@@ -166,17 +173,28 @@ export class Deliveries {
    * newer stays to be stored the next time. Drops sessions that have ended.
    */
   takeDirty(now: number, committedPosition: number): DeliveryWindowDraft[] {
-    const drafts: DeliveryWindowDraft[] = [];
+    const stored: { readonly window: Window; readonly results: number }[] = [];
+    let numbers = 0;
     for (const window of this.#dirty) {
-      const encoded = window.encode(committedPosition);
-      if (encoded === undefined) continue;
-      if (encoded.isWhole) {
+      const results = window.upTo(committedPosition);
+      if (results === 0) continue;
+      stored.push({ window, results });
+      numbers += encodedNumbers(results);
+    }
+    // One piece of memory for all: a buffer for each would cost more than what is in it, here and in the writer.
+    const encoded = new Float64Array(numbers);
+    const drafts: DeliveryWindowDraft[] = [];
+    let at = 0;
+    for (const { window, results } of stored) {
+      const from = at;
+      at = window.encode(encoded, at, results);
+      if (results === window.count) {
         window.isDirty = false;
         this.#dirty.delete(window);
       }
       const { sessionStart, sessionNumber } = window;
-      const results = new Uint8Array(encoded.numbers.buffer);
-      drafts.push({ shard: this.#shard, sessionStart, sessionNumber, usedAt: now, results });
+      const bytes = new Uint8Array(encoded.buffer, from * 8, (at - from) * 8);
+      drafts.push({ shard: this.#shard, sessionStart, sessionNumber, usedAt: now, results: bytes });
     }
     if (Math.abs(now - this.#lookedAt) >= endedEveryMs) this.#dropEnded(now);
     return drafts;

@@ -14,7 +14,15 @@ import { drop } from "./erase/drop.ts";
 import { type Released, release, type Swept, sweep } from "./erase/sweep.ts";
 import type { CheckpointMode } from "./files/database.ts";
 import { Gather, ShardBatch } from "./gather.ts";
-import type { DropOrder, FromWriter, ShardOpened, ShardWorkerOptions, ToWriter } from "./messages.ts";
+import type {
+  DeliveryWindowDraft,
+  DropOrder,
+  FromWriter,
+  ShardOpened,
+  ShardWorkerOptions,
+  SnapshotDraft,
+  ToWriter,
+} from "./messages.ts";
 import { type SettleCounts, type SettleExtras, settleKeys, settleNames, settleRuns } from "./settle.ts";
 import { Shard } from "./shard.ts";
 
@@ -223,18 +231,18 @@ function erasedByShard(erased: Float64Array): Map<number, Set<number>> | undefin
 
 const noExtras: SettleExtras = { snapshots: [], deliveries: [] };
 
-function extrasByShard(message: SettleMessage): Map<number, SettleExtras> {
-  if (message.snapshots.length + message.deliveries.length === 0) return new Map();
-  const shards = new Set([...message.snapshots, ...message.deliveries].map(({ shard }) => shard));
-  return new Map(
-    [...shards].map((shard) => [
-      shard,
-      {
-        snapshots: message.snapshots.filter((draft) => draft.shard === shard),
-        deliveries: message.deliveries.filter((draft) => draft.shard === shard),
-      },
-    ]),
-  );
+function extrasByShard({ snapshots, deliveries }: SettleMessage): Map<number, SettleExtras> {
+  const byShard = new Map<number, { snapshots: SnapshotDraft[]; deliveries: DeliveryWindowDraft[] }>();
+  const of = (shard: number) => {
+    const known = byShard.get(shard);
+    if (known !== undefined) return known;
+    const made = { snapshots: [], deliveries: [] };
+    byShard.set(shard, made);
+    return made;
+  };
+  for (const snapshot of snapshots) of(snapshot.shard).snapshots.push(snapshot);
+  for (const window of deliveries) of(window.shard).deliveries.push(window);
+  return byShard;
 }
 
 function keptFromCheckpoint(shard: number): WarpError {
