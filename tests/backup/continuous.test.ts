@@ -2,7 +2,7 @@
  * Backup after backup: while others append, and over many small ones.
  */
 import { afterEach, expect, test } from "bun:test";
-import { cpSync, rmSync } from "node:fs";
+import { existsSync, cpSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { BackupSchedule } from "../../src/backup/schedule.ts";
 import { ShardSource } from "../../src/backup/writing/shard-source.ts";
@@ -122,10 +122,16 @@ test("a shard is made durable up to a point while its WALs are there, and when t
   try {
     const { point } = source.point(0);
     expect(point.position).toBeGreaterThan(0);
-    source.sync();
+    const { directory: shard } = source;
+    const [names, runs] = [join(shard, "names.db-wal"), join(shard, "runs.db-wal")];
+    expect(source.sync({ hasNewNames: true })).toEqual([names, shard, runs, shard]);
+    // The directory has the names of both, and no name of an entity is new.
+    expect(source.sync({ hasNewNames: true })).toEqual([names, runs]);
+    expect(source.sync({ hasNewNames: false })).toEqual([runs]);
     await warp.close();
     // The last connection removes the WALs of the writer: then there is nothing to be synced.
-    source.sync();
+    const remaining = [names, runs].filter((wal) => existsSync(wal));
+    expect(source.sync({ hasNewNames: true })).toEqual(remaining);
     expect(source.point(0).point).toEqual(point);
   } finally {
     source.close();

@@ -69,11 +69,11 @@ export class ShardBackup {
     await requireLedger(this.#target, head);
     const { point, deliveries } = this.#source.point(head.deliveriesAt);
     refuseForeign(head, point, task, this.#target);
-    this.#source.sync();
-    const ledger = await this.#keys.run(task, head, point.nextNumber);
-    await this.#putHolds(task);
     // Delivery windows may be stored after their records, so a segment can be without a position of its own.
     const isNew = point.position > head.position || point.deliveriesAt > head.deliveriesAt;
+    if (isNew) this.#source.sync({ hasNewNames: point.nextNumber > head.nextNumber });
+    const ledger = await this.#keys.run(task, head, point.nextNumber);
+    await this.#putHolds(task);
     const added = isNew ? await this.#write(task, head, point, deliveries, onBytes) : [];
     const all = [...segments, ...added];
     const next: HeadHeader = {

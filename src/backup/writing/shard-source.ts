@@ -6,7 +6,7 @@
  * - A transaction ends after `pageMs` or `pageBytes`: a checkpoint never waits long, and neither does an erasure.
  */
 import type { Database, Statement } from "bun:sqlite";
-import { closeSync, existsSync, fdatasyncSync, openSync, readSync } from "node:fs";
+import { closeSync, fdatasyncSync, openSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { toWarpError } from "../../core/errors.ts";
 import { syncDirectory } from "../../core/replace-file.ts";
@@ -34,6 +34,8 @@ export class ShardSource {
   readonly #runs: Database;
   readonly #names: Database;
   readonly #vault: number;
+  /** Which WALs the directory was synced with. */
+  readonly #walsInDirectory = new Map<string, string>();
 
   /** Errors: IO_ERROR, CORRUPT. */
   constructor(directory: string, shard: number) {
@@ -78,23 +80,30 @@ export class ShardSource {
    * Makes durable what was settled when this is called. A commit of a writer is not: its rows can be lost with the power,
    * and the journal then settles them again in other batches. What a checkpoint moved meanwhile it has synced. Closing
    * a WAL releases no lock of this process: SQLite's are on the other files.
+   *
+   * Every sync keeps the disk from the journal, for which callers wait. So names.db is left out when there is no new name since it
+   * was last synced, and the directory as long as the WALs are those that it was synced with. Returns what was synced.
    */
-  sync(): void {
-    for (const path of [this.#namesPath, this.#runsPath]) {
+  sync({ hasNewNames }: { readonly hasNewNames: boolean }): readonly string[] {
+    const synced: string[] = [];
+    for (const path of hasNewNames ? [this.#namesPath, this.#runsPath] : [this.#runsPath]) {
       const wal = `${path}-wal`;
       try {
-        if (!existsSync(wal)) continue;
-        const file = openSync(wal, "r");
-        try {
-          fdatasyncSync(file);
-        } finally {
-          closeSync(file);
-        }
+        const found = statSync(wal, { throwIfNoEntry: false });
+        if (found === undefined) continue;
+        syncData(wal);
+        synced.push(wal);
+        // Inodes are given out again, so when it was made belongs to it.
+        const identity = `${found.ino} ${found.birthtimeMs}`;
+        if (this.#walsInDirectory.get(wal) === identity) continue;
+        syncDirectory(this.directory);
+        synced.push(this.directory);
+        this.#walsInDirectory.set(wal, identity);
       } catch (thrown) {
         throw toWarpError(thrown, "IO_ERROR", { file: wal });
       }
     }
-    syncDirectory(this.directory);
+    return synced;
   }
 
   /** Pages of the runs settled behind `from` and up to `to`, in the order in which they came. */
@@ -224,6 +233,15 @@ export class ShardSource {
 
   #page(read: () => Row[]): Row[] {
     return transact(this.#runs, this.#runsPath, "DEFERRED", read);
+  }
+}
+
+function syncData(path: string): void {
+  const file = openSync(path, "r");
+  try {
+    fdatasyncSync(file);
+  } finally {
+    closeSync(file);
   }
 }
 
