@@ -96,6 +96,11 @@ export function formatCount(count: number): string {
   return String(count).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
+/** "1 event", "2 events", "1,000 entities". */
+export function formatCounted(count: number, one: string, many = `${one}s`): string {
+  return `${formatCount(count)} ${count === 1 ? one : many}`;
+}
+
 /** Decimal units, as disks are sold: 1500 as "1.5 kB". */
 export function formatBytes(bytes: number): string {
   let size = bytes;

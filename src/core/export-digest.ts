@@ -38,6 +38,8 @@ export class ExportDigest {
 export async function* withManifest(pages: AsyncIterable<string>): AsyncGenerator<string> {
   const digest = new ExportDigest();
   for await (const text of pages) {
+    // One that only says that there is more to come.
+    if (text === "") continue;
     digest.take(text);
     yield text;
   }

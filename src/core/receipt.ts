@@ -71,6 +71,11 @@ export interface Receipt {
 export interface ErasureListed {
   readonly shard: number;
   readonly entry: number;
+  /**
+   * Whose key was destroyed: an entity's, or that of somebody of whom entities of this shard speak in personal parts, which
+   * `removed.events` then counts. Entries from before this was told apart say "entity".
+   */
+  readonly kind: "entity" | "subject";
   readonly number: number;
   readonly position: number;
   /** ms since 1970. */

@@ -2,6 +2,8 @@
  * Everything that the context holds of an entity, as pages of NDJSON (core/export-digest.ts; docs/privacy.md has the lines).
  *
  * - What an export shows is one moment: seq and states are fixed with the first page, and events go up to that seq.
+ * - Whose states have to be folded from millions of events first is waited for in several pages without a line, so that no request
+ *   lasts as long as that.
  * - Events are in their stored form, one page of history in memory at a time, whatever the length of the history: what is
  *   not settled is settled first.
  * - Behind them comes what other entities say of her: one line for each part, with the host's id, seq and type.
@@ -41,15 +43,22 @@ const pageChars = 512 * 1024;
 /** Entries are about half of the lines that are made of them: what is read for a page is used for it. */
 const pageBytes = pageChars / 2;
 
+/** How long a page waits for the entity to be loaded, ms: well below what clients wait for an answer (30 s unless they say so). */
+const loadingMs = 5000;
+/** The cursor of an export whose first line is still to come. */
+const notBegun: ExportCursor = { from: 0, to: 0 };
+
 /** The next page. Errors: ERASED, INVALID_ARGUMENT for an entity that has no events. */
 export async function exportPage(
   parts: ExportParts,
   id: string,
-  cursor: ExportCursor | undefined,
+  after: ExportCursor | undefined,
 ): Promise<ExportPage> {
   const { residency, history, subjects } = parts;
-  if (cursor !== undefined && isOfParts(cursor)) return await partsPage(parts, id, cursor);
-  const actor = await residency.ready(id);
+  if (after !== undefined && isOfParts(after)) return await partsPage(parts, id, after);
+  const actor = await loadedWithin(residency, id, loadingMs);
+  if (actor === undefined) return { text: "", next: after ?? notBegun };
+  const cursor = after?.from === notBegun.from ? undefined : after;
   const isSpokenOf = (await subjects.numbersOf(id)).length > 0;
   if (actor.committedSeq === 0 && actor.erasedAt !== undefined)
     throw new WarpError("ERASED", `entity ${JSON.stringify(id)} was erased`);
@@ -99,6 +108,21 @@ async function partsPage(parts: ExportParts, id: string, cursor: ExportCursor): 
   for (const { entity, seq, type, version, recordedAt, position, personal } of events)
     text += line("personal", { entity, seq, type, version, recordedAt, position, data: personal });
   return { text, next };
+}
+
+/** The entity once it is loaded; undefined when that takes longer, and goes on. Errors: those of loading it. */
+export async function loadedWithin(
+  residency: Pick<Residency, "ready">,
+  id: string,
+  ms: number,
+): Promise<Actor | undefined> {
+  const late = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => late.resolve(undefined), ms);
+  try {
+    return await Promise.race([residency.ready(id), late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** Otherwise every page would copy what the tail has of her. Errors: ENGINE_FAILED. */

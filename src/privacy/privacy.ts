@@ -163,10 +163,10 @@ export class ContextPrivacy implements Privacy {
 }
 
 function listedOf(shard: number, listed: ListedEntry): ErasureListed {
-  const { index, number, position, erasedAt, reason, by, isComplete } = listed;
+  const { index, kind, number, position, erasedAt, reason, by, isComplete } = listed;
   const { events, runs, snapshots, callerKeys } = listed;
   return {
-    ...{ shard, entry: index, number, position, erasedAt, reason, by, isComplete },
+    ...{ shard, entry: index, kind, number, position, erasedAt, reason, by, isComplete },
     fingerprint: Buffer.from(listed.fingerprint).toString("hex"),
     idHash: Buffer.from(listed.idHash).toString("hex"),
     removed: { events, runs, snapshots, callerKeys },

@@ -2,6 +2,8 @@
  * What an export holds, that it is whole, and that its size is not that of the memory it takes.
  */
 import { afterEach, expect, test } from "bun:test";
+import { withManifest } from "../../src/core/export-digest.ts";
+import { loadedWithin } from "../../src/privacy/export.ts";
 import {
   account,
   cleanUp,
@@ -130,4 +132,21 @@ test("what an export keeps in memory does not grow with what it has handed out",
   // How much it ever rose: what others left behind may go meanwhile. A page of history, decoded, is some 10 MB of it.
   const rises = kept.map((one, i) => one - Math.min(...kept.slice(0, i + 1)));
   expect(Math.max(...rises)).toBeLessThan(bytes / 2);
+});
+
+test("a page whose entity takes long to be loaded says only where to go on, and the next begins the export", async () => {
+  const never = { ready: () => new Promise<never>(() => {}) };
+  expect(await loadedWithin(never, "alice", 1)).toBeUndefined();
+  const warp = await openSmall(freshDirectory());
+  const alice = warp.entity("alice");
+  await alice.append(credited(5));
+  const { text, next } = await alice.exportPage({ from: 0, to: 0 });
+  expect(next).toBeUndefined();
+  expect(linesOf(text).map(({ kind }) => kind)).toEqual(["entity", "state", "event"]);
+  async function* pages() {
+    yield "";
+    yield text;
+  }
+  const whole = await collect(withManifest(pages()));
+  expect(whole).toEqual([text, expect.stringContaining('"kind":"manifest"')]);
 });

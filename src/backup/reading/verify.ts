@@ -26,6 +26,8 @@ import {
 import { requireParts } from "./subjects.ts";
 
 const hidden = new Uint8Array(0);
+/** Every entity has a row in one of these, and no subject has. */
+const ofEntities: ReadonlySet<number> = new Set([tables.runs.kind, tables.callerKeys.kind]);
 
 export async function verifyShard(
   target: BackupTarget,
@@ -38,6 +40,7 @@ export async function verifyShard(
   const keys = await verifyKeys(target, task, contents);
   const histories = new Histories(head.nextNumber);
   const opener = rootKey === undefined ? undefined : new RowOpener(context, shard);
+  const told = new Set<number>();
   let rows = 0;
   for await (const { segment, block, bytes } of segmentBlocks(target, segments)) {
     const { object } = segment;
@@ -49,6 +52,8 @@ export async function verifyShard(
         requireErased(contents, number);
         continue;
       }
+      // Who has no name here is an entity by what it has: a subject is only spoken of.
+      if (opener === undefined && ofEntities.has(block.kind)) told.add(number);
       if (block.kind !== tables.runs.kind) {
         opener?.prove(block.kind, row, key, object);
         continue;
@@ -70,7 +75,7 @@ export async function verifyShard(
     shard,
     position: head.position,
     lastRecordedAt: head.lastRecordedAt,
-    entities: keys.count,
+    entities: opener === undefined ? told.size : keys.count,
     erased: erased.size,
     segments: segments.length,
     rows,
@@ -83,7 +88,7 @@ function addTo(histories: Histories, row: readonly Value[], object: string): voi
   histories.add(number, seq, count, object);
 }
 
-/** The key of every number, or something in its place when there is no root key: then subjects count as entities too. */
+/** The key of every number, or something in its place when there is no root key. */
 async function verifyKeys(
   target: BackupTarget,
   { context, shard, rootKey }: VerifyTask,

@@ -12,7 +12,7 @@ import { addCreateOptions, addTargetOptions, list, targetSettings } from "../set
 import type { Verb, VerbContext } from "../verb.ts";
 import { type Format, formats } from "./import/format.ts";
 import { type ImportOptions, importRows, type Summary } from "./import/import-rows.ts";
-import { compileMapping, faultOfType, type MappingOptions } from "./import/mapping.ts";
+import { compileMapping, faultOfType, type MappingOptions, type PersonalFields } from "./import/mapping.ts";
 import { openSource, type Source } from "./import/source.ts";
 
 interface ImportVerbOptions {
@@ -22,6 +22,8 @@ interface ImportVerbOptions {
   readonly occurred?: string;
   readonly occurredUnit?: EpochUnit;
   readonly fields?: readonly string[];
+  readonly subject?: string;
+  readonly personal?: readonly string[];
   readonly format?: Format;
   readonly delimiter?: string;
   readonly numbers?: readonly string[];
@@ -44,6 +46,10 @@ export const importVerb: Verb = {
     [
       'warp import orders.csv.gz --entity "order-{id}" --type status --numbers cents --skip-invalid',
       "ids from a template, the type from a column; a row that cannot be used is told and left out",
+    ],
+    [
+      "warp import parcels.csv --entity parcel --type-name Sent --subject customer --personal name,street",
+      "name and street are the customer's: whoever deletes her deletes them in every parcel",
     ],
     [
       "export-rows | warp import - --name rows-2026-11 --format ndjson --entity user.id --type type",
@@ -69,7 +75,20 @@ export const importVerb: Verb = {
           "ms",
         ]),
       )
-      .option("--fields <a,b,c>", "fields to keep as the event's data (default: all)", list)
+      .option(
+        "--fields <a,b,c>",
+        "fields to keep as the event's data (default: all that are not personal)",
+        list,
+      )
+      .option(
+        "--subject <field>",
+        "field with the id of somebody else of whom the row speaks, or a template; with --personal",
+      )
+      .option(
+        "--personal <a,b,c>",
+        "fields that are erased with the subject: they are in no event's data",
+        list,
+      )
       .addOption(
         new Option("--format <format>", "default: by the file's name and first character").choices(formats),
       )
@@ -129,7 +148,18 @@ function mappingOf(options: ImportVerbOptions): MappingOptions {
     occurred,
     occurredUnit,
     fields: options.fields,
+    personal: personalOf(options),
   };
+}
+
+function personalOf({ subject, personal, fields = [] }: ImportVerbOptions): PersonalFields | undefined {
+  if (subject === undefined && personal === undefined) return undefined;
+  if (subject === undefined || personal === undefined || personal.length === 0)
+    throw new UsageError("--subject goes with --personal");
+  const isInside = (inner: string, outer: string) => inner === outer || inner.startsWith(`${outer}.`);
+  const kept = personal.find((field) => fields.some((one) => isInside(one, field) || isInside(field, one)));
+  if (kept === undefined) return { subject, fields: personal };
+  throw new UsageError(`"${kept}" is in --personal and in --fields, where it would not be erased`);
 }
 
 type RunOptions = Omit<ImportOptions, "signal" | "onSkipped" | "onProgress">;

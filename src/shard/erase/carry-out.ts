@@ -10,6 +10,7 @@
 import type { EraseRecord } from "../../core/erase-record.ts";
 import { fingerprintBytes, idHash, keyFingerprint } from "../../core/erasure.ts";
 import { stepDone } from "../../core/erasure-steps.ts";
+import { isSubjectName } from "../../core/personal.ts";
 import type { LedgerEntry } from "../files/ledger-format.ts";
 import type { Shard } from "../shard.ts";
 
@@ -26,7 +27,17 @@ export function settleErasures(shard: Shard, records: readonly EraseRecord[]): E
   shard.ledger.append(
     fresh.map(({ number, position, id, erasedAt, reason, by }) => {
       const fingerprint = fingerprintOf(shard, number);
-      return { number, position, erasedAt, fingerprint, idHash: idHash(shard.idHashKey, id), reason, by };
+      const kind = isSubjectName(id) ? "subject" : "entity";
+      return {
+        kind,
+        number,
+        position,
+        erasedAt,
+        fingerprint,
+        idHash: idHash(shard.idHashKey, id),
+        reason,
+        by,
+      };
     }),
   );
   stepDone("ledger", shard.shard);

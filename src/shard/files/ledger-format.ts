@@ -30,9 +30,16 @@ const at = {
   chain: 224,
 } as const;
 
+/** Whose key an entry says to be destroyed. Entries of the first versions have 0 for subjects too. */
+const kinds = ["entity", "subject"] as const;
+
+/** A subject is somebody whom entities of the shard speak of; what dies with its key are personal parts. */
+export type LedgerKind = (typeof kinds)[number];
+
 export interface LedgerEntry {
   /** 1, 2, 3 … within the shard. */
   readonly index: number;
+  readonly kind: LedgerKind;
   readonly number: number;
   /** Of the ERASE record. */
   readonly position: number;
@@ -92,6 +99,7 @@ export function isEntry(entry: Buffer, before: Uint8Array, index: number): boole
 /** Writes an entry and returns its chain. `first`: the index of the first entry that is written together with it. */
 export function encodeEntry(out: Buffer, entry: LedgerEntry, first: number, before: Uint8Array): Uint8Array {
   out.writeUInt32LE(entryMagic, at.magic);
+  out.writeUInt32LE(kinds.indexOf(entry.kind), at.kind);
   out.writeDoubleLE(entry.index, at.index);
   out.writeDoubleLE(entry.number, at.number);
   out.writeDoubleLE(entry.position, at.position);
@@ -129,6 +137,7 @@ export function decodeEntry(entry: Buffer): LedgerEntry {
   const text = (from: number) => entry.toString("latin1", from + 1, from + 1 + entry.readUInt8(from));
   return {
     index: entry.readDoubleLE(at.index),
+    kind: kinds[entry.readUInt32LE(at.kind)] ?? "entity",
     number: entry.readDoubleLE(at.number),
     position: entry.readDoubleLE(at.position),
     erasedAt: entry.readDoubleLE(at.erasedAt),

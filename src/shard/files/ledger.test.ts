@@ -22,6 +22,7 @@ function place() {
 
 function draft(number: number): LedgerDraft {
   return {
+    kind: number % 2 === 0 ? "subject" : "entity",
     number,
     position: number * 10,
     erasedAt: 1_700_000_000_000 + number,

@@ -54,6 +54,7 @@ function optionsFor(
       occurred: undefined,
       occurredUnit: undefined,
       fields: undefined,
+      personal: undefined,
     },
     skipInvalid: false,
     signal: new AbortController().signal,

@@ -8,6 +8,7 @@ const options: MappingOptions = {
   occurred: undefined,
   occurredUnit: undefined,
   fields: undefined,
+  personal: undefined,
 };
 
 function map(value: unknown, given: Partial<MappingOptions> = {}, bytes = 100) {
@@ -100,5 +101,50 @@ describe("the data", () => {
     for (const value of [null, 1, "a", [1]]) expect(map(value).problem).toBe("is not an object with fields");
     const row = { line: 1, bytes: 1, value: undefined, problem: "is not JSON" };
     expect(compileMapping(options)(row)).toEqual({ problem: "is not JSON" });
+  });
+});
+
+describe("what a row says of somebody else", () => {
+  const personal = { subject: "buyer-{buyer}", fields: ["street", "contact.phone"] };
+
+  test("becomes the personal part of its event, and is not in the data", () => {
+    const row = { id: "a", buyer: 7, cents: 5, street: "Elm", contact: { phone: "1", floor: 2 } };
+    expect(map(row, { personal })).toEqual({
+      entity: "a",
+      event: {
+        type: "Seen",
+        data: { id: "a", cents: 5, contact: { floor: 2 } },
+        personal: { subject: "buyer-7", data: { street: "Elm", "contact.phone": "1" } },
+      },
+    });
+    // The row itself is left as it was.
+    expect(row.contact).toEqual({ phone: "1", floor: 2 });
+    expect(
+      map({ id: "a", who: "b", street: "Elm" }, { personal: { ...personal, subject: "who" } }),
+    ).toMatchObject({
+      event: { data: { id: "a" }, personal: { subject: "b", data: { street: "Elm" } } },
+    });
+  });
+
+  test("stands beside the fields that are named for the data", () => {
+    const row = { id: "a", buyer: 7, cents: 5, street: "Elm" };
+    expect(map(row, { personal, fields: ["cents", "buyer"] })).toMatchObject({
+      event: { data: { cents: 5, buyer: 7 }, personal: { subject: "buyer-7", data: { street: "Elm" } } },
+    });
+  });
+
+  test("is nothing when its fields are missing, null or empty, whoever the subject would be", () => {
+    for (const street of [undefined, null, ""]) {
+      const mapped = map({ id: "a", ...(street === undefined ? {} : { street }) }, { personal });
+      expect(mapped).toMatchObject({ event: { data: { id: "a" } } });
+      expect(mapped).not.toHaveProperty("event.personal");
+    }
+  });
+
+  test("needs a subject, with an id that the engine takes", () => {
+    const problem = (row: object) => map({ id: "a", street: "Elm", ...row }, { personal }).problem;
+    expect(problem({})).toBe('has no field "buyer" for its subject');
+    expect(problem({ buyer: null })).toBe('has null as "buyer", which cannot be its subject');
+    expect(problem({ buyer: "x\0" })).toStartWith("cannot name its subject: ");
   });
 });

@@ -21,8 +21,17 @@ export interface MappingOptions {
   /** The field that says when it happened. */
   readonly occurred: string | undefined;
   readonly occurredUnit: EpochUnit | undefined;
-  /** The fields to keep as the event's data; all when undefined. */
+  /** The fields to keep as the event's data; all when undefined, but for those that are personal or name the subject. */
   readonly fields: readonly string[] | undefined;
+  /** What a row says of somebody else than its entity; undefined when it says nothing. */
+  readonly personal: PersonalFields | undefined;
+}
+
+export interface PersonalFields {
+  /** Of whom: the name of a field, or a template. */
+  readonly subject: string;
+  /** What is said of her. It is in no event's data. */
+  readonly fields: readonly string[];
 }
 
 /** The event of a row, or what is wrong with the row. */
@@ -32,19 +41,19 @@ export type Mapped =
 
 type Fields = Readonly<Record<string, unknown>>;
 type Read = (row: Fields) => unknown;
+type Said = Pick<NewEvent, "personal"> | { readonly problem: string };
 
 /** JSON may need up to six bytes for one byte of a row (a control character as \u0001), so smaller rows always fit. */
 const measuredFrom = Math.floor(limits.eventBytesMax / 6);
 
 /** A function from rows to events. Errors: INVALID_ARGUMENT when a template cannot be read. */
 export function compileMapping(options: MappingOptions): (row: Row) => Mapped {
-  const readEntity = /[{}]/.test(options.entity)
-    ? compileTemplate(options.entity)
-    : textField(options.entity, "entity");
+  const readEntity = compileId(options.entity, "entity");
   const readType = "name" in options.type ? undefined : textField(options.type.field, "type");
   const typeName = "name" in options.type ? options.type.name : "";
   const readOccurred = options.occurred === undefined ? undefined : compileField(options.occurred);
-  const pick = options.fields === undefined ? undefined : compilePick(options.fields);
+  const readPersonal = options.personal === undefined ? undefined : compilePersonal(options.personal);
+  const pick = compileData(options);
 
   return (row) => {
     if (row.problem !== undefined) return { problem: row.problem };
@@ -64,17 +73,21 @@ export function compileMapping(options: MappingOptions): (row: Row) => Mapped {
     const typeProblem = faultOfType(type);
     if (typeProblem !== undefined) return { problem: typeProblem };
 
-    const data = pick === undefined ? fields : pick(fields);
-    const dataProblem = faultOfData(data, row.bytes);
+    const said = readPersonal?.(fields) ?? {};
+    if ("problem" in said) return said;
+
+    const data = pick(fields);
+    const dataProblem =
+      faultOfData(data, row.bytes) ?? (said.personal && faultOfData(said.personal.data, row.bytes));
     if (dataProblem !== undefined) return { problem: dataProblem };
 
-    if (readOccurred === undefined) return { entity, event: { type, data } };
+    if (readOccurred === undefined) return { entity, event: { type, data, ...said } };
     const occurred = readOccurred(fields);
     const occurredAt = toTime(occurred, options.occurredUnit);
     if (occurredAt === undefined) {
       return { problem: `has ${inspect(occurred)} as "${options.occurred}", which is not a time` };
     }
-    return { entity, event: { type, data, occurredAt } };
+    return { entity, event: { type, data, occurredAt, ...said } };
   };
 }
 
@@ -122,8 +135,13 @@ function textField(name: string, use: string): (row: Fields) => string | { probl
   };
 }
 
+/** A field, or a template when it has braces. */
+function compileId(text: string, use: string): (row: Fields) => string | { problem: string } {
+  return /[{}]/.test(text) ? compileTemplate(text, use) : textField(text, use);
+}
+
 /** "order-{id}"; "{{" and "}}" stand for the braces themselves. */
-function compileTemplate(template: string): (row: Fields) => string | { problem: string } {
+function compileTemplate(template: string, use: string): (row: Fields) => string | { problem: string } {
   const pieces: (string | ReturnType<typeof textField>)[] = [];
   const token = /\{\{|\}\}|\{([^{}]+)\}|[^{}]+/y;
   while (token.lastIndex < template.length) {
@@ -134,7 +152,7 @@ function compileTemplate(template: string): (row: Fields) => string | { problem:
       throw new WarpError("INVALID_ARGUMENT", message, { template });
     }
     const [text, field] = match;
-    if (field !== undefined) pieces.push(textField(field, "entity"));
+    if (field !== undefined) pieces.push(textField(field, use));
     else pieces.push(text === "{{" ? "{" : text === "}}" ? "}" : text);
   }
   return (row) => {
@@ -146,6 +164,48 @@ function compileTemplate(template: string): (row: Fields) => string | { problem:
     }
     return id;
   };
+}
+
+/** A row that has none of these fields, or nothing in them, says nothing of anybody. */
+function compilePersonal({ subject, fields }: PersonalFields): (row: Fields) => Said {
+  const readSubject = compileId(subject, "subject");
+  const pick = compilePick(fields);
+  return (row) => {
+    const data = pick(row);
+    if (Object.values(data).every((value) => value === null || value === "")) return {};
+    const of = readSubject(row);
+    if (typeof of !== "string") return of;
+    const fault = entityIdFault(of);
+    return fault === undefined
+      ? { personal: { subject: of, data } }
+      : { problem: `cannot name its subject: ${fault}` };
+  };
+}
+
+function compileData({ fields, personal }: MappingOptions): (row: Fields) => Fields {
+  if (fields !== undefined) return compilePick(fields);
+  if (personal === undefined) return (row) => row;
+  const left = [...personal.fields, ...fieldsOfId(personal.subject)];
+  return (row) => left.reduce(without, row);
+}
+
+/** The fields that an id is made of. */
+function fieldsOfId(text: string): string[] {
+  if (!/[{}]/.test(text)) return [text];
+  return [...text.replaceAll(/\{\{|\}\}/g, "").matchAll(/\{([^{}]+)\}/g)].map(([, field = ""]) => field);
+}
+
+/** A copy without a field, which is found as {@link compileField} finds it. */
+function without(row: Fields, name: string): Fields {
+  if (Object.hasOwn(row, name)) {
+    const { [name]: _, ...others } = row;
+    return others;
+  }
+  const dot = name.indexOf(".");
+  const outer = name.slice(0, dot);
+  const inner = row[outer];
+  if (dot < 0 || !Object.hasOwn(row, outer) || typeof inner !== "object" || inner === null) return row;
+  return { ...row, [outer]: without(inner as Fields, name.slice(dot + 1)) };
 }
 
 function compilePick(names: readonly string[]): (row: Fields) => Fields {

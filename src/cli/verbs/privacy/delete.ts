@@ -4,7 +4,7 @@
 import type { DeletePlan, PersonalCounts, Receipt } from "../../../core/receipt.ts";
 import { exitCode, NotFoundError } from "../../exit.ts";
 import { formatTime } from "../../moment.ts";
-import { formatBytes, formatCount, formatDuration } from "../../progress.ts";
+import { formatBytes, formatCounted, formatDuration } from "../../progress.ts";
 import { addTargetOptions, targetSettings } from "../../settings.ts";
 import type { Verb } from "../../verb.ts";
 
@@ -55,7 +55,7 @@ function nothing(entity: string): NotFoundError {
   return new NotFoundError(`there is no entity ${JSON.stringify(entity)} to delete`);
 }
 
-function planText({
+export function planText({
   entity,
   events,
   runs,
@@ -66,8 +66,13 @@ function planText({
   hold,
   followers,
 }: DeletePlan): string {
-  const rows = `${formatCount(runs)} runs, ${formatCount(snapshots)} snapshots, ${formatCount(callerKeys)} keys`;
-  const lines = [`${entity}: ${formatCount(events)} events (${rows}; ${formatBytes(bytes)}) would be erased`];
+  const rows = [
+    formatCounted(runs, "run"),
+    formatCounted(snapshots, "snapshot"),
+    formatCounted(callerKeys, "key"),
+  ].join(", ");
+  const all = formatCounted(events, "event");
+  const lines = [`${entity}: ${all} (${rows}; ${formatBytes(bytes)}) would be erased`];
   if (personal.parts > 0) lines.push(`${partsText(personal)} would be unreadable`);
   if (hold !== undefined) lines.push(`it is held since ${formatTime(hold.since)}: ${hold.reason}`);
   for (const name of followers) lines.push(`${name} would have to pass it`);
@@ -75,21 +80,22 @@ function planText({
 }
 
 function partsText({ parts, hosts }: PersonalCounts): string {
-  const where = hosts === undefined ? "other entities" : `${formatCount(hosts)} other entities`;
-  return `${formatCount(parts)} parts of events of ${where}`;
+  const where =
+    hosts === undefined ? "other entities" : formatCounted(hosts, "other entity", "other entities");
+  return `${formatCounted(parts, "part")} of events of ${where}`;
 }
 
-function receiptText(receipt: Receipt): string {
+export function receiptText(receipt: Receipt): string {
   const { entity, status, removed, personal, shard, entry, fingerprint, pending, backups } = receipt;
   // Nothing of it had left the journal yet, whose own key is destroyed.
   const key = /^0+$/.test(fingerprint) ? "no key had been made" : `key ${fingerprint} destroyed`;
   const lines = [
-    `${entity}: ${status === "erased" ? "erased" : "erasure is pending"}, ${formatCount(removed.events)} events`,
+    `${entity}: ${status === "erased" ? "erased" : "erasure is pending"}, ${formatCounted(removed.events, "event")}`,
   ];
   if (entry > 0 || personal.keys.length === 0)
     lines.push(`${key}; entry ${entry} of the ledger of shard ${shard}`);
   if (personal.keys.length > 0)
-    lines.push(`${partsText(personal)}, under ${personal.keys.length} keys that are destroyed`);
+    lines.push(`${partsText(personal)}, under ${formatCounted(personal.keys.length, "destroyed key")}`);
   for (const what of pending) lines.push(`not done yet: ${what}`);
   for (const { target, backedUpAt, everyMs } of backups) {
     const when = everyMs === undefined ? "made by hand" : `every ${formatDuration(everyMs)}`;

@@ -5,7 +5,7 @@ import type { ErasureListed } from "../../../core/receipt.ts";
 import { exitCode, UsageError } from "../../exit.ts";
 import { formatTime } from "../../moment.ts";
 import type { Column } from "../../output.ts";
-import { formatCount } from "../../progress.ts";
+import { formatCount, formatCounted } from "../../progress.ts";
 import { addTargetOptions, targetSettings } from "../../settings.ts";
 import type { Verb } from "../../verb.ts";
 
@@ -13,9 +13,10 @@ const columns: readonly Column<ErasureListed>[] = [
   { title: "shard", of: ({ shard }) => String(shard), align: "right" },
   { title: "entry", of: ({ entry }) => String(entry), align: "right" },
   { title: "erased", of: ({ erasedAt }) => formatTime(erasedAt) },
+  { title: "of", of: ({ kind }) => kind },
   { title: "number", of: ({ number }) => String(number), align: "right" },
   { title: "key", of: ({ fingerprint }) => fingerprint },
-  { title: "events", of: ({ removed }) => formatCount(removed.events), align: "right" },
+  { title: "events or parts", of: ({ removed }) => formatCount(removed.events), align: "right" },
   { title: "state", of: ({ isComplete }) => (isComplete ? "complete" : "pending") },
   { title: "reason", of: ({ reason }) => reason },
   { title: "by", of: ({ by }) => by },
@@ -43,13 +44,15 @@ export const erasuresVerb: Verb = {
         return exitCode.ok;
       }
       // Reading verifies: a broken chain throws CORRUPT with file and offset.
-      let [entries, pending] = [0, 0];
-      for await (const { isComplete } of target.erasures()) {
+      let [entries, pending, subjects] = [0, 0, 0];
+      for await (const { isComplete, kind } of target.erasures()) {
         entries++;
+        if (kind === "subject") subjects++;
         if (!isComplete) pending++;
       }
-      const text = `${formatCount(entries)} erasures, ${formatCount(pending)} of them pending; the chain is unbroken`;
-      await output.item({ entries, pending }, text);
+      const of = `${formatCount(entries - subjects)} of entities and ${formatCount(subjects)} of subjects`;
+      const text = `${formatCounted(entries, "erasure")} (${of}), ${formatCount(pending)} of them pending; the chain is unbroken`;
+      await output.item({ entries, subjects, pending }, text);
       return exitCode.ok;
     });
   },

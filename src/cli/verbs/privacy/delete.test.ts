@@ -1,0 +1,40 @@
+import { expect, test } from "bun:test";
+import type { DeletePlan, Receipt } from "../../../core/receipt.ts";
+import { planText, receiptText } from "./delete.ts";
+
+function plan(count: number): DeletePlan {
+  return {
+    ...{ entity: "alice", events: count, runs: count, snapshots: count, callerKeys: count, bytes: 500 },
+    ...{ personal: { parts: count, hosts: count }, hold: undefined, followers: [] },
+  };
+}
+
+function receipt(count: number, hosts: number | undefined): Receipt {
+  const fingerprint = "ab".repeat(16);
+  const keys = Array.from({ length: count }, (_, shard) => ({ shard, entry: 1, fingerprint }));
+  return {
+    ...{ status: "erased", entity: "alice", shard: 3, entry: 0, erasedAt: 0, fingerprint },
+    removed: { events: count, runs: count, snapshots: count, callerKeys: count },
+    ...{ personal: { parts: count, hosts, keys }, pending: [], backups: [] },
+  };
+}
+
+test("a plan counts one and many", () => {
+  expect(planText(plan(1))).toBe(
+    "alice: 1 event (1 run, 1 snapshot, 1 key; 500 B) would be erased\n" +
+      "1 part of events of 1 other entity would be unreadable",
+  );
+  expect(planText(plan(2000))).toBe(
+    "alice: 2,000 events (2,000 runs, 2,000 snapshots, 2,000 keys; 500 B) would be erased\n" +
+      "2,000 parts of events of 2,000 other entities would be unreadable",
+  );
+});
+
+test("a receipt counts one and many", () => {
+  expect(receiptText(receipt(1, 1))).toBe(
+    "alice: erased, 1 event\n1 part of events of 1 other entity, under 1 destroyed key",
+  );
+  expect(receiptText(receipt(2, undefined))).toBe(
+    "alice: erased, 2 events\n2 parts of events of other entities, under 2 destroyed keys",
+  );
+});
