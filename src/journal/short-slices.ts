@@ -5,6 +5,7 @@
  *   asks for shorter slices (`sched_setattr` with `sched_runtime`, Linux 6.12 and later; sched(7)). The journal works for
  *   a tenth of a millisecond a turn and every caller waits for it: without this it stands behind a shard writer for
  *   three quarters of the turns when there are two processors (docs/decisions/0013).
+ * - A thread that nobody waits for asks for them too: whoever wakes up on its processor then waits for less of it.
  * - It is a hint and no right: no privilege is needed, the share of the processor stays the same. Where it is not to be had
  *   nothing changes but latency.
  */
