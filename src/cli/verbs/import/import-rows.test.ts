@@ -97,6 +97,31 @@ describe("an import", () => {
     }
   });
 
+  test("takes what rows say of others from CSV, JSON and lines alike", async () => {
+    const rows = [
+      { id: "p1", customer: "c1", street: "Elm 1", grams: "5" },
+      { id: "p1", customer: "", street: "", grams: "6" },
+    ];
+    const csv = ["id,customer,street,grams", "p1,c1,Elm 1,5", "p1,,,6"].join("\n");
+    for (const text of [JSON.stringify(rows), rows.map((row) => JSON.stringify(row)).join("\n"), csv]) {
+      const target = new RememberingTarget();
+      const options = optionsFor(
+        sourceOf(() => inPieces(text)),
+        target,
+      );
+      const personal = { subject: "customer", fields: ["street"] };
+      const format = { ...options.format, format: text === csv ? ("csv" as const) : undefined };
+      await importRows({ ...options, format, mapping: { ...options.mapping, personal } });
+      expect(target.events.get("p1")).toEqual([
+        {
+          ...{ type: "T", data: { id: "p1", grams: "5" } },
+          personal: { subject: "c1", data: { street: "Elm 1" } },
+        },
+        { type: "T", data: { id: "p1", grams: "6" } },
+      ]);
+    }
+  });
+
   test("of the whole chunks before damage is kept, and the rest is added when the damage is mended", async () => {
     const whole = JSON.stringify(rowsOf(5000));
     const target = new RememberingTarget();
