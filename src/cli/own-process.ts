@@ -1,8 +1,9 @@
 /**
  * Starting this program again: as a child, or in its own place.
  *
- * How the allocator treats memory that was freed (docs/decisions/0017-kept-memory.md) is told by the environment that a process starts with, and by nothing later: a command that runs an engine for long
- * therefore begins once more in its own place, with the same process id, before it has done anything.
+ * How the allocator treats memory that was freed is told by the environment that a process starts with, and by nothing
+ * later (docs/decisions/0017-kept-memory.md): a command that runs an engine for long therefore begins once more in its own
+ * place, with the same process id, before it has done anything.
  */
 
 /**
