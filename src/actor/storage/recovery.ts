@@ -58,7 +58,10 @@ export async function recover(parts: RecoveryParts): Promise<RecoverySummary> {
   const summary = { ...step.value, replayed, lastTurn, recovered };
   const isKept = !summary.cutShort && shards.every((shard) => !shard.isBehindErasures);
   if (isKept && !recovery.isSettledFirst) {
-    recovered.settleBehind(orFailed(Promise.all(settlings.map(settleAll)), failed));
+    const settled = orFailed(Promise.all(settlings.map(settleAll)), failed);
+    // Without a record there is nothing that a read could miss.
+    if (replayed === 0) settled.catch(() => {});
+    else recovered.settleBehind(settled);
     return summary;
   }
   if (!isKept) for (const settling of settlings) await settling.whenCheckpointed();
