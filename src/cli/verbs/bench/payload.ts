@@ -1,8 +1,9 @@
 /**
  * What a benchmark appends: payments of four fields with varied content; of two or one where four do not fit.
  *
- * Texts come from pools that are filled beforehand and taken in turn: making an event costs little beside appending it, and
- * its texts are in the processor's caches, as those of an event that has just been made would be.
+ * Texts come from pools that are filled beforehand and taken in turn: making an event costs little beside appending it. The
+ * texts of the next events are looked at some events ahead, many in one go: when they are used they are in the processor's
+ * caches, as those of an event that has just been made would be.
  */
 import type { PaymentData } from "../../../aggregate/ledger.ts";
 import type { NewEvent } from "../../../index.ts";
@@ -11,6 +12,7 @@ import { Random } from "./random.ts";
 export { ledger } from "../../../aggregate/ledger.ts";
 
 const poolSizeMax = 512;
+const aheadEvery = 64;
 /** Of large events there are fewer. */
 const poolBytesMax = 32_000_000;
 const letters = "abcdefghijklmnopqrstuvwxyz0123456789-";
@@ -30,6 +32,9 @@ export class Payments {
   readonly #notes: readonly string[];
   readonly #fields: 1 | 2 | 4;
   #made = 0;
+  /** Keeps what was looked at from being left out as unused. */
+  #seen = 0;
+
 
   /** Data of about `bytes` bytes of JSON each, at least {@link eventBytesMin}. */
   constructor(bytes: number, seed: number) {
@@ -47,6 +52,7 @@ export class Payments {
     const cents = 100_000 + random.below(900_000);
     if (this.#fields === 1) return { cents };
     const made = this.#made++;
+    if (made % aheadEvery === 0) this.#lookAhead(made);
     const note = this.#notes[made % this.#notes.length] ?? "";
     if (this.#fields === 2) return { cents, note };
     return { cents, ref: this.#refs[made % this.#refs.length] ?? "", at: firstAt + made, note };
@@ -60,6 +66,16 @@ export class Payments {
     const events: NewEvent[] = [];
     for (let i = 0; i < count; i++) events.push(this.event());
     return events;
+  }
+
+  /** Reads a letter of each text that the next events take; the processor fetches several of them at a time. */
+  #lookAhead(made: number): void {
+    let seen = 0;
+    for (let i = made; i < made + aheadEvery; i++) {
+      seen += (this.#refs[i % this.#refs.length] ?? "").charCodeAt(0);
+      seen += (this.#notes[i % this.#notes.length] ?? "").charCodeAt(0);
+    }
+    this.#seen = seen;
   }
 
   #text(length: number): string {
