@@ -35,7 +35,6 @@ export class Payments {
   /** Keeps what was looked at from being left out as unused. */
   #seen = 0;
 
-
   /** Data of about `bytes` bytes of JSON each, at least {@link eventBytesMin}. */
   constructor(bytes: number, seed: number) {
     this.#random = new Random(seed);
