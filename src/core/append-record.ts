@@ -17,6 +17,7 @@ import {
   recordKind,
   recordOffset,
 } from "./record.ts";
+import { readUtf8, writeUtf8 } from "./utf8.ts";
 
 /** A delivery id: which request of which client session this was. */
 export interface Delivery {
@@ -93,13 +94,13 @@ export function writePart(
   let end = at + partHeaderBytes;
   if (part.id !== undefined) {
     flags |= partFlag.id;
-    const length = buffer.write(part.id, end + 2, "utf8");
+    const length = writeUtf8(buffer, part.id, end + 2);
     view.setUint16(end, length, true);
     end += 2 + length;
   }
   if (part.key !== undefined) {
     flags |= partFlag.key;
-    const length = buffer.write(part.key.text, end + 2, "utf8");
+    const length = writeUtf8(buffer, part.key.text, end + 2);
     view.setUint16(end, length, true);
     end += 2 + length;
     buffer.set(part.key.contentHash, end);
@@ -114,7 +115,7 @@ export function writePart(
   }
   if (part.outcome !== undefined) {
     flags |= partFlag.outcome;
-    const length = buffer.write(part.outcome, end + 4, "utf8");
+    const length = writeUtf8(buffer, part.outcome, end + 4);
     view.setUint32(end, length, true);
     end += 4 + length;
   }
@@ -183,7 +184,7 @@ export function readPartHeads(bytes: Bytes, record: RecordHead): PartHead[] {
     let key: string | undefined;
     if (flags & partFlag.key) {
       const length = view.getUint16(next, true);
-      key = buffer.toString("utf8", next + 2, next + 2 + length);
+      key = readUtf8(buffer, next + 2, next + 2 + length);
       next += 2 + length + contentHashBytes;
     }
     const delivery =

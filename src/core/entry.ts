@@ -18,6 +18,7 @@ import {
   writePersonalSection,
 } from "./personal.ts";
 import { entryFlag, entryHeaderBytes, entryOffset } from "./record.ts";
+import { readUtf8, writeUtf8 } from "./utf8.ts";
 
 /** Bytes with both views of them; a Buffer writes text, a DataView numbers. */
 export interface Bytes {
@@ -104,7 +105,7 @@ export function writeEntry(
   view.setUint32(at + entryOffset.data, end - at, true);
   const { data } = draft;
   if (typeof data === "string") {
-    end += buffer.write(data, end, "utf8");
+    end += writeUtf8(buffer, data, end);
   } else if (isPieces(data)) {
     end = writePieces(buffer, end, data);
   } else {
@@ -144,10 +145,10 @@ export function inUtf8(text: string | readonly string[]): Buffer {
 
 /** Writes pieces as one list: where two meet, their brackets become a comma. Returns the offset behind it. */
 function writePieces(buffer: Buffer, at: number, pieces: readonly string[]): number {
-  let end = at + buffer.write(pieces[0] ?? "[]", at, "utf8");
+  let end = at + writeUtf8(buffer, pieces[0] ?? "[]", at);
   for (let i = 1; i < pieces.length; i++) {
     const joint = end - 1;
-    end = joint + buffer.write(pieces[i] ?? "[]", joint, "utf8");
+    end = joint + writeUtf8(buffer, pieces[i] ?? "[]", joint);
     buffer[joint] = comma;
   }
   return end;
@@ -172,7 +173,7 @@ export function entryRecordedAt(bytes: Bytes, at: number): number {
 }
 
 /** Names of event types: few, and in every entry. */
-const typeNames = new KnownTexts((buffer, from, to) => buffer.toString("utf8", from, to));
+const typeNames = new KnownTexts(readUtf8);
 
 /** The types of the events of the entry at `at`, each once. */
 export function entryTypes(bytes: Bytes, at: number): string[] {
@@ -280,7 +281,7 @@ function readPersonal(bytes: Bytes, at: number, entity: string, firstSeq: number
 function readData(buffer: Buffer, from: number, to: number, isMsgpack: boolean): unknown {
   // Decoded binaries are views of what is decoded: of a copy, because this memory is used again.
   if (isMsgpack) return decode(new Uint8Array(buffer.subarray(from, to)), { useBigInt64: true });
-  return JSON.parse(buffer.toString("utf8", from, to));
+  return JSON.parse(readUtf8(buffer, from, to));
 }
 
 function damaged(entity: string, seq: number, why: string): WarpError {

@@ -14,6 +14,7 @@
 import { type Bytes, readEntry } from "./entry.ts";
 import type { StoredEvent } from "./event.ts";
 import { isSubjectName } from "./personal.ts";
+import { readUtf8 } from "./utf8.ts";
 
 /**
  * An erasure is `erased` in the shard of the id, where it has its place among the entity's events, and `forgotten` in others that
@@ -121,7 +122,7 @@ export function readFeedPart(bytes: Bytes, at: number, ids?: ReadonlyMap<number,
     length: view.getUint32(at + offset.length, true),
     kind,
     number,
-    entity: known ?? buffer.toString("utf8", idAt, entryAt),
+    entity: known ?? readUtf8(buffer, idAt, entryAt),
     firstSeq: view.getFloat64(at + offset.firstSeq, true),
     position: view.getFloat64(at + offset.position, true),
     entryAt,

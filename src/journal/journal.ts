@@ -56,6 +56,8 @@ export class Journal<Completion> {
   readonly #worker: Worker;
   readonly #exited: Promise<void>;
   #open: Turn<Completion>;
+  /** By tail: takes what a tail closed to begin again at its start into the open turn. */
+  readonly #onWraps: readonly ((start: number, length: number) => void)[];
   /** Turns that were cut because they were full, waiting for the Worker. */
   readonly #waiting: Turn<Completion>[] = [];
   #inFlight: Turn<Completion> | undefined;
@@ -76,6 +78,9 @@ export class Journal<Completion> {
     this.#options = options;
     this.#segmentCount = options.segmentCount;
     this.#open = emptyTurn(options.firstTurn);
+    this.#onWraps = options.tails.map(
+      (_, tail) => (start, length) => this.#open.ranges.push({ tail, start, length }),
+    );
     const { directory, segmentBytes, retiredUse, lastUse } = options.segments;
     this.#control.begin(retiredUse, lastUse + 1);
     growKeySlots(directory, options.segmentsMax);
@@ -122,10 +127,10 @@ export class Journal<Completion> {
   reserve(tail: number, bytes: number): number {
     if (this.#open.bytes + bytes > this.#options.blockBytesMax || this.#open.ranges.length > rangesMax / 2)
       this.#cut();
-    const turn = this.#open;
     const ring = this.#options.tails[tail];
-    if (ring === undefined) return -1;
-    return ring.reserve(bytes, turn.id, (start, length) => turn.ranges.push({ tail, start, length }));
+    const onWrap = this.#onWraps[tail];
+    if (ring === undefined || onWrap === undefined) return -1;
+    return ring.reserve(bytes, this.#open.id, onWrap);
   }
 
   /** Takes a record that was written at `at`, up to `end`, into the open turn. */

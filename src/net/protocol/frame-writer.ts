@@ -8,6 +8,7 @@
 
 import { WarpError } from "../../core/errors.ts";
 import { limits } from "../../core/limits.ts";
+import { writeUtf8 } from "../../core/utf8.ts";
 import { lengthBytes, valueExtension } from "./words.ts";
 
 const two32 = 2 ** 32;
@@ -199,7 +200,7 @@ export class FrameWriter {
   #text(text: string, format: number, shortest: number): void {
     const { at, buffer } = this;
     const guess = headerBytes(text.length, shortest);
-    const length = buffer.write(text, at + guess, "utf8");
+    const length = writeUtf8(buffer, text, at + guess);
     const size = headerBytes(length, shortest);
     if (size !== guess) buffer.copyWithin(at + size, at + guess, at + guess + length);
     const view = this.#view;
