@@ -8,7 +8,7 @@
  * - What is killed: the making of a directory, recovery, the load, the close. Which and when follows from the seed; the
  *   moment within it also from the machine, so a failure leaves its directory and log behind.
  */
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readFileSync, readSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { start, WarpError } from "../../src/index.ts";
@@ -96,13 +96,18 @@ async function killOnce(directory: string, random: () => number, run: string): P
 }
 
 async function waitForMark(log: string, mark: string, child: Bun.Subprocess): Promise<void> {
-  let seen = 0;
+  const line = `{"mark":"${mark}"}`;
+  const file = openSync(log, "r");
+  const piece = Buffer.alloc(64 * 1024);
+  let text = "";
   while (child.exitCode === null) {
-    const size = existsSync(log) ? statSync(log).size : 0;
-    if (size > seen && readFileSync(log, "latin1").includes(`{"mark":"${mark}"}`)) return;
-    seen = size;
-    await Bun.sleep(1);
+    const length = readSync(file, piece);
+    // What came before may have held the beginning of the line.
+    text = text.slice(-line.length) + piece.toString("latin1", 0, length);
+    if (text.includes(line)) break;
+    if (length < piece.length) await Bun.sleep(1);
   }
+  closeSync(file);
 }
 
 /** What the next start finds. */

@@ -1,15 +1,15 @@
 /**
- * The story of examples/closing-an-account.sh, told by the program from its sources.
+ * The story of examples/closing-an-account.sh, told by the program that is tested.
  */
 import { expect, test } from "bun:test";
-import { fromSources, root } from "./command.ts";
+import { root, tested } from "./command.ts";
 
 test("a customer who closed her account is in no restored backup, and the others are", async () => {
   const told = Bun.spawn(["sh", "examples/closing-an-account.sh"], {
     cwd: root,
     stdout: "pipe",
     stderr: "pipe",
-    env: { ...process.env, NO_COLOR: "1", WARP: fromSources.join(" ") },
+    env: { ...process.env, NO_COLOR: "1", WARP: tested.join(" ") },
   });
   const [text, errors, code] = await Promise.all([
     new Response(told.stdout).text(),

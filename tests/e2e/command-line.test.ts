@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { verbs } from "../../src/cli/verbs.ts";
-import { jsonLines, root, runWarp, startWarp, temporaryFolder } from "./command.ts";
+import { jsonLines, root, runWarp, startWarp, temporaryFolder, tested } from "./command.ts";
 
 const folder = temporaryFolder();
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -180,9 +180,10 @@ describe("output", () => {
       [
         "sh",
         "-c",
-        '"$0" src/main.ts events a --data "$1" | head -n 1',
-        process.execPath,
+        'data=$1; shift; "$@" events a --data "$data" | head -n 1',
+        "sh",
         join(folder, "stopped"),
+        ...tested,
       ],
       { cwd: root, stdout: "pipe", stderr: "pipe" },
     );

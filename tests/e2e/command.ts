@@ -10,6 +10,10 @@ export const root = join(import.meta.dir, "../..");
 /** What starts the command line; a compiled one is its path alone. */
 export type Program = readonly string[];
 export const fromSources: Program = [process.execPath, join(root, "src/main.ts")];
+/** The binary that the checks have compiled (`WARP_TEST_BINARY`); undefined when tests are run by hand. */
+export const compiledBinary = process.env.WARP_TEST_BINARY;
+/** What tests run unless they say otherwise: it is the same from its sources, and starts slower. */
+export const tested: Program = compiledBinary === undefined ? fromSources : [compiledBinary];
 
 export interface Ended {
   readonly code: number | null;
@@ -27,7 +31,7 @@ export interface Started {
 export function startWarp(
   args: readonly string[],
   environment: Record<string, string> = {},
-  program = fromSources,
+  program = tested,
 ): Started {
   const started = Bun.spawn([...program, ...args], {
     cwd: root,
@@ -49,7 +53,7 @@ export async function runWarp(
   args: readonly string[],
   input?: string,
   environment?: Record<string, string>,
-  program = fromSources,
+  program = tested,
 ): Promise<Ended> {
   const started = startWarp(args, environment, program);
   if (input !== undefined) started.process.stdin.write(input);

@@ -1,7 +1,7 @@
 /**
  * Runs `warp serve`, from its sources or compiled, as a process of its own, on ports that the operating system chooses.
  */
-import { fromSources, root } from "./command.ts";
+import { root, tested } from "./command.ts";
 
 export interface RunningServer {
   readonly process: Bun.Subprocess<"ignore", "pipe", "pipe">;
@@ -50,7 +50,7 @@ export async function whenListening(process_: RunningServer["process"]): Promise
 export function spawnServer(
   args: readonly string[],
   environment: Record<string, string> = {},
-  program = fromSources,
+  program = tested,
 ): RunningServer["process"] {
   const doors = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"];
   return Bun.spawn([...program, "serve", ...doors, ...args, "--json"], {

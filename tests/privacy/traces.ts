@@ -28,13 +28,18 @@ export function tracesOf(dataDir: string, texts: readonly string[]): string[] {
 }
 
 export function tracesIn(all: Iterable<Readable>, texts: readonly string[]): string[] {
-  const traces: string[] = [];
-  for (const { where, bytes } of all) {
-    const content = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-    for (const text of texts)
-      if (content.includes(text)) traces.push(`${JSON.stringify(text)} is still in ${where}`);
-  }
-  return traces;
+  const contents = [...all].map(({ where, bytes }) => ({
+    where,
+    content: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length),
+  }));
+  // Everything is searched as one: there are many small pieces, and there is seldom anything in them.
+  const whole = Buffer.concat(contents.map(({ content }) => content));
+  const suspected = texts.filter((text) => whole.includes(text));
+  return contents.flatMap(({ where, content }) =>
+    suspected
+      .filter((text) => content.includes(text))
+      .map((text) => `${JSON.stringify(text)} is still in ${where}`),
+  );
 }
 
 export function* readable(dataDir: string): Generator<Readable> {
