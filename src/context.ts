@@ -137,10 +137,12 @@ async function serve(opened: {
   };
   const failed = failure.happened;
   const begun = performance.now();
-  const recovering = recover({ replay, tails, settlings, shards, named: storage.named, failed });
+  const openReading = () => Reading.open(startReaderWorker(), workerOptions, (error) => failure.set(error));
+  const recovering = recover({ replay, tails, settlings, shards, named: storage.named, openReading, failed });
   const recovery = await Promise.race([recovering, failed]);
   if (recovery instanceof WarpError) throw recovery;
   failure.throwIfFailed();
+  for (const shard of shards) shard.deliveries.bound(workerOptions.deliveryBytes);
   reportRecovery(recovery, settings.logger, { shardsMs: opened.shardsMs, begun });
 
   const segmentBytes = recovery.segmentBytes ?? settings.segmentBytes;
@@ -165,7 +167,6 @@ async function serve(opened: {
     onDurable: (turn, use) => engine.acknowledge(turn, use),
     onFailed: (error) => failure.set(error),
   });
-  const openReading = () => Reading.open(startReaderWorker(), workerOptions, (error) => failure.set(error));
   const reading = await openReading();
   const { recovered, lastTurn } = recovery;
   if (!recovered.isSettled) reading.holdUntil(recovered.whenSettled());
@@ -340,6 +341,7 @@ async function openShards(
     durability: settings.durability,
     idHashKey: keyring.idHashKey,
     create: identity.state === "creating",
+    deliveryBytes: Math.floor(settings.deliveryBytes / identity.shards),
   };
   const tails = Array.from({ length: writers }, () => new Tail(settings.tailBytes));
   const opened: ShardOpened[] = [];
@@ -389,6 +391,7 @@ async function openShards(
       idHashKey: keyring.idHashKey,
     });
     for (const window of one.deliveries) shard.deliveries.restore(window);
+    if (one.deliveriesAbsentTo !== undefined) shard.deliveries.noteAbsent(one.deliveriesAbsentTo);
     shards.push(shard);
     named.push(one.namedPosition);
     storage.settlings[shard.writer]?.adopt(shard);

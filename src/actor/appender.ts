@@ -6,6 +6,7 @@
  * - `false` means that the tail is full: nothing has changed, and the write is to be tried again.
  */
 import { Rejection } from "../aggregate/command.ts";
+import type { Delivery } from "../core/append-record.ts";
 import { toWarpError, WarpError } from "../core/errors.ts";
 import type { NewEvent } from "../core/event.ts";
 import type { Journal } from "../journal/journal.ts";
@@ -59,6 +60,7 @@ export class Appender {
       const { delivery, key, expect } = options;
       if (delivery !== undefined) {
         const done = actor.shard.deliveries.find(delivery, Date.now());
+        if (done === "ask") return this.#askForDelivery(write, delivery);
         if (done !== undefined) return this.#answer(write, { ...done, duplicate: true });
       }
       if (expect !== "none") requireNotErased(actor);
@@ -262,6 +264,23 @@ export class Appender {
         go();
       },
     );
+    return true;
+  }
+
+  /** Lets the actor wait until what its shard's file has of the session is known again; then the write comes back. */
+  #askForDelivery(write: Write, delivery: Delivery): true {
+    const { actor } = write;
+    const { shard } = actor;
+    actor.suspend();
+    shard.deliveries
+      .recall(delivery, () => this.#parts.reading.window(shard.index, delivery))
+      .then(
+        () => actor.resume(() => this.#again(write)),
+        (thrown) => {
+          write.answer.reject(toWarpError(thrown, "IO_ERROR"));
+          actor.resume();
+        },
+      );
     return true;
   }
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { type DeliverySession, type DeliveryWindowDraft, windowsIn } from "../core/delivery-windows.ts";
 import { limits } from "../core/limits.ts";
 import { Deliveries } from "./deliveries.ts";
 import type { Appended } from "./results.ts";
@@ -17,38 +18,48 @@ function remember(deliveries: Deliveries, from: number, to: number): void {
   }
 }
 
+/** What changed, one window after the other; nothing is in the shard's file. */
+function taken(deliveries: Deliveries, committedPosition: number): DeliveryWindowDraft[] {
+  const changed = deliveries.takeDirty(now, committedPosition, 0);
+  return changed === undefined ? [] : [...windowsIn(changed)];
+}
+
 /** Another start that knows only what was stored. */
-function restored(windows: ReturnType<Deliveries["takeDirty"]>): Deliveries {
+function restored(windows: readonly DeliveryWindowDraft[]): Deliveries {
   const deliveries = new Deliveries(0);
   for (const window of windows) deliveries.restore(window);
   return deliveries;
+}
+
+function seqOf(found: ReturnType<Deliveries["find"]>): number | "ask" | undefined {
+  return found === "ask" ? found : found?.seq;
 }
 
 describe("delivery windows", () => {
   test("are stored up to what is durable; the rest is stored when it is", () => {
     const deliveries = new Deliveries(0);
     remember(deliveries, 1, 5);
-    const first = restored(deliveries.takeDirty(now, 3));
+    const first = restored(taken(deliveries, 3));
     const found = (of: Deliveries) =>
-      [1, 2, 3, 4, 5].map((counter) => of.find({ ...session, counter }, now)?.seq);
+      [1, 2, 3, 4, 5].map((counter) => seqOf(of.find({ ...session, counter }, now)));
     expect(found(first)).toEqual([1, 2, 3, undefined, undefined]);
     expect(found(deliveries)).toEqual([1, 2, 3, 4, 5]);
-    expect(found(restored(deliveries.takeDirty(now, 5)))).toEqual([1, 2, 3, 4, 5]);
-    expect(deliveries.takeDirty(now, 5)).toEqual([]);
+    expect(found(restored(taken(deliveries, 5)))).toEqual([1, 2, 3, 4, 5]);
+    expect(taken(deliveries, 5)).toEqual([]);
   });
 
   test("with nothing durable are not stored", () => {
     const deliveries = new Deliveries(0);
     remember(deliveries, 1, 2);
-    expect(deliveries.takeDirty(now, 0)).toEqual([]);
-    expect(deliveries.takeDirty(now, 2).length).toBe(1);
+    expect(taken(deliveries, 0)).toEqual([]);
+    expect(taken(deliveries, 2).length).toBe(1);
   });
 
   test("forget their oldest results and know that they have, also when restored", () => {
     const deliveries = new Deliveries(0);
     const count = limits.deliveryWindow + 3;
     remember(deliveries, 1, count);
-    for (const of of [deliveries, restored(deliveries.takeDirty(now, count))]) {
+    for (const of of [deliveries, restored(taken(deliveries, count))]) {
       const find = (counter: number) => () => of.find({ ...session, counter }, now);
       expect(find(3)).toThrow(expect.objectContaining({ code: "KEY_EXPIRED" }));
       expect(find(4)()).toMatchObject({ seq: 4 });
@@ -75,7 +86,9 @@ describe("delivery windows", () => {
     const deliveries = new Deliveries(0);
     remember(deliveries, 1, 1);
     const later = session.sessionStart + limits.deliveryTtlMs + 1;
-    deliveries.takeDirty(later, 1);
+    deliveries.takeDirty(now, 1, 0);
+    deliveries.takeDirty(later, 1, 1);
+    expect(deliveries.bytes).toBe(0);
     expect(() => deliveries.find({ ...session, counter: 1 }, later)).toThrow(
       expect.objectContaining({ code: "KEY_EXPIRED" }),
     );
@@ -97,12 +110,12 @@ describe("delivery windows", () => {
             deliveries.remember({ ...session, counter, behind: reach }, result(counter));
           }
           for (const one of waiting) {
-            expect(deliveries.find({ ...session, counter: one, behind: 0 }, now)?.seq).toBe(one);
+            expect(seqOf(deliveries.find({ ...session, counter: one, behind: 0 }, now))).toBe(one);
           }
           expect(deliveries.find({ ...session, counter: counter + 1 }, now)).toBeUndefined();
           for (const index of answers) waiting.splice(index, waiting.length > 1 ? 1 : 0);
           if (!isStored) continue;
-          const [window, ...others] = deliveries.takeDirty(now, counter);
+          const [window, ...others] = taken(deliveries, counter);
           expect(others).toEqual([]);
           if (window === undefined) continue;
           expect(window.results.length / 8).toBeLessThanOrEqual(1 + 4 * (reach + 1));
@@ -120,9 +133,108 @@ describe("delivery windows", () => {
     expect(() => deliveries.find({ ...session, counter: 2 }, now)).toThrow(
       expect.objectContaining({ code: "KEY_EXPIRED" }),
     );
-    expect(deliveries.find({ ...session, counter: 3 }, now)?.seq).toBe(3);
+    expect(seqOf(deliveries.find({ ...session, counter: 3 }, now))).toBe(3);
     expect(() => deliveries.find({ ...session, counter: 5, behind: -1 }, now)).toThrow(
       expect.objectContaining({ code: "INVALID_ARGUMENT" }),
     );
+  });
+
+  describe("beyond the memory for them", () => {
+    /** A shard's file, and everything that is durable settled into it. */
+    function shard(bytesMax: number) {
+      const stored = new Map<string, Uint8Array>();
+      const nameOf = (of: DeliverySession) => `${of.sessionStart}/${of.sessionNumber}`;
+      const deliveries = new Deliveries(0);
+      deliveries.bound(bytesMax);
+      let position = 0;
+      let settledPosition = 0;
+      const settle = (): void => {
+        const changed = deliveries.takeDirty(now, position, settledPosition);
+        for (const window of changed === undefined ? [] : windowsIn(changed))
+          stored.set(nameOf(window), window.results.slice());
+        settledPosition = position;
+      };
+      const recall = (of: DeliverySession) => deliveries.recall(of, async () => stored.get(nameOf(of)));
+      return { deliveries, settle, recall, next: () => result(++position) };
+    }
+
+    test("leave it once they are stored, are asked for, and know what they knew", async () => {
+      const { deliveries, settle, recall, next } = shard(10_000);
+      const sessions = Array.from({ length: 500 }, (_, n) => ({ sessionStart: now - n, sessionNumber: n }));
+      for (const one of sessions) {
+        expect(deliveries.find({ ...one, counter: 1 }, now)).toBeUndefined();
+        deliveries.remember({ ...one, counter: 1 }, next());
+      }
+      settle();
+      // They were taken to be stored, but nobody has said that they are.
+      expect(deliveries.find({ ...session, ...sessions[0], counter: 1 }, now)).toMatchObject({ seq: 1 });
+      settle();
+      expect(deliveries.bytes).toBeLessThanOrEqual(10_000);
+      let asked = 0;
+      for (const [n, one] of sessions.entries()) {
+        const delivery = { ...one, counter: 1 };
+        if (deliveries.find(delivery, now) === "ask") {
+          asked++;
+          await recall(one);
+        }
+        expect(deliveries.find(delivery, now)).toMatchObject({ seq: n + 1, duplicate: true });
+        expect(deliveries.find({ ...one, counter: 2 }, now)).toBeUndefined();
+      }
+      expect(asked).toBeGreaterThan(400);
+      expect(deliveries.bytes).toBeLessThanOrEqual(20_000);
+    });
+
+    test("sessions that are new are asked for once, and hold no more memory", async () => {
+      const { deliveries, settle, recall, next } = shard(10_000);
+      deliveries.noteAbsent(now);
+      for (let n = 0; n < 1000; n++) {
+        const one = { sessionStart: now - 1, sessionNumber: n };
+        expect(deliveries.find({ ...one, counter: 1 }, now)).toBe("ask");
+        await recall(one);
+        expect(deliveries.find({ ...one, counter: 1 }, now)).toBeUndefined();
+      }
+      expect(deliveries.bytes).toBeLessThanOrEqual(11_000);
+      deliveries.remember({ ...session, counter: 1 }, next());
+      settle();
+    });
+
+    test("count each request once, whatever is stored, let go and repeated when", async () => {
+      const step = fc.record({
+        session: fc.nat(5),
+        counter: fc.integer({ min: 1, max: 4 }),
+        isSettled: fc.boolean(),
+      });
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { maxLength: 80 }), async (steps) => {
+          const { deliveries, settle, recall, next } = shard(600);
+          const done = new Map<string, number>();
+          for (const { session: n, counter, isSettled } of steps) {
+            const one = { sessionStart: now - (n % 3), sessionNumber: n };
+            if (deliveries.isAbsent(one)) await recall(one);
+            const found = deliveries.find({ ...one, counter }, now);
+            const name = `${n}/${counter}`;
+            expect(seqOf(found)).toBe(done.get(name));
+            if (found === undefined) {
+              const fresh = next();
+              done.set(name, fresh.seq);
+              deliveries.remember({ ...one, counter }, fresh);
+            }
+            if (isSettled) settle();
+          }
+        }),
+        { numRuns: 300 },
+      );
+    });
+
+    test("are read one at a time: a second question about a session waits for the first", async () => {
+      const { deliveries } = shard(0);
+      deliveries.noteAbsent(now);
+      const { promise, resolve } = Promise.withResolvers<Uint8Array | undefined>();
+      const first = deliveries.recall(session, () => promise);
+      const second = deliveries.recall(session, () => Promise.reject(new Error("asked twice")));
+      resolve(undefined);
+      await Promise.all([first, second]);
+      expect(deliveries.find({ ...session, counter: 1 }, now)).toBeUndefined();
+    });
   });
 });

@@ -8,11 +8,19 @@
  *   window holds about as many results as the session has callers. One that does not say so is remembered whole.
  * - Only appends are remembered: a conflict or a rejection changed nothing and may be decided again.
  * - Only durable results are stored: a result whose record a crash can still take must not outlive it.
+ * - Windows take so much memory and no more. Beyond it those leave that were not used lately and are wholly in the shard's
+ *   file. None of them begins later than `#absentTo`: of a session that is unknown here and does not begin later either, the
+ *   file is asked before anything is decided, so that a window which is in memory always holds all that is known.
  */
 import type { Delivery } from "../core/append-record.ts";
+import {
+  type DeliverySession,
+  type DeliveryWindowDraft,
+  type DeliveryWindows,
+  numbersOfHead,
+} from "../core/delivery-windows.ts";
 import { WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
-import type { DeliveryWindowDraft } from "../shard/messages.ts";
 import type { Appended } from "./results.ts";
 
 /** counter, first seq, count, position. */
@@ -21,8 +29,11 @@ const numbersPerResult = 4;
 const resultsMin = 4;
 /** Numbers of a stored window: its floor, and its results. */
 const encodedNumbers = (results: number): number => 1 + results * numbersPerResult;
-/** Sessions that have ended are looked for so often. */
-const endedEveryMs = 60_000;
+/** What a window takes beside its results, bytes. */
+const windowBytes = 480;
+/** Windows that are looked at in each round, whether they may leave: at least so many, and this part of all. */
+const lookedAtMin = 64;
+const lookedAtPart = 1 / 64;
 
 /** The newest results of a session, in the order of their positions: a ring of numbers that grows up to `deliveryWindow` results. */
 class Window {
@@ -36,15 +47,28 @@ class Window {
   #highest = 0;
   /** Counters up to this one may have been forgotten. */
   floor = 0;
+  /** It has results that were not taken to be stored yet. */
   isDirty = false;
+  /** It was used since it was looked at last. */
+  isRecent = true;
 
-  constructor(session: { readonly sessionStart: number; readonly sessionNumber: number }) {
+  constructor(session: DeliverySession) {
     this.sessionStart = session.sessionStart;
     this.sessionNumber = session.sessionNumber;
   }
 
   get count(): number {
     return this.#count;
+  }
+
+  /** Memory, estimated. */
+  get bytes(): number {
+    return windowBytes + this.#ring.byteLength;
+  }
+
+  /** Of its newest result; 0 when it has none. */
+  get newestPosition(): number {
+    return this.#count === 0 ? 0 : (this.#ring[this.#at(this.#count - 1) + 3] ?? 0);
   }
 
   find(counter: number, shard: number): Appended | undefined {
@@ -82,11 +106,16 @@ class Window {
     return results;
   }
 
-  /** Writes the floor and its oldest so many results; returns the place behind them. */
+  /** Writes session, length, floor and its oldest so many results; returns the place behind them. */
   encode(target: Float64Array, to: number, results: number): number {
-    target[to] = this.floor;
-    this.#copy(target, to + 1, results);
-    return to + encodedNumbers(results);
+    const length = encodedNumbers(results);
+    target[to] = this.sessionStart;
+    target[to + 1] = this.sessionNumber;
+    target[to + 2] = length;
+    const at = to + numbersOfHead;
+    target[at] = this.floor;
+    this.#copy(target, at + 1, results);
+    return at + length;
   }
 
   /** The place of a result, 0 being the oldest. */
@@ -130,11 +159,22 @@ class Window {
 
 export class Deliveries {
   readonly #shard: number;
+  /** What the windows may take. */
+  #bytesMax = Number.POSITIVE_INFINITY;
   /** By session number; sessions of one number are told apart by their start. */
   readonly #windows = new Map<number, Window[]>();
+  /** All windows; those that were looked at last are at the end. */
+  readonly #order = new Set<Window>();
   readonly #dirty = new Set<Window>();
-  /** When sessions that have ended were last looked for. */
-  #lookedAt = 0;
+  /** Of sessions that begin up to here the shard's file may have windows that are not in memory. */
+  #absentTo = Number.NEGATIVE_INFINITY;
+  /** Sessions of which the file is asked, by their text. */
+  readonly #recalls = new Map<string, Promise<void>>();
+  /** Results up to this position are in the shard's file. */
+  #settledPosition = 0;
+  /** When that was heard, ms. */
+  #now = 0;
+  #bytes = 0;
   /** The one that was looked for last: clients send many requests in a row. */
   #recent: Window | undefined;
 
@@ -143,26 +183,75 @@ export class Deliveries {
   }
 
   /**
-   * The result of this request if it was done before; throws KEY_EXPIRED if that can no longer be known, and
-   * INVALID_ARGUMENT for what is no delivery id, or that of a new session of the future.
+   * From now on windows take about so many bytes; what is not in the shard's file yet stays beyond that. Not before the journal
+   * is replayed: what it adds to a window would be all that is known of it.
    */
-  find(delivery: Delivery, now: number): Appended | undefined {
+  bound(bytesMax: number): void {
+    this.#bytesMax = bytesMax;
+  }
+
+  /** Memory that the windows take, estimated. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /**
+   * The result of this request if it was done before, or "ask" when only the shard's file can say: {@link recall}. Throws
+   * KEY_EXPIRED if that can no longer be known, and INVALID_ARGUMENT for what is no delivery id, or that of a new session of
+   * the future.
+   */
+  find(delivery: Delivery, now: number): Appended | "ask" | undefined {
     requireWhole(delivery);
     if (delivery.sessionStart < now - limits.deliveryTtlMs) throw expired(delivery);
     const window = this.#windowOf(delivery);
-    if (window === undefined && delivery.sessionStart > now + limits.deliveryAheadMs)
-      throw ofFuture(delivery);
-    const result = window?.find(delivery.counter, this.#shard);
-    if (window !== undefined && result === undefined && delivery.counter <= window.floor)
-      throw expired(delivery);
+    if (window === undefined) {
+      if (delivery.sessionStart <= this.#absentTo) return "ask";
+      if (delivery.sessionStart > now + limits.deliveryAheadMs) throw ofFuture(delivery);
+      return undefined;
+    }
+    const result = window.find(delivery.counter, this.#shard);
+    if (result === undefined && delivery.counter <= window.floor) throw expired(delivery);
     return result;
+  }
+
+  /** True when the shard's file may have windows that are not in memory. */
+  get hasAbsent(): boolean {
+    return this.#absentTo > Number.NEGATIVE_INFINITY;
+  }
+
+  /** True when it may have one of this session. */
+  isAbsent(session: DeliverySession): boolean {
+    return session.sessionStart <= this.#absentTo && this.#windowOf(session) === undefined;
+  }
+
+  /**
+   * Takes a session's window in again from the shard's file; `read` finds it there, as it is stored. Only one such question
+   * about a session is under way at a time: an older answer could lack what was remembered behind a newer one.
+   */
+  recall(session: DeliverySession, read: () => Promise<Uint8Array | undefined>): Promise<void> {
+    const { sessionStart, sessionNumber } = session;
+    const name = `${sessionStart}/${sessionNumber}`;
+    const underWay = this.#recalls.get(name);
+    if (underWay !== undefined) return underWay;
+    const recalled = read()
+      .then((results) => {
+        if (this.#windowOf(session) !== undefined) return;
+        // An empty one says that the file has nothing.
+        const window = this.#open({ sessionStart, sessionNumber });
+        if (results !== undefined) this.#fill(window, results);
+      })
+      .finally(() => this.#recalls.delete(name));
+    this.#recalls.set(name, recalled);
+    return recalled;
   }
 
   remember(delivery: Delivery, result: Appended): void {
     const window = this.#windowOf(delivery) ?? this.#open(delivery);
     const { counter, behind } = delivery;
     if (behind !== undefined) window.forgetBelow(counter - behind);
+    const before = window.bytes;
     window.add(counter, result.firstSeq, result.count, result.position);
+    this.#bytes += window.bytes - before;
     if (window.isDirty) return;
     window.isDirty = true;
     this.#dirty.add(window);
@@ -170,68 +259,108 @@ export class Deliveries {
 
   /**
    * The windows that changed since the last call, with their results up to `committedPosition`, to be stored; what is
-   * newer stays to be stored the next time. Drops sessions that have ended.
+   * newer stays to be stored the next time. Undefined when there are none. Lets sessions go that have ended and, while there are
+   * too many, those whose windows are stored up to `settledPosition`.
    */
-  takeDirty(now: number, committedPosition: number): DeliveryWindowDraft[] {
+  takeDirty(now: number, committedPosition: number, settledPosition: number): DeliveryWindows | undefined {
+    this.#settledPosition = settledPosition;
+    this.#now = now;
     const stored: { readonly window: Window; readonly results: number }[] = [];
-    let numbers = 0;
+    let length = 0;
     for (const window of this.#dirty) {
       const results = window.upTo(committedPosition);
       if (results === 0) continue;
       stored.push({ window, results });
-      numbers += encodedNumbers(results);
+      length += numbersOfHead + encodedNumbers(results);
     }
-    // One piece of memory for all: a buffer for each would cost more than what is in it, here and in the writer.
-    const encoded = new Float64Array(numbers);
-    const drafts: DeliveryWindowDraft[] = [];
+    // One piece of memory for all: an object for each would cost more than what is in it, here and in the writer.
+    const numbers = new Float64Array(length);
     let at = 0;
     for (const { window, results } of stored) {
-      const from = at;
-      at = window.encode(encoded, at, results);
-      if (results === window.count) {
-        window.isDirty = false;
-        this.#dirty.delete(window);
-      }
-      const { sessionStart, sessionNumber } = window;
-      const bytes = new Uint8Array(encoded.buffer, from * 8, (at - from) * 8);
-      drafts.push({ shard: this.#shard, sessionStart, sessionNumber, usedAt: now, results: bytes });
+      at = window.encode(numbers, at, results);
+      if (results < window.count) continue;
+      window.isDirty = false;
+      this.#dirty.delete(window);
     }
-    if (Math.abs(now - this.#lookedAt) >= endedEveryMs) this.#dropEnded(now);
-    return drafts;
+    this.#look(Math.max(lookedAtMin, Math.ceil(this.#order.size * lookedAtPart)));
+    // Twice: a window that was used since the last time is passed over once.
+    if (this.#bytes > this.#bytesMax) this.#look(this.#order.size * 2);
+    return length === 0 ? undefined : { shard: this.#shard, usedAt: now, numbers };
   }
 
-  #dropEnded(now: number): void {
-    this.#lookedAt = now;
-    for (const [number, windows] of this.#windows) {
-      const alive = windows.filter((window) => window.sessionStart >= now - limits.deliveryTtlMs);
-      if (alive.length === 0) this.#windows.delete(number);
-      else if (alive.length < windows.length) this.#windows.set(number, alive);
-    }
-    this.#recent = undefined;
-  }
-
-  /** Takes in a stored window; results that are known already stay. */
+  /** Takes in a stored window. */
   restore(draft: DeliveryWindowDraft): void {
-    const numbers = new Float64Array(draft.results.slice().buffer);
     const window = this.#windowOf(draft) ?? this.#open(draft);
+    this.#fill(window, draft.results);
+  }
+
+  /** The shard's file may have windows of sessions that begin up to `start`, and they were not restored. */
+  noteAbsent(start: number): void {
+    this.#absentTo = Math.max(this.#absentTo, start);
+  }
+
+  /** Looks at some windows whether they may leave, until there is room or so many were looked at. */
+  #look(windows: number): void {
+    let left = windows;
+    const endedBefore = this.#now - limits.deliveryTtlMs;
+    for (const window of this.#order) {
+      if (left-- <= 0) return;
+      const isStored = !window.isDirty && window.newestPosition <= this.#settledPosition;
+      if (isStored && window.sessionStart < endedBefore) {
+        this.#remove(window);
+      } else if (isStored && !window.isRecent && this.#bytes > this.#bytesMax) {
+        this.#remove(window);
+        this.noteAbsent(window.sessionStart);
+      } else {
+        window.isRecent = false;
+        this.#order.delete(window);
+        this.#order.add(window);
+      }
+    }
+  }
+
+  #remove(window: Window): void {
+    const { sessionNumber } = window;
+    this.#order.delete(window);
+    this.#bytes -= window.bytes;
+    if (this.#recent === window) this.#recent = undefined;
+    const others = this.#windows.get(sessionNumber)?.filter((one) => one !== window) ?? [];
+    if (others.length === 0) this.#windows.delete(sessionNumber);
+    else this.#windows.set(sessionNumber, others);
+  }
+
+  /** Puts stored results into a window; those that it has stay. */
+  #fill(window: Window, results: Uint8Array): void {
+    const numbers = new Float64Array(results.slice().buffer);
+    const before = window.bytes;
     for (let i = 1; i + numbersPerResult <= numbers.length; i += numbersPerResult) {
       const [counter = 0, firstSeq = 0, count = 0, position = 0] = numbers.subarray(i, i + numbersPerResult);
       window.add(counter, firstSeq, count, position);
     }
     window.floor = Math.max(window.floor, numbers[0] ?? 0);
+    this.#bytes += window.bytes - before;
   }
 
-  #windowOf(session: { readonly sessionStart: number; readonly sessionNumber: number }): Window | undefined {
+  #windowOf(session: DeliverySession): Window | undefined {
     const { sessionStart, sessionNumber } = session;
     const recent = this.#recent;
-    if (recent?.sessionNumber === sessionNumber && recent.sessionStart === sessionStart) return recent;
+    if (recent?.sessionNumber === sessionNumber && recent.sessionStart === sessionStart) {
+      recent.isRecent = true;
+      return recent;
+    }
     const found = this.#windows.get(sessionNumber)?.find((window) => window.sessionStart === sessionStart);
-    if (found !== undefined) this.#recent = found;
+    if (found === undefined) return undefined;
+    found.isRecent = true;
+    this.#recent = found;
     return found;
   }
 
-  #open(session: { readonly sessionStart: number; readonly sessionNumber: number }): Window {
+  #open(session: DeliverySession): Window {
+    // Sessions that only ask bring no round about.
+    if (this.#bytes > this.#bytesMax) this.#look(lookedAtMin);
     const window = new Window(session);
+    this.#order.add(window);
+    this.#bytes += window.bytes;
     const same = this.#windows.get(session.sessionNumber);
     if (same === undefined) this.#windows.set(session.sessionNumber, [window]);
     else same.push(window);

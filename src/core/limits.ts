@@ -62,6 +62,8 @@ export const limits = {
   pendingMax: 200_000,
   /** Results remembered per delivery session and shard. */
   deliveryWindow: 4096,
+  /** Default memory for delivery windows of all shards, estimated; those that were not used lately leave it beyond that. */
+  deliveryBytes: 256 * miB,
   /** How long a silent delivery session is remembered. */
   deliveryTtlMs: 24 * 60 * 60 * 1000,
   /** How far in the future a new delivery session may begin: clocks differ. */

@@ -30,6 +30,8 @@ export interface StorageSettings {
     readonly residentBytes?: number | undefined;
     /** Records that are not settled yet, bytes per writer, 1 MiB to 1 GiB. Default 64 MiB. */
     readonly tailBytes?: number | undefined;
+    /** Which requests of which clients were done, estimated bytes; the others are looked up on the disk. Default 256 MiB. */
+    readonly deliveryBytes?: number | undefined;
   };
   readonly journal?: {
     /** One segment file, a multiple of 4096 from 64 KiB to 1 GiB; kept by segments that exist. Default 32 MiB. */
@@ -61,6 +63,7 @@ export interface ResolvedSettings {
   readonly rootKey: RootKeySource | undefined;
   readonly residentBytes: number;
   readonly tailBytes: number;
+  readonly deliveryBytes: number;
   readonly segmentBytes: number;
   readonly segmentsMax: number;
   readonly settleBytes: number;
@@ -102,6 +105,12 @@ export function resolveSettings(given: StorageSettings): ResolvedSettings {
       1024 * giB,
     ),
     tailBytes,
+    deliveryBytes: within(
+      "memory.deliveryBytes",
+      memory.deliveryBytes ?? limits.deliveryBytes,
+      0,
+      1024 * giB,
+    ),
     segmentBytes,
     segmentsMax: within("journal.segmentsMax", journal.segmentsMax ?? limits.segmentsMax, 2, 1024),
     settleBytes: within("settle.bytes", settle.bytes ?? settleDefault, 1, tailBytes / 2),

@@ -56,10 +56,8 @@ function closedShards(seed: number, entityCount = 60) {
       }));
     const deliveries = options.shards.map((shard) => ({
       shard,
-      sessionStart: 1_700_000_000_000,
-      sessionNumber: round,
       usedAt: 1_700_000_000_000 + round,
-      results: Buffer.from(`results ${round}`),
+      numbers: Float64Array.of(1_700_000_000_000, round, 5, 0, round, 1, 1, 1),
     }));
     writer.settle({ ...tail.settleMessage(snapshots), deliveries });
   }

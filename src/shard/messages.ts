@@ -5,6 +5,7 @@
  *   that covers them is reported settled.
  * - One round is under way per writer at any time. A Worker that meets an error reports `failed` once and ends.
  */
+import type { DeliverySession, DeliveryWindowDraft, DeliveryWindows } from "../core/delivery-windows.ts";
 import type { Dropped } from "../core/dropped.ts";
 import type { ErrorCode, ErrorDetails } from "../core/errors.ts";
 import type { PersonalRequest, PersonalResult } from "./read/personal.ts";
@@ -30,6 +31,8 @@ export interface ShardWorkerOptions {
   readonly durability: "fsync" | "os";
   /** What ids are hashed with in the ledger. */
   readonly idHashKey: Uint8Array;
+  /** Bytes of delivery windows of a shard that are handed to the engine when it opens. */
+  readonly deliveryBytes: number;
 }
 
 export interface SnapshotDraft {
@@ -42,17 +45,6 @@ export interface SnapshotDraft {
   readonly state: Uint8Array;
 }
 
-/** Delivery windows as they are stored: one row per session and shard, newest results last. */
-export interface DeliveryWindowDraft {
-  readonly shard: number;
-  readonly sessionStart: number;
-  readonly sessionNumber: number;
-  /** ms since 1970 of its last result. */
-  readonly usedAt: number;
-  /** Encoded results (the engine's own format); the writer seals nothing here: no personal data. */
-  readonly results: Uint8Array;
-}
-
 export type ToWriter =
   | { readonly type: "open"; readonly options: ShardWorkerOptions; readonly tail: SharedArrayBuffer }
   | {
@@ -61,7 +53,7 @@ export type ToWriter =
       /** Ranges of the tail, in order, that hold whole records: start, length, start, length … */
       readonly ranges: Float64Array;
       readonly snapshots: readonly SnapshotDraft[];
-      readonly deliveries: readonly DeliveryWindowDraft[];
+      readonly deliveries: readonly DeliveryWindows[];
       /** Entities of which the ranges hold the ERASE record: shard, number, shard, number … */
       readonly erased: Float64Array;
     }
@@ -160,7 +152,10 @@ export interface ShardOpened {
   readonly lastRecordedAt: number;
   readonly ids: FilterMemory;
   readonly keys: FilterMemory;
+  /** Those that were used last, as far as they fit. */
   readonly deliveries: readonly DeliveryWindowDraft[];
+  /** The latest start of a session among the others. */
+  readonly deliveriesAbsentTo: number | undefined;
   readonly epoch: number;
   /** The newest position in the ledger; beyond the settled one when the record is in the journal, or lost. */
   readonly erasedPosition: number;
@@ -233,6 +228,8 @@ export type ReadRequest =
       readonly number: number;
       readonly key: string;
     }
+  /** The delivery window of a session. */
+  | ({ readonly id: number; readonly op: "window"; readonly shard: number } & DeliverySession)
   /** A page of the shard's feed (core/feed.ts): records behind `after`, none behind `to`, which is settled. */
   | {
       readonly id: number;
@@ -311,6 +308,7 @@ export type ReadResult =
   | ErasureResult
   | PersonalResult
   | { readonly op: "positionAt"; readonly position: number }
+  | { readonly op: "window"; readonly results: Uint8Array | undefined }
   | { readonly op: "withRuns"; readonly numbers: readonly number[] }
   | { readonly op: "oldRuns"; readonly runs: readonly OldRun[] }
   | { readonly op: "base"; readonly base: Base | undefined }

@@ -79,6 +79,8 @@ export class Reader {
         return listNames(view, request);
       case "key":
         return { op: "key", found: view.runs.view(() => findKey(view, request)) };
+      case "window":
+        return { op: "window", results: view.runs.delivery(request) };
       case "feed":
         return this.#feed.read(view, request);
       case "positionAt":

@@ -46,6 +46,7 @@ export function sampleOptions(dataDir: string, change: Partial<ShardWorkerOption
     periods: PeriodKeys.of([{ period: 1, key: new Uint8Array(32).fill(7) }]).memory,
     durability: "fsync",
     idHashKey: new Uint8Array(32).fill(9),
+    deliveryBytes: 2 ** 20,
     ...change,
   };
 }

@@ -7,6 +7,7 @@
  */
 import { release, seal } from "../core/aead.ts";
 import { contentHashBytes } from "../core/append-record.ts";
+import { type DeliveryWindows, windowsIn } from "../core/delivery-windows.ts";
 import { entryCount, entryRecordedAt } from "../core/entry.ts";
 import { stepDone } from "../core/erasure-steps.ts";
 import { assert, WarpError } from "../core/errors.ts";
@@ -19,13 +20,13 @@ import { sealParts } from "./files/personal-parts.ts";
 import type { RunsTransaction } from "./files/runs.ts";
 import { aggregateHash, callerKeyHash, formBytes, sealPacked } from "./files/sealed.ts";
 import type { Gather, ShardBatch } from "./gather.ts";
-import type { DeliveryWindowDraft, SnapshotDraft } from "./messages.ts";
+import type { SnapshotDraft } from "./messages.ts";
 import { callerKeyLayout, type Shard } from "./shard.ts";
 
 /** What a shard settles beside its records. */
 export interface SettleExtras {
   readonly snapshots: readonly SnapshotDraft[];
-  readonly deliveries: readonly DeliveryWindowDraft[];
+  readonly deliveries: readonly DeliveryWindows[];
 }
 
 export interface SettleCounts {
@@ -103,8 +104,10 @@ export function settleRuns(
     }
     for (const { number, position, events } of batch.erasures)
       shard.runs.erasures.begin(number, position, erased.get(number) ?? 0, events);
-    for (const window of extras.deliveries) to.putDelivery(window);
-    if (extras.deliveries.length > 0) shard.runs.forgetDeliveries(lastRecordedAt - limits.deliveryTtlMs);
+    for (const changed of extras.deliveries) {
+      for (const window of windowsIn(changed)) to.putDelivery(window);
+      shard.runs.forgetDeliveries(changed.usedAt - limits.deliveryTtlMs);
+    }
   });
   if (batch.erasures.length > 0) stepDone("settled", shard.shard);
   return { runs, bytes };

@@ -45,6 +45,8 @@ export class Shard {
   readonly associated: ShardAssociated;
   readonly ledger: Ledger;
   readonly idHashKey: Uint8Array;
+  /** What is handed over of delivery windows. */
+  readonly #deliveryBytes: number;
   readonly #known: KnownErasures;
   /** Erasures of earlier lives of which the names remain; undefined once they were taken. */
   #unreleased: ErasureRow[] | undefined;
@@ -52,6 +54,7 @@ export class Shard {
   private constructor(shard: number, options: ShardWorkerOptions) {
     this.shard = shard;
     this.context = options.context;
+    this.#deliveryBytes = options.deliveryBytes;
     this.directory = shardDirectory(options.dataDir, shard);
     this.associated = shardAssociated(options.context, shard);
     const { directory } = this;
@@ -139,6 +142,7 @@ export class Shard {
   /** What the engine is told when the writer has opened. */
   describe(): ShardOpened {
     const { position, lastRecordedAt, epoch } = this.runs.meta;
+    const deliveries = this.runs.deliveries(this.#deliveryBytes);
     return {
       shard: this.shard,
       settledPosition: position,
@@ -148,7 +152,8 @@ export class Shard {
       erasedPosition: this.#known.largestPosition,
       ids: this.ids.filter.memory,
       keys: this.keys.filter.memory,
-      deliveries: this.runs.deliveries(),
+      deliveries: deliveries.windows,
+      deliveriesAbsentTo: deliveries.absentTo,
       epoch,
       ...this.#known.hashes(),
     };

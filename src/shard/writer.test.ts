@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { existsSync, rmSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
+import type { DeliveryWindows } from "../core/delivery-windows.ts";
 import { WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import { partOffset, recordHeaderBytes, recordKind, recordOffset } from "../core/record.ts";
@@ -233,30 +234,50 @@ describe("a writer", () => {
     writer.close();
   });
 
-  test("stores delivery windows, replaces them, and forgets sessions that are long silent", () => {
+  test("stores delivery windows, replaces them, and forgets sessions that have ended", () => {
     const options = freshOptions({ shards: [0, 1] });
     const tail = new SampleTail(2 ** 20);
     const writer = new Writer(options, tail.memory);
-    const window = (shard: number, sessionNumber: number, usedAt: number, text: string) => ({
+    const began = 1_700_000_000_000;
+    const window = (shard: number, sessionNumber: number, usedAt: number, ...numbers: number[]) => ({
       shard,
-      sessionStart: 1_700_000_000_000.5,
+      sessionStart: sessionNumber > 2 ** 52 ? began - limits.deliveryTtlMs : began,
       sessionNumber,
       usedAt,
-      results: new Uint8Array(Buffer.from(text)),
+      results: new Uint8Array(Float64Array.from(numbers).buffer),
     });
+    const changed = (one: ReturnType<typeof window>): DeliveryWindows => {
+      const stored = new Float64Array(one.results.buffer);
+      const numbers = Float64Array.of(one.sessionStart, one.sessionNumber, stored.length, ...stored);
+      return { shard: one.shard, usedAt: one.usedAt, numbers };
+    };
     tail.append([tail.entity(0, "a")], ['{"a":1}']);
-    const old = window(0, 2 ** 52 + 1, 1_700_000_000_000 - limits.deliveryTtlMs, "old");
-    const [first, second, other] = [
-      window(0, 1, 2e12, "first"),
-      window(0, 1, 2e12 + 1, "second"),
-      window(1, 1, 1, ""),
-    ];
-    writer.settle({ ...tail.settleMessage(), deliveries: [old, first, other] });
-    writer.settle({ ...tail.settleMessage(), deliveries: [second] });
+    const ended = window(0, 2 ** 52 + 1, began - 1, 0, 1, 1, 1, 1);
+    const first = window(0, 1, began, 0, 1, 1, 1, 1);
+    const second = window(0, 1, began + 1, 0, 1, 1, 1, 1, 2, 2, 1, 2);
+    const other = window(1, 1, 1, 0);
+    writer.settle({ ...tail.settleMessage(), deliveries: [changed(ended), changed(first), changed(other)] });
+    writer.settle({ ...tail.settleMessage(), deliveries: [changed(second)] });
     writer.close();
     const again = new Writer(options, tail.memory);
     expect(again.describe().map(({ deliveries }) => deliveries)).toEqual([[second], [other]]);
     again.close();
+  });
+
+  test("hands over the delivery windows that were used last, as far as they fit, and says when the others began", () => {
+    const options = freshOptions({ shards: [0], deliveryBytes: 100 });
+    const tail = new SampleTail(2 ** 20);
+    const writer = new Writer(options, tail.memory);
+    const began = 1_700_000_000_000;
+    tail.append([tail.entity(0, "a")], ['{"a":1}']);
+    for (let number = 1; number <= 4; number++) {
+      const numbers = Float64Array.of(began - number, number, 5, 0, 1, 1, 1, 1);
+      writer.settle({ ...tail.settleMessage(), deliveries: [{ shard: 0, usedAt: began + number, numbers }] });
+    }
+    const [opened] = writer.describe();
+    expect(opened?.deliveries.map(({ sessionNumber }) => sessionNumber)).toEqual([3, 4]);
+    expect(opened?.deliveriesAbsentTo).toBe(began - 1);
+    writer.close();
   });
 
   test("says which round is wholly in main files, and only that", () => {

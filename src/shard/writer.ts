@@ -7,6 +7,7 @@
  * - `checkpointedRound` only rises, and only past rounds that are wholly in main files in every shard they touched.
  */
 import { Collector } from "../core/aead.ts";
+import type { DeliveryWindows } from "../core/delivery-windows.ts";
 import { WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import { settleErasures } from "./erase/carry-out.ts";
@@ -15,7 +16,6 @@ import { type Released, release, type Swept, sweep } from "./erase/sweep.ts";
 import type { CheckpointMode } from "./files/database.ts";
 import { Gather, ShardBatch } from "./gather.ts";
 import type {
-  DeliveryWindowDraft,
   DropOrder,
   FromWriter,
   ShardOpened,
@@ -232,7 +232,7 @@ function erasedByShard(erased: Float64Array): Map<number, Set<number>> | undefin
 const noExtras: SettleExtras = { snapshots: [], deliveries: [] };
 
 function extrasByShard({ snapshots, deliveries }: SettleMessage): Map<number, SettleExtras> {
-  const byShard = new Map<number, { snapshots: SnapshotDraft[]; deliveries: DeliveryWindowDraft[] }>();
+  const byShard = new Map<number, { snapshots: SnapshotDraft[]; deliveries: DeliveryWindows[] }>();
   const of = (shard: number) => {
     const known = byShard.get(shard);
     if (known !== undefined) return known;
@@ -241,7 +241,7 @@ function extrasByShard({ snapshots, deliveries }: SettleMessage): Map<number, Se
     return made;
   };
   for (const snapshot of snapshots) of(snapshot.shard).snapshots.push(snapshot);
-  for (const window of deliveries) of(window.shard).deliveries.push(window);
+  for (const changed of deliveries) of(changed.shard).deliveries.push(changed);
   return byShard;
 }
 

@@ -2,6 +2,8 @@
  * A repeated call counts once: caller keys for as long as the entity lives, delivery ids for as long as their session.
  */
 import { afterEach, describe, expect, test } from "bun:test";
+import { cpSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { limits } from "../../src/core/limits.ts";
 import type { Entity } from "../../src/index.ts";
 import { account, cleanUp, codeOf, credited, freshDirectory, openSmall, settled } from "./sample.ts";
@@ -104,6 +106,46 @@ describe("a delivery id", () => {
     const old = { ...session, sessionStart: Date.now() - limits.deliveryTtlMs - 1000 };
     expect(await codeOf(deliver(entity, 1, old))).toBe("KEY_EXPIRED");
     expect(await entity.seq()).toBe(count);
+  });
+
+  test("counts once also when its session was let go from memory, before and after starts, clean or not", async () => {
+    const memory = { tailBytes: 1 << 20, deliveryBytes: 0 };
+    const of = (number: number) => ({ sessionStart: session.sessionStart - number, sessionNumber: number });
+    const dataDir = freshDirectory();
+    const warp = await openSmall(dataDir, { shards: 1, memory });
+    const begin = (entity: Entity, counter: number) =>
+      Promise.all(Array.from({ length: 20 }, (_, n) => deliver(entity, counter, of(n))));
+    const expectRepeats = async (entity: Entity, counter: number) => {
+      const seqs = (await begin(entity, counter)).map((result) => {
+        expect(result).toMatchObject({ duplicate: true });
+        return result.seq;
+      });
+      expect(seqs).toEqual(Array.from({ length: 20 }, (_, n) => (counter - 1) * 20 + n + 1));
+    };
+    await begin(warp.entity("e"), 1);
+    await settled(warp);
+    // The next round lets them go.
+    await warp.entity("other").append(credited(1));
+    await settled(warp);
+    await expectRepeats(warp.entity("e"), 1);
+    await begin(warp.entity("e"), 2);
+    await warp.close();
+
+    const next = await openSmall(dataDir, { shards: 1, memory, settle: { delayMs: 3_600_000 } });
+    await expectRepeats(next.entity("e"), 2);
+    await begin(next.entity("e"), 3);
+    // What a crash leaves: the third requests are in the journal alone, and the windows of their sessions in the file alone.
+    const copy = join(freshDirectory(), "crashed");
+    cpSync(dataDir, copy, { recursive: true });
+    rmSync(join(copy, "lock.db"), { force: true });
+    await next.close();
+    const crashed = await openSmall(copy, { shards: 1, memory });
+    for (const counter of [3, 1, 2]) await expectRepeats(crashed.entity("e"), counter);
+    await settled(crashed);
+    await crashed.entity("other").append(credited(1));
+    await settled(crashed);
+    for (const counter of [1, 2, 3]) await expectRepeats(crashed.entity("e"), counter);
+    expect(await crashed.entity("e").seq()).toBe(60);
   });
 
   test("of a conflict or a rejection is free to be decided again", async () => {

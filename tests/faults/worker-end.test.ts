@@ -19,6 +19,7 @@ const options = {
   durability: "fsync",
   create: false,
   idHashKey: new Uint8Array(32),
+  deliveryBytes: 0,
 } as const;
 
 test("a reader that ends by itself fails the engine and whoever waits for it", async () => {

@@ -4,6 +4,7 @@
  * Behind a start some of what the journal held may not be settled yet. Requests that must see it wait; those about one
  * entity, which is completed from the tail, do not.
  */
+import type { DeliverySession } from "../../core/delivery-windows.ts";
 import { WarpError } from "../../core/errors.ts";
 import type {
   Base,
@@ -122,6 +123,13 @@ export class Reading {
 
   async key(shard: number, number: number, key: string): Promise<KeyResult["found"]> {
     return ((await this.#ask({ op: "key", shard, number, key })) as KeyResult).found;
+  }
+
+  /** What is stored of a session's delivery window. */
+  async window(shard: number, session: DeliverySession): Promise<Uint8Array | undefined> {
+    const { sessionStart, sessionNumber } = session;
+    const result = await this.#askNow({ op: "window", shard, sessionStart, sessionNumber });
+    return result.op === "window" ? result.results : undefined;
   }
 
   async feed(request: { shard: number; after: number; to: number; bytesMax: number }): Promise<FeedResult> {

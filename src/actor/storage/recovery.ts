@@ -19,6 +19,7 @@ import type { TailRange } from "../../journal/control.ts";
 import type { Turn } from "../../journal/journal.ts";
 import { type ReplayOptions, type ReplaySummary, replayJournal } from "../../journal/replay.ts";
 import type { Tail } from "../../journal/tail.ts";
+import type { Reading } from "./reading.ts";
 import { Recovered } from "./recovered.ts";
 import type { Settling } from "./settling.ts";
 import type { ShardState } from "./shard-state.ts";
@@ -39,6 +40,8 @@ export interface RecoveryParts {
   readonly shards: readonly ShardState[];
   /** By shard: records up to this position have their names in names.db. */
   readonly named: readonly number[];
+  /** Only a start with more delivery windows than fit in memory reads before the journal is replayed. */
+  readonly openReading: () => Promise<Reading>;
   /** Resolves when the engine fails. */
   readonly failed: Promise<WarpError>;
 }
@@ -48,10 +51,14 @@ export async function recover(parts: RecoveryParts): Promise<RecoverySummary> {
   const recovery = new Recovery(parts);
   const blocks = replayJournal(parts.replay);
   let step = blocks.next();
-  while (!step.done) {
-    await recovery.replay(step.value);
-    release(step.value);
-    step = blocks.next();
+  try {
+    while (!step.done) {
+      await recovery.replay(step.value);
+      release(step.value);
+      step = blocks.next();
+    }
+  } finally {
+    await recovery.closeReading();
   }
   const { shards, settlings, failed } = parts;
   const { replayed, turn: lastTurn, recovered } = recovery;
@@ -111,6 +118,7 @@ class Recovery {
   /** By shard: the newest position that the journal has shown. */
   readonly #seen: (number | undefined)[] = [];
   #ranges: TailRange[] = [];
+  #reading: Promise<Reading> | undefined;
 
   constructor(parts: RecoveryParts) {
     this.#parts = parts;
@@ -137,6 +145,8 @@ class Recovery {
       requireNext(shard, head, this.#seen);
       if (head.position <= Math.min(shard.settledPosition, named[head.shard] ?? 0)) continue;
       if (head.position <= shard.settledPosition) this.isSettledFirst = true;
+      if (shard.deliveries.hasAbsent && head.kind === recordKind.append)
+        await this.#recallSessions(shard, head, bytes);
       const free = this.#reserve(shard.writer, head.length);
       // Nearly always there is room, and then there is nothing to wait for.
       const copyAt = free >= 0 ? free : await this.#reserveSettled(shard.writer, head.length);
@@ -177,6 +187,36 @@ class Recovery {
       } as const;
       shard.deliveries.remember(part.delivery, result);
     }
+  }
+
+  /**
+   * Of the sessions of a record, which is not noted yet, everything that the shard's file has is in memory when this resolves.
+   * Rounds may be settled meanwhile, so what was noted before is given to the writers first.
+   */
+  async #recallSessions(shard: ShardState, head: RecordHead, bytes: Bytes): Promise<void> {
+    const { index, deliveries } = shard;
+    for (const { delivery } of [...readPartHeads(bytes, head)]) {
+      if (delivery === undefined || !deliveries.isAbsent(delivery)) continue;
+      this.#hand();
+      const reading = await this.#openReading();
+      await deliveries.recall(delivery, () => reading.window(index, delivery));
+    }
+  }
+
+  #openReading(): Promise<Reading> {
+    if (this.#reading === undefined) {
+      this.#reading = this.#parts.openReading();
+      // A writer that fails is waited for in vain.
+      this.#parts.failed.then(
+        () => this.closeReading(),
+        () => {},
+      );
+    }
+    return this.#reading;
+  }
+
+  async closeReading(): Promise<void> {
+    await (await this.#reading)?.close();
   }
 
   #noteErasure(shard: ShardState, head: RecordHead, bytes: Bytes): void {

@@ -6,6 +6,7 @@
  * - A round is ordered when enough waits or the oldest has waited long enough: runs get longer the more waits.
  * - Snapshots are taken when the round is ordered, of the committed state, which is exactly what the round settles.
  */
+import type { DeliveryWindows } from "../../core/delivery-windows.ts";
 import { WarpError } from "../../core/errors.ts";
 import type { Turn } from "../../journal/journal.ts";
 import type { Tail } from "../../journal/tail.ts";
@@ -192,9 +193,12 @@ export class Settling {
     const erased = Float64Array.from(this.#erased);
     this.#erased = [];
     const now = Date.now();
-    const deliveries = this.#shards.flatMap((shard) =>
-      shard.deliveries.takeDirty(now, shard.committedPosition),
-    );
+    const deliveries: DeliveryWindows[] = [];
+    for (const shard of this.#shards) {
+      const { committedPosition, settledPosition } = shard;
+      const changed = shard.deliveries.takeDirty(now, committedPosition, settledPosition);
+      if (changed !== undefined) deliveries.push(changed);
+    }
     const snapshots = this.#takeSnapshots();
     this.#post({ type: "settle", round: round.round, ranges, snapshots, deliveries, erased });
   }

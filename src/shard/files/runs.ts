@@ -10,8 +10,8 @@
  */
 import type { Database, Statement } from "bun:sqlite";
 import { join } from "node:path";
+import type { DeliverySession, DeliveryWindowDraft } from "../../core/delivery-windows.ts";
 import { WarpError } from "../../core/errors.ts";
-import type { DeliveryWindowDraft } from "../messages.ts";
 import { Bases, basesSchema } from "./bases.ts";
 import {
   type CheckpointMode,
@@ -332,24 +332,53 @@ export class Runs {
     );
   }
 
-  /** All delivery windows. Errors: CORRUPT. */
-  deliveries(): DeliveryWindowDraft[] {
-    const rows = this.#database.query<DeliveryRow, []>("SELECT * FROM deliveries").all();
-    return rows.map(({ sessionStart, sessionNumber, usedAt, results, checksum }) => {
-      if (checksum !== rowChecksum([sessionStart, sessionNumber, usedAt], results)) {
-        throw new WarpError("CORRUPT", `${this.path}: a delivery window does not match its checksum`, {
-          file: this.path,
-          sessionStart,
-          sessionNumber,
-        });
-      }
-      return { shard: this.#shard, sessionStart, sessionNumber, usedAt, results };
-    });
+  /**
+   * The delivery windows that were used last, as far as they fit in so many bytes, and the latest start of a session among
+   * the others. Errors: CORRUPT.
+   */
+  deliveries(bytesMax: number): {
+    readonly windows: readonly DeliveryWindowDraft[];
+    readonly absentTo: number | undefined;
+  } {
+    const database = this.#database;
+    const cut = database
+      .query<{ usedAt: number }, [number]>(
+        `SELECT usedAt FROM (SELECT usedAt, sum(length(results)) OVER (ORDER BY usedAt DESC) AS bytes FROM deliveries)
+         WHERE bytes > ? ORDER BY usedAt DESC LIMIT 1`,
+      )
+      .get(bytesMax);
+    if (cut === null) {
+      const rows = database.query<DeliveryRow, []>("SELECT * FROM deliveries").all();
+      return { windows: rows.map((row) => this.#verified(row)), absentTo: undefined };
+    }
+    const rows = database
+      .query<DeliveryRow, [number]>("SELECT * FROM deliveries WHERE usedAt > ?")
+      .all(cut.usedAt);
+    const others = "SELECT max(sessionStart) AS start FROM deliveries WHERE usedAt <= ?";
+    const absent = database.query<{ start: number }, [number]>(others).get(cut.usedAt);
+    return { windows: rows.map((row) => this.#verified(row)), absentTo: absent?.start };
   }
 
-  /** Forgets sessions that were last used before `time`. */
+  /** The results of a session. Errors: CORRUPT. */
+  delivery({ sessionStart, sessionNumber }: DeliverySession): Uint8Array | undefined {
+    const query = "SELECT * FROM deliveries WHERE sessionStart = ? AND sessionNumber = ?";
+    const row = this.#database.query<DeliveryRow, [number, number]>(query).get(sessionStart, sessionNumber);
+    return row === null ? undefined : this.#verified(row).results;
+  }
+
+  /** Forgets sessions that began before `time`. */
   forgetDeliveries(time: number): void {
-    this.#database.query("DELETE FROM deliveries WHERE usedAt < ?").run(time);
+    this.#database.query("DELETE FROM deliveries WHERE sessionStart < ?").run(time);
+  }
+
+  #verified({ sessionStart, sessionNumber, usedAt, results, checksum }: DeliveryRow): DeliveryWindowDraft {
+    if (checksum === rowChecksum([sessionStart, sessionNumber, usedAt], results))
+      return { shard: this.#shard, sessionStart, sessionNumber, usedAt, results };
+    throw new WarpError("CORRUPT", `${this.path}: a delivery window does not match its checksum`, {
+      file: this.path,
+      sessionStart,
+      sessionNumber,
+    });
   }
 
   /** Bytes that wait in the WAL. */
