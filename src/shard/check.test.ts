@@ -137,7 +137,7 @@ describe("check", () => {
     for (const name of ["vault", "names.db", "runs.db"]) {
       const path = join(copy, "shards", "000", name);
       const original = readFileSync(path);
-      for (let i = 0; i < 120; i++) {
+      for (let i = 0; i < 60; i++) {
         // Half of them where the file's header, schema and first slots are.
         const span = i % 2 === 0 ? original.length : Math.min(original.length, 4096 + 64 * 40);
         const offset = Math.floor(random() * span);
@@ -156,7 +156,7 @@ describe("check", () => {
         writeFileSync(path, original);
       }
     }
-    expect(found).toBeGreaterThan(40);
+    expect(found).toBeGreaterThan(20);
   });
 
   test("names what is wrong and where", () => {

@@ -17,7 +17,7 @@ powerTest(
   async () => {
     const seed = printedSeed();
     for (const isUsed of [true, false]) {
-      const result = await failPower({ seed, states: effort(8), durability: "fsync", isUsed });
+      const result = await failPower({ seed, states: effort(6), durability: "fsync", isUsed });
       expect(result.complaints).toEqual([]);
       expect(result.lost).toBe(0);
     }

@@ -8,9 +8,9 @@ const ports = 4000;
 const first = 20_000 + (Number(process.env.BUN_TEST_WORKER_ID ?? 0) % 3) * ports;
 
 /**
- * A port that nobody has, and that this process was not given before, nor any other that runs tests beside it. It lies below those that systems give by themselves: so no
- * connection and no other server is given it between this call and its use, and a client that dials it while nobody listens is
- * never connected with itself.
+ * A port that nobody has, and that this process was not given before, nor any other that runs tests beside it. It lies below
+ * those that systems give by themselves: so no connection and no other server is given it between this call and its use, and a
+ * client that dials it while nobody listens is never connected with itself.
  */
 export function freePort(): number {
   for (;;) {
