@@ -121,12 +121,13 @@ export class Appender {
     if (naming !== undefined && "ready" in naming) return this.#waitFor(write, naming);
     const recordedAt = recorder.now(shard);
     const states = foldEvents(folding, actor, events, recordedAt, freeze);
-    const part = partOf(write, entry, undefined, naming);
+    const isPlain = naming === undefined && actor.number !== 0 && options?.key === undefined;
+    const part = isPlain ? undefined : partOf(write, entry, undefined, naming);
     requireTip(actor, firstSeq - 1, "EVOLVE_FAILED");
-    write.position =
-      naming === undefined
-        ? recorder.record(actor, part, recordedAt)
-        : recordNaming(recorder, naming, [actor], [part], recordedAt);
+    if (part === undefined)
+      write.position = recorder.recordPlain(actor, entry, options?.delivery, recordedAt);
+    else if (naming === undefined) write.position = recorder.record(actor, part, recordedAt);
+    else write.position = recordNaming(recorder, naming, [actor], [part], recordedAt);
     if (write.position === 0) return false;
     actor.tipSeq = firstSeq + count - 1;
     actor.tipStates = states;

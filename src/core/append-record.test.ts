@@ -3,9 +3,12 @@ import {
   appendRecordBound,
   entryOfPart,
   type PartDraft,
+  plainEntryAt,
+  plainRecordBound,
   readPartHeads,
   readRecordHead,
   writePart,
+  writePlainPart,
   writeRecordHeader,
 } from "./append-record.ts";
 import { bytesOf, readEntry } from "./entry.ts";
@@ -71,6 +74,19 @@ describe("a record", () => {
         const events = readEntry(out, entryOfPart(out, starts[index] ?? 0), "e", part.firstSeq);
         expect(events.map(({ data }) => data)).toEqual(part.entry.count === 0 ? [] : ["ä", "🦊"]);
       }
+    }
+  });
+
+  test("of plain events is written alike with and without a draft of its part", () => {
+    for (const part of drafts.filter(({ id, key: of, outcome }) => (id ?? of ?? outcome) === undefined)) {
+      const { number, firstSeq } = part;
+      const general = bytesOf(new SharedArrayBuffer(512));
+      const plainly = bytesOf(new SharedArrayBuffer(512));
+      const end = writePart(general, 40, part, 1234, 55);
+      expect(writePlainPart(plainly, 40, number, firstSeq, part.delivery, entry, 1234, 55)).toBe(end);
+      expect(plainly.buffer).toEqual(general.buffer);
+      expect(plainEntryAt(40, part.delivery)).toBe(entryOfPart(general, 40));
+      expect(plainRecordBound(part.delivery, entry)).toBe(appendRecordBound(part));
     }
   });
 });

@@ -108,9 +108,7 @@ export function writePart(
   }
   if (part.delivery !== undefined) {
     flags |= partFlag.delivery;
-    view.setFloat64(end, part.delivery.sessionStart, true);
-    view.setFloat64(end + 8, part.delivery.sessionNumber, true);
-    view.setFloat64(end + 16, part.delivery.counter, true);
+    writeDelivery(out, end, part.delivery);
     end += deliveryBytes;
   }
   if (part.outcome !== undefined) {
@@ -126,6 +124,48 @@ export function writePart(
   view.setFloat64(at + partOffset.number, part.number, true);
   view.setFloat64(at + partOffset.firstSeq, part.firstSeq, true);
   return end;
+}
+
+/**
+ * As {@link writePart}, for what most appends are: events of an entity that exists, with nothing else but perhaps a delivery id. It
+ * saves making the draft of the part.
+ */
+export function writePlainPart(
+  out: Bytes,
+  at: number,
+  number: number,
+  firstSeq: number,
+  delivery: Delivery | undefined,
+  entry: EntryDraft,
+  recordedAt: number,
+  position: number,
+): number {
+  const { view } = out;
+  const entryAt = plainEntryAt(at, delivery);
+  if (delivery !== undefined) writeDelivery(out, at + partHeaderBytes, delivery);
+  const end = writeEntry(out, entryAt, entry, recordedAt, position);
+  view.setUint32(at + partOffset.length, end - at, true);
+  view.setUint32(at + partOffset.flags, delivery === undefined ? 0 : partFlag.delivery, true);
+  view.setFloat64(at + partOffset.number, number, true);
+  view.setFloat64(at + partOffset.firstSeq, firstSeq, true);
+  view.setUint32(at + partOffset.entry, entryAt - at, true);
+  return end;
+}
+
+/** The most bytes that a record of such a part will need. */
+export function plainRecordBound(delivery: Delivery | undefined, entry: EntryDraft): number {
+  return recordHeaderBytes + plainEntryAt(0, delivery) + entryBytesBound(entry);
+}
+
+/** Where the entry of such a part at `at` begins. */
+export function plainEntryAt(at: number, delivery: Delivery | undefined): number {
+  return at + partHeaderBytes + (delivery === undefined ? 0 : deliveryBytes);
+}
+
+function writeDelivery({ view }: Bytes, at: number, delivery: Delivery): void {
+  view.setFloat64(at, delivery.sessionStart, true);
+  view.setFloat64(at + 8, delivery.sessionNumber, true);
+  view.setFloat64(at + 16, delivery.counter, true);
 }
 
 /** Where the entry of the part at `at` begins. */

@@ -5,12 +5,16 @@
  */
 import {
   appendRecordBound,
+  type Delivery,
   entryOfPart,
   type PartDraft,
+  plainEntryAt,
+  plainRecordBound,
   writePart,
+  writePlainPart,
   writeRecordHeader,
 } from "../../core/append-record.ts";
-import { inUtf8 } from "../../core/entry.ts";
+import { type EntryDraft, inUtf8 } from "../../core/entry.ts";
 import { type EraseDraft, eraseRecordBound, writeErasePart } from "../../core/erase-record.ts";
 import { WarpError } from "../../core/errors.ts";
 import { recordHeaderBytes, recordKind } from "../../core/record.ts";
@@ -65,6 +69,25 @@ export class Recorder {
     const partAt = at + recordHeaderBytes;
     const end = writePart(tail.bytes, partAt, fitting, recordedAt, shard.nextPosition);
     this.#note(tail, actor, part, partAt);
+    return this.#finish(tail, shard, at, end, 1, recordedAt);
+  }
+
+  /** As {@link record}, for events of an entity that exists, without a key. */
+  recordPlain(actor: Actor, entry: EntryDraft, delivery: Delivery | undefined, recordedAt: number): number {
+    const { shard } = actor;
+    const tail = this.#parts.tails[shard.writer];
+    const isBounded = plainRecordBound(delivery, entry) <= this.#parts.recordBytesMax;
+    const fitting = isBounded ? entry : measuredEntry(entry);
+    const at = this.#reserve(shard, plainRecordBound(delivery, fitting));
+    if (at < 0 || tail === undefined) return 0;
+    this.#isWriting = true;
+    const { number, tipSeq, tailRow } = actor;
+    const firstSeq = tipSeq + 1;
+    const position = shard.nextPosition;
+    const partAt = at + recordHeaderBytes;
+    const end = writePlainPart(tail.bytes, partAt, number, firstSeq, delivery, fitting, recordedAt, position);
+    actor.tailRow = tail.index.add(plainEntryAt(partAt, delivery), firstSeq, position, tailRow);
+    actor.tipPosition = position;
     return this.#finish(tail, shard, at, end, 1, recordedAt);
   }
 
@@ -158,7 +181,10 @@ function boundOf(parts: readonly PartDraft[]): number {
 
 /** The part with its text in UTF-8, so that its bound is what it takes and not three bytes a unit. */
 function measured(part: PartDraft): PartDraft {
-  const { data } = part.entry;
-  if (data instanceof Uint8Array) return part;
-  return { ...part, entry: { ...part.entry, data: inUtf8(data) } };
+  return { ...part, entry: measuredEntry(part.entry) };
+}
+
+function measuredEntry(entry: EntryDraft): EntryDraft {
+  const { data } = entry;
+  return data instanceof Uint8Array ? entry : { ...entry, data: inUtf8(data) };
 }
