@@ -167,9 +167,11 @@ export class Writer {
     return grown.length > 0;
   }
 
-  /** Copies every WAL that has anything in it. */
+  /** Copies every WAL that has anything in it; waits for readers only where one is in the way. */
   checkpointAll(): void {
-    for (const shard of this.dirtyShards) this.#checkpoint(shard, "TRUNCATE");
+    for (const shard of this.dirtyShards) {
+      if (!this.#checkpoint(shard, "PASSIVE")) this.#checkpoint(shard, "TRUNCATE");
+    }
   }
 
   /** Shards with something in their WALs. */
