@@ -93,7 +93,7 @@ async function measure(dataDir: string): Promise<Run> {
     ...{ mixed: 0, zipf: false, events: undefined, signal: new AbortController().signal },
     ...{ warmupSeconds: Number(warmup), seconds: Number(seconds) },
   });
-  await driven.verify(random);
+  await driven.verify();
   const closing = performance.now();
   await subject.close();
   const { eventsPerSecond, p50Ms, p99Ms, rssBytes } = load;

@@ -22,7 +22,13 @@ export interface KeyedResult {
   readonly outcome: string | undefined;
 }
 
-/** The fields that every append touches come first, so that they share lines of the processor's cache. */
+/** Bits of {@link Actor}'s marks. */
+const mark = { resident: 1, loaded: 2, recent: 4, snapshotDue: 8 } as const;
+
+/**
+ * The fields that every append touches come first, so that they share lines of the processor's cache. There are 17: with 19 the
+ * runtime gives an object 224 bytes instead of 160.
+ */
 export class Actor {
   readonly shard: ShardState;
   tipSeq = 0;
@@ -35,13 +41,7 @@ export class Actor {
   tipPosition = 0;
   /** What waits for the disk (a load, a look-up of a key); undefined when the actor can work at once. */
   #mailbox: (() => void)[] | undefined;
-  /** False once it left memory; handles then look the entity up again. */
-  isResident = true;
-  /** False until its states are those of the disk. */
-  isLoaded = true;
-  /** Set by every use, cleared by the sweep that looks for idle actors. */
-  isRecent = true;
-  isSnapshotDue = false;
+  #marks: number = mark.resident | mark.loaded | mark.recent;
   /** Seq that the newest snapshot covers. */
   snapshotSeq = 0;
   committedSeq = 0;
@@ -62,6 +62,45 @@ export class Actor {
     this.shard = shard;
     this.tipStates = states;
     this.committedStates = states;
+  }
+
+  /** False once it left memory; handles then look the entity up again. */
+  get isResident(): boolean {
+    return (this.#marks & mark.resident) !== 0;
+  }
+
+  set isResident(is: boolean) {
+    this.#mark(mark.resident, is);
+  }
+
+  /** False until its states are those of the disk. */
+  get isLoaded(): boolean {
+    return (this.#marks & mark.loaded) !== 0;
+  }
+
+  set isLoaded(is: boolean) {
+    this.#mark(mark.loaded, is);
+  }
+
+  /** Set by every use, cleared by the sweep that looks for idle actors. */
+  get isRecent(): boolean {
+    return (this.#marks & mark.recent) !== 0;
+  }
+
+  set isRecent(is: boolean) {
+    this.#mark(mark.recent, is);
+  }
+
+  get isSnapshotDue(): boolean {
+    return (this.#marks & mark.snapshotDue) !== 0;
+  }
+
+  set isSnapshotDue(is: boolean) {
+    this.#mark(mark.snapshotDue, is);
+  }
+
+  #mark(bit: number, is: boolean): void {
+    this.#marks = is ? this.#marks | bit : this.#marks & ~bit;
   }
 
   get isWaiting(): boolean {

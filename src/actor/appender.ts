@@ -11,7 +11,7 @@ import { toWarpError, WarpError } from "../core/errors.ts";
 import type { NewEvent } from "../core/event.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { Actor } from "./actor.ts";
-import { findKeyed, rememberKeyed, repeatedResult } from "./caller-keys.ts";
+import { findKeyed, keyedOf, rememberKeyed, repeatedResult } from "./caller-keys.ts";
 import { draftEvents, emptyDraft, foldEvents } from "./draft.ts";
 import type { Folding } from "./folding.ts";
 import { nameSubjects, recordNaming } from "./personal/naming.ts";
@@ -20,7 +20,7 @@ import type { Appended, Expect, Rejected, SendResult } from "./results.ts";
 import type { Reading } from "./storage/reading.ts";
 import { partOf, partsTogether } from "./storage/record-parts.ts";
 import type { Recorder } from "./storage/recorder.ts";
-import { Write } from "./write.ts";
+import { type CommandCall, Write } from "./write.ts";
 
 export interface AppenderParts {
   readonly folding: Folding;
@@ -82,12 +82,12 @@ export class Appender {
   /** Resolves when everything that the actor has recorded is durable. */
   whenDurable(actor: Actor): Promise<unknown> {
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-    const write = new Write(actor, undefined, undefined, undefined, undefined, { resolve, reject });
+    const write = new Write(actor, undefined, undefined, undefined, { resolve, reject });
     this.#answer(write, appended(actor, 0, actor.tipPosition));
     return promise;
   }
 
-  #decide(write: Write, name: string): boolean {
+  #decide(write: Write, { name, input }: CommandCall): boolean {
     const { actor } = write;
     const { folding } = this.#parts;
     const command = folding.command(name);
@@ -98,7 +98,7 @@ export class Appender {
       );
     }
     const tipSeq = actor.tipSeq;
-    const decision = command.decide(folding.stateOf(actor.tipStates, command.index), write.input, actor.id);
+    const decision = command.decide(folding.stateOf(actor.tipStates, command.index), input, actor.id);
     requireTip(actor, tipSeq, "COMMAND_FAILED");
     if (!(decision instanceof Rejection)) return this.#appendEvents(write, decision);
     const { code, details } = decision;
@@ -206,7 +206,7 @@ export class Appender {
     }
     const writes = actors.map((actor, index) => {
       const done = index === actors.length - 1 ? () => resolve(results) : () => {};
-      const write = new Write(actor, [], undefined, undefined, undefined, { resolve: done, reject });
+      const write = new Write(actor, [], undefined, undefined, { resolve: done, reject });
       write.position = position;
       noteTip(write);
       write.result = results[index];
@@ -293,7 +293,7 @@ export class Appender {
     const settled = shard.settledPosition;
     this.#parts.reading.key(shard.index, actor.number, key).then(
       (found) => {
-        write.stored = found === undefined ? null : { ...found, position: settled };
+        keyedOf(write).stored = found === undefined ? null : { ...found, position: settled };
         actor.resume(() => this.#again(write));
       },
       (thrown) => {

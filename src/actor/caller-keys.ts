@@ -12,7 +12,7 @@ import { limits } from "../core/limits.ts";
 import type { Actor, KeyedResult } from "./actor.ts";
 import { timeOf } from "./draft.ts";
 import type { Appended, Rejected, SendResult } from "./results.ts";
-import type { Write } from "./write.ts";
+import type { KeyedCall, Write } from "./write.ts";
 
 /** The earlier result under this key, undefined when it is new, or "ask" when only the disk can say. */
 export function findKeyed(write: Write, key: string): KeyedResult | "ask" | undefined {
@@ -20,8 +20,9 @@ export function findKeyed(write: Write, key: string): KeyedResult | "ask" | unde
   requireKey(key);
   const recent = actor.keyed?.get(key);
   if (recent !== undefined) return recent;
-  if (actor.number === 0 || write.stored === null) return undefined;
-  if (write.stored !== undefined) return write.stored;
+  const stored = write.keyed?.stored;
+  if (actor.number === 0 || stored === null) return undefined;
+  if (stored !== undefined) return stored;
   return actor.shard.keys.mayHave(key, actor.number) ? "ask" : undefined;
 }
 
@@ -70,10 +71,17 @@ export function rememberKeyed(
 
 /** SHA-256 of the events or the command of a call, cut to 16 bytes. */
 export function contentHashOf(write: Write): Uint8Array {
-  if (write.contentHash !== undefined) return write.contentHash;
+  const keyed = keyedOf(write);
+  if (keyed.contentHash !== undefined) return keyed.contentHash;
   const digest: Uint8Array = Bun.CryptoHasher.hash("sha256", contentOf(write));
-  write.contentHash = digest.subarray(0, contentHashBytes);
-  return write.contentHash;
+  keyed.contentHash = digest.subarray(0, contentHashBytes);
+  return keyed.contentHash;
+}
+
+/** What is known of the key of the write. */
+export function keyedOf(write: Write): KeyedCall {
+  write.keyed ??= { contentHash: undefined, stored: undefined };
+  return write.keyed;
 }
 
 /** What tells two calls under one key apart: a line of types and times, or the command, and the encoded data. */
@@ -82,8 +90,9 @@ function contentOf(write: Write): Uint8Array {
   const head =
     write.command === undefined
       ? events.map(({ type, occurredAt }) => [type, occurredAt === undefined ? null : timeOf(occurredAt)])
-      : write.command;
-  const data = write.command === undefined ? events.map((event) => event.data) : [write.input ?? null];
+      : write.command.name;
+  const data =
+    write.command === undefined ? events.map((event) => event.data) : [write.command.input ?? null];
   const encoded = encodeData(data);
   const line = `${JSON.stringify(head)}\n`;
   if (typeof encoded === "string") return Buffer.from(line + encoded);

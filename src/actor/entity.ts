@@ -22,7 +22,7 @@ import type {
 import type { Residency } from "./residency.ts";
 import type { AppendResult, SendResult } from "./results.ts";
 import { type EventsQuery, type HistoryParts, type Moment, readEvents, statesAt } from "./storage/history.ts";
-import { type Answer, Write, type WriteOptions } from "./write.ts";
+import { type Answer, Promised, Write, type WriteOptions } from "./write.ts";
 
 export interface EntityParts {
   readonly engine: Engine;
@@ -54,7 +54,7 @@ export class Entity {
 
   /** Appends up to 10,000 events, all or none. Errors as {@link append}. */
   appendBatch(events: readonly NewEvent[], options?: WriteOptions): Promise<AppendResult> {
-    const answer = Promise.withResolvers<SendResult>();
+    const answer = new Promised<SendResult>();
     this.appendInto(answer, events, options);
     return answer.promise as Promise<AppendResult>;
   }
@@ -69,7 +69,7 @@ export class Entity {
     options?: WriteOptions,
     parsed?: string,
   ): void {
-    this.#parts.engine.submit(new Write(this.#actor, events, undefined, undefined, options, answer, parsed));
+    this.#parts.engine.submit(new Write(this.#actor, events, undefined, options, answer, parsed));
   }
 
   /**
@@ -77,14 +77,14 @@ export class Entity {
    * aggregate's: `account.debit`. Errors as {@link append}, UNKNOWN_COMMAND, COMMAND_FAILED.
    */
   send(command: string, input?: unknown, options?: WriteOptions): Promise<SendResult> {
-    const answer = Promise.withResolvers<SendResult>();
+    const answer = new Promised<SendResult>();
     this.sendInto(answer, command, input, options);
     return answer.promise;
   }
 
   /** As {@link send}, with no promise in between. Never throws. */
   sendInto(answer: Answer<SendResult>, command: string, input: unknown, options?: WriteOptions): void {
-    this.#parts.engine.submit(new Write(this.#actor, undefined, command, input, options, answer));
+    this.#parts.engine.submit(new Write(this.#actor, undefined, { name: command, input }, options, answer));
   }
 
   /** The same entity seen through one aggregate: typed commands and state. */

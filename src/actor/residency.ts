@@ -46,7 +46,7 @@ interface Folded {
 }
 
 /** What an actor takes beside its id and its states, bytes; measured as resident memory per actor. */
-const actorBytes = 400;
+const actorBytes = 336;
 
 export class Residency {
   readonly #options: ResidencyOptions;

@@ -11,7 +11,7 @@
  *   limit, so a cycle or a small graph of an enormous tree ends quickly.
  */
 import { Encoder } from "@msgpack/msgpack";
-import { isPieces, joined } from "../core/entry.ts";
+import { isPieces, joined, textLength } from "../core/entry.ts";
 import { WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 
@@ -226,7 +226,8 @@ function encodeJson(values: readonly unknown[], least: number): string | readonl
   if (perPiece < 2 || perPiece >= values.length) {
     const text = JSON.stringify(values);
     checkText(text, values);
-    checkSizesOf([text], values);
+    // One UTF-16 unit takes at most three bytes of UTF-8, so this is rarely exceeded and never missed.
+    if (text.length * 3 > limits.eventBytesMax) checkSizesOfJson(Buffer.byteLength(text), values);
     return text;
   }
   const pieces: string[] = [];
@@ -236,7 +237,11 @@ function encodeJson(values: readonly unknown[], least: number): string | readonl
     checkText(text, values);
     pieces.push(text);
   }
-  checkSizesOf(pieces, values);
+  if (textLength(pieces) * 3 > limits.eventBytesMax) {
+    let bytes = 0;
+    for (const piece of pieces) bytes += Buffer.byteLength(piece);
+    checkSizesOfJson(bytes, values);
+  }
   return pieces;
 }
 
@@ -246,13 +251,7 @@ function checkText(text: string, values: readonly unknown[]): void {
   for (let i = 0; i < values.length; i++) validateData(values[i], nameOfData(i, values.length));
 }
 
-function checkSizesOf(pieces: readonly string[], values: readonly unknown[]): void {
-  let length = 0;
-  for (const piece of pieces) length += piece.length;
-  // One UTF-16 unit takes at most three bytes of UTF-8, so this is rarely exceeded and never missed.
-  if (length * 3 <= limits.eventBytesMax) return;
-  let bytes = 0;
-  for (const piece of pieces) bytes += Buffer.byteLength(piece);
+function checkSizesOfJson(bytes: number, values: readonly unknown[]): void {
   checkSizes(values, bytes, (value) => Buffer.byteLength(JSON.stringify(value)));
 }
 

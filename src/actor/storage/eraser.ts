@@ -76,7 +76,7 @@ export class Eraser {
         answer.reject(error);
         queueMicrotask(() => actor.resume());
       };
-      const write = new Write(actor, undefined, undefined, undefined, undefined, { resolve, reject });
+      const write = new Write(actor, undefined, undefined, undefined, { resolve, reject });
       write.position = recorded[i] ?? 0;
       write.result = appended(actor, 0, write.position);
       noteTip(write);

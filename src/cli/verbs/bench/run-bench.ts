@@ -156,7 +156,7 @@ async function runIn(
       ? undefined
       : await runLoad({ ...settings, mixed, subject, driven, payments, random, signal });
     const after = await yardstick();
-    const verifiedEntities = await driven.verify(random);
+    const verifiedEntities = await driven.verify();
     const closing = performance.now();
     await subject.close();
     const closeSeconds = secondsSince(closing);
