@@ -6,13 +6,14 @@
  * - `false` means that the tail is full: nothing has changed, and the write is to be tried again.
  */
 import { Rejection } from "../aggregate/command.ts";
+import { shortJson } from "../aggregate/json-data.ts";
 import type { Delivery } from "../core/append-record.ts";
 import { toWarpError, WarpError } from "../core/errors.ts";
 import type { NewEvent } from "../core/event.ts";
 import type { Journal } from "../journal/journal.ts";
-import type { Actor } from "./actor.ts";
+import type { Actor, States } from "./actor.ts";
 import { findKeyed, keyedOf, rememberKeyed, repeatedResult } from "./caller-keys.ts";
-import { draftEvents, emptyDraft, foldEvents } from "./draft.ts";
+import { draftEvents, emptyDraft, foldEvent, foldEvents, typeRef } from "./draft.ts";
 import type { Folding } from "./folding.ts";
 import { nameSubjects, recordNaming } from "./personal/naming.ts";
 import type { Missing, Subjects } from "./personal/subjects.ts";
@@ -109,37 +110,62 @@ export class Appender {
   }
 
   #appendEvents(write: Write, events: readonly NewEvent[]): boolean {
-    const { folding, recorder, freeze, onGrown, subjects } = this.#parts;
+    const { folding, recorder, freeze, subjects } = this.#parts;
     const { actor, options } = write;
     const { shard } = actor;
+    const only = actor.number === 0 || options?.key !== undefined ? undefined : plainEvent(events);
     // What a command decides has no text.
+    const text = only === undefined ? undefined : shortJson(only.data, write.parsed);
+    if (only !== undefined && text !== undefined) return this.#appendOne(write, only, text);
     const entry = draftEvents(folding, events, write.parsed);
     const { count } = entry;
-    const firstSeq = actor.tipSeq + 1;
     if (count === 0) return this.#answer(write, appended(actor, 0, shard.nextPosition - 1));
     const naming = entry.personal === undefined ? undefined : nameSubjects(subjects, shard, [entry]);
     if (naming !== undefined && "ready" in naming) return this.#waitFor(write, naming);
     const recordedAt = recorder.now(shard);
+    const tipSeq = actor.tipSeq;
     const states = foldEvents(folding, actor, events, recordedAt, freeze);
-    const isPlain = naming === undefined && actor.number !== 0 && options?.key === undefined;
-    const part = isPlain ? undefined : partOf(write, entry, undefined, naming);
-    requireTip(actor, firstSeq - 1, "EVOLVE_FAILED");
-    if (part === undefined)
-      write.position = recorder.recordPlain(actor, entry, options?.delivery, recordedAt);
-    else if (naming === undefined) write.position = recorder.record(actor, part, recordedAt);
-    else write.position = recordNaming(recorder, naming, [actor], [part], recordedAt);
+    const part = partOf(write, entry, undefined, naming);
+    requireTip(actor, tipSeq, "EVOLVE_FAILED");
+    write.position =
+      naming === undefined
+        ? recorder.record(actor, part, recordedAt)
+        : recordNaming(recorder, naming, [actor], [part], recordedAt);
     if (write.position === 0) return false;
-    actor.tipSeq = firstSeq + count - 1;
+    this.#finishAppend(write, count, states);
+    return true;
+  }
+
+  /** What nearly every append is, with as few objects as can be; `text` is that of {@link shortJson}. */
+  #appendOne(write: Write, event: NewEvent, text: string): boolean {
+    const { folding, recorder, freeze } = this.#parts;
+    const { actor, options, parsed } = write;
+    const { tipSeq } = actor;
+    const type = typeRef(folding, event.type);
+    const recordedAt = recorder.now(actor.shard);
+    const states = foldEvent(folding, actor.id, actor.tipStates, tipSeq + 1, event, recordedAt, freeze);
+    requireTip(actor, tipSeq, "EVOLVE_FAILED");
+    const isList = parsed !== undefined;
+    write.position = recorder.recordOne(actor, type, text, isList, options?.delivery, recordedAt);
+    if (write.position === 0) return false;
+    this.#finishAppend(write, 1, states);
+    return true;
+  }
+
+  /** Moves the tip over what was recorded, and lets the caller hear of it when it is durable. */
+  #finishAppend(write: Write, count: number, states: States): void {
+    const { actor, options } = write;
+    const before = actor.tipSeq;
+    actor.tipSeq = before + count;
     actor.tipStates = states;
     const result = appended(actor, count, write.position);
-    if (options?.delivery !== undefined) shard.deliveries.remember(options.delivery, result);
+    if (options?.delivery !== undefined) actor.shard.deliveries.remember(options.delivery, result);
     if (options?.key !== undefined) rememberKeyed(write, options.key, result, undefined);
     this.#complete(write, result);
     this.#noteSnapshotDue(actor);
     // Every event while there are few, then every 256th: states grow slowly.
-    if (actor.tipSeq <= 4 || Math.floor(actor.tipSeq / 256) !== Math.floor((firstSeq - 1) / 256))
-      onGrown(actor);
-    return true;
+    if (actor.tipSeq <= 4 || Math.floor(actor.tipSeq / 256) !== Math.floor(before / 256))
+      this.#parts.onGrown(actor);
   }
 
   /** A rejection under a caller key is durable too, so that a repeat gets the same answer. */
@@ -338,6 +364,13 @@ export function appended(actor: Actor, count: number, position: number): Appende
   const seq = actor.tipSeq;
   const shard = actor.shard.index;
   return { ok: true, seq, firstSeq: seq - count + 1, count, duplicate: false, shard, position };
+}
+
+/** The only event, when it is an event and has nothing but type and data. */
+function plainEvent(events: readonly NewEvent[]): NewEvent | undefined {
+  const event = events.length === 1 ? events[0] : undefined;
+  if (event === undefined || event === null) return undefined;
+  return event.occurredAt === undefined && event.personal === undefined ? event : undefined;
 }
 
 function decideFor(actors: readonly Actor[], decide: DecideTogether): ReturnType<DecideTogether> {

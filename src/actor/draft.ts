@@ -32,7 +32,6 @@ export const emptyDraft: EntryDraft = {
  */
 export function draftEvents(folding: Folding, events: readonly NewEvent[], parsed?: string): EntryDraft {
   const count = events.length;
-  if (count === 1) return draftOne(folding, events, parsed);
   if (count === 0) return emptyDraft;
   if (count > limits.appendEventsMax) {
     throw new WarpError(
@@ -52,7 +51,7 @@ export function draftEvents(folding: Folding, events: readonly NewEvent[], parse
     if (event === undefined || event === null) throw notAnEvent(i);
     if (event.type !== lastName) {
       lastIndex = types.findIndex((type) => type.name === event.type);
-      if (lastIndex < 0) lastIndex = types.push(knownType(folding, event.type).ref) - 1;
+      if (lastIndex < 0) lastIndex = types.push(typeRef(folding, event.type)) - 1;
       lastName = event.type;
     }
     indexes[i] = lastIndex;
@@ -72,15 +71,6 @@ export function draftEvents(folding: Folding, events: readonly NewEvent[], parse
   const encoded = encodeDataPieces(data, parsed);
   const typeIndexes = types.length > 1 ? indexes : undefined;
   return entryDraft(count, types, typeIndexes, occurred, encoded, personal);
-}
-
-function draftOne(folding: Folding, events: readonly NewEvent[], parsed: string | undefined): EntryDraft {
-  const event = events[0];
-  if (event === undefined || event === null) throw notAnEvent(0);
-  const occurred = event.occurredAt === undefined ? undefined : Float64Array.of(timeOf(event.occurredAt));
-  const { alone } = knownType(folding, event.type);
-  const personal = event.personal === undefined ? undefined : [personalDraft(0, event.personal)];
-  return entryDraft(1, alone, undefined, occurred, encodeDataPieces([event.data], parsed), personal);
 }
 
 function personalDraft(index: number, personal: NonNullable<NewEvent["personal"]>): PersonalDraft {
@@ -115,28 +105,22 @@ function entryDraft(
 
 const measuredFrom = 256 * 1024;
 
-/** A type with the list that has it alone, which most entries use. */
-interface KnownType {
-  readonly ref: TypeRef;
-  readonly alone: readonly TypeRef[];
-}
-
-/** Names seen so far; a program has few, and a hostile one must not fill memory. */
-const knownTypes = new Map<string, KnownType>();
+/** Types seen so far by name; a program has few, and a hostile one must not fill memory. */
+const knownTypes = new Map<string, TypeRef>();
 const knownTypesMax = 10_000;
 
-function knownType(folding: Folding, name: string): KnownType {
+/** Errors: INVALID_EVENT. */
+export function typeRef(folding: Folding, name: string): TypeRef {
   const known = knownTypes.get(name);
   const version = folding.versionOf(name);
-  if (known !== undefined && known.ref.version === version) return known;
+  if (known !== undefined && known.version === version) return known;
   const problem = eventTypeProblem(name);
   if (problem !== undefined)
     throw new WarpError("INVALID_EVENT", `the event type ${problem}`, { type: name });
   const ref = { name, utf8: Buffer.from(name), version };
-  const made = { ref, alone: [ref] };
   if (knownTypes.size >= knownTypesMax) knownTypes.clear();
-  knownTypes.set(name, made);
-  return made;
+  knownTypes.set(name, ref);
+  return ref;
 }
 
 export function timeOf(time: number | Date): number {
@@ -157,24 +141,36 @@ export function foldEvents(
   recordedAt: number,
   freeze: boolean,
 ): States {
-  if (!folding.folds) return actor.tipStates;
   let states = actor.tipStates;
   let seq = actor.tipSeq;
   for (let i = 0; i < events.length; i++) {
     const event = events[i];
-    if (event === undefined) continue;
-    seq++;
-    const { type, data, occurredAt, personal } = event;
-    if (freeze) deepFreeze(data);
-    let folded: FoldEvent =
-      occurredAt === undefined
-        ? { entity: actor.id, seq, type, data, recordedAt }
-        : { entity: actor.id, seq, type, data, recordedAt, occurredAt: timeOf(occurredAt) };
-    if (personal !== undefined) {
-      if (freeze) deepFreeze(personal.data);
-      folded = { ...folded, personal: personal.data };
-    }
-    states = folding.fold(states, folded);
+    if (event !== undefined) states = foldEvent(folding, actor.id, states, ++seq, event, recordedAt, freeze);
   }
-  return freeze ? deepFreeze(states) : states;
+  return states;
+}
+
+/** As {@link foldEvents}, for one that gets `seq`. */
+export function foldEvent(
+  folding: Folding,
+  entity: string,
+  states: States,
+  seq: number,
+  event: NewEvent,
+  recordedAt: number,
+  freeze: boolean,
+): States {
+  if (!folding.folds) return states;
+  const { type, data, occurredAt, personal } = event;
+  if (freeze) deepFreeze(data);
+  let folded: FoldEvent =
+    occurredAt === undefined
+      ? { entity, seq, type, data, recordedAt }
+      : { entity, seq, type, data, recordedAt, occurredAt: timeOf(occurredAt) };
+  if (personal !== undefined) {
+    if (freeze) deepFreeze(personal.data);
+    folded = { ...folded, personal: personal.data };
+  }
+  const next = folding.fold(states, folded);
+  return freeze ? deepFreeze(next) : next;
 }

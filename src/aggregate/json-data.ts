@@ -193,6 +193,19 @@ export function encodeData(values: readonly unknown[], parsed?: string): string 
   return isPieces(encoded) ? joined(encoded) : encoded;
 }
 
+/**
+ * The JSON text of the data of one event, or `parsed`, if that is all there is to it, as it is for nearly every event: data that JSON
+ * can hold, short and without escapes that may stand for lone surrogates. Undefined where {@link encodeData} has to decide.
+ */
+export function shortJson(value: unknown, parsed: string | undefined): string | undefined {
+  if (!isJsonData(value)) return undefined;
+  const text = parsed ?? JSON.stringify(value);
+  return text.length <= shortTextMax && !text.includes("\\u") ? text : undefined;
+}
+
+/** UTF-16 units. Three bytes for each fit into a record of the smallest journal that can be set. */
+const shortTextMax = 4096;
+
 /** As {@link encodeData}; a long text may come in pieces, which `EntryDraft.data` takes, and need not be put together. */
 export function encodeDataPieces(
   values: readonly unknown[],

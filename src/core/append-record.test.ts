@@ -1,14 +1,14 @@
 import { describe, expect, test } from "bun:test";
 import {
   appendRecordBound,
+  entryOfOneAt,
   entryOfPart,
   type PartDraft,
-  plainEntryAt,
-  plainRecordBound,
   readPartHeads,
   readRecordHead,
+  recordOfOneBound,
   writePart,
-  writePlainPart,
+  writePartOfOne,
   writeRecordHeader,
 } from "./append-record.ts";
 import { bytesOf, readEntry } from "./entry.ts";
@@ -77,16 +77,23 @@ describe("a record", () => {
     }
   });
 
-  test("of plain events is written alike with and without a draft of its part", () => {
-    for (const part of drafts.filter(({ id, key: of, outcome }) => (id ?? of ?? outcome) === undefined)) {
-      const { number, firstSeq } = part;
+  test("of one event is written alike with and without drafts, given as its data or as a list of that", () => {
+    const text = '{"of":"ä🦊"}';
+    const type = { name: "Noted", utf8: Buffer.from("Noted"), version: 3 };
+    for (const of of [undefined, delivery]) {
+      const one = { ...entry, count: 1, types: [type], data: `[${text}]` };
+      const part: PartDraft = { ...plain, number: 2 ** 40, firstSeq: 2 ** 33, delivery: of, entry: one };
       const general = bytesOf(new SharedArrayBuffer(512));
-      const plainly = bytesOf(new SharedArrayBuffer(512));
       const end = writePart(general, 40, part, 1234, 55);
-      expect(writePlainPart(plainly, 40, number, firstSeq, part.delivery, entry, 1234, 55)).toBe(end);
-      expect(plainly.buffer).toEqual(general.buffer);
-      expect(plainEntryAt(40, part.delivery)).toBe(entryOfPart(general, 40));
-      expect(plainRecordBound(part.delivery, entry)).toBe(appendRecordBound(part));
+      expect(entryOfOneAt(40, of)).toBe(entryOfPart(general, 40));
+      for (const isList of [false, true]) {
+        const plainly = bytesOf(new SharedArrayBuffer(512));
+        const data = isList ? one.data : text;
+        const numbers = [40, part.number, part.firstSeq] as const;
+        expect(writePartOfOne(plainly, ...numbers, of, type, data, isList, 1234, 55)).toBe(end);
+        expect(plainly.buffer).toEqual(general.buffer);
+        expect(end - 40 + recordHeaderBytes).toBeLessThanOrEqual(recordOfOneBound(of, type, data));
+      }
     }
   });
 });

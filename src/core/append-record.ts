@@ -6,8 +6,11 @@ import {
   type EntryDraft,
   entryBytesBound,
   entryCount,
+  entryOfOneBound,
   entryRecordedAt,
+  type TypeRef,
   writeEntry,
+  writeEntryOfOne,
 } from "./entry.ts";
 import {
   partFlag,
@@ -127,23 +130,25 @@ export function writePart(
 }
 
 /**
- * As {@link writePart}, for what most appends are: events of an entity that exists, with nothing else but perhaps a delivery id. It
- * saves making the draft of the part.
+ * As {@link writePart}, for what most appends are: one event of an entity that exists, as {@link writeEntryOfOne} takes it, with
+ * nothing else but perhaps a delivery id. It saves making drafts.
  */
-export function writePlainPart(
+export function writePartOfOne(
   out: Bytes,
   at: number,
   number: number,
   firstSeq: number,
   delivery: Delivery | undefined,
-  entry: EntryDraft,
+  type: TypeRef,
+  data: string,
+  isList: boolean,
   recordedAt: number,
   position: number,
 ): number {
   const { view } = out;
-  const entryAt = plainEntryAt(at, delivery);
+  const entryAt = entryOfOneAt(at, delivery);
   if (delivery !== undefined) writeDelivery(out, at + partHeaderBytes, delivery);
-  const end = writeEntry(out, entryAt, entry, recordedAt, position);
+  const end = writeEntryOfOne(out, entryAt, type, data, isList, recordedAt, position);
   view.setUint32(at + partOffset.length, end - at, true);
   view.setUint32(at + partOffset.flags, delivery === undefined ? 0 : partFlag.delivery, true);
   view.setFloat64(at + partOffset.number, number, true);
@@ -153,12 +158,12 @@ export function writePlainPart(
 }
 
 /** The most bytes that a record of such a part will need. */
-export function plainRecordBound(delivery: Delivery | undefined, entry: EntryDraft): number {
-  return recordHeaderBytes + plainEntryAt(0, delivery) + entryBytesBound(entry);
+export function recordOfOneBound(delivery: Delivery | undefined, type: TypeRef, data: string): number {
+  return recordHeaderBytes + entryOfOneAt(0, delivery) + entryOfOneBound(type, data);
 }
 
 /** Where the entry of such a part at `at` begins. */
-export function plainEntryAt(at: number, delivery: Delivery | undefined): number {
+export function entryOfOneAt(at: number, delivery: Delivery | undefined): number {
   return at + partHeaderBytes + (delivery === undefined ? 0 : deliveryBytes);
 }
 

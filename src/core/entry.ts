@@ -83,14 +83,7 @@ export function writeEntry(
     flags |= entryFlag.personal;
     end = writePersonalSection(out, end, draft.personal.map(storedFormOf));
   }
-  for (const type of draft.types) {
-    const { utf8 } = type;
-    view.setUint16(end, type.version, true);
-    buffer[end + 2] = utf8.length;
-    end += 3;
-    // A name is short: this costs a tenth of a call that copies or encodes it.
-    for (let i = 0; i < utf8.length; i++) buffer[end++] = utf8[i] ?? 0;
-  }
+  for (const type of draft.types) end = writeType(out, end, type);
   if (draft.typeIndexes !== undefined) {
     buffer.set(draft.typeIndexes, end);
     end += draft.count;
@@ -102,7 +95,7 @@ export function writeEntry(
       end += 8;
     }
   }
-  view.setUint32(at + entryOffset.data, end - at, true);
+  const dataAt = end;
   const { data } = draft;
   if (typeof data === "string") {
     end += writeUtf8(buffer, data, end);
@@ -112,14 +105,69 @@ export function writeEntry(
     buffer.set(data, end);
     end += data.length;
   }
+  writeEntryHeader(out, at, end, dataAt, draft.count, flags, draft.types.length, recordedAt, position);
+  return end;
+}
+
+/**
+ * As {@link writeEntry}, for one event without a time of its own or personal parts. `data` is the JSON text of its data, or of a list
+ * of that alone.
+ */
+export function writeEntryOfOne(
+  out: Bytes,
+  at: number,
+  type: TypeRef,
+  data: string,
+  isList: boolean,
+  recordedAt: number,
+  position: number,
+): number {
+  const { buffer } = out;
+  const dataAt = writeType(out, at + entryHeaderBytes, type);
+  let end = dataAt;
+  if (!isList) buffer[end++] = opening;
+  end += writeUtf8(buffer, data, end);
+  if (!isList) buffer[end++] = closing;
+  writeEntryHeader(out, at, end, dataAt, 1, 0, 1, recordedAt, position);
+  return end;
+}
+
+/** The most bytes that {@link writeEntryOfOne} will need. */
+export function entryOfOneBound(type: TypeRef, data: string): number {
+  return entryHeaderBytes + 3 + type.utf8.length + 2 + data.length * 3;
+}
+
+const opening = 0x5b;
+const closing = 0x5d;
+
+function writeType({ buffer, view }: Bytes, at: number, { utf8, version }: TypeRef): number {
+  view.setUint16(at, version, true);
+  buffer[at + 2] = utf8.length;
+  let end = at + 3;
+  // A name is short: this costs a tenth of a call that copies or encodes it.
+  for (let i = 0; i < utf8.length; i++) buffer[end++] = utf8[i] ?? 0;
+  return end;
+}
+
+function writeEntryHeader(
+  { buffer, view }: Bytes,
+  at: number,
+  end: number,
+  dataAt: number,
+  count: number,
+  flags: number,
+  types: number,
+  recordedAt: number,
+  position: number,
+): void {
   view.setUint32(at + entryOffset.length, end - at, true);
-  view.setUint32(at + entryOffset.count, draft.count, true);
+  view.setUint32(at + entryOffset.count, count, true);
+  view.setUint32(at + entryOffset.data, dataAt - at, true);
   buffer[at + entryOffset.flags] = flags;
-  buffer[at + entryOffset.types] = draft.types.length;
+  buffer[at + entryOffset.types] = types;
   view.setUint16(at + entryOffset.types + 1, 0, true);
   view.setFloat64(at + entryOffset.recordedAt, recordedAt, true);
   view.setFloat64(at + entryOffset.position, position, true);
-  return end;
 }
 
 export function isPieces(data: EntryDraft["data"]): data is readonly string[] {

@@ -6,15 +6,15 @@
 import {
   appendRecordBound,
   type Delivery,
+  entryOfOneAt,
   entryOfPart,
   type PartDraft,
-  plainEntryAt,
-  plainRecordBound,
+  recordOfOneBound,
   writePart,
-  writePlainPart,
+  writePartOfOne,
   writeRecordHeader,
 } from "../../core/append-record.ts";
-import { type EntryDraft, inUtf8 } from "../../core/entry.ts";
+import { inUtf8, type TypeRef } from "../../core/entry.ts";
 import { type EraseDraft, eraseRecordBound, writeErasePart } from "../../core/erase-record.ts";
 import { WarpError } from "../../core/errors.ts";
 import { recordHeaderBytes, recordKind } from "../../core/record.ts";
@@ -72,21 +72,38 @@ export class Recorder {
     return this.#finish(tail, shard, at, end, 1, recordedAt);
   }
 
-  /** As {@link record}, for events of an entity that exists, without a key. */
-  recordPlain(actor: Actor, entry: EntryDraft, delivery: Delivery | undefined, recordedAt: number): number {
+  /** As {@link record}, for one event of an entity that exists, as `writePartOfOne` takes it. */
+  recordOne(
+    actor: Actor,
+    type: TypeRef,
+    data: string,
+    isList: boolean,
+    delivery: Delivery | undefined,
+    recordedAt: number,
+  ): number {
     const { shard } = actor;
     const tail = this.#parts.tails[shard.writer];
-    const isBounded = plainRecordBound(delivery, entry) <= this.#parts.recordBytesMax;
-    const fitting = isBounded ? entry : measuredEntry(entry);
-    const at = this.#reserve(shard, plainRecordBound(delivery, fitting));
+    const at = this.#reserve(shard, recordOfOneBound(delivery, type, data));
     if (at < 0 || tail === undefined) return 0;
     this.#isWriting = true;
     const { number, tipSeq, tailRow } = actor;
-    const firstSeq = tipSeq + 1;
+    const { bytes, index } = tail;
+    const seq = tipSeq + 1;
     const position = shard.nextPosition;
     const partAt = at + recordHeaderBytes;
-    const end = writePlainPart(tail.bytes, partAt, number, firstSeq, delivery, fitting, recordedAt, position);
-    actor.tailRow = tail.index.add(plainEntryAt(partAt, delivery), firstSeq, position, tailRow);
+    const end = writePartOfOne(
+      bytes,
+      partAt,
+      number,
+      seq,
+      delivery,
+      type,
+      data,
+      isList,
+      recordedAt,
+      position,
+    );
+    actor.tailRow = index.add(entryOfOneAt(partAt, delivery), seq, position, tailRow);
     actor.tipPosition = position;
     return this.#finish(tail, shard, at, end, 1, recordedAt);
   }
@@ -181,10 +198,6 @@ function boundOf(parts: readonly PartDraft[]): number {
 
 /** The part with its text in UTF-8, so that its bound is what it takes and not three bytes a unit. */
 function measured(part: PartDraft): PartDraft {
-  return { ...part, entry: measuredEntry(part.entry) };
-}
-
-function measuredEntry(entry: EntryDraft): EntryDraft {
-  const { data } = entry;
-  return data instanceof Uint8Array ? entry : { ...entry, data: inUtf8(data) };
+  const { entry } = part;
+  return entry.data instanceof Uint8Array ? part : { ...part, entry: { ...entry, data: inUtf8(entry.data) } };
 }
