@@ -164,6 +164,7 @@ async function serve(opened: {
     firstTurn: recovery.lastTurn + 1,
     blockBytesMax,
     tails,
+    writerThreads: () => settlings.map(({ thread }) => thread),
     onDurable: (turn, use) => engine.acknowledge(turn, use),
     onFailed: (error) => failure.set(error),
   });
@@ -171,7 +172,7 @@ async function serve(opened: {
   const { recovered, lastTurn } = recovery;
   if (!recovered.isSettled) reading.holdUntil(recovered.whenSettled());
   const erasureFollowers = new ErasureFollowers();
-  const { incarnation } = identity;
+  const { incarnation, context } = identity;
   const sources = { incarnation, idHashKey: keyring.idHashKey, shards, tails, lastTurn, openReading };
   const following = new Following(sources, folding, directory.path, erasureFollowers);
   const { feed } = following;
@@ -210,11 +211,11 @@ async function serve(opened: {
     actorAgain: (actor) => residency.actor(actor.id),
   });
   const relieve = () => relieveRing(journal, settlings, journal.currentUse, settings.segmentsMax);
+  const retire = () => retireSegments(journal, settlings);
   storage.onSettled = () => {
     engine.onSpace();
     relieve();
   };
-  const retire = () => retireSegments(journal, settlings);
   storage.onCheckpointed = () => {
     retire();
     relieve();
@@ -226,7 +227,6 @@ async function serve(opened: {
   };
   const history = { folding, tails, reading };
   const { logger } = settings;
-  const { context } = identity;
   const privacy = new ContextPrivacy({
     ...{ engine, residency, subjects, reading, settlings, journal, history, logger, context },
     ...{ shards: identity.shards, idHashKey: keyring.idHashKey, followers: erasureFollowers },

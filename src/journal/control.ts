@@ -18,6 +18,7 @@ const word = {
   segmentsReady: 5,
   errorLength: 6,
   task: 7,
+  thread: 8,
 } as const;
 /** `advance`: begin the next segment. `retire`: say when the slots of what is to be retired are zeros. */
 const journalTask = { advance: 1, retire: 2 } as const;
@@ -73,6 +74,11 @@ export class JournalControl {
     }
   }
 
+  /** The Worker's number in the system; 0 until it has begun, or where that is not known. */
+  get thread(): number {
+    return Atomics.load(this.#words, word.thread);
+  }
+
   get doneCount(): number {
     return Atomics.load(this.#words, word.done);
   }
@@ -121,6 +127,11 @@ export class JournalControl {
   }
 
   // ---- journal Worker
+
+  /** Before its first turn. */
+  beginThread(thread: number): void {
+    Atomics.store(this.#words, word.thread, thread);
+  }
 
   /** Sleeps until the main thread has something new or `timeoutMs` has passed. Returns the new `seen`. */
   waitForWork(seen: number, timeoutMs: number): number {

@@ -7,6 +7,7 @@
  */
 import { assert, toWarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
+import { currentThread } from "../core/processors.ts";
 import { JournalControl } from "./control.ts";
 import { blockKind } from "./format.ts";
 import { Segments, type SegmentsOptions } from "./segments.ts";
@@ -34,6 +35,7 @@ self.onmessage = (message: MessageEvent<JournalWorkerStart>) => {
 
 function run(control: JournalControl, start: JournalWorkerStart): void {
   askForShortSlices();
+  control.beginThread(currentThread());
   const segments = new Segments(start.segments);
   const tails = start.tails.map((memory) => new Uint8Array(memory));
   segments.addSegments(control.segmentsReady);

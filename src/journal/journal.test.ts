@@ -45,6 +45,7 @@ class Sample {
       firstTurn: 1,
       blockBytesMax: scale * 32 * 1024,
       tails: this.tails,
+      writerThreads: () => [],
       onDurable: (turn, use) => {
         this.durable.push(...turn.completions);
         this.turns.push({ id: turn.id, texts: turn.completions.length, use });

@@ -6,6 +6,7 @@
  * - After a failure nothing is handed over any more: `onFailed` runs once, and every outcome not yet
  *   acknowledged is unknown.
  */
+import { Aside } from "../core/aside.ts";
 import { type ErrorCode, type ErrorDetails, toWarpError, WarpError } from "../core/errors.ts";
 import { JournalControl, type JournalTask, rangesMax, type TailRange } from "./control.ts";
 import type { JournalWorkerStart } from "./journal-worker.ts";
@@ -46,6 +47,8 @@ export interface JournalOptions<Completion> {
   readonly blockBytesMax: number;
   /** One tail per shard writer. */
   readonly tails: readonly Tail[];
+  /** The shard writers by their numbers in the system: with the journal's Worker they keep off the main thread's processor. */
+  readonly writerThreads: () => readonly number[];
   readonly onDurable: (turn: Turn<Completion>, use: number) => void;
   readonly onFailed: (error: WarpError) => void;
 }
@@ -73,9 +76,11 @@ export class Journal<Completion> {
   #failed: WarpError | undefined;
   #closed = false;
   readonly #idle: (() => void)[] = [];
+  readonly #aside: Aside;
 
   constructor(options: JournalOptions<Completion>) {
     this.#options = options;
+    this.#aside = new Aside(() => [this.#control.thread, ...options.writerThreads()]);
     this.#segmentCount = options.segmentCount;
     this.#open = emptyTurn(options.firstTurn);
     this.#onWraps = options.tails.map(
@@ -307,6 +312,7 @@ export class Journal<Completion> {
     if (this.#waiting.length > 0 || isCrowd) this.#send();
     if (turn.task === undefined) this.#options.onDurable(turn, currentUse);
     else turn.task.done();
+    this.#aside.look();
     if (this.#inFlight === undefined) this.#schedule();
     if (!this.isBusy) this.#wakeIdle();
   }

@@ -82,7 +82,7 @@ export type ToWriter =
   | { readonly type: "close" };
 
 export type FromWriter =
-  | { readonly type: "opened"; readonly shards: readonly ShardOpened[] }
+  | { readonly type: "opened"; readonly shards: readonly ShardOpened[]; readonly thread: number }
   | { readonly type: "settled"; readonly round: number; readonly runs: number; readonly bytes: number }
   /** Everything up to and including this round is in main database files and fsynced. */
   | { readonly type: "checkpointed"; readonly round: number }

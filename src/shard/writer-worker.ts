@@ -8,6 +8,7 @@
  */
 import { getPriority, setPriority } from "node:os";
 import { toWarpError } from "../core/errors.ts";
+import { currentThread } from "../core/processors.ts";
 import type { FromWriter, ToWriter } from "./messages.ts";
 import { Writer } from "./writer.ts";
 
@@ -28,7 +29,7 @@ function handle(message: ToWriter): void {
   if (message.type === "open") {
     yieldProcessor();
     writer = new Writer(message.options, message.tail);
-    post({ type: "opened", shards: writer.describe() });
+    post({ type: "opened", shards: writer.describe(), thread: currentThread() });
     return;
   }
   if (writer === undefined) return;

@@ -44,6 +44,8 @@ interface Round {
 }
 
 export class Settling {
+  /** The writer's number in the system; 0 until it has opened its files, or where that is not known. */
+  thread = 0;
   readonly #options: SettlingOptions;
   readonly #shards: ShardState[] = [];
   readonly #closed: Promise<void>;
@@ -309,6 +311,7 @@ export class Settling {
   #onMessage(message: FromWriter): void {
     switch (message.type) {
       case "opened":
+        this.thread = message.thread;
         this.#opened?.(message.shards);
         break;
       case "settled":

@@ -8,7 +8,7 @@
  */
 import { type Client, connect } from "../../../client/client.ts";
 import { type EngineSettings, workerNamesOf } from "./in-process.ts";
-import { keepApart } from "./processors/placement.ts";
+import { keepApart } from "./processors/apart.ts";
 import { busyProcessors, Processor } from "./processors/processor.ts";
 import { readServerMetrics, type ServerMetrics } from "./server-metrics.ts";
 import { startServerProcess } from "./server-process.ts";
