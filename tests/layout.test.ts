@@ -95,9 +95,23 @@ describe("imports", () => {
   test("the internals of a verb of the command line are imported by that verb only", () => {
     expect(rules.importsOfAnotherVerbsInternals(files)).toEqual([]);
 
-    const internal = `import { b } from "../cli/load/report.ts";`;
-    expect(rules.importsOfAnotherVerbsInternals([file("src/cli/serve.ts", internal)])).toHaveLength(1);
-    expect(rules.importsOfAnotherVerbsInternals([file("src/cli/load.ts", internal)])).toEqual([]);
+    const internal = `import { b } from "./load/report.ts";`;
+    const load = file("src/cli/verbs/load.ts", internal);
+    expect(rules.importsOfAnotherVerbsInternals([load, file("src/cli/verbs/load/run.ts", "")])).toEqual([]);
+    const bad = [
+      file("src/cli/verbs/serve.ts", internal),
+      file("src/cli/verbs/serve/run.ts", `import { b } from "../load/report.ts";`),
+      file("src/cli/verbs.ts", `import { b } from "./verbs/load/report.ts";`),
+      file("src/warp.ts", `import { b } from "./cli/verbs/load/report.ts";`),
+    ];
+    for (const one of bad) expect(rules.importsOfAnotherVerbsInternals([load, one])).toHaveLength(1);
+  });
+
+  test("verbs that lie in a folder together are imported by the list of verbs only", () => {
+    const list = file("src/cli/verbs.ts", `import { b } from "./verbs/keys/rotate.ts";`);
+    expect(rules.importsOfAnotherVerbsInternals([list])).toEqual([]);
+    const other = file("src/cli/verbs/serve.ts", `import { b } from "./keys/rotate.ts";`);
+    expect(rules.importsOfAnotherVerbsInternals([other])).toHaveLength(1);
   });
 
   test("the folders of src do not import in a circle", () => {

@@ -7,6 +7,8 @@
  *   (`| head`) ends it.
  */
 import { WarpError } from "../core/errors.ts";
+import { type ExitCode, exitCode } from "./exit.ts";
+import type { SendOutcome } from "./target.ts";
 
 const pieceChars = 64 * 1024;
 /** Rows that are looked at before the widths of a table's columns are fixed. */
@@ -136,6 +138,27 @@ export class Output {
     });
     return fit(padded.join(columnGap), this.stream.isTTY === true ? this.stream.columns : undefined);
   }
+}
+
+/**
+ * Prints what a write came back with and returns the exit status that says it. A write that was refused is an answer and no
+ * failure, so it is on standard output too.
+ */
+export async function printOutcome(output: Output, entity: string, outcome: SendOutcome): Promise<ExitCode> {
+  await output.item({ entity, ...outcome }, sentenceOf(entity, outcome));
+  return outcome.ok ? exitCode.ok : exitCode.refused;
+}
+
+function sentenceOf(entity: string, outcome: SendOutcome): string {
+  if (outcome.ok) {
+    const { seq, firstSeq, count, duplicate } = outcome;
+    if (count === 0) return `${entity}: nothing to append, at seq ${seq}`;
+    const events = count === 1 ? `seq ${seq}` : `seq ${firstSeq} to ${seq}`;
+    return `${entity}: ${duplicate ? "was already appended" : "appended"}, ${events}`;
+  }
+  if (outcome.reason === "conflict") return `${entity}: conflict, it is at seq ${outcome.seq}`;
+  const { code, details } = outcome;
+  return `${entity}: rejected, ${code}${details === undefined ? "" : ` ${toJson(details)}`}`;
 }
 
 /**

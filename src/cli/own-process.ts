@@ -15,6 +15,9 @@ const memorySettings = { MIMALLOC_PURGE_DELAY: "10000", MIMALLOC_PURGE_HOLES: "0
 
 const longVerbs = new Set(["serve", "bench", "import"]);
 
+/** Set to 1 for a server that another process watches over: the end of its standard input ends it. */
+export const supervisedVariable = "WARP_SUPERVISED";
+
 /** What the environment says of memory stands. */
 export function withMemorySettings(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return { ...memorySettings, ...environment };

@@ -5,6 +5,7 @@ import { WarpError } from "../../core/errors.ts";
 import type { NewEvent, Personal } from "../../core/event.ts";
 import { UsageError } from "../exit.ts";
 import { toTime } from "../moment.ts";
+import { printOutcome } from "../output.ts";
 import {
   addCreateOptions,
   addTargetOptions,
@@ -15,7 +16,6 @@ import {
   writeOptions,
 } from "../settings.ts";
 import type { Verb } from "../verb.ts";
-import { printOutcome } from "./append/outcome.ts";
 
 interface AppendOptions {
   readonly batch?: string;

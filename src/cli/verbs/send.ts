@@ -1,9 +1,9 @@
 /**
  * `warp send ENTITY COMMAND [INPUT]`: runs a command of the application on an entity.
  */
+import { printOutcome } from "../output.ts";
 import { addTargetOptions, addWriteOptions, json, targetSettings, writeOptions } from "../settings.ts";
 import type { Verb } from "../verb.ts";
-import { printOutcome } from "./append/outcome.ts";
 
 export const sendVerb: Verb = {
   name: "send",

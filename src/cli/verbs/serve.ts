@@ -5,6 +5,7 @@ import { Option } from "commander";
 import { jsonLogger } from "../../core/logger.ts";
 import { exitCode } from "../exit.ts";
 import type { Column } from "../output.ts";
+import { supervisedVariable } from "../own-process.ts";
 import type { Verb } from "../verb.ts";
 import { type Listening, runServer } from "./serve/run-server.ts";
 import {
@@ -16,7 +17,7 @@ import {
   settingNames,
   valuesOf,
 } from "./serve/server-settings.ts";
-import { supervise, supervisedVariable, supervisorGone } from "./serve/supervise.ts";
+import { supervise, supervisorGone } from "./serve/supervise.ts";
 
 interface ServeOptions extends Readonly<Record<string, unknown>> {
   readonly config?: string;

@@ -6,8 +6,7 @@
  * - In a group of its own, so that Ctrl-C does not stop it under the load; if this process is killed, it drains and ends.
  */
 import { WarpError } from "../../../core/errors.ts";
-import { ownCommand } from "../../own-process.ts";
-import { supervisedVariable } from "../serve/supervise.ts";
+import { ownCommand, supervisedVariable } from "../../own-process.ts";
 import type { EngineSettings } from "./in-process.ts";
 
 export interface ServerProcess {

@@ -7,15 +7,12 @@
  */
 import type { Logger } from "../../../core/logger.ts";
 import { type ExitCode, exitCode } from "../../exit.ts";
-import { ownCommand } from "../../own-process.ts";
+import { ownCommand, supervisedVariable } from "../../own-process.ts";
 
 const waitMsMin = 100;
 const waitMsMax = 30_000;
 /** A child that ran so long had started well. */
 const steadyMs = 60_000;
-
-/** Set for the child: the end of its standard input ends it. */
-export const supervisedVariable = "WARP_SUPERVISED";
 
 export async function supervise(args: readonly string[], logger: Logger): Promise<ExitCode> {
   const stop = new AbortController();
