@@ -59,7 +59,10 @@ export interface VerifyReport {
   /** True when everything was decrypted. */
   readonly decrypted: boolean;
   readonly entities: number;
+  /** Entities that the ledger names. */
   readonly erased: number;
+  /** Keys of subjects of personal parts that the ledger names: one for each shard that spoke of somebody. */
+  readonly erasedSubjects: number;
   readonly segments: number;
   readonly rows: number;
   readonly bytes: number;
@@ -76,6 +79,8 @@ export interface RestoreReport {
   readonly entities: number;
   /** Entities that the ledger kept out. */
   readonly erased: number;
+  /** Keys of subjects of personal parts that it kept out: one for each shard that spoke of somebody. */
+  readonly erasedSubjects: number;
   readonly events: number;
   readonly bytes: number;
   readonly lastRecordedAt: number;
@@ -104,6 +109,7 @@ export async function verifyBackup(options: VerifyOptions): Promise<VerifyReport
     decrypted: rootKey !== undefined,
     entities: sum(done, ({ entities }) => entities),
     erased: sum(done, ({ erased }) => erased),
+    erasedSubjects: sum(done, ({ erasedSubjects }) => erasedSubjects),
     segments: sum(done, ({ segments }) => segments),
     rows: sum(done, ({ rows }) => rows),
     bytes: total,
@@ -136,6 +142,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
       shards,
       entities: sum(done, ({ entities }) => entities),
       erased: sum(done, ({ erased }) => erased),
+      erasedSubjects: sum(done, ({ erasedSubjects }) => erasedSubjects),
       events: sum(done, ({ events }) => events),
       bytes: total,
       lastRecordedAt: Math.max(...done.map((shard) => shard.lastRecordedAt)),

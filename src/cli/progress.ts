@@ -101,6 +101,12 @@ export function formatCounted(count: number, one: string, many = `${one}s`): str
   return `${formatCount(count)} ${count === 1 ? one : many}`;
 }
 
+/** What a ledger keeps out of a backup: "3 erased", or "3 entities and 1 subject erased". */
+export function formatErased(entities: number, subjects: number): string {
+  if (subjects === 0) return `${formatCount(entities)} erased`;
+  return `${formatCounted(entities, "entity", "entities")} and ${formatCounted(subjects, "subject")} erased`;
+}
+
 /** Decimal units, as disks are sold: 1500 as "1.5 kB". */
 export function formatBytes(bytes: number): string {
   let size = bytes;

@@ -3,7 +3,7 @@
  */
 import { afterEach, expect, test } from "bun:test";
 import { join } from "node:path";
-import { verifyBackup } from "../../src/index.ts";
+import { restoreBackup, verifyBackup } from "../../src/index.ts";
 import { cleanUp, collect, credited, openSmall } from "../engine/sample.ts";
 import { freshDirectory, removeDirectories, rootKeyOf } from "./sample.ts";
 
@@ -36,5 +36,10 @@ test("subjects are no entities, with the root key and without it, and the ledger
     "subject 1",
   ]);
   await warp.backup(target);
-  expect(await verifyBackup({ target })).toMatchObject({ entities: entities - 1 });
+  const counted = { entities: entities - 1, erased: 1, erasedSubjects: 1 };
+  expect(await verifyBackup({ target })).toMatchObject(counted);
+  const rootKey = rootKeyOf(dataDir);
+  expect(await verifyBackup({ target, rootKey })).toMatchObject(counted);
+  const to = join(directory, "restored");
+  expect(await restoreBackup({ target, to, rootKey })).toMatchObject(counted);
 });

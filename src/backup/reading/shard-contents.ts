@@ -31,7 +31,10 @@ export interface ShardContents {
   /** The ledger as it was written. */
   readonly ledger: Uint8Array;
   readonly entries: number;
+  /** Numbers of entities and of subjects. */
   readonly erased: ReadonlySet<number>;
+  /** How many of them are subjects. */
+  readonly erasedSubjects: number;
 }
 
 /** A row of the key set. Bytes are views of the object. */
@@ -59,9 +62,10 @@ export async function openContents(
     });
   }
   const { segments } = await readChain(target, head);
-  const { ledger, numbers } = await readLedger(target, shard, context);
+  const { ledger, numbers, subjects } = await readLedger(target, shard, context);
   if (numbers.length < head.ledger) throw ledgerTooOld(shard, numbers.length, headObject(shard), head.ledger);
-  return { head, segments, ledger, entries: numbers.length, erased: new Set(numbers) };
+  const erased = new Set(numbers);
+  return { head, segments, ledger, entries: numbers.length, erased, erasedSubjects: subjects };
 }
 
 /** The objects of the key set, each with its rows that count. */
@@ -138,16 +142,20 @@ async function readLedger(
   target: BackupTarget,
   shard: number,
   context: string,
-): Promise<{ ledger: Uint8Array; numbers: number[] }> {
+): Promise<{ ledger: Uint8Array; numbers: number[]; subjects: number }> {
   const object = ledgerObject(shard);
   const ledger = await target.get(object);
   if (ledger === undefined) throw missing(object);
   const numbers: number[] = [];
+  let subjects = 0;
   try {
     const read = (offset: number, length: number) => ledger.subarray(offset, offset + length);
     const walk = walkLedger(read, { path: object, context, shard });
     let step = walk.next();
-    for (; !step.done; step = walk.next()) numbers.push(step.value.number);
+    for (; !step.done; step = walk.next()) {
+      numbers.push(step.value.number);
+      if (step.value.kind === "subject") subjects++;
+    }
     if (step.value.torn > 0)
       throw damaged(object, ledger.length - step.value.torn, "its last entry is cut off");
   } catch (thrown) {
@@ -155,7 +163,7 @@ async function readLedger(
       throw new WarpError(thrown.code, thrown.message, { ...thrown.details, object });
     throw thrown;
   }
-  return { ledger, numbers };
+  return { ledger, numbers, subjects };
 }
 
 /** The ledger of a shard has fewer entries than an object of its backup knows of. */

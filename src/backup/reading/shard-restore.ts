@@ -168,6 +168,7 @@ class ShardRestore {
   }
 
   summary(): ShardRestored {
+    const { erased, erasedSubjects } = this.#contents;
     let events = 0;
     for (let number = 1; number < this.#nextNumber; number++) {
       const tip = this.#histories.tipOf(number);
@@ -179,7 +180,8 @@ class ShardRestore {
       position: this.#position,
       lastRecordedAt: this.#lastRecordedAt,
       entities: this.#entities,
-      erased: this.#contents.erased.size,
+      erased: erased.size - erasedSubjects,
+      erasedSubjects,
       events,
       rows: this.#rows,
     };

@@ -36,7 +36,7 @@ export async function verifyShard(
 ): Promise<ShardVerified> {
   const { context, shard, rootKey } = task;
   const contents = await openContents(target, task);
-  const { head, segments, erased } = contents;
+  const { head, segments, erased, erasedSubjects } = contents;
   const keys = await verifyKeys(target, task, contents);
   const histories = new Histories(head.nextNumber);
   const opener = rootKey === undefined ? undefined : new RowOpener(context, shard);
@@ -76,7 +76,8 @@ export async function verifyShard(
     position: head.position,
     lastRecordedAt: head.lastRecordedAt,
     entities: opener === undefined ? told.size : keys.count,
-    erased: erased.size,
+    erased: erased.size - erasedSubjects,
+    erasedSubjects,
     segments: segments.length,
     rows,
     bytes: segments.reduce((sum, { header }) => sum + header.bytes, 0),

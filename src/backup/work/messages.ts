@@ -76,7 +76,9 @@ export interface ShardVerified {
   /** `recordedAt` of the newest record, ms. */
   readonly lastRecordedAt: number;
   readonly entities: number;
+  /** Entities, and subjects of personal parts, that the ledger names. */
   readonly erased: number;
+  readonly erasedSubjects: number;
   readonly segments: number;
   readonly rows: number;
   readonly bytes: number;
@@ -88,8 +90,9 @@ export interface ShardRestored {
   readonly position: number;
   readonly lastRecordedAt: number;
   readonly entities: number;
-  /** Entities that the ledger names. */
+  /** Entities, and subjects of personal parts, that the ledger names. */
   readonly erased: number;
+  readonly erasedSubjects: number;
   readonly events: number;
   readonly rows: number;
 }

@@ -6,7 +6,7 @@ import { type VerifyReport, verifyBackup } from "../../backup/restore.ts";
 import { WarpError } from "../../core/errors.ts";
 import { describeFailure, type ExitCode, exitCode, UsageError } from "../exit.ts";
 import { formatTime } from "../moment.ts";
-import { formatBytes, formatCount, formatDuration, ProgressMeter } from "../progress.ts";
+import { formatBytes, formatCount, formatDuration, formatErased, ProgressMeter } from "../progress.ts";
 import { addTargetOptions, rootKeyOf, targetSettings } from "../settings.ts";
 import type { Verb, VerbContext } from "../verb.ts";
 
@@ -88,12 +88,13 @@ async function verify(
 }
 
 function sentenceOf(report: VerifyReport): string {
-  const { target, context, entities, erased, bytes, elapsedMs, decrypted, lastRecordedAt } = report;
+  const { target, context, entities, erased, erasedSubjects, bytes, elapsedMs, decrypted, lastRecordedAt } =
+    report;
   const newest =
     lastRecordedAt === 0 ? "nothing was recorded yet" : `the newest recorded ${formatTime(lastRecordedAt)}`;
   const how = decrypted ? "everything decrypts" : "nothing was decrypted: no root key was given";
   return (
     `${target}: no damage found; context ${context}, ${formatCount(entities)} entities, ` +
-    `${formatCount(erased)} erased, ${formatBytes(bytes)}, ${newest}; ${how} (${formatDuration(elapsedMs)})`
+    `${formatErased(erased, erasedSubjects)}, ${formatBytes(bytes)}, ${newest}; ${how} (${formatDuration(elapsedMs)})`
   );
 }

@@ -6,7 +6,7 @@ import { restoreBackup } from "../../backup/restore.ts";
 import { WarpError } from "../../core/errors.ts";
 import { exitCode } from "../exit.ts";
 import { formatTime } from "../moment.ts";
-import { formatBytes, formatCount, formatDuration, ProgressMeter } from "../progress.ts";
+import { formatBytes, formatCount, formatDuration, formatErased, ProgressMeter } from "../progress.ts";
 import { rootKeyCommandOption, rootKeyFileOption, rootKeyOf, time } from "../settings.ts";
 import type { Verb } from "../verb.ts";
 
@@ -64,11 +64,11 @@ export const restoreVerb: Verb = {
         onProgress: ({ done, total }) => meter.update({ bytes: done, bytesTotal: total }),
       });
       meter.clear();
-      const { dataDir, entities, events, bytes, elapsedMs, lastRecordedAt, erased } = report;
+      const { dataDir, entities, events, bytes, elapsedMs, lastRecordedAt, erased, erasedSubjects } = report;
       const newest = lastRecordedAt === 0 ? "" : `, up to ${formatTime(lastRecordedAt)}`;
       const text =
         `restored to ${dataDir}: ${formatCount(entities)} entities, ${formatCount(events)} events${newest}; ` +
-        `${formatCount(erased)} erased were left out (${formatBytes(bytes)}, ${formatDuration(elapsedMs)})`;
+        `left out: ${formatErased(erased, erasedSubjects)} (${formatBytes(bytes)}, ${formatDuration(elapsedMs)})`;
       await output.item(report, text);
       return exitCode.ok;
     } finally {
