@@ -131,8 +131,10 @@ export const limits = {
   connectionsMax: 20_000,
   /** Requests of one connection that are not answered yet; it is not read beyond. */
   connectionRequestsMax: 4096,
-  /** Pages of history or listings that one connection has under way. */
+  /** Requests for pages, of history, listings or rows, that one connection has under way; others wait … */
   connectionPagesMax: 8,
+  /** … and it is not read beyond so many bytes of those that wait. */
+  connectionQueueBytes: 256 * kiB,
   /** Replies that a connection has not read; no more of its requests are read beyond. */
   connectionOutputBytes: 1 * miB,
   /** Buffers of all connections together. */

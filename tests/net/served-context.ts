@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger } from "../../src/core/logger.ts";
 import { defineAggregate, reject, start, type Warp } from "../../src/index.ts";
+import type { EnginePort } from "../../src/net/engine-port.ts";
 import { listenTcp, type TcpOptions, type TcpServer } from "../../src/net/tcp-server.ts";
 import { enginePortOf } from "../../src/server.ts";
 
@@ -38,10 +39,14 @@ export const smallSettings = {
   logger: silentLogger,
 } as const;
 
-export async function serveContext(options: Partial<TcpOptions> = {}): Promise<ServedContext> {
+/** `wrap` may hold calls of the engine up. */
+export async function serveContext(
+  options: Partial<TcpOptions> = {},
+  wrap: (port: EnginePort) => EnginePort = (port) => port,
+): Promise<ServedContext> {
   const dataDir = mkdtempSync(join(tmpdir(), "warp-net-"));
   const warp = await start({ ...smallSettings, dataDir, aggregates: [counter] });
-  const tcp = await listenTcp({ hostname: "127.0.0.1", port: 0, ...options }, enginePortOf(warp));
+  const tcp = await listenTcp({ hostname: "127.0.0.1", port: 0, ...options }, wrap(enginePortOf(warp)));
   return {
     warp,
     tcp,

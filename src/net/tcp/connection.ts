@@ -4,17 +4,19 @@
  * - All whole frames of an arrival go to the engine before anything is awaited; replies that are there together are one
  *   write. What becomes durable while a long arrival is read is answered in between.
  * - It is not read while it has too many requests under way or too many replies unread: the peer is slowed down by TCP.
- * - Memory: frames as they arrive, up to one; replies, up to `outputBytes` and what is under way; nothing while idle.
+ *   Requests for pages wait in line beside the others, which are read on meanwhile (page-queue.ts).
+ * - Memory: frames as they arrive, up to one; requests that wait in line, up to `connectionQueueBytes` and one frame; replies, up to
+ *   `outputBytes` and what is under way; nothing while idle.
  * - An error about the connection as a whole is its last frame.
  */
 import type { Socket } from "bun";
 import { toWarpError, WarpError } from "../../core/errors.ts";
-import { limits } from "../../core/limits.ts";
 import { FrameInput } from "../protocol/frame-input.ts";
 import type { FrameWriter } from "../protocol/frame-writer.ts";
 import { writeError } from "../protocol/replies.ts";
 import { performRequest } from "./dispatch.ts";
 import { HeldRows } from "./held-rows.ts";
+import { PageQueue } from "./page-queue.ts";
 import type { Shared } from "./shared.ts";
 import { Subscriptions } from "./subscriptions.ts";
 
@@ -34,10 +36,9 @@ export class Connection {
   phase: Phase = "hello";
   #subscriptions: Subscriptions | undefined;
   #heldRows: HeldRows | undefined;
-  /** Requests that are not answered yet … */
+  #pages: PageQueue | undefined;
+  /** Requests that are not answered yet. */
   #requests = 0;
-  /** … and how many of them collect pages. */
-  pages = 0;
   #isDirty = false;
   #isPaused = false;
   #accounted = 0;
@@ -66,12 +67,12 @@ export class Connection {
 
   get #isBusy(): boolean {
     const { limits: own, isDraining } = this.shared;
-    return (
-      isDraining ||
-      this.#requests >= own.requests ||
-      this.pages >= limits.connectionPagesMax ||
-      this.unsentBytes > own.outputBytes
-    );
+    return isDraining || this.#requests >= own.requests || this.#pages?.isFull === true || this.#isUnread;
+  }
+
+  /** The peer has to read before it is served more. */
+  get #isUnread(): boolean {
+    return this.unsentBytes > this.shared.limits.outputBytes;
   }
 
   get subscriptions(): Subscriptions {
@@ -99,7 +100,15 @@ export class Connection {
 
   endRequest(): void {
     this.#requests--;
-    if (!this.#isDirty && (this.#isPaused || this.shared.isDraining)) this.#markDirty();
+    if (!this.#isDirty && this.#isWaiting) this.#markDirty();
+  }
+
+  /** Answers the request that is being read, which collects a page, when its turn comes. `answer` must not reject. */
+  answerInTurn(answer: () => Promise<void>): void {
+    this.beginRequest();
+    this.#pages ??= new PageQueue(() => this.endRequest());
+    this.#pages.add(this.#input.frameEnd - this.#input.frameStart, answer);
+    this.#beginPages();
   }
 
   /** Where a reply is written now; undefined when nobody would read it. */
@@ -133,6 +142,7 @@ export class Connection {
     if (this.phase === "gone") return;
     this.phase = "closing";
     this.#input.drop();
+    this.#pages?.drop();
     this.#markDirty();
   }
 
@@ -148,6 +158,7 @@ export class Connection {
     this.phase = "gone";
     this.#subscriptions?.close();
     this.#heldRows?.clear();
+    this.#pages?.drop();
     if (this.#writer !== undefined) this.shared.returnWriter(this.#writer);
     this.#writer = undefined;
     this.#input.drop();
@@ -164,6 +175,7 @@ export class Connection {
     this.flush();
     if (this.phase === "gone" || this.phase === "closing") return;
     this.#subscriptions?.wake();
+    this.#beginPages();
     if (this.#isPaused && !this.#isBusy) this.#read();
     if (this.shared.isDraining && this.#requests === 0 && this.unsentBytes === 0) this.close();
   }
@@ -204,7 +216,7 @@ export class Connection {
   drained(): void {
     this.flush();
     this.#subscriptions?.wake();
-    if ((this.#isPaused || this.shared.isDraining) && !this.#isDirty) this.#markDirty();
+    if (this.#isWaiting) this.#markDirty();
   }
 
   /** Closes a peer that is too slow in anything. */
@@ -261,6 +273,15 @@ export class Connection {
     this.#account();
   }
 
+  /** Whether something goes on when requests end or replies are read. */
+  get #isWaiting(): boolean {
+    return this.#isPaused || this.shared.isDraining || this.#pages?.isEmpty === false;
+  }
+
+  #beginPages(): void {
+    if (!this.#isUnread) this.#pages?.begin();
+  }
+
   #markDirty(): void {
     if (this.#isDirty) return;
     this.#isDirty = true;
@@ -269,7 +290,7 @@ export class Connection {
 
   #account(): void {
     const { shared } = this;
-    const held = this.#input.keptBytes + (this.#writer?.capacity ?? 0);
+    const held = this.#input.keptBytes + (this.#pages?.bytes ?? 0) + (this.#writer?.capacity ?? 0);
     shared.bufferBytes += held - this.#accounted;
     this.#accounted = held;
     if (shared.bufferBytes <= shared.limits.networkBytes) return;

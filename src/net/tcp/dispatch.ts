@@ -10,8 +10,6 @@ import type { NewEvent } from "../../core/event.ts";
 import { limits } from "../../core/limits.ts";
 import type { EnginePort, GroupsPort } from "../engine-port.ts";
 import type { FrameReader } from "../protocol/frame-reader.ts";
-import type { FrameWriter } from "../protocol/frame-writer.ts";
-import type { EntitiesQuery } from "../protocol/outcomes.ts";
 import {
   readBackup,
   readDelete,
@@ -31,7 +29,6 @@ import {
   writeWelcome,
 } from "../protocol/replies.ts";
 import {
-  type EventsRequest,
   eventsOf,
   inputOf,
   readAppend,
@@ -46,6 +43,7 @@ import { readCredit, readSubscribe, readUnsubscribe } from "../protocol/subscrip
 import { frameKind, operation, protocolVersion } from "../protocol/words.ts";
 import { OutcomeAnswer, SeqAnswer, StateAnswer } from "./answers.ts";
 import type { Connection } from "./connection.ts";
+import { answerLater, answerPage } from "./later.ts";
 import { collectEntities, collectEvents } from "./pages.ts";
 import { performProjection, performQuery, performRows } from "./queries.ts";
 
@@ -88,10 +86,10 @@ export function performRequest(connection: Connection, reader: FrameReader): voi
       return;
     }
     case operation.events:
-      void answerEvents(connection, id, readEvents(reader));
+      performEvents(connection, id, reader);
       return;
     case operation.entities:
-      void answerEntities(connection, id, readEntities(reader));
+      performEntities(connection, id, reader);
       return;
     case operation.subscribe:
       connection.subscriptions.subscribe(id, readSubscribe(reader));
@@ -200,6 +198,22 @@ function performSend(connection: Connection, id: number, reader: FrameReader): v
   connection.shared.port.send(entity, command, input, options, new OutcomeAnswer(connection, id));
 }
 
+function performEvents(connection: Connection, id: number, reader: FrameReader): void {
+  const request = readEvents(reader);
+  const collect = () => collectEvents(connection.shared.port, request);
+  answerPage(connection, id, collect, (writer, to, { events, data, next }) =>
+    writeEventsPage(writer, to, events, data, next),
+  );
+}
+
+function performEntities(connection: Connection, id: number, reader: FrameReader): void {
+  const query = readEntities(reader);
+  const collect = () => collectEntities(connection.shared.port, query);
+  answerPage(connection, id, collect, (writer, to, { entities, next }) =>
+    writeEntitiesPage(writer, to, entities, next),
+  );
+}
+
 function welcome(connection: Connection, id: number, reader: FrameReader): void {
   const hello = readHello(reader);
   const { port, tokenDigest, limits: own } = connection.shared;
@@ -239,67 +253,13 @@ export function digestOf(token: string): Buffer {
   return createHash("sha256").update(token).digest();
 }
 
-/** A call that takes its time; its result is one reply. */
-async function answerLater<Result>(
-  connection: Connection,
-  id: number,
-  call: () => Promise<Result>,
-  write: (writer: FrameWriter, id: number, result: Result) => void,
-): Promise<void> {
-  connection.beginRequest();
-  try {
-    const result = await call();
-    const writer = connection.reply();
-    if (writer !== undefined) write(writer, id, result);
-  } catch (thrown) {
-    connection.replyError(id, thrown);
-  }
-  connection.endRequest();
-}
-
-async function answerEvents(connection: Connection, id: number, request: EventsRequest): Promise<void> {
-  connection.beginRequest();
-  connection.pages++;
-  try {
-    const { events, data, next } = await collectEvents(connection.shared.port, request);
-    const writer = connection.reply();
-    if (writer !== undefined) writeEventsPage(writer, id, events, data, next);
-  } catch (thrown) {
-    connection.replyError(id, thrown);
-  }
-  connection.pages--;
-  connection.endRequest();
-}
-
-async function answerEntities(connection: Connection, id: number, query: EntitiesQuery): Promise<void> {
-  connection.beginRequest();
-  connection.pages++;
-  try {
-    const { entities, next } = await collectEntities(connection.shared.port, query);
-    const writer = connection.reply();
-    if (writer !== undefined) writeEntitiesPage(writer, id, entities, next);
-  } catch (thrown) {
-    connection.replyError(id, thrown);
-  }
-  connection.pages--;
-  connection.endRequest();
-}
-
 /** Answers with a value that is asked of the engine. */
-async function answerValue(
+function answerValue(
   connection: Connection,
   id: number,
   ask: (port: EnginePort) => Promise<unknown>,
 ): Promise<void> {
-  connection.beginRequest();
-  try {
-    const value = await ask(connection.shared.port);
-    const writer = connection.reply();
-    if (writer !== undefined) writeValue(writer, id, value);
-  } catch (thrown) {
-    connection.replyError(id, thrown);
-  }
-  connection.endRequest();
+  return answerLater(connection, id, () => ask(connection.shared.port), writeValue);
 }
 
 async function askGroup(groups: GroupsPort, { group, action, limit }: GroupRequest): Promise<unknown> {
