@@ -10,7 +10,7 @@ import { type ServedContext, serveContext, until } from "./served-context.ts";
 
 const { connectionPagesMax, connectionQueueBytes } = limits;
 
-/** Holds up the pages of history and of exports until it is opened. */
+/** Holds up the pages of histories, exports and ledgers until it is opened. */
 class Gate {
   /** The entities whose pages were begun, in that order. */
   readonly begun: string[] = [];
@@ -31,6 +31,18 @@ class Gate {
         await pass(entity);
         yield* port.events(entity, query, stored);
         end();
+      },
+      async exportPage(entity, cursor) {
+        await pass(entity);
+        const page = await port.exportPage(entity, cursor);
+        end();
+        return page;
+      },
+      async erasures(shard, after) {
+        await pass(`ledger of ${shard}`);
+        const entries = await port.erasures(shard, after);
+        end();
+        return entries;
       },
     };
   }
@@ -86,6 +98,24 @@ test("slow pages hold up no other request of their connection, and begin in the 
   gate.open();
   expect((await repliesOf(peer, pages.length)).toSorted((a, b) => a - b)).toEqual(pages);
   expect(gate.begun).toEqual(pages.map((id) => `page-${id}`));
+  expect(gate.mostUnderWay).toBe(connectionPagesMax);
+  peer.close();
+});
+
+test("pages of exports and of ledgers are pages like others", async () => {
+  const { gate, served, peer } = await serveGated();
+  await served.warp.entity("alice").append({ type: "Added", data: { by: 1 } });
+  const exports = idsFrom(100, connectionPagesMax);
+  peer.send(Buffer.concat(exports.map((id) => frameOf([0, id, 16, "alice"]))));
+  const ledgers = idsFrom(200, connectionPagesMax);
+  peer.send(Buffer.concat([...ledgers.map((id) => frameOf([0, id, 19, 1, 0])), ping(2)]));
+  expect(await peer.next()).toEqual([1, 2, null]);
+  expect(gate.begun).toEqual(exports.map(() => "alice"));
+  gate.open();
+  expect((await repliesOf(peer, 2 * connectionPagesMax)).toSorted((a, b) => a - b)).toEqual([
+    ...exports,
+    ...ledgers,
+  ]);
   expect(gate.mostUnderWay).toBe(connectionPagesMax);
   peer.close();
 });

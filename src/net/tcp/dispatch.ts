@@ -124,7 +124,7 @@ export function performRequest(connection: Connection, reader: FrameReader): voi
     case operation.export: {
       const { entity, cursor } = readExport(reader);
       const { port } = connection.shared;
-      void answerLater(connection, id, () => port.exportPage(entity, cursor), writeExportPage);
+      answerPage(connection, id, () => port.exportPage(entity, cursor), writeExportPage);
       return;
     }
     case operation.delete: {
@@ -142,7 +142,7 @@ export function performRequest(connection: Connection, reader: FrameReader): voi
     case operation.erasures: {
       const { shard, after } = readErasures(reader);
       const { port } = connection.shared;
-      void answerLater(connection, id, () => port.erasures(shard, after), writeValueReply);
+      answerPage(connection, id, () => port.erasures(shard, after), writeValueReply);
       return;
     }
     case operation.backup: {
