@@ -63,6 +63,7 @@ export type { QueryParam, QueryResult, QueryValue } from "./projection/query/mes
 export type { After, QueryOptions } from "./projection/query/query.ts";
 export type { ProjectionStatus } from "./projection/status.ts";
 export type { GroupStatus } from "./subscription/groups/groups.ts";
+export type { DroppedEvents } from "./core/dropped.ts";
 export type { JoinOptions, Membership, Work } from "./subscription/groups/membership.ts";
 export type { SubscribeQuery, Subscription, SubscriptionMessage } from "./subscription/subscription.ts";
 export type { Warp } from "./warp.ts";

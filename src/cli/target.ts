@@ -82,7 +82,14 @@ export interface SubscriptionQuery {
 export type SubscriptionMessage =
   | { readonly kind: "events"; readonly events: readonly StoredEvent[]; readonly cursor: string }
   | { readonly kind: "caughtUp"; readonly cursor: string }
-  | { readonly kind: "erased"; readonly entity: string; readonly cursor: string };
+  | { readonly kind: "erased"; readonly entity: string; readonly cursor: string }
+  /** Retention dropped events up to and including seq `droppedTo` of the entity, and with them some that were not read here yet. */
+  | {
+      readonly kind: "dropped";
+      readonly entity: string;
+      readonly droppedTo: number;
+      readonly cursor: string;
+    };
 
 export interface GroupStatus {
   readonly name: string;

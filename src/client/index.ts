@@ -30,5 +30,6 @@ export { type Client, connect } from "./client.ts";
 export type { CallOptions } from "./link.ts";
 export type { AggregateLike, RemoteEntity, RemoteMoment, RemoteView, WriteCall } from "./remote-entity.ts";
 export type { ConnectSettings } from "./settings.ts";
+export type { DroppedEvents } from "../core/dropped.ts";
 export type { RemoteJoinOptions, RemoteMembership, RemoteWork } from "./subscription/remote-membership.ts";
 export type { RemoteSubscribeQuery, RemoteSubscription } from "./subscription/remote-subscription.ts";

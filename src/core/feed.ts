@@ -6,11 +6,15 @@
  *   between two pages.
  * - Only what is durable is in it. What was erased is not in it any more, but its erasure is, so a follower that reads
  *   on from where it was meets the erasure of everything it may have seen.
+ * - What retention dropped is not in it any more either. Where the newest dropped event of some type stood there is a part that
+ *   says so, until more of the entity is dropped.
  * - A part is self-contained and a page is one block of memory, so that it can be handed to a Worker.
  *
  * A part, little-endian: u32 length of all of it, u8 kind, u8 0, u16 bytes of the id, f64 number, f64 first seq, f64
- * position, the id in UTF-8, and for events an entry (record.ts), verbatim.
+ * position, the id in UTF-8, and for events an entry (record.ts), verbatim. Of dropped events the first seq
+ * is that of the last that is gone, and behind the id is JSON: of each type the newest (`LastDropped`).
  */
+import type { LastDropped } from "./dropped.ts";
 import { type Bytes, readEntry } from "./entry.ts";
 import type { StoredEvent } from "./event.ts";
 import { isSubjectName } from "./personal.ts";
@@ -20,7 +24,7 @@ import { readUtf8 } from "./utf8.ts";
  * An erasure is `erased` in the shard of the id, where it has its place among the entity's events, and `forgotten` in others that
  * knew her as a subject (personal.ts): there the number alone matters.
  */
-export const feedPartKind = { events: 1, erased: 2, forgotten: 3 } as const;
+export const feedPartKind = { events: 1, erased: 2, forgotten: 3, dropped: 4 } as const;
 export const feedPartHeaderBytes = 32;
 export const feedPartOffset = {
   length: 0,
@@ -75,7 +79,7 @@ export interface FeedPart {
   readonly entity: string;
   readonly firstSeq: number;
   readonly position: number;
-  /** Offset of the entry; the end of the part for an erasure. */
+  /** Offset of the entry, or of what is said of dropped events; the end of the part for an erasure. */
   readonly entryAt: number;
 }
 
@@ -144,4 +148,9 @@ export function erasureTold(
 export function eventsOfFeedPart(bytes: Bytes, part: FeedPart): StoredEvent[] {
   if (part.kind !== feedPartKind.events) return [];
   return readEntry(bytes, part.entryAt, part.entity, part.firstSeq);
+}
+
+/** Of each type the newest dropped event, as a part of kind `dropped` says it. */
+export function droppedOfFeedPart({ buffer }: Bytes, { at, length, entryAt }: FeedPart): LastDropped[] {
+  return JSON.parse(buffer.toString("utf8", entryAt, at + length)) as LastDropped[];
 }

@@ -34,11 +34,13 @@ export interface Answer<Result> {
   reject(error: unknown): void;
 }
 
-/** What a subscription is handed at once: events of one shard, or one erasure. */
+/** What a subscription is handed at once: events of one shard, one erasure, or what is said of events that are gone. */
 export interface PushedChunk {
   readonly events: readonly StoredEvent[];
   /** Set when it tells of an erasure; the id may be empty. */
   readonly erased: string | undefined;
+  /** Set when it tells of events that retention dropped, up to and including a seq. */
+  readonly gap: { readonly entity: string; readonly droppedTo: number } | undefined;
   /** What `make` made of it when it was first asked for: many subscriptions may be handed the same chunk. */
   shared<Made>(make: () => Made): Made;
 }
@@ -67,6 +69,8 @@ export interface SubscriptionHandle {
 export interface MemberSink {
   readonly window: number;
   readonly hasRoom: boolean;
+  /** Takes deliveries of marks in the place of dropped events too. */
+  readonly wantsGaps: boolean;
   joined(): void;
   deliver(deliveries: readonly GroupDelivery[]): void;
   ended(error: WarpError | undefined): void;

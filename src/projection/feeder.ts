@@ -30,6 +30,8 @@ export interface FeederParts {
   /** Something of it has changed. */
   readonly onChange: () => void;
   readonly onFailures: (failures: readonly EventFailure[]) => void;
+  /** So often retention had dropped events of an entity that would have been taken in. */
+  readonly onGaps: (entities: number) => void;
   /** The rows are worthless: of another incarnation, ahead of the journal, or tainted by what was erased. */
   readonly onWorthless: (why: string) => void;
 }
@@ -60,6 +62,8 @@ export class Feeder {
   events = 0;
   parked = 0;
   skipped = 0;
+  /** How often retention had dropped events before they were taken in, as far as this feeder was told. */
+  gaps = 0;
   /** An entity was erased whose events are in rows that are shared. */
   isTainted = false;
   /** It has been where the feed was, once. */
@@ -224,6 +228,8 @@ export class Feeder {
         this.parked = message.parked;
         this.skipped = message.skipped;
         if (message.failures.length > 0) this.#parts.onFailures(message.failures);
+        this.gaps += message.gaps;
+        if (message.gaps > 0) this.#parts.onGaps(message.gaps);
         break;
       case "taken":
         this.progress.messageDone();

@@ -101,6 +101,8 @@ export type FromBuild =
       readonly events: number;
       readonly parked: number;
       readonly skipped: number;
+      /** How often retention had dropped events that are handled, since the last time. */
+      readonly gaps: number;
       readonly failures: readonly EventFailure[];
     }
   /** A "pages" message is done, and its memory is free. */

@@ -258,6 +258,8 @@ export class RunningProjection implements ErasureFollower {
           logger.warn("a handler failed", { projection: this.#projection, ...failure });
         }
       },
+      onGaps: (entities) =>
+        logger.warn("a projection lacks dropped events", { projection: this.#projection, entities }),
       onWorthless: (why) => void this.#replace(feeder, why),
     });
     return feeder;

@@ -23,6 +23,8 @@ export interface ProjectionStatus {
   readonly lagMs: number;
   readonly parked: number;
   readonly skipped: number;
+  /** How often retention had dropped events of an entity before they were taken in, since the process began. */
+  readonly gaps: number;
   readonly error: { readonly code: string; readonly message: string } | null;
   /** Version and progress, 0 to 1, of the build that will take the place of the present one. */
   readonly building: { readonly version: number; readonly progress: number } | null;
@@ -59,6 +61,7 @@ export function statusOf(parts: StatusParts): ProjectionStatus {
     lagMs: Math.round(ms * 10) / 10,
     parked: feeder?.parked ?? 0,
     skipped: feeder?.skipped ?? 0,
+    gaps: feeder?.gaps ?? 0,
     error: error === undefined ? null : { code: error.code, message: error.message },
     building:
       building === undefined

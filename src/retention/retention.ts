@@ -10,9 +10,10 @@ import type { Folding } from "../actor/folding.ts";
 import type { Reading } from "../actor/storage/reading.ts";
 import type { Settling } from "../actor/storage/settling.ts";
 import type { ShardState } from "../actor/storage/shard-state.ts";
-import { type AboutDropped, aboutDropped } from "../core/dropped.ts";
+import { type AboutDropped, aboutDropped, type LastDropped } from "../core/dropped.ts";
 import { bytesOf, entryCount, entryLength, readEntry } from "../core/entry.ts";
 import { toWarpError, type WarpError } from "../core/errors.ts";
+import type { StoredEvent } from "../core/event.ts";
 import { limits } from "../core/limits.ts";
 import type { Logger } from "../core/logger.ts";
 import { RetentionRules } from "./rules.ts";
@@ -187,7 +188,10 @@ export class Retention {
     const drafts = folding.encodeStates(states);
     // A state that cannot be stored has to be folded from the beginning: then nothing may go.
     if (drafts.length < folding.snapshotVersions.length) return { runs: 0, events: 0 };
-    const order = { shard: shard.index, number, to, states: drafts, about: about.toJson() };
+    const order = {
+      ...{ shard: shard.index, number, to, states: drafts },
+      ...{ about: about.toJson(), places: about.places },
+    };
     const runs = (await settlings[shard.writer]?.drop(order)) ?? 0;
     return { runs, events: to - before };
   }
@@ -196,17 +200,26 @@ export class Retention {
 /** What is known of events that went, as it grows. */
 class About {
   readonly #types: Set<string>;
+  readonly #last: Map<string, LastDropped>;
   #recordedAt: number;
   #occurredAt: number;
 
   constructor(known: AboutDropped | undefined) {
     this.#types = new Set(known?.types);
+    this.#last = new Map(known?.last?.map((one) => [one[0], one]));
     this.#recordedAt = known?.recordedAt ?? 0;
     this.#occurredAt = known?.occurredAt ?? 0;
   }
 
-  add(event: { readonly type: string; readonly recordedAt: number; readonly occurredAt?: number }): void {
+  /** Where the newest of each type stood. */
+  get places(): number[] {
+    return [...new Set([...this.#last.values()].map(([, position]) => position))];
+  }
+
+  /** In the order of seqs. */
+  add(event: StoredEvent): void {
     this.#types.add(event.type);
+    this.#last.set(event.type, [event.type, event.position, event.recordedAt]);
     this.#recordedAt = Math.max(this.#recordedAt, event.recordedAt);
     this.#occurredAt = Math.max(this.#occurredAt, event.occurredAt ?? event.recordedAt);
   }
@@ -216,6 +229,7 @@ class About {
       types: [...this.#types].sort(),
       recordedAt: this.#recordedAt,
       occurredAt: this.#occurredAt,
+      last: [...this.#last.values()],
     };
     return JSON.stringify(about);
   }

@@ -115,6 +115,8 @@ export interface DropOrder {
   readonly to: number;
   readonly states: readonly Omit<SnapshotDraft, "shard" | "number" | "seq">[];
   readonly about: string;
+  /** Positions of the newest dropped event of each type, each once. */
+  readonly places: readonly number[];
 }
 
 /** An erased entity of which nothing remains but its name. */

@@ -1,12 +1,13 @@
 /**
- * What a subscription is handed at once: events of one shard, or one erasure, and where it stands behind them.
+ * What a subscription is handed at once: events of one shard, one erasure or one gap, and where it stands behind them.
  *
  * A chunk ends at a record's end. It is shared by all subscriptions of a filter, and so is what is made of it.
  */
 import { encodeCursor, type Positions } from "../core/cursor.ts";
 import { type Bytes, bytesOf } from "../core/entry.ts";
+import type { Gap } from "../core/dropped.ts";
 import type { StoredEvent } from "../core/event.ts";
-import { type FeedPage, type FeedPart, feedPartKind, readFeedPart } from "../core/feed.ts";
+import { droppedOfFeedPart, type FeedPage, type FeedPart, feedPartKind, readFeedPart } from "../core/feed.ts";
 import type { Filter } from "./filter.ts";
 
 export class Chunk {
@@ -16,10 +17,12 @@ export class Chunk {
   /** … and whoever has it is complete up to this one. */
   readonly upTo: number;
   readonly events: readonly StoredEvent[];
-  /** The number of each event's entity; that of an erased one alone. */
+  /** The number of each event's entity; that of an erased one, or of one with a gap, alone. */
   readonly numbers: readonly number[];
   /** Set when it tells of an erasure; the id may be gone too, and is then empty. */
   readonly erased: string | undefined;
+  /** Set when it tells of events that are gone. */
+  readonly gap: Gap | undefined;
   /** What its events take where they are stored. */
   readonly bytes: number;
   #made: unknown;
@@ -30,7 +33,7 @@ export class Chunk {
     events: readonly StoredEvent[],
     numbers: readonly number[],
     bytes: number,
-    erased?: string,
+    mark: { readonly erased?: string; readonly gap?: Gap } = {},
   ) {
     this.shard = place.shard;
     this.after = place.after;
@@ -38,7 +41,8 @@ export class Chunk {
     this.events = events;
     this.numbers = numbers;
     this.bytes = bytes;
-    this.erased = erased;
+    this.erased = mark.erased;
+    this.gap = mark.gap;
   }
 
   /** Where whoever has it stands; the same for all who are live, so that it is encoded once. */
@@ -74,7 +78,7 @@ export function chunksOf(page: FeedPage, filter: Filter, number: number): Chunk[
   );
 }
 
-/** As {@link chunksOf}, of the parts of entities that the filter is about. An erasure stands alone. */
+/** As {@link chunksOf}, of the parts of entities that the filter is about. An erasure, or a gap, stands alone. */
 export function chunksOfParts(
   page: FeedPage,
   bytes: Bytes,
@@ -87,9 +91,11 @@ export function chunksOfParts(
   let events: StoredEvent[] = [];
   let numbers: number[] = [];
   let size = 0;
-  for (const part of parts) {
+  for (const [i, part] of parts.entries()) {
     if (part.kind === feedPartKind.forgotten) continue;
-    if (part.kind !== feedPartKind.erased) {
+    const gap = part.kind === feedPartKind.dropped ? gapOf(bytes, part, filter) : undefined;
+    if (part.kind === feedPartKind.dropped && gap === undefined) continue;
+    if (part.kind === feedPartKind.events) {
       size += part.length;
       for (const event of filter.eventsOf(bytes, part)) {
         events.push(event);
@@ -98,17 +104,27 @@ export function chunksOfParts(
       continue;
     }
     const { position } = part;
-    const entity = part.entity === "" ? (filter.entity ?? "") : part.entity;
+    const erased = part.entity === "" ? (filter.entity ?? "") : part.entity;
+    const mark = gap === undefined ? { erased } : { gap };
     if (events.length > 0)
       chunks.push(new Chunk({ shard, after, upTo: position - 1 }, events, numbers, size));
-    chunks.push(new Chunk({ shard, after: position - 1, upTo: position }, [], [part.number], 0, entity));
-    after = position;
+    // What is left of a record comes behind what was dropped of it.
+    const end = parts[i + 1]?.position === position ? position - 1 : position;
+    chunks.push(new Chunk({ shard, after: position - 1, upTo: end }, [], [part.number], 0, mark));
+    after = end;
     events = [];
     numbers = [];
     size = 0;
   }
   if (events.length > 0) chunks.push(new Chunk({ shard, after, upTo }, events, numbers, size));
   return chunks;
+}
+
+/** What a part of dropped events is for a filter, at the place of the newest that it wanted. */
+function gapOf(bytes: Bytes, part: FeedPart, filter: Filter): Gap | undefined {
+  const newest = filter.lastDropped(droppedOfFeedPart(bytes, part));
+  if (newest?.position !== part.position) return undefined;
+  return { entity: part.entity, droppedTo: part.firstSeq, ...newest };
 }
 
 export function pageBytes({ bytes }: FeedPage): Bytes {

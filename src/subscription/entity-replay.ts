@@ -5,6 +5,7 @@
  * feed. Seqs and positions of an entity rise together, so a position is found by seq.
  */
 import type { Reading } from "../actor/storage/reading.ts";
+import { aboutDropped } from "../core/dropped.ts";
 import { bytesOf, entryCount, entryLength, entryPosition, readEntry } from "../core/entry.ts";
 import type { StoredEvent } from "../core/event.ts";
 import { limits } from "../core/limits.ts";
@@ -30,22 +31,41 @@ export class EntityReplay {
     this.to = to;
   }
 
-  /** The next events behind `after`; at its end, everything up to `to` has been looked at. */
-  async next(after: number): Promise<Chunk> {
+  /**
+   * The next events behind `after`, and what of them is gone, up to `upTo`; at its end, everything up to `to` has been looked at.
+   */
+  async next(after: number): Promise<{ readonly chunks: readonly Chunk[]; readonly upTo: number }> {
     if (this.#nextSeq === 0) await this.#begin(after);
     const page = this.#number === 0 ? undefined : await this.#page(this.#nextSeq);
     const events: StoredEvent[] = [];
     const bytes = page?.bytes.length ?? 0;
-    let upTo = after;
+    const gap = page === undefined ? undefined : this.#gap(page, after);
+    const begin = gap?.upTo ?? after;
+    let upTo = begin;
+    const done = (end: number) => {
+      const chunk = events.length > 0 ? [this.#chunk(begin, end, events, bytes)] : [];
+      return { chunks: gap === undefined ? chunk : [gap, ...chunk], upTo: end };
+    };
     for (const entry of page === undefined ? [] : this.#entries(page)) {
-      if (entry.position > this.to) return this.#chunk(after, this.to, events, bytes);
+      if (entry.position > this.to) return done(this.to);
       if (entry.position <= after) continue;
       for (const event of this.#filter.select(entry.events)) events.push(event);
       upTo = entry.position;
     }
-    if (page?.next === undefined) return this.#chunk(after, this.to, events, bytes);
+    if (page?.next === undefined) return done(this.to);
     this.#nextSeq = page.next;
-    return this.#chunk(after, upTo, events, bytes);
+    return done(upTo);
+  }
+
+  /** What of a page's beginning is gone that the filter would have let through. */
+  #gap({ dropped }: EntriesPage, after: number): Chunk | undefined {
+    const last = dropped === undefined ? [] : (aboutDropped(dropped).last ?? []);
+    const newest = this.#filter.lastDropped(last);
+    if (dropped === undefined || newest === undefined) return undefined;
+    const upTo = newest.position;
+    if (upTo <= after || upTo > this.to) return undefined;
+    const gap = { entity: this.#entity, droppedTo: dropped.seq, ...newest };
+    return new Chunk({ shard: this.#shard, after, upTo }, [], [this.#number], 0, { gap });
   }
 
   #chunk(after: number, upTo: number, events: readonly StoredEvent[], bytes: number): Chunk {

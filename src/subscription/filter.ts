@@ -2,6 +2,7 @@
  * Which events a subscription is about: those of an entity, of ids with a prefix, of some types, or all.
  */
 import type { Folding } from "../actor/folding.ts";
+import { type LastDropped, lastDropped } from "../core/dropped.ts";
 import { requireEntityId } from "../core/entity-id.ts";
 import type { Bytes } from "../core/entry.ts";
 import { WarpError } from "../core/errors.ts";
@@ -62,6 +63,12 @@ export class Filter {
   /** What of a part of a matching entity is let through, upcast. Errors: EVOLVE_FAILED when an upcast fails. */
   eventsOf(page: Bytes, part: FeedPart): StoredEvent[] {
     return this.select(eventsOfFeedPart(page, part));
+  }
+
+  /** The newest dropped event that it would have let through. */
+  lastDropped(last: readonly LastDropped[]): ReturnType<typeof lastDropped> {
+    const types = this.#types;
+    return lastDropped(last, (type) => types === undefined || types.has(type));
   }
 
   /** What of events of a matching entity is let through, upcast. */

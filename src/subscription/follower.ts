@@ -201,8 +201,8 @@ export class Follower {
     const after = this.#positions[shard] ?? 0;
     const replay = await this.#entityReplay(shard, after);
     if (replay !== undefined) {
-      const chunk = await replay.next(after);
-      this.#take(shard, chunk.upTo, chunk.events.length > 0 ? [chunk] : []);
+      const { chunks, upTo } = await replay.next(after);
+      this.#take(shard, upTo, chunks);
       return;
     }
     const { feed, recent, pace } = this.#hub;

@@ -1,5 +1,5 @@
 /**
- * A subscription as a program reads it: an async iterator of pages, marks and erasures.
+ * A subscription as a program reads it: an async iterator of pages, marks, erasures and gaps.
  *
  * Nothing is read ahead: a program that does not ask costs a position per shard. Whoever stops in the middle closes it.
  */
@@ -21,7 +21,17 @@ export type SubscriptionMessage =
   /** Everything that is durable by now has been read. What follows is live. */
   | { readonly kind: "caughtUp"; readonly cursor: string }
   /** The entity and everything before this was erased. Its id may be empty, when it is no longer known. */
-  | { readonly kind: "erased"; readonly entity: string; readonly cursor: string };
+  | { readonly kind: "erased"; readonly entity: string; readonly cursor: string }
+  /**
+   * Retention has dropped events of the entity before they were read here: some of those up to and including seq `droppedTo`, all
+   * of which are gone.
+   */
+  | {
+      readonly kind: "dropped";
+      readonly entity: string;
+      readonly droppedTo: number;
+      readonly cursor: string;
+    };
 
 /** Messages that may wait for a program that asked for one, when the subscription goes live. */
 const readyMax = 256;
@@ -140,5 +150,9 @@ export class Subscription implements AsyncIterableIterator<SubscriptionMessage, 
 
 function messageOf(chunk: Chunk, cursor: string): SubscriptionMessage {
   if (chunk.erased !== undefined) return { kind: "erased", entity: chunk.erased, cursor };
+  if (chunk.gap !== undefined) {
+    const { entity, droppedTo } = chunk.gap;
+    return { kind: "dropped", entity, droppedTo, cursor };
+  }
   return { kind: "events", events: chunk.events, cursor };
 }

@@ -63,6 +63,10 @@ export const eventsVerb: Verb = {
         let left = limit ?? Number.POSITIVE_INFINITY;
         for await (const message of target.subscribe({ entity, from: "start", signal })) {
           const events = message.kind === "events" ? message.events : [];
+          if (message.kind === "dropped" && message.droppedTo >= (from ?? 1)) {
+            const { droppedTo } = message;
+            await output.item({ dropped: entity, droppedTo }, `dropped up to ${droppedTo}`);
+          }
           for (const event of events.filter(({ seq }) => seq >= (from ?? 1)).slice(0, left)) {
             await output.item(event, lineOf(event));
             left--;

@@ -16,6 +16,7 @@ interface Status {
   readonly lagMs: number;
   readonly parked: number;
   readonly skipped: number;
+  readonly gaps: number;
   readonly error: { readonly code: string; readonly message: string } | null;
   readonly building: { readonly version: number; readonly progress: number } | null;
 }
@@ -37,6 +38,7 @@ const statusColumns: readonly Column<Status>[] = [
   { title: "lag ms", of: ({ lagMs }) => lagMs.toFixed(0), align: "right" },
   { title: "parked", of: ({ parked }) => String(parked), align: "right" },
   { title: "skipped", of: ({ skipped }) => String(skipped), align: "right" },
+  { title: "gaps", of: ({ gaps }) => String(gaps), align: "right" },
   { title: "error", of: ({ error }) => (error === null ? "" : `${error.code}: ${error.message}`) },
 ];
 

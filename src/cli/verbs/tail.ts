@@ -54,6 +54,9 @@ export const tailVerb: Verb = {
           left -= message.events.length;
         } else if (message.kind === "erased") {
           await output.item({ erased: message.entity }, `erased  ${toLine(message.entity)}`);
+        } else if (message.kind === "dropped") {
+          const { entity: of, droppedTo } = message;
+          await output.item({ dropped: of, droppedTo }, `dropped  ${toLine(of)}  up to ${droppedTo}`);
         } else {
           const { cursor } = message;
           if (marks === true) await output.item({ caughtUp: cursor }, `caught up  ${cursor}`);

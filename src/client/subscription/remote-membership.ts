@@ -2,6 +2,7 @@
  * A membership of a group on a server, as a program works it off. It joins again by itself after a lost connection;
  * what was not answered by then is delivered again, to whoever has room.
  */
+import { type DroppedEvents, droppedType } from "../../core/dropped.ts";
 import { WarpError } from "../../core/errors.ts";
 import type { StoredEvent } from "../../core/event.ts";
 import type { FrameReader } from "../../net/protocol/frame-reader.ts";
@@ -17,6 +18,11 @@ import { Attempts } from "./attempts.ts";
 export interface RemoteJoinOptions extends JoinQuery {
   /** Deliveries that may be unanswered at once; 64 by default. */
   readonly window?: number | undefined;
+  /**
+   * Hears of dropped events that the group had not done yet, once for the group: of the entity, up to and including a seq, before
+   * what is left. When it fails it is asked again, as for `retry`. Who does not ask is not told.
+   */
+  readonly onDropped?: ((gap: DroppedEvents) => void | Promise<void>) | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Hears of every interruption that is going to be repaired, and why. */
   readonly onInterrupted?: ((reason: WarpError) => void) | undefined;
@@ -66,6 +72,7 @@ type Result = IteratorResult<RemoteWork, undefined>;
 export class RemoteMembership implements AsyncIterableIterator<RemoteWork, undefined> {
   readonly #link: Link;
   readonly #attempts: Attempts;
+  readonly #onDropped: RemoteJoinOptions["onDropped"];
   readonly #signal: AbortSignal | undefined;
   readonly #onAbort = (): void => void this.return();
   #ready: GroupDelivery[] = [];
@@ -80,12 +87,14 @@ export class RemoteMembership implements AsyncIterableIterator<RemoteWork, undef
     const { prefix, types, from, window = 64, signal, onInterrupted } = options;
     this.#link = link;
     this.#signal = signal;
+    this.#onDropped = options.onDropped;
     this.#attempts = new Attempts(link, {
       operation: operation.join,
       write: (writer: FrameWriter, id: number, subscription: number) => {
         requireTypes(types);
         requireWhole("window", window);
-        writeJoin(writer, id, { subscription, group, window, query: { prefix, types, from } });
+        const gaps = options.onDropped !== undefined;
+        writeJoin(writer, id, { subscription, group, window, query: { prefix, types, from }, gaps });
       },
       push: (reader: FrameReader) => this.#take(reader),
       interrupted: (reason: WarpError) => {
@@ -127,12 +136,27 @@ export class RemoteMembership implements AsyncIterableIterator<RemoteWork, undef
     const pushed = readPush(reader);
     if (pushed?.kind === "ended") this.#attempts.ended(pushed.error);
     if (pushed?.kind !== "deliveries") return;
-    this.#ready.push(...pushed.deliveries);
+    for (const delivery of pushed.deliveries) {
+      if (delivery.event.type === droppedType) void this.#tellDropped(delivery);
+      else this.#ready.push(delivery);
+    }
     const waiting = this.#waiting;
     const first = waiting === undefined ? undefined : this.#ready.shift();
     if (first === undefined) return;
     this.#waiting = undefined;
     waiting?.resolve(this.#work(first));
+  }
+
+  async #tellDropped(delivery: GroupDelivery): Promise<void> {
+    const { number } = this.#attempts;
+    const { entity, seq: droppedTo } = delivery.event;
+    try {
+      await this.#onDropped?.({ entity, droppedTo });
+      this.#answer(number, delivery, { action: "ack" });
+    } catch {
+      // It is tried again, and parked in the end.
+      this.#answer(number, delivery, { action: "retry" });
+    }
   }
 
   #work(delivery: GroupDelivery): Result {

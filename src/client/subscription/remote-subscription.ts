@@ -116,7 +116,11 @@ export class RemoteSubscription implements AsyncIterableIterator<SubscriptionMes
   #push(reader: FrameReader, bytes: number): void {
     if (this.#hasEnded) return;
     const pushed = readPush(reader);
-    if (pushed === undefined || pushed.kind === "deliveries") return;
+    if (pushed === undefined || pushed.kind === "deliveries") {
+      // Of a newer server; what it took is granted again all the same.
+      this.#grant(bytes);
+      return;
+    }
     if (pushed.kind === "ended") {
       this.#attempts.ended(pushed.error);
       return;
@@ -143,7 +147,8 @@ export class RemoteSubscription implements AsyncIterableIterator<SubscriptionMes
     requireTypes(this.#query.types);
     this.#hasBegun = false;
     this.#toGrant = 0;
-    writeSubscribe(writer, id, { subscription, query: { ...this.#query, from }, credit: this.#credit() });
+    const query = { ...this.#query, from };
+    writeSubscribe(writer, id, { subscription, query, credit: this.#credit(), gaps: true });
   }
 
   /** What is left of the bytes that may wait here. */

@@ -266,6 +266,14 @@ const messages: Readonly<Record<string, Message>> = {
       credit: 0,
     },
   },
+  "subscribe and be told of dropped events": {
+    write: (w) => {
+      const query = { entity: "alice", from: "c1" };
+      subscribing.writeSubscribe(w, 43, { subscription: 3, query, credit: 1000, gaps: true });
+    },
+    read: subscribing.readSubscribe,
+    means: { subscription: 3, query: { entity: "alice", from: "c1" }, credit: 1000, gaps: true },
+  },
   unsubscribe: {
     write: (w) => subscribing.writeUnsubscribe(w, 16, 1),
     read: subscribing.readUnsubscribe,
@@ -283,6 +291,12 @@ const messages: Readonly<Record<string, Message>> = {
       window: 64,
       query: { prefix: "acc-", types: ["Debited"], from: "end" },
     },
+  },
+  "join and be told of dropped events": {
+    write: (w) =>
+      grouping.writeJoin(w, 44, { subscription: 2, group: "mailer", window: 8, query: {}, gaps: true }),
+    read: grouping.readJoin,
+    means: { subscription: 2, group: "mailer", window: 8, query: {}, gaps: true },
   },
   acknowledge: {
     write: (w) =>
@@ -472,6 +486,11 @@ const messages: Readonly<Record<string, Message>> = {
     write: (w) => void pushes.writePush(w, 1, pushes.encodeErasedPush("alice", "c5")),
     read: readPush,
     means: { kind: "erased", entity: "alice", cursor: "c5" },
+  },
+  "push of dropped events": {
+    write: (w) => void pushes.writePush(w, 1, pushes.encodeDroppedPush("alice", 300, "c7")),
+    read: readPush,
+    means: { kind: "dropped", entity: "alice", droppedTo: 300, cursor: "c7" },
   },
   "push of a moved cursor": {
     write: (w) => void pushes.writePush(w, 1, pushes.encodeMarkPush("moved", "c6")),

@@ -89,7 +89,14 @@ export type SubscriptionMessage =
   /** Everything that is durable by now has been read. What follows is live. */
   | { readonly kind: "caughtUp"; readonly cursor: string }
   /** The entity and everything before this was erased. Its id may be empty, when it is no longer known. */
-  | { readonly kind: "erased"; readonly entity: string; readonly cursor: string };
+  | { readonly kind: "erased"; readonly entity: string; readonly cursor: string }
+  /** Retention dropped events up to and including seq `droppedTo` of the entity, and with them some that were not read here yet. */
+  | {
+      readonly kind: "dropped";
+      readonly entity: string;
+      readonly droppedTo: number;
+      readonly cursor: string;
+    };
 
 /** What a group that is new is about, and where it begins. */
 export interface JoinQuery {

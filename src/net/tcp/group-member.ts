@@ -13,6 +13,7 @@ import type { Subscriptions } from "./subscriptions.ts";
 
 export class GroupMember implements MemberSink {
   readonly window: number;
+  readonly wantsGaps: boolean;
   readonly #all: Subscriptions;
   readonly #connection: Connection;
   readonly #request: JoinRequest;
@@ -27,6 +28,7 @@ export class GroupMember implements MemberSink {
     this.#request = request;
     this.#id = id;
     this.window = request.window;
+    this.wantsGaps = request.gaps === true;
   }
 
   /** Errors: those of joining. */

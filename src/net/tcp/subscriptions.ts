@@ -11,6 +11,7 @@ import type { PushedChunk, SubscriptionHandle, SubscriptionSink } from "../engin
 import { writeNothing } from "../protocol/replies.ts";
 import type { AnswerRequest, JoinRequest } from "../protocol/subscription/groups.ts";
 import {
+  encodeDroppedPush,
   encodeEndedPush,
   encodeErasedPush,
   encodeEventsPush,
@@ -129,6 +130,12 @@ export class Subscriptions {
   }
 }
 
+function contentOf({ events, erased, gap }: PushedChunk, cursor: string): PushContent {
+  if (erased !== undefined) return encodeErasedPush(erased, cursor);
+  if (gap !== undefined) return encodeDroppedPush(gap.entity, gap.droppedTo, cursor);
+  return encodeEventsPush(events, cursor);
+}
+
 class Subscriber implements SubscriptionSink, Open {
   readonly #all: Subscriptions;
   readonly #connection: Connection;
@@ -174,13 +181,9 @@ class Subscriber implements SubscriptionSink, Open {
   }
 
   chunk(chunk: PushedChunk, cursor: string): void {
-    this.#push(() =>
-      chunk.shared(() =>
-        chunk.erased === undefined
-          ? encodeEventsPush(chunk.events, cursor)
-          : encodeErasedPush(chunk.erased, cursor),
-      ),
-    );
+    // Whoever did not ask to be told of dropped events hears that its cursor has moved.
+    if (chunk.gap !== undefined && this.#request.gaps !== true) this.moved(cursor);
+    else this.#push(() => chunk.shared(() => contentOf(chunk, cursor)));
     this.#connection.shared.counters.pushedEvents += chunk.events.length;
   }
 

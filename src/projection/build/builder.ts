@@ -299,6 +299,7 @@ export class Builder {
       events,
       parked: parkedCount,
       skipped,
+      gaps: this.#reader.takeGaps(),
       failures: this.#failures,
     });
     this.#pending = [];

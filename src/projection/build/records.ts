@@ -3,9 +3,11 @@
  *
  * An entry without a type that is handled is not decoded: its types stand in front of its data.
  */
+import { lastDropped } from "../../core/dropped.ts";
 import { type Bytes, bytesOf, entryRecordedAt, readEntry, typesWanted } from "../../core/entry.ts";
 import type { StoredEvent } from "../../core/event.ts";
 import {
+  droppedOfFeedPart,
   type FeedPage,
   type FeedPart,
   type FeedSource,
@@ -51,6 +53,7 @@ export class RecordReader {
   /** By shard and number. */
   #ids: Map<number, string>[] = [];
   #idCount = 0;
+  #gaps = 0;
 
   constructor(isHandled: (type: string) => boolean) {
     this.#isHandled = isHandled;
@@ -66,6 +69,12 @@ export class RecordReader {
     let parts: EventsOf[] = [];
     for (let at = 0; at < bytes.buffer.length; ) {
       const part = readFeedPart(bytes, at, ids);
+      if (part.kind === feedPartKind.dropped) {
+        at += part.length;
+        const newest = lastDropped(droppedOfFeedPart(bytes, part), this.#isHandled);
+        if (newest?.position === part.position) this.#gaps++;
+        continue;
+      }
       if (part.position !== position && parts.length > 0) {
         yield { shard, position, recordedAt, parts, erased: undefined };
         parts = [];
@@ -88,6 +97,13 @@ export class RecordReader {
       parts.push({ number, entity, firstSeq, events, subjects });
     }
     if (parts.length > 0) yield { shard, position, recordedAt, parts, erased: undefined };
+  }
+
+  /** How often events were missing that are handled, because retention had dropped them, since this was asked last. */
+  takeGaps(): number {
+    const gaps = this.#gaps;
+    this.#gaps = 0;
+    return gaps;
   }
 
   /** Forgets the id of what was erased. */

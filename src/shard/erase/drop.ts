@@ -8,7 +8,7 @@ import type { DropOrder } from "../messages.ts";
 import type { Shard } from "../shard.ts";
 
 /** Returns how many runs were removed: none of an erased entity, and none when the runs are other ones by now. */
-export function drop(shard: Shard, { number, to, states, about }: DropOrder): number {
+export function drop(shard: Shard, { number, to, states, about, places }: DropOrder): number {
   const key = shard.vault.keyOf(number);
   if (key === undefined) return 0;
   const sealed = (aggregate: number, version: number, content: Uint8Array): SnapshotRow => {
@@ -20,5 +20,7 @@ export function drop(shard: Shard, { number, to, states, about }: DropOrder): nu
   const rows = states.map(({ aggregate, version, state }) =>
     sealed(aggregateHash(shard.context, aggregate), version, state),
   );
-  return shard.runs.bases.drop(number, to, [...rows, sealed(droppedMark, 0, Buffer.from(about))]);
+  rows.push(sealed(droppedMark, 0, Buffer.from(about)));
+  for (const [i, position] of places.entries()) rows.push(sealed(-1 - i, position, Buffer.alloc(0)));
+  return shard.runs.bases.drop(number, to, rows);
 }

@@ -3,12 +3,17 @@
  *
  * - Each entity with dropped events has a row for aggregate 0, which says what was dropped, and per aggregate the state
  *   behind the newest of them. All are of that seq, and change together with the removal of the runs.
+ * - A row for aggregate -1, -2 … has as its version a position at which the newest dropped event of some type stood: that is
+ *   how the feed finds what was dropped behind a position. It holds nothing else.
  * - The newest run of an entity is never dropped. So there is a run behind every base, and its first seq follows.
  */
 import type { Database } from "bun:sqlite";
 import { guard, transact } from "./database.ts";
 import type { PersonalIndex } from "./personal-index.ts";
 import type { SnapshotRow } from "./runs.ts";
+
+/** Files that were made by earlier versions get it when they are opened to be written. */
+export const basesByPosition = "CREATE INDEX basesByPosition ON bases (version) WHERE aggregate < 0";
 
 export const basesSchema = [
   `CREATE TABLE bases (
@@ -19,6 +24,7 @@ export const basesSchema = [
     data BLOB NOT NULL,
     PRIMARY KEY (number, aggregate)
   ) STRICT`,
+  basesByPosition,
 ];
 
 /** In the place of an aggregate: what was dropped. */
@@ -42,6 +48,21 @@ export class Bases {
       this.#path,
       () => this.#database.query<{ seq: number }, [number]>(query).get(number)?.seq ?? 0,
     );
+  }
+
+  /**
+   * Where events were dropped behind `after`, up to and including `upTo`, in the order of positions: at least `limit` places, if
+   * there are so many, and always all of a position.
+   */
+  placesBetween(after: number, upTo: number, limit: number): { number: number; position: number }[] {
+    const where = "FROM bases WHERE aggregate < 0 AND version > ? AND version <= ?";
+    const cut = `SELECT version AS position ${where} ORDER BY version LIMIT 1 OFFSET ?`;
+    const places = `SELECT number, version AS position ${where} ORDER BY version, number`;
+    type Place = { number: number; position: number };
+    return guard(this.#path, () => {
+      const last = this.#database.query<Place, number[]>(cut).get(after, upTo, limit - 1)?.position ?? upTo;
+      return this.#database.query<Place, number[]>(places).all(after, last);
+    });
   }
 
   /** The rows of an entity; none when nothing of it was dropped. */

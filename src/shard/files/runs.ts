@@ -12,7 +12,7 @@ import type { Database, Statement } from "bun:sqlite";
 import { join } from "node:path";
 import type { DeliverySession, DeliveryWindowDraft } from "../../core/delivery-windows.ts";
 import { WarpError } from "../../core/errors.ts";
-import { Bases, basesSchema } from "./bases.ts";
+import { Bases, basesByPosition, basesSchema } from "./bases.ts";
 import {
   type CheckpointMode,
   checkpoint,
@@ -184,7 +184,10 @@ export class Runs {
     const { access, cacheBytes } = options;
     const database = openDatabase(path, { access, synchronous: "NORMAL", cacheBytes });
     try {
-      if (access === "write") prepareSchema(database, path, options.shard, runsSchema);
+      if (access === "write") {
+        prepareSchema(database, path, options.shard, runsSchema);
+        guard(path, () => database.run(basesByPosition.replace("INDEX", "INDEX IF NOT EXISTS")));
+      }
       return guard(path, () => new Runs(options, path, database));
     } catch (error) {
       database.close();

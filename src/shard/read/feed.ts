@@ -2,6 +2,7 @@
  * The settled part of a shard's feed: rows in the order of arrival, their entries merged by position.
  *
  * - Rows of one batch are sorted by entity, and batches follow each other; so a batch is opened whole, and merged.
+ * - Of what retention dropped a place is left for each type, where the newest of that type stood.
  * - Of what was erased the erasure is left, with the id until every follower that keeps something has passed it.
  * - A page ends at a record's end. What is left of batches that were opened for it is kept for the page behind it, within
  *   `limits.feedCacheBytes`, and only as long as nothing was written to the file: something may have been erased.
@@ -14,12 +15,14 @@ import {
   entryPosition,
   entryRecordedAt,
 } from "../../core/entry.ts";
+import { aboutDropped, type LastDropped } from "../../core/dropped.ts";
 import { WarpError } from "../../core/errors.ts";
 import { erasureTold, feedPartBytes, feedPartKind, writeFeedPart } from "../../core/feed.ts";
 import { limits } from "../../core/limits.ts";
 import type { ArrivedRow } from "../files/runs.ts";
 import type { FeedResult, ReadRequest } from "../messages.ts";
 import { shardOf } from "../placement.ts";
+import { droppedOf } from "./retention.ts";
 import { damaged, openRun, type ShardView } from "./view.ts";
 
 type Request<Op extends ReadRequest["op"]> = Extract<ReadRequest, { op: Op }>;
@@ -33,11 +36,13 @@ interface Opened {
   readonly after: number;
   readonly upTo: number;
   readonly bytes: Bytes;
-  /** By place in the order: position, number, seq, and offset of the entry; -1 for an erasure. */
+  /** By place in the order: kind of the part, position, number, seq, and where in `bytes` its entry is, or what stands for it. */
+  readonly kind: Uint8Array;
   readonly position: Float64Array;
   readonly number: Float64Array;
   readonly seq: Float64Array;
   readonly at: Float64Array;
+  readonly length: Float64Array;
 }
 
 /** Ids are looked up again and again; this many are remembered per shard. */
@@ -65,7 +70,7 @@ export class SettledFeed {
 
   /** The position behind which everything settled up to `to` was recorded at `time` or later. */
   positionAt(view: ShardView, { time, to }: Request<"positionAt">): number {
-    return view.runs.view(() => positionAt(view, time, to));
+    return view.runs.view(() => behindDropped(view, positionAt(view, time, to), time, to));
   }
 
   /** The ids of numbers; an empty one where there is none. */
@@ -110,12 +115,13 @@ export class SettledFeed {
       if (isNewRecord && bytes >= bytesMax) break;
       const name = this.#idOf(view, number[end] ?? 0);
       if (name === undefined) throw damaged(view, number[end] ?? 0, opened.seq[end] ?? 0, "it has no name");
-      const isErasure = (opened.at[end] ?? 0) < 0;
-      const told = isErasure
-        ? erasureTold(Buffer.from(name), (id) => shardOf(id, this.#shards) === view.shard)
-        : { kind: feedPartKind.events, id: name };
+      const kind = opened.kind[end] ?? 0;
+      const told =
+        kind === feedPartKind.erased
+          ? erasureTold(Buffer.from(name), (id) => shardOf(id, this.#shards) === view.shard)
+          : { kind, id: name };
       ids.push(told);
-      bytes += feedPartBytes(told.id.length, entryBytesAt(opened, end));
+      bytes += feedPartBytes(told.id.length, opened.length[end] ?? 0);
     }
     const isCut = end < position.length && (position[end] ?? 0) <= to;
     const upTo = isCut ? (position[end] ?? 0) - 1 : Math.min(opened.upTo, to);
@@ -153,7 +159,7 @@ function writeParts(opened: Opened, first: number, ids: readonly Told[], length:
   let to = 0;
   for (const [i, { kind, id }] of ids.entries()) {
     const from = opened.at[first + i] ?? 0;
-    const entryBytes = entryBytesAt(opened, first + i);
+    const entryBytes = opened.length[first + i] ?? 0;
     const head = {
       kind,
       number: opened.number[first + i] ?? 0,
@@ -161,7 +167,7 @@ function writeParts(opened: Opened, first: number, ids: readonly Told[], length:
       position: opened.position[first + i] ?? 0,
     };
     to = writeFeedPart(out, to, head, id, entryBytes);
-    if (from >= 0) opened.bytes.buffer.copy(out.buffer, to, from, from + entryBytes);
+    opened.bytes.buffer.copy(out.buffer, to, from, from + entryBytes);
     to += entryBytes;
   }
   return new Uint8Array(memory);
@@ -169,13 +175,31 @@ function writeParts(opened: Opened, first: number, ids: readonly Told[], length:
 
 const nothing = new Uint8Array(0);
 
-function entryBytesAt({ at, bytes }: Opened, place: number): number {
-  const from = at[place] ?? -1;
-  return from < 0 ? 0 : entryLength(bytes, from);
+/** A part of the feed to be, its content at a place of the opened bytes. */
+interface Entry {
+  readonly kind: number;
+  readonly number: number;
+  readonly seq: number;
+  readonly at: number;
+  readonly length: number;
+  readonly position: number;
 }
 
-/** Opens whole batches behind `after` and up to `to`, until they hold `bytesMax` bytes. */
+/** Places of dropped events that are opened at once, at least. */
+const placesAtOnce = 4096;
+
+/** Opens whole batches behind `after` and up to `to`, until they hold `bytesMax` bytes. What was dropped may cut it short. */
 function openBatches(view: ShardView, after: number, to: number, bytesMax: number): Opened {
+  return openWith(view, after, to, bytesMax, droppedBetween);
+}
+
+function openWith(
+  view: ShardView,
+  after: number,
+  to: number,
+  bytesMax: number,
+  dropped: typeof droppedBetween,
+): Opened {
   const rows: (ArrivedRow & { readonly body: Uint8Array })[] = [];
   let bytes = 0;
   let upTo = to;
@@ -194,40 +218,88 @@ function openBatches(view: ShardView, after: number, to: number, bytesMax: numbe
     bytes += body.length;
     rows.push({ ...row, body });
   }
+  const gaps = dropped(view, after, upTo, erased);
+  upTo = gaps.upTo;
+  for (const { content } of gaps.found) bytes += content.length;
   const joined = Buffer.allocUnsafeSlow(bytes);
-  const entries: { number: number; seq: number; at: number; position: number }[] = [];
+  const entries: Entry[] = [];
   const all = bytesOf(joined.buffer, joined.byteOffset, bytes);
   let end = 0;
   for (const { number, seq: firstSeq, body } of rows) {
     joined.set(body, end);
     let seq = firstSeq;
-    for (const runEnd = end + body.length; end < runEnd; end += entryLength(all, end)) {
+    for (const runEnd = end + body.length; end < runEnd; ) {
       const position = entryPosition(all, end);
-      if (position > after) entries.push({ number, seq, at: end, position });
+      const length = entryLength(all, end);
+      const isBetween = position > after && position <= upTo;
+      if (isBetween) entries.push({ kind: feedPartKind.events, number, seq, at: end, length, position });
       seq += entryCount(all, end);
+      end += length;
     }
   }
-  for (const { number, position } of view.runs.erasures.between(after, upTo)) {
-    entries.push({ number, seq: 0, at: -1, position });
+  for (const { number, seq, position, content } of gaps.found) {
+    entries.push({ kind: feedPartKind.dropped, number, seq, at: end, length: content.length, position });
+    joined.set(content, end);
+    end += content.length;
   }
-  entries.sort((a, b) => a.position - b.position || a.number - b.number);
+  for (const { number, position } of view.runs.erasures.between(after, upTo)) {
+    entries.push({ kind: feedPartKind.erased, number, seq: 0, at: 0, length: 0, position });
+  }
+  // What was dropped of a record comes before what is left of it.
+  entries.sort((a, b) => a.position - b.position || b.kind - a.kind || a.number - b.number);
   return {
     shard: view.shard,
     version: view.runs.version,
     after,
     upTo,
     bytes: all,
+    kind: Uint8Array.from(entries, (entry) => entry.kind),
     position: Float64Array.from(entries, (entry) => entry.position),
     number: Float64Array.from(entries, (entry) => entry.number),
     seq: Float64Array.from(entries, (entry) => entry.seq),
     at: Float64Array.from(entries, (entry) => entry.at),
+    length: Float64Array.from(entries, (entry) => entry.length),
   };
 }
 
-/** A run; undefined when its entity's key has just been destroyed, before its rows were marked: the erasure follows. */
+interface DroppedPlace {
+  readonly number: number;
+  /** Of the last event that is gone. */
+  readonly seq: number;
+  readonly position: number;
+  /** JSON of each type's newest. */
+  readonly content: Buffer;
+}
+
+const noneDropped: typeof droppedBetween = (_view, _after, to) => ({ found: [], upTo: to });
+
+/** Where events were dropped behind `after`, and what is said of it, up to where that is all. */
+function droppedBetween(
+  view: ShardView,
+  after: number,
+  to: number,
+  erased: ReadonlySet<number>,
+): { readonly found: readonly DroppedPlace[]; readonly upTo: number } {
+  const places = view.runs.bases.placesBetween(after, to, placesAtOnce);
+  const found: DroppedPlace[] = [];
+  for (const { number, position } of places) {
+    const dropped = erased.has(number) ? undefined : unlessErased(() => droppedOf(view, number));
+    if (dropped === undefined) continue;
+    const content = Buffer.from(JSON.stringify(aboutDropped(dropped).last ?? []));
+    found.push({ number, seq: dropped.seq, position, content });
+  }
+  const isAll = places.length < placesAtOnce;
+  return { found, upTo: isAll ? to : (places.at(-1)?.position ?? to) };
+}
+
 function openedUnlessErased(view: ShardView, row: ArrivedRow): Uint8Array | undefined {
+  return unlessErased(() => openRun(view, row.number, row));
+}
+
+/** Undefined when an entity's key has just been destroyed, before its rows were marked: the erasure follows. */
+function unlessErased<Result>(open: () => Result): Result | undefined {
   try {
-    return openRun(view, row.number, row);
+    return open();
   } catch (thrown) {
     if (thrown instanceof WarpError && thrown.code === "ERASED") return undefined;
     throw thrown;
@@ -275,14 +347,33 @@ function positionAt(view: ShardView, time: number, to: number): number {
   let position = 0;
   for (const batch of new Set([low?.batch, high?.batch])) {
     if (batch === undefined || batch > to) continue;
-    const opened = openBatches(view, view.runs.batchBefore(batch), batch, Number.POSITIVE_INFINITY);
+    const before = view.runs.batchBefore(batch);
+    const opened = openWith(view, before, batch, Number.POSITIVE_INFINITY, noneDropped);
     for (const [i, at] of opened.at.entries()) {
-      if (at >= 0 && entryRecordedAt(opened.bytes, at) >= time) return position;
+      const isEvents = opened.kind[i] === feedPartKind.events;
+      if (isEvents && entryRecordedAt(opened.bytes, at) >= time) return position;
       position = opened.position[i] ?? position;
     }
     position = batch;
   }
   return to;
+}
+
+/** Moves a position on over events that were dropped, as far as they were recorded before `time`. */
+function behindDropped(view: ShardView, from: number, time: number, to: number): number {
+  const erased = new Set(view.runs.erasures.withRows);
+  let position = from;
+  for (let after = from; ; ) {
+    const { found, upTo } = droppedBetween(view, after, to, erased);
+    for (const gap of found) {
+      const last = JSON.parse(gap.content.toString("utf8")) as LastDropped[];
+      const recordedAt = last.find(([, at]) => at === gap.position)?.[2] ?? time;
+      if (recordedAt >= time) return position;
+      position = gap.position;
+    }
+    if (upTo >= to) return position;
+    after = upTo;
+  }
 }
 
 /** Undefined for a run of an erased entity. */

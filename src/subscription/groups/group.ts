@@ -8,6 +8,7 @@
  */
 
 import { encodeCursor } from "../../core/cursor.ts";
+import { droppedType, gapEvent } from "../../core/dropped.ts";
 import { toWarpError, WarpError } from "../../core/errors.ts";
 import type { StoredEvent } from "../../core/event.ts";
 import { limits } from "../../core/limits.ts";
@@ -40,6 +41,8 @@ export interface MemberSink {
   /** Deliveries that may be unanswered at once. */
   readonly window: number;
   readonly hasRoom: boolean;
+  /** Takes marks in the place of dropped events too (core/dropped.ts), as deliveries like others. */
+  readonly wantsGaps: boolean;
   joined(): void;
   deliver(deliveries: readonly GroupDelivery[]): void;
   ended(error: WarpError | undefined): void;
@@ -202,10 +205,16 @@ export class Group {
           members = [];
           break;
         }
+        const taker = this.#takerOf(item, member);
+        if (taker === undefined) {
+          this.#guard(() => this.#finish(item));
+          if (this.#hasEnded) return false;
+          continue;
+        }
         const delivery = this.#nextDelivery++;
-        member.underWay.set(delivery, { item, deadline });
-        const own = given.get(member) ?? [];
-        given.set(member, own);
+        taker.underWay.set(delivery, { item, deadline });
+        const own = given.get(taker) ?? [];
+        given.set(taker, own);
         own.push({ delivery, attempt: item.attempts, event: item.event });
         count++;
         bytes += item.bytes;
@@ -214,6 +223,16 @@ export class Group {
     }
     for (const [member, deliveries] of given) member.sink.deliver(deliveries);
     return count > 0 && !this.#hasEnded;
+  }
+
+  /**
+   * The member whose turn it is, or for a mark one that wants marks, be it beyond its window; undefined for a mark that nobody
+   * wants, which is passed over.
+   */
+  #takerOf({ event }: Item, next: Member): Member | undefined {
+    if (event.type !== droppedType || next.sink.wantsGaps) return next;
+    const wanting = [...this.#members].filter(({ sink }) => sink.wantsGaps);
+    return wanting.find(({ hasRoom }) => hasRoom) ?? wanting[0];
   }
 
   /** Stops working; what is under way will be delivered again. */
@@ -263,8 +282,9 @@ export class Group {
   }
 
   #take(chunk: Chunk): void {
-    const { shard, events, numbers } = chunk;
+    const { shard, numbers, gap } = chunk;
     if (chunk.erased !== undefined) this.drop(shard, numbers[0] ?? 0);
+    const events = gap === undefined ? chunk.events : [gapEvent(gap)];
     const bytes = chunk.bytes / events.length;
     for (const [i, event] of events.entries()) {
       const number = numbers[i] ?? 0;

@@ -4,6 +4,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Folding } from "../../actor/folding.ts";
+import { aboutDropped, gapEvent } from "../../core/dropped.ts";
 import { bytesOf } from "../../core/entry.ts";
 import type { ErasureFollowers } from "../../core/erasure.ts";
 import { WarpError } from "../../core/errors.ts";
@@ -167,7 +168,7 @@ export class Groups {
     throw new WarpError("INVALID_ARGUMENT", `there is no group ${JSON.stringify(name)}`);
   }
 
-  /** The event that a reference means; undefined when it was erased. */
+  /** The event that a reference means, or the mark in its place when it was dropped; undefined when it was erased. */
   async #eventOf({ shard, number, seq, position }: ParkedRow): Promise<StoredEvent | undefined> {
     const parts = await this.#recordAt(shard, position);
     for (const { bytes, part } of parts) {
@@ -175,7 +176,22 @@ export class Groups {
       const event = eventsOfFeedPart(bytes, part).find((one) => one.seq === seq);
       if (event !== undefined) return this.#folding.upcast(event);
     }
-    return undefined;
+    return await this.#droppedAt(shard, number, seq, position);
+  }
+
+  async #droppedAt(
+    shard: number,
+    number: number,
+    seq: number,
+    position: number,
+  ): Promise<StoredEvent | undefined> {
+    const reading = await this.#hub.feed.reading();
+    const [entity = ""] = await reading.ids(shard, Float64Array.of(number));
+    if (entity === "") return undefined;
+    const dropped = (await reading.base(shard, number, []))?.dropped;
+    if (dropped === undefined || dropped.seq < seq) return undefined;
+    const { recordedAt } = aboutDropped(dropped);
+    return gapEvent({ entity, droppedTo: dropped.seq, position, recordedAt });
   }
 
   async #recordAt(

@@ -3,6 +3,7 @@
  *
  * Whoever stops reading leaves the group, and what was not answered goes to others.
  */
+import { type DroppedEvents, droppedType } from "../../core/dropped.ts";
 import type { WarpError } from "../../core/errors.ts";
 import type { StoredEvent } from "../../core/event.ts";
 import type { GroupAnswer, GroupDelivery, Member } from "./group.ts";
@@ -11,6 +12,11 @@ import type { Groups, JoinQuery } from "./groups.ts";
 export interface JoinOptions extends JoinQuery {
   /** Deliveries that may be unanswered at once; 64 by default. */
   readonly window?: number | undefined;
+  /**
+   * Hears of dropped events that the group had not done yet, once for the group: of the entity, up to and including a seq, before
+   * what is left. When it fails it is asked again, as for `retry`. Who does not ask is not told.
+   */
+  readonly onDropped?: ((gap: DroppedEvents) => void | Promise<void>) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -52,6 +58,7 @@ type Result = IteratorResult<Work, undefined>;
 
 export class Membership implements AsyncIterableIterator<Work, undefined> {
   readonly #member: Member;
+  readonly #onDropped: JoinOptions["onDropped"];
   readonly #signal: AbortSignal | undefined;
   readonly #onAbort = (): void => void this.return();
   #ready: GroupDelivery[] = [];
@@ -63,9 +70,11 @@ export class Membership implements AsyncIterableIterator<Work, undefined> {
   constructor(groups: Groups, name: string, options: JoinOptions) {
     const window = options.window ?? 64;
     this.#signal = options.signal;
+    this.#onDropped = options.onDropped;
     this.#member = groups.join(name, options, {
       window,
       hasRoom: true,
+      wantsGaps: options.onDropped !== undefined,
       joined: () => {},
       deliver: (deliveries) => this.#give(deliveries),
       ended: (error) => this.#end(error),
@@ -95,12 +104,25 @@ export class Membership implements AsyncIterableIterator<Work, undefined> {
   }
 
   #give(deliveries: readonly GroupDelivery[]): void {
-    this.#ready.push(...deliveries);
+    for (const delivery of deliveries) {
+      if (delivery.event.type === droppedType) void this.#tellDropped(delivery);
+      else this.#ready.push(delivery);
+    }
     const waiting = this.#waiting;
     const first = waiting === undefined ? undefined : this.#ready.shift();
     if (first === undefined) return;
     this.#waiting = undefined;
     waiting?.resolve(this.#work(first));
+  }
+
+  async #tellDropped({ delivery, event }: GroupDelivery): Promise<void> {
+    try {
+      await this.#onDropped?.({ entity: event.entity, droppedTo: event.seq });
+      this.#member.answer([delivery], { action: "ack" });
+    } catch {
+      // It is tried again, and parked in the end.
+      this.#member.answer([delivery], { action: "retry" });
+    }
   }
 
   #work(delivery: GroupDelivery): Result {

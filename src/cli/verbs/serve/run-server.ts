@@ -286,6 +286,7 @@ function projectionMetrics(warp: Warp): LabelledSource[] {
     source("lag_events", "Events that are not in the rows.", ({ lagEvents }) => lagEvents),
     source("parked_entities", "Entities that are held back.", ({ parked }) => parked),
     source("skipped_events", "Events that were left out.", ({ skipped }) => skipped),
+    source("gaps", "Times that events were dropped before they were taken in.", ({ gaps }) => gaps),
     source("failing", "1 while something is wrong with it.", ({ error }) => (error === null ? 0 : 1)),
   ];
 }

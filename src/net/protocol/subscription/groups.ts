@@ -31,17 +31,20 @@ export interface JoinRequest {
   /** Deliveries that may be unanswered at once. */
   readonly window: number;
   readonly query: JoinQuery;
+  /** Marks in the place of dropped events are to be delivered too. */
+  readonly gaps?: boolean | undefined;
 }
 
 export function writeJoin(writer: FrameWriter, id: number, request: JoinRequest): void {
-  const { subscription, group, window, query } = request;
-  const frame = startRequest(writer, id, operation.join, 6);
+  const { subscription, group, window, query, gaps = false } = request;
+  const frame = startRequest(writer, id, operation.join, gaps ? 7 : 6);
   writer.num(subscription);
   writer.str(group);
   writer.num(window);
   writer.strOrNil(query.prefix);
   writeTypes(writer, query.types);
   writeFrom(writer, query.from);
+  if (gaps) writer.bool(gaps);
   writer.endFrame(frame);
 }
 
@@ -52,13 +55,14 @@ export function readJoin(reader: FrameReader): JoinRequest {
   const prefix = reader.strOrNil();
   const types = readTypes(reader);
   const from = readFrom(reader);
+  const gaps = !reader.isNil() && reader.bool();
   reader.finish();
   const query = {
     ...(prefix === undefined ? undefined : { prefix }),
     ...(types === undefined ? undefined : { types }),
     ...(from === undefined ? undefined : { from }),
   };
-  return { subscription, group, window, query };
+  return { subscription, group, window, query, ...(gaps ? { gaps } : undefined) };
 }
 
 export interface AnswerRequest {

@@ -12,7 +12,15 @@ import { protocolError } from "../protocol-error.ts";
 import { decodeValue, encodeDetails, encodeValue } from "../value.ts";
 import { frameKind } from "../words.ts";
 
-export const pushKind = { events: 0, caughtUp: 1, erased: 2, moved: 3, ended: 4, deliveries: 5 } as const;
+export const pushKind = {
+  events: 0,
+  caughtUp: 1,
+  erased: 2,
+  moved: 3,
+  ended: 4,
+  deliveries: 5,
+  dropped: 6,
+} as const;
 
 /** The elements of a push behind the subscription's number. */
 export interface PushContent {
@@ -103,6 +111,16 @@ export function encodeErasedPush(entity: string, cursor: string): PushContent {
     writer.num(pushKind.erased);
     writer.str(cursor);
     writer.str(entity);
+  });
+}
+
+/** To a subscription that asked for it. */
+export function encodeDroppedPush(entity: string, droppedTo: number, cursor: string): PushContent {
+  return contentOf(4, (writer) => {
+    writer.num(pushKind.dropped);
+    writer.str(cursor);
+    writer.str(entity);
+    writer.num(droppedTo);
   });
 }
 

@@ -28,6 +28,10 @@ export function readPush(reader: FrameReader): Pushed | undefined {
       const cursor = reader.str();
       return { kind: "erased", entity: reader.str(), cursor };
     }
+    case pushKind.dropped: {
+      const cursor = reader.str();
+      return { kind: "dropped", entity: reader.str(), droppedTo: reader.whole(), cursor };
+    }
     case pushKind.moved:
       return { kind: "moved", cursor: reader.str() };
     case pushKind.ended:

@@ -19,11 +19,13 @@ export interface SubscribeRequest {
   readonly query: SubscribeQuery;
   /** Bytes that may be pushed. */
   readonly credit: number;
+  /** It is to be told of dropped events. */
+  readonly gaps?: boolean | undefined;
 }
 
 export function writeSubscribe(writer: FrameWriter, id: number, request: SubscribeRequest): void {
-  const { subscription, query, credit } = request;
-  const frame = startRequest(writer, id, operation.subscribe, 7);
+  const { subscription, query, credit, gaps = false } = request;
+  const frame = startRequest(writer, id, operation.subscribe, gaps ? 8 : 7);
   writer.num(subscription);
   writer.num(credit);
   writer.strOrNil(query.entity);
@@ -31,6 +33,7 @@ export function writeSubscribe(writer: FrameWriter, id: number, request: Subscri
   writeTypes(writer, query.types);
   writeFrom(writer, query.from);
   writer.bool(query.stored === true);
+  if (gaps) writer.bool(gaps);
   writer.endFrame(frame);
 }
 
@@ -42,6 +45,7 @@ export function readSubscribe(reader: FrameReader): SubscribeRequest {
   const types = readTypes(reader);
   const from = readFrom(reader);
   const stored = !reader.isNil() && reader.bool();
+  const gaps = !reader.isNil() && reader.bool();
   reader.finish();
   const query = {
     ...(entity === undefined ? undefined : { entity }),
@@ -50,7 +54,7 @@ export function readSubscribe(reader: FrameReader): SubscribeRequest {
     ...(from === undefined ? undefined : { from }),
     ...(stored ? { stored } : undefined),
   };
-  return { subscription, query, credit };
+  return { subscription, query, credit, ...(gaps ? { gaps } : undefined) };
 }
 
 export function writeTypes(writer: FrameWriter, types: readonly string[] | undefined): void {
