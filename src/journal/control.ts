@@ -2,8 +2,10 @@
  * The shared words between the main thread and the journal Worker.
  *
  * The Worker sleeps in `Atomics.wait` and the main thread in `Atomics.waitAsync`: a turn costs two wake-ups and no
- * message. One turn is under way at any time, so one set of range words is enough.
+ * message. One turn is under way at any time, so one set of range words is enough. The position of the next block (position.ts) is the
+ * Worker's while it is awake.
  */
+import { Position, positionBytes } from "./position.ts";
 
 const rangeWordsMax = 3 * 128;
 const errorBytes = 4096;
@@ -25,6 +27,8 @@ const journalTask = { advance: 1, retire: 2 } as const;
 export type JournalTask = keyof typeof journalTask;
 /** Float64 words behind them. */
 const number = { retiredUse: 0, currentUse: 1, ranges: 2 } as const;
+const errorAt = 64 + 8 * (number.ranges + rangeWordsMax);
+const positionAt = errorAt + errorBytes;
 
 /** Where the bytes of a turn lie: which tail, and from where to where. */
 export interface TailRange {
@@ -38,12 +42,14 @@ export class JournalControl {
   readonly #words: Int32Array;
   readonly #numbers: Float64Array;
   readonly #error: Uint8Array;
+  readonly position: Position;
 
-  constructor(memory = new SharedArrayBuffer(64 + 8 * (number.ranges + rangeWordsMax) + errorBytes)) {
+  constructor(memory = new SharedArrayBuffer(positionAt + positionBytes)) {
     this.memory = memory;
     this.#words = new Int32Array(memory, 0, 16);
     this.#numbers = new Float64Array(memory, 64, number.ranges + rangeWordsMax);
-    this.#error = new Uint8Array(memory, 64 + 8 * this.#numbers.length, errorBytes);
+    this.#error = new Uint8Array(memory, errorAt, errorBytes);
+    this.position = new Position(memory, positionAt);
   }
 
   // ---- main thread
@@ -57,13 +63,13 @@ export class JournalControl {
       this.#numbers[at++] = range.length;
     }
     Atomics.store(this.#words, word.rangeCount, ranges.length);
-    this.#wake();
+    this.wake();
   }
 
   /** As {@link request}, for a turn that is a task and has no records. */
   requestTask(task: JournalTask): void {
     Atomics.store(this.#words, word.task, journalTask[task]);
-    this.#wake();
+    this.wake();
   }
 
   /** Resolves when the Worker has done more turns than `seen`, or has failed. */
@@ -106,21 +112,22 @@ export class JournalControl {
   /** Segments of this use and below may be overwritten. */
   retire(use: number): void {
     this.#numbers[number.retiredUse] = use;
-    this.#wake();
+    this.wake();
   }
 
   publishSegments(count: number): void {
     Atomics.store(this.#words, word.segmentsReady, count);
-    this.#wake();
+    this.wake();
   }
 
   stop(): void {
     Atomics.store(this.#words, word.stop, 1);
-    this.#wake();
+    this.wake();
   }
 
   #wakeups = 0;
-  #wake(): void {
+  /** Has the Worker look at what is new. */
+  wake(): void {
     this.#wakeups = (this.#wakeups + 1) | 0;
     Atomics.store(this.#words, word.requested, this.#wakeups);
     Atomics.notify(this.#words, word.requested);
@@ -133,9 +140,11 @@ export class JournalControl {
     Atomics.store(this.#words, word.thread, thread);
   }
 
-  /** Sleeps until the main thread has something new or `timeoutMs` has passed. Returns the new `seen`. */
+  /** Sleeps, without the position, until the main thread has something new or `timeoutMs` has passed. Returns the new `seen`. */
   waitForWork(seen: number, timeoutMs: number): number {
+    this.position.leave(timeoutMs !== Number.POSITIVE_INFINITY);
     Atomics.wait(this.#words, word.requested, seen, timeoutMs);
+    this.position.take();
     return Atomics.load(this.#words, word.requested);
   }
 
@@ -180,6 +189,8 @@ export class JournalControl {
     Atomics.add(this.#words, word.done, 1);
     Atomics.notify(this.#words, word.done);
   }
+
+  // ---- whoever writes
 
   fail(error: string): void {
     const bytes = Buffer.from(error).subarray(0, errorBytes);

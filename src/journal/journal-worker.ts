@@ -10,6 +10,7 @@ import { limits } from "../core/limits.ts";
 import { currentThread } from "../core/processors.ts";
 import { JournalControl } from "./control.ts";
 import { blockKind } from "./format.ts";
+import type { Position } from "./position.ts";
 import { Segments, type SegmentsOptions } from "./segments.ts";
 import { askForShortSlices } from "./short-slices.ts";
 
@@ -36,12 +37,13 @@ self.onmessage = (message: MessageEvent<JournalWorkerStart>) => {
 function run(control: JournalControl, start: JournalWorkerStart): void {
   askForShortSlices();
   control.beginThread(currentThread());
-  const segments = new Segments(start.segments);
+  const { position } = control;
+  const segments = new Segments(start.segments, position);
   const tails = start.tails.map((memory) => new Uint8Array(memory));
   segments.addSegments(control.segmentsReady);
   segments.advance();
   let seen = 0;
-  let unmarked = false;
+  let marked = position.sequence;
   for (;;) {
     const ranges = control.takeRanges();
     if (ranges.length > 0) {
@@ -56,7 +58,6 @@ function run(control: JournalControl, start: JournalWorkerStart): void {
       if (awake === undefined) break;
       seen = awake;
       control.finishTurn(segments.write(blockKind.records, body));
-      unmarked = true;
       continue;
     }
     if (control.stopping) break;
@@ -70,15 +71,25 @@ function run(control: JournalControl, start: JournalWorkerStart): void {
       continue;
     }
     const before = seen;
-    seen = control.waitForWork(seen, unmarked ? limits.idleMarkerMs : Number.POSITIVE_INFINITY);
+    const { sequence } = position;
+    const isMarked = sequence === marked;
+    seen = control.waitForWork(seen, isMarked ? Number.POSITIVE_INFINITY : untilIdle(position));
     segments.addSegments(control.segmentsReady);
-    if (seen !== before) continue;
-    if (unmarked) segments.mark(blockKind.idle);
-    unmarked = false;
+    if (seen !== before || isMarked || position.sequence !== sequence) continue;
+    segments.mark(blockKind.idle);
+    marked = position.sequence;
   }
-  segments.mark(blockKind.stop);
+  // After a failed write by the main thread nothing is said about it.
+  if (!control.failed) segments.mark(blockKind.stop);
   segments.retire(control.retiredUse);
   segments.close();
+}
+
+/** Milliseconds until the journal has been idle for long enough to say so. */
+function untilIdle({ writtenAt }: Position): number {
+  const restMs = writtenAt + limits.idleMarkerMs - Date.now();
+  // Clocks are set, too.
+  return Math.min(Math.max(restMs, 1), limits.idleMarkerMs);
 }
 
 /**

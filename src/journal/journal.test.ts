@@ -1,79 +1,20 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { PeriodKeys } from "../core/period-keys.ts";
-import type { WarpError } from "../core/errors.ts";
-import { Journal } from "./journal.ts";
-import { replayJournal } from "./replay.ts";
-import { createKeySlots } from "./ring-files.ts";
-import { Tail } from "./tail.ts";
+import { Sample } from "./sample.ts";
 
 const base = mkdtempSync(join(tmpdir(), "warp-journal-"));
 afterAll(() => rmSync(base, { recursive: true, force: true }));
 let count = 0;
 
-const periodKey = new Uint8Array(32).fill(3);
-const segmentBytes = 64 * 1024;
-
-/** A journal over two tails; `take` appends a text, and `durable` has them in the order they became so. */
-class Sample {
-  readonly directory = join(base, String(++count));
-  readonly tails: readonly Tail[];
-  readonly durable: string[] = [];
-  readonly turns: { readonly id: number; readonly texts: number; readonly use: number }[] = [];
-  readonly failures: WarpError[] = [];
-  readonly journal: Journal<string>;
-  retires = true;
-
-  /** `scale` multiplies the sizes: segments of 64 KiB, blocks of half of that, tails of 256 KiB. */
-  constructor(segmentsMax = 4, scale = 1) {
-    this.tails = [new Tail(scale * 256 * 1024), new Tail(scale * 256 * 1024)];
-    mkdirSync(this.directory);
-    createKeySlots(this.directory, segmentsMax);
-    const sizes = { segmentBytes: scale * segmentBytes };
-    const start = {
-      periods: PeriodKeys.of([{ period: 1, key: periodKey }]).memory,
-      retiredUse: 0,
-      lastUse: 0,
-      lastSequence: 0,
-    };
-    this.journal = new Journal<string>({
-      segments: { directory: this.directory, context: "c", durability: "fsync", ...sizes, ...start },
-      segmentCount: 0,
-      segmentsMax,
-      firstTurn: 1,
-      blockBytesMax: scale * 32 * 1024,
-      tails: this.tails,
-      writerThreads: () => [],
-      onDurable: (turn, use) => {
-        this.durable.push(...turn.completions);
-        this.turns.push({ id: turn.id, texts: turn.completions.length, use });
-        for (const tail of this.tails) tail.free(turn.id);
-        if (this.retires) this.journal.retire(use - 1);
-      },
-      onFailed: (error) => this.failures.push(error),
-    });
-  }
-
-  take(text: string, tail = 0): boolean {
-    const at = this.journal.reserve(tail, text.length);
-    if (at < 0) return false;
-    this.tails[tail]?.bytes.buffer.write(text, at, "latin1");
-    this.journal.commit(tail, at, at + text.length);
-    this.journal.complete(text);
-    return true;
-  }
-
-  replayed(): string {
-    const blocks = replayJournal({ directory: this.directory, context: "c", keyOf: () => periodKey });
-    return [...blocks].map((block) => block.toString("latin1")).join("");
-  }
+function newSample(segmentsMax?: number, scale?: number): Sample {
+  return new Sample(join(base, String(++count)), segmentsMax, scale);
 }
 
 describe("the journal", () => {
   test("can be closed while it waits for a segment that is never retired", async () => {
-    const sample = new Sample(2);
+    const sample = newSample(2);
     sample.retires = false;
     for (let i = 0; i < 8; i++) expect(sample.take(`${i}`.repeat(20_000), i % 2)).toBe(true);
     // Two segments of two blocks each; the fifth waits.
@@ -84,7 +25,7 @@ describe("the journal", () => {
   });
 
   test("makes what is appended together durable together, in order, with all tails in one block", async () => {
-    const sample = new Sample();
+    const sample = newSample();
     sample.retires = false;
     const texts = Array.from({ length: 50 }, (_, i) => `<${i}>`);
     for (const [index, text] of texts.entries()) sample.take(text, index % 2);
@@ -98,7 +39,7 @@ describe("the journal", () => {
   });
 
   test("cuts turns that grow too large for a block, and keeps their order", async () => {
-    const sample = new Sample();
+    const sample = newSample();
     const texts = Array.from({ length: 40 }, (_, i) => String.fromCharCode(48 + i).repeat(5000));
     for (const text of texts) expect(sample.take(text)).toBe(true);
     await sample.journal.whenIdle();
@@ -109,7 +50,7 @@ describe("the journal", () => {
   });
 
   test("waits when the ring is full, and goes on when a segment is retired", async () => {
-    const sample = new Sample(2);
+    const sample = newSample(2);
     sample.retires = false;
     let taken = 0;
     // Two segments hold four blocks of this size; the fifth finds no room.
@@ -129,7 +70,7 @@ describe("the journal", () => {
   });
 
   test("tells a main thread that never rests what is durable, once and in order, when it is polled", async () => {
-    const sample = new Sample();
+    const sample = newSample();
     sample.take("first");
     await sample.journal.whenIdle();
     const texts = Array.from({ length: 200 }, (_, i) => `<${i}>`);
@@ -145,7 +86,7 @@ describe("the journal", () => {
   });
 
   test("sends what is large while its callers go on, without a break between them", async () => {
-    const sample = new Sample(4, 64);
+    const sample = newSample(4, 64);
     const texts: string[] = [];
     // Callers that come one behind another; the event loop has no turn in between. Those that find no room append nothing.
     for (let calls = 0; sample.durable.length === 0 && calls < 5_000_000; calls++) {
@@ -165,7 +106,7 @@ describe("the journal", () => {
   });
 
   test("completes what appended nothing behind what it waits for", async () => {
-    const sample = new Sample();
+    const sample = newSample();
     sample.take("record");
     sample.journal.complete("answer");
     await sample.journal.whenIdle();
@@ -177,7 +118,7 @@ describe("the journal", () => {
   });
 
   test("fails once, says so, and keeps what it did not acknowledge, when its files are gone", async () => {
-    const sample = new Sample();
+    const sample = newSample();
     sample.take("good");
     await sample.journal.whenIdle();
     rmSync(sample.directory, { recursive: true });

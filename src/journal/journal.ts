@@ -8,20 +8,23 @@
  */
 import { Aside } from "../core/aside.ts";
 import { type ErrorCode, type ErrorDetails, toWarpError, WarpError } from "../core/errors.ts";
+import { BlockWriter } from "./block-writer.ts";
 import { JournalControl, type JournalTask, rangesMax, type TailRange } from "./control.ts";
+import { blockKind } from "./format.ts";
 import type { JournalWorkerStart } from "./journal-worker.ts";
-import { createSegment, createSegmentNow, growKeySlots } from "./ring-files.ts";
+import { OwnWrites, smallTurn, smallTurnBytes } from "./own-writes.ts";
 import type { SegmentsOptions } from "./segments.ts";
+import { SpareSegments } from "./spare-segments.ts";
 import type { Tail } from "./tail.ts";
 
 /**
  * With many callers in a closed loop, a turn is sent when half of them have come back, so that the disk works on one
  * half while the main thread works on the other. Below this many, a whole turn is gathered.
  */
-const eagerMin = 64;
+const eagerMin = smallTurn;
 
 /** A turn of so many bytes is sent as soon as the journal is idle, however few callers they are from. */
-const eagerBytes = 128 * 1024;
+const eagerBytes = smallTurnBytes;
 
 /** Passes over the microtasks that must add nothing before a turn is sent. */
 const quietPasses = 6;
@@ -56,6 +59,8 @@ export interface JournalOptions<Completion> {
 export class Journal<Completion> {
   readonly #options: JournalOptions<Completion>;
   readonly #control = new JournalControl();
+  readonly #writer: BlockWriter;
+  readonly #ownWrites = new OwnWrites();
   readonly #worker: Worker;
   readonly #exited: Promise<void>;
   #open: Turn<Completion>;
@@ -71,8 +76,7 @@ export class Journal<Completion> {
   #lastSize = 0;
   /** An idle journal is sent a turn of this many completions at once. */
   #eagerAt = eagerMin;
-  #segmentCount: number;
-  #creating: Promise<void> | undefined;
+  readonly #spares: SpareSegments;
   #failed: WarpError | undefined;
   #closed = false;
   readonly #idle: (() => void)[] = [];
@@ -81,19 +85,17 @@ export class Journal<Completion> {
   constructor(options: JournalOptions<Completion>) {
     this.#options = options;
     this.#aside = new Aside(() => [this.#control.thread, ...options.writerThreads()]);
-    this.#segmentCount = options.segmentCount;
+    this.#writer = new BlockWriter(this.#control.position, options.segments);
     this.#open = emptyTurn(options.firstTurn);
     this.#onWraps = options.tails.map(
       (_, tail) => (start, length) => this.#open.ranges.push({ tail, start, length }),
     );
     const { directory, segmentBytes, retiredUse, lastUse } = options.segments;
     this.#control.begin(retiredUse, lastUse + 1);
-    growKeySlots(directory, options.segmentsMax);
-    while (this.#segmentCount < 2) {
-      createSegmentNow(directory, this.#segmentCount + 1, segmentBytes);
-      this.#segmentCount++;
-    }
-    this.#control.publishSegments(this.#segmentCount);
+    this.#spares = new SpareSegments(this.#control, {
+      ...{ directory, segmentBytes, segmentsMax: options.segmentsMax, count: options.segmentCount },
+      onFailed: (thrown) => this.#fail(toWarpError(thrown, "IO_ERROR", { file: "journal" })),
+    });
     this.#worker = new Worker(new URL("./journal-worker.ts", import.meta.url));
     this.#exited = new Promise((resolve) => {
       this.#worker.addEventListener("close", () => {
@@ -110,7 +112,7 @@ export class Journal<Completion> {
       segments: options.segments,
     };
     this.#worker.postMessage(start);
-    this.#keepSpareSegment();
+    this.#spares.keep();
   }
 
   /** The turn that the next record belongs to. */
@@ -233,7 +235,7 @@ export class Journal<Completion> {
   /** Writes what is open, stops the Worker and waits until its files are closed. */
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#creating;
+    await this.#spares.close();
     this.#control.stop();
     await this.#exited;
   }
@@ -251,12 +253,16 @@ export class Journal<Completion> {
   #gather(before: number, quiet: number): void {
     const now = this.#open.completions.length;
     if (quiet === quietPasses) {
-      this.#scheduled = false;
-      this.#send();
+      if (!this.#ownWrites.waits(this.#sendGathered)) this.#sendGathered();
     } else {
       queueMicrotask(() => this.#gather(now, now === before ? quiet + 1 : 0));
     }
   }
+
+  readonly #sendGathered = (): void => {
+    this.#scheduled = false;
+    this.#send(true);
+  };
 
   /** Ends the open turn; it waits for the Worker. */
   #cut(): void {
@@ -269,7 +275,8 @@ export class Journal<Completion> {
     this.#open = emptyTurn(turn.id + 1);
   }
 
-  #send(): void {
+  /** `mayWriteHere` when nobody minds that the turn is durable, and acknowledged, on return. */
+  #send(mayWriteHere = false): void {
     if (this.#inFlight !== undefined || this.#failed !== undefined) return;
     if (this.#waiting.length === 0) this.#cut();
     const turn = this.#waiting.shift();
@@ -288,11 +295,41 @@ export class Journal<Completion> {
       queueMicrotask(() => this.#finish(turn));
       return;
     }
+    if (mayWriteHere && this.#writeHere(turn)) return;
     this.#doneAtSend = this.#control.doneCount;
     this.#control.request(turn.ranges);
     this.#control.done(this.#doneAtSend).then(() => {
       if (this.#inFlight === turn) this.#finish(turn);
     });
+  }
+
+  /** Writes a turn on this thread and acknowledges it. False when it is the Worker's. */
+  #writeHere(turn: Turn<Completion>): boolean {
+    const { position } = this.#control;
+    if (this.#closed || !this.#ownWrites.isFor(turn.completions.length, turn.bytes)) return false;
+    if (!position.tryHold()) return false;
+    const { isWatched } = position;
+    try {
+      if (!this.#writer.hasRoom(turn.bytes)) return false;
+      const start = performance.now();
+      this.#writer.write(
+        blockKind.records,
+        turn.ranges.map((range) => this.#bytesOf(range)),
+      );
+      this.#ownWrites.note(performance.now() - start);
+    } catch (thrown) {
+      this.#control.fail(JSON.stringify(toWarpError(thrown, "IO_ERROR", { file: "journal" }).toWire()));
+    } finally {
+      position.giveBack();
+    }
+    // It marks the end of a busy time, and does not know of this one yet.
+    if (!isWatched) this.#control.wake();
+    this.#finish(turn);
+    return true;
+  }
+
+  #bytesOf({ tail, start, length }: TailRange): Uint8Array {
+    return this.#options.tails[tail]?.bytes.buffer.subarray(start, start + length) ?? new Uint8Array();
   }
 
   #finish(turn: Turn<Completion>): void {
@@ -303,7 +340,7 @@ export class Journal<Completion> {
     }
     this.#inFlight = undefined;
     this.#pending -= turn.completions.length;
-    this.#keepSpareSegment();
+    this.#spares.keep();
     const { currentUse } = this.#control;
     const gathered = this.#open.completions.length;
     // What gathered meanwhile is sent before anybody hears of this turn: the disk works while its callers are served.
@@ -319,27 +356,6 @@ export class Journal<Completion> {
 
   #wakeIdle(): void {
     for (const resolve of this.#idle.splice(0)) resolve();
-  }
-
-  #lastSeenUse = 0;
-  /** Creates the next segment file in the background when the ring is short of free ones. */
-  #keepSpareSegment(): void {
-    const use = this.#control.currentUse;
-    if (use === this.#lastSeenUse || this.#creating !== undefined || this.#closed) return;
-    this.#lastSeenUse = use;
-    const inUse = use - this.#control.retiredUse;
-    if (inUse < this.#segmentCount || this.#segmentCount >= this.#options.segmentsMax) return;
-    const { directory, segmentBytes } = this.#options.segments;
-    this.#creating = createSegment(directory, this.#segmentCount + 1, segmentBytes)
-      .then(() => {
-        this.#segmentCount++;
-        this.#control.publishSegments(this.#segmentCount);
-      })
-      .catch((thrown) => this.#fail(toWarpError(thrown, "IO_ERROR", { file: "journal" })))
-      .finally(() => {
-        this.#creating = undefined;
-        this.#lastSeenUse = 0;
-      });
   }
 
   #noticeExit(): void {

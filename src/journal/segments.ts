@@ -1,38 +1,27 @@
 /**
- * The ring of preallocated segment files, as the journal Worker writes it.
+ * The ring of preallocated segment files, as the journal Worker keeps it; blocks are written by block-writer.ts.
  *
- * - The next block is written only after the one before is fsynced (under "fsync").
  * - A segment is taken for a new use only when its old use is retired; then its key slot already holds zeros.
  * - Slots are zeroed in the order of their uses, each synced before the next: what replay finds has no holes.
  * - Segments of earlier processes that are not retired are as if this one had written them.
  * - Order at a switch: key slot, fsync, segment header, fsync, blocks. Under "os" only the blocks are not synced.
- * - Under "fsync" blocks bypass the page cache where the file system can: nobody reads them back but a replay, and a
- *   write with its sync takes a fifth less time and a third less of the processor (docs/decisions/0013).
  */
-import { ptr } from "bun:ffi";
-import { createCipheriv, randomBytes } from "node:crypto";
-import { closeSync, constants, fdatasyncSync, fstatSync, openSync, readSync, writeSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { closeSync, constants, fdatasyncSync, fstatSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
-import { keyBytes, nonceBytes, release, seal } from "../core/aead.ts";
-import { assert, WarpError } from "../core/errors.ts";
-import { limits } from "../core/limits.ts";
+import { keyBytes, seal } from "../core/aead.ts";
 import { PeriodKeys } from "../core/period-keys.ts";
-import { randomBytesPooled } from "../core/random.ts";
+import { BlockWriter, writeWhole } from "./block-writer.ts";
 import {
   associatedOfSlot,
-  beginBlockHeader,
-  blockBytes,
-  blockHeaderBytes,
   type blockKind,
   decodeSlot,
-  encodeSegmentHeader,
   encodeSlot,
-  finishBlockHeader,
   keysName,
-  segmentHeaderBytes,
   segmentName,
   slotBytes,
 } from "./format.ts";
+import { Position } from "./position.ts";
 
 export interface SegmentsOptions {
   readonly directory: string;
@@ -62,19 +51,18 @@ export class Segments {
   readonly #segments: Segment[] = [];
   /** Uses of earlier processes that are not retired, by segment. */
   readonly #formerUses = new Map<number, number>();
-  #current: Segment | undefined;
-  #key: Buffer = Buffer.alloc(keyBytes);
-  #at = 0;
+  readonly #position: Position;
+  readonly #writer: BlockWriter;
   #use: number;
-  #sequence: number;
-  /** The block under construction, at an address that an unbuffered write takes. */
-  #block = alignedBuffer(blockBufferBytes);
 
-  constructor(options: SegmentsOptions) {
+  /** `position` is held by the caller. */
+  constructor(options: SegmentsOptions, position = new Position()) {
     this.#options = options;
     this.#periods = new PeriodKeys(options.periods);
     this.#use = options.lastUse;
-    this.#sequence = options.lastSequence;
+    this.#position = position;
+    this.#position.sequence = options.lastSequence;
+    this.#writer = new BlockWriter(position, options);
     this.#keys = openSync(join(options.directory, keysName), "r+");
     this.#takeFormer();
   }
@@ -92,7 +80,7 @@ export class Segments {
   retire(use: number): void {
     const retired = this.#segments.filter((segment) => segment.use !== 0 && segment.use <= use);
     for (const segment of retired.sort((a, b) => a.use - b.use)) {
-      if (segment === this.#current) this.#current = undefined;
+      if (segment.id === this.#position.segment) this.#position.closeSegment();
       segment.use = 0;
       this.#zeroSlot(segment.id);
     }
@@ -125,70 +113,29 @@ export class Segments {
 
   /** True when a block with this body goes into the current segment, and a marker behind it. */
   hasRoom(bodyBytes: number): boolean {
-    return this.#hasBytes(blockBytes(bodyBytes) + markerBytes);
-  }
-
-  #hasBytes(bytes: number): boolean {
-    return this.#current !== undefined && this.#at + bytes <= this.#options.segmentBytes;
+    return this.#writer.hasRoom(bodyBytes);
   }
 
   /** Starts the next use in a free segment; false when there is none. */
   advance(): boolean {
     const next = this.#segments.find((segment) => segment.use === 0);
     if (next === undefined) return false;
-    const { context, durability, segmentBytes } = this.#options;
+    const { context } = this.#options;
     const { period, key: periodKey } = this.#periods.current;
     this.#use++;
-    this.#key = randomBytes(keyBytes);
-    const wrapped = seal(periodKey, this.#key, associatedOfSlot(context, next.id, this.#use));
+    const key = randomBytes(keyBytes);
+    const wrapped = seal(periodKey, key, associatedOfSlot(context, next.id, this.#use));
     const slot = encodeSlot({ use: this.#use, period, wrapped });
     writeWhole(this.#keys, slot, (next.id - 1) * slotBytes, keysName);
     fdatasyncSync(this.#keys);
-    const header = encodeSegmentHeader({
-      use: this.#use,
-      segmentBytes,
-      firstSequence: this.#sequence + 1,
-      durability,
-    });
-    this.#block.set(header, 0);
-    writeWhole(next.file, this.#block.subarray(0, segmentHeaderBytes), 0, segmentName(next.id));
-    fdatasyncSync(next.file);
+    this.#writer.begin({ id: next.id, file: next.file, use: this.#use, key });
     next.use = this.#use;
-    this.#current = next;
-    this.#at = segmentHeaderBytes;
     return true;
   }
 
-  /** Seals and writes one block and makes it durable; returns the use it went to. There must be room. */
+  /** Writes one block and makes it durable; returns the use it went to. There must be room. */
   write(kind: number, body: readonly Uint8Array[]): number {
-    const segment = this.#current;
-    assert(segment !== undefined, "a segment is open");
-    let bodyBytes = 0;
-    for (const piece of body) bodyBytes += piece.length;
-    const total = blockBytes(bodyBytes);
-    if (total > this.#block.length) this.#block = alignedBuffer(total * 2);
-    const block = this.#block;
-    const nonce = randomBytesPooled(nonceBytes);
-    const sequence = this.#sequence + 1;
-    const associated = beginBlockHeader(block, { use: this.#use, sequence, kind, bodyBytes, nonce });
-    const cipher = createCipheriv("aes-256-gcm", this.#key, nonce);
-    cipher.setAAD(associated);
-    let at = blockHeaderBytes;
-    for (const piece of body) {
-      for (let from = 0; from < piece.length; from += cipherBytes) {
-        const ciphertext = cipher.update(piece.subarray(from, from + cipherBytes));
-        block.set(ciphertext, at);
-        at += ciphertext.length;
-        release(ciphertext);
-      }
-    }
-    cipher.final();
-    finishBlockHeader(block, cipher.getAuthTag());
-    block.fill(0, at, total);
-    writeWhole(segment.file, block.subarray(0, total), this.#at, segmentName(segment.id));
-    this.#sync(segment.file);
-    this.#at += total;
-    this.#sequence = sequence;
+    this.#writer.write(kind, body);
     return this.#use;
   }
 
@@ -197,32 +144,13 @@ export class Segments {
    * be none behind another marker, which has said so.
    */
   mark(kind: typeof blockKind.idle | typeof blockKind.stop): void {
-    if (this.#hasBytes(markerBytes)) this.write(kind, []);
+    if (this.#writer.hasRoomForMarker) this.#writer.write(kind, []);
   }
 
   close(): void {
     for (const segment of this.#segments) closeSync(segment.file);
     closeSync(this.#keys);
   }
-
-  #sync(file: number): void {
-    if (this.#options.durability === "fsync") fdatasyncSync(file);
-  }
-}
-
-/** A block without a body. */
-const markerBytes = blockBytes(0);
-/** What the cipher gets at once: its output is new memory every time, which costs twice as much beyond this. */
-const cipherBytes = 64 * 1024;
-
-/** Holds a turn of a thousand small appends; grows to the largest block seen. */
-const blockBufferBytes = 1024 * 1024;
-
-/** A buffer whose first byte stands at a multiple of the sector. */
-function alignedBuffer(bytes: number): Buffer {
-  const memory = new ArrayBuffer(bytes + limits.sectorBytes);
-  const offset = (limits.sectorBytes - (ptr(memory) % limits.sectorBytes)) % limits.sectorBytes;
-  return Buffer.from(memory, offset, bytes);
 }
 
 /** Some file systems (tmpfs on older kernels, network file systems) know no unbuffered writes. */
@@ -233,15 +161,4 @@ function openUnbuffered(path: string): number {
     if (thrown instanceof Error && "code" in thrown && thrown.code === "EINVAL") return openSync(path, "r+");
     throw thrown;
   }
-}
-
-function writeWhole(file: number, bytes: Uint8Array, at: number, name: string): void {
-  const written = writeSync(file, bytes, 0, bytes.length, at);
-  if (written === bytes.length) return;
-  const details = { file: `journal/${name}`, offset: at, written, expected: bytes.length };
-  throw new WarpError(
-    "IO_ERROR",
-    `journal/${name} took ${written} of ${bytes.length} bytes at offset ${at}`,
-    details,
-  );
 }
