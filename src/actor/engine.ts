@@ -124,6 +124,11 @@ export class Engine {
     this.#parts.journal.poll();
   }
 
+  /** A read for somebody beyond this process is being served. */
+  noteRead(): void {
+    this.#parts.journal.noteRead();
+  }
+
   /** Stops accepting work; what is under way goes on. */
   stopAccepting(): void {
     this.#closing = new WarpError("CLOSED", "this context is closed");

@@ -125,9 +125,10 @@ export class Entity {
     return { seq: actor.committedSeq, state: this.#parts.folding.stateOf(actor.committedStates, slot) };
   }
 
-  /** As {@link snapshot}, at once; undefined while the entity is not in memory. */
+  /** As {@link snapshot}, at once, for a server; undefined while the entity is not in memory. */
   residentSnapshot(aggregate?: Aggregate | string): { seq: number; state: unknown } | undefined {
     const { engine, folding } = this.#parts;
+    engine.noteRead();
     const actor = engine.failure === undefined ? this.#resident() : undefined;
     if (actor === undefined || (actor.erasedAt !== undefined && actor.committedSeq === 0)) return undefined;
     return {

@@ -160,6 +160,11 @@ export class Journal<Completion> {
       this.#finish(turn);
   }
 
+  /** A server reads for somebody: whether this thread writes turns itself depends on it. */
+  noteRead(): void {
+    this.#ownWrites.noteRead();
+  }
+
   /** As {@link complete}, for several that must be of the same turn. */
   completeTogether(completions: readonly Completion[]): void {
     this.#open.completions.push(...completions);

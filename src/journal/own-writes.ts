@@ -4,7 +4,8 @@
  * - With few callers everybody waits for the sync, the main thread too: handing the turn over gains nothing, and to wake two threads
  *   takes as long as a quick disk.
  * - A thread that is in a sync does nothing else. So it writes itself only while the disk is quick and there is little else to do;
- *   otherwise turns are handed over for a while, and then it tries again. What it tries in vain takes 2 % of its time at most.
+ *   otherwise turns are handed over for a while, and then it tries again. What it tries in vain takes a tenth of its time at most.
+ * - Reads of a server do not wait for a disk: where there are more of them than turns, turns are handed over.
  * - One turn in a pass of the event loop: what arrived during a sync is heard before the next one.
  */
 
@@ -13,23 +14,29 @@ export const smallTurn = 64;
 export const smallTurnBytes = 128 * 1024;
 
 /** Turns that one look is about. */
-const turnsPerLook = 16;
-/** A disk is quick when writing a turn takes no longer, on average … */
+const turnsPerLook = 64;
+/** A disk is quick when it takes no longer for half of them … */
 const quickMs = 0.5;
-/** … and never this long. */
+/** … and for each. */
 const slowMs = 4;
 /** There is little else to do when the thread uses no more processor time, writing included, in times of the time it writes. */
-const busyMax = 2;
-/** It rests for this long when the look was bad, and for so many times as long as what it looked at took. */
-const restMs = 250;
-const restPerMs = 50;
+const busyMax = 4;
+/** Reads for others that are served beside as many turns, and these few more, are something else to do. */
+const readsMax = 8;
+/** It rests for this long when a look was bad … */
+const restMs = 100;
+/** … and for so many times as long as a slow one took. */
+const restPerMs = 10;
 
 export class OwnWrites {
   /** On the clock of performance.now(). */
   #restsUntil = 0;
-  /** Of the look under way: turns, the time they took to write, and the thread's processor time at its beginning. */
+  /** Of the look under way: turns, how many were not quick, how long all took to write; and reads beside them. */
   #turns = 0;
+  #slowTurns = 0;
   #writingMs = 0;
+  #reads = 0;
+  /** The thread's processor time when it began. */
   #usedMs = 0;
   #isInPass = false;
   #onPass: (() => void) | undefined;
@@ -44,11 +51,21 @@ export class OwnWrites {
   note(ms: number): void {
     this.#isInPass = true;
     setImmediate(this.#pass);
-    if (this.#turns === 0) this.#usedMs = threadMs();
+    if (this.#turns === 0) {
+      this.#usedMs = threadMs();
+      this.#reads = 0;
+    }
     this.#turns++;
     this.#writingMs += ms;
-    if (ms > slowMs) this.#end(0);
+    if (ms > quickMs) this.#slowTurns++;
+    if (ms > slowMs) this.#rest(ms * restPerMs);
     else if (this.#turns === turnsPerLook) this.#look();
+  }
+
+  /** The thread serves a read for somebody who would have waited for a sync. */
+  noteRead(): void {
+    this.#reads++;
+    if (this.#turns > 0 && this.#reads > this.#turns + readsMax) this.#rest(restMs);
   }
 
   /** True when a turn was written in this pass of the event loop; `callback` is then called in the next one. */
@@ -65,16 +82,16 @@ export class OwnWrites {
   };
 
   #look(): void {
-    const isSlow = this.#writingMs > quickMs * this.#turns;
+    const isSlow = this.#slowTurns * 2 > turnsPerLook;
     const isBusy = threadMs() - this.#usedMs > busyMax * this.#writingMs;
-    this.#end(isSlow || isBusy ? restMs : undefined);
+    this.#rest(isSlow || isBusy ? restMs : 0);
   }
 
-  /** Ends a look; `atLeastMs` is given when it was bad. */
-  #end(atLeastMs?: number): void {
-    if (atLeastMs !== undefined)
-      this.#restsUntil = performance.now() + Math.max(atLeastMs, restPerMs * this.#writingMs);
+  /** Ends a look. */
+  #rest(ms: number): void {
+    this.#restsUntil = performance.now() + ms;
     this.#turns = 0;
+    this.#slowTurns = 0;
     this.#writingMs = 0;
   }
 }
