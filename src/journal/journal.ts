@@ -13,8 +13,8 @@ import { JournalControl, type JournalTask, rangesMax, type TailRange } from "./c
 import { blockKind } from "./format.ts";
 import type { JournalWorkerStart } from "./journal-worker.ts";
 import { OwnWrites, smallTurn, smallTurnBytes } from "./own-writes.ts";
+import { SpareSegments } from "./ring-files.ts";
 import type { SegmentsOptions } from "./segments.ts";
-import { SpareSegments } from "./spare-segments.ts";
 import type { Tail } from "./tail.ts";
 
 /**
