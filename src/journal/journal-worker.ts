@@ -60,7 +60,7 @@ function run(control: JournalControl, start: JournalWorkerStart): void {
       control.finishTurn(segments.write(blockKind.records, body));
       continue;
     }
-    if (control.stopping) break;
+    if (control.stopping || control.failed) break;
     segments.retire(control.retiredUse);
     const task = control.takeTask();
     if (task !== undefined) {
@@ -75,7 +75,7 @@ function run(control: JournalControl, start: JournalWorkerStart): void {
     const isMarked = sequence === marked;
     seen = control.waitForWork(seen, isMarked ? Number.POSITIVE_INFINITY : untilIdle(position));
     segments.addSegments(control.segmentsReady);
-    if (seen !== before || isMarked || position.sequence !== sequence) continue;
+    if (seen !== before || isMarked || position.sequence !== sequence || control.failed) continue;
     segments.mark(blockKind.idle);
     marked = position.sequence;
   }

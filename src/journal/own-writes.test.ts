@@ -85,6 +85,8 @@ describe("turns that the main thread writes", () => {
     }
     writes.mockRestore();
     const blocks = sample.blocks();
+    // Longer than it takes until an idle journal says so on disk.
+    await Bun.sleep(3 * limits.idleMarkerMs);
     sample.take("late");
     await sample.journal.whenIdle();
     await sample.journal.close();
