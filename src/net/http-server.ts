@@ -7,7 +7,7 @@ import { toWarpError } from "../core/errors.ts";
 import { createApp } from "./http/app.ts";
 import type { HttpParts } from "./http/parts.ts";
 
-/** A connection on which nothing moves for so long is closed. */
+/** A connection on which nothing moves for so long is closed, unless the server is at work for it. */
 const idleTimeoutSeconds = 60;
 
 export interface HttpServer {
@@ -18,9 +18,16 @@ export interface HttpServer {
   abort(): Promise<void>;
 }
 
+export interface HttpListening {
+  readonly host: string;
+  /** 0 for any that is free. */
+  readonly port: number;
+  readonly idleTimeoutSeconds?: number;
+}
+
 /** Errors: IO_ERROR when the address cannot be had. */
-export function listenHttp(options: { host: string; port: number }, parts: HttpParts): HttpServer {
-  const { host, port } = options;
+export function listenHttp(options: HttpListening, parts: HttpParts): HttpServer {
+  const { host, port, idleTimeoutSeconds: idle = idleTimeoutSeconds } = options;
   const app = createApp(parts);
   try {
     const server = Bun.serve({
@@ -28,11 +35,18 @@ export function listenHttp(options: { host: string; port: number }, parts: HttpP
       port,
       // Two servers on one port would share its connections between two data directories.
       reusePort: false,
-      idleTimeout: idleTimeoutSeconds,
+      idleTimeout: idle,
       // The app answers a body that is too large itself; this one ends a connection that goes on sending.
       maxRequestBodySize: parts.bodyBytesMax + 1024 * 1024,
       development: false,
-      fetch: (request) => app.fetch(request),
+      fetch: async (request, server) => {
+        // A body that does not come is the peer's doing; an answer that takes its time is not.
+        const isWhole = request.body === null;
+        if (isWhole) server.timeout(request, 0);
+        const response = await app.fetch(request);
+        if (isWhole) server.timeout(request, idle);
+        return response;
+      },
     });
     return {
       host: server.hostname ?? host,

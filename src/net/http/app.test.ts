@@ -62,6 +62,37 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
+test("a request for which the server is at work is not idle; one whose body does not come is", async () => {
+  const real = enginePortOf(warp);
+  const slow = listenHttp(
+    { host: "127.0.0.1", port: 0, idleTimeoutSeconds: 1 },
+    {
+      engine: {
+        ...real,
+        state: (entity, aggregate, at, answer) =>
+          void setTimeout(() => real.state(entity, aggregate, at, answer), 6000),
+      },
+      status: () => "ready",
+      metrics: createMetrics({ context: warp.context }, []),
+      logger: silentLogger,
+      bodyBytesMax: 1000,
+    },
+  );
+  await call("POST", eventsOf("slow"), earned(7));
+  const stalled = new Promise<number>((resolve) => {
+    const begun = performance.now();
+    const socket = connect(slow.port, "127.0.0.1", () =>
+      socket.write("POST /v1/entities/slow/events HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\n\r\n{"),
+    );
+    socket.on("data", () => {});
+    socket.on("close", () => resolve(performance.now() - begun));
+  });
+  const response = await fetch(`http://127.0.0.1:${slow.port}/v1/entities/slow`);
+  expect(await response.json()).toMatchObject({ state: { cents: 7 } });
+  expect(await stalled).toBeLessThan(30_000);
+  await slow.close();
+}, 60_000);
+
 const json = { "content-type": "application/json" };
 
 async function call(method: string, path: string, body?: unknown, headers: Record<string, string> = {}) {
