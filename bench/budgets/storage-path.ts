@@ -1,5 +1,5 @@
-/** What happens behind an acknowledgement and after a crash: settling, and replaying the journal. */
-import { cpSync, mkdtempSync, rmSync } from "node:fs";
+/** What happens before and behind an acknowledgement and after a crash: the journal's turns, settling, and replaying the journal. */
+import { closeSync, cpSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ledger } from "../../src/cli/verbs/bench/payload.ts";
@@ -7,10 +7,15 @@ import { Processor } from "../../src/cli/verbs/bench/processors/processor.ts";
 import { readPartHeads, readRecordHead } from "../../src/core/append-record.ts";
 import { bytesOf, writeEntry } from "../../src/core/entry.ts";
 import { openKeyring } from "../../src/core/keyring.ts";
+import { limits } from "../../src/core/limits.ts";
 import { silentLogger } from "../../src/core/logger.ts";
 import { start } from "../../src/index.ts";
+import { BlockWriter } from "../../src/journal/block-writer.ts";
+import { blockKind, segmentHeaderBytes } from "../../src/journal/format.ts";
+import { Position } from "../../src/journal/position.ts";
 import { replayJournal } from "../../src/journal/replay.ts";
 import { Tail } from "../../src/journal/tail.ts";
+import { Runs } from "../../src/shard/files/runs.ts";
 import { formBytes, sealPacked, shardAssociated } from "../../src/shard/files/sealed.ts";
 import { Gather } from "../../src/shard/gather.ts";
 import {
@@ -23,7 +28,9 @@ import {
 import { Writer } from "../../src/shard/writer.ts";
 import { type Run, sink } from "./clock.ts";
 import type { Steps } from "./path.ts";
+import { turn } from "./append-path.ts";
 import { ids, payments } from "./sample.ts";
+import { wholeRun } from "./whole-run.ts";
 
 const shards = Array.from({ length: 16 }, (_, i) => i);
 /** Events of a run: what 10,000 busy entities gather between two rounds. */
@@ -42,6 +49,40 @@ function sampleTail(): SampleTail {
   const tail = new SampleTail(32 * 1024 * 1024);
   for (let i = 0; i < roundEntities; i++) tail.entity(i % shards.length, `entity-${i}`);
   return tail;
+}
+
+/** Of one event alone, with the head of its record. */
+const recordBytes = 160;
+
+/** A turn as the journal writes it, with an operating system that takes it into memory: the disk is another matter. */
+export async function openJournal(): Promise<Steps> {
+  const folder = mkdtempSync(join(tmpdir(), "warp-budgets-"));
+  const file = openSync(join(folder, "0001"), "w+");
+  const position = new Position();
+  const { segmentBytes } = limits;
+  const begin = () =>
+    position.openSegment({ id: 1, file, use: 1, key: new Uint8Array(32).fill(7) }, segmentHeaderBytes);
+  begin();
+  const writer = new BlockWriter(position, { durability: "os", segmentBytes });
+  const body = [Buffer.alloc(turn * recordBytes, data.join(""))];
+  return {
+    steps: {
+      "seal and write the block": {
+        per: turn,
+        run: (times) => {
+          for (let i = 0; i < times; i++) {
+            if (!writer.hasRoom(turn * recordBytes)) begin();
+            writer.write(blockKind.records, body);
+          }
+        },
+      },
+    },
+    whole: () => wholeRun(["journal"], "--in-process"),
+    async close() {
+      closeSync(file);
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
 }
 
 const types = [{ name: "Paid", utf8: Buffer.from("Paid"), version: 1 }];
@@ -68,6 +109,20 @@ export async function openSettle(): Promise<Steps> {
   const scratch = plainRun();
   const associated = shardAssociated("sample", 3).run;
   const key = new Uint8Array(32).fill(7);
+  const folder = sampleDirectory();
+  const cacheBytes = limits.shardCacheBytes / shards.length;
+  const runs = Runs.open({ directory: folder, shard: 0, access: "write", cacheBytes });
+  const sealed = sealPacked(key, scratch, scratch.length, associated.of(7, 1, perRun, 9));
+  const rows = roundEntities / shards.length;
+  let position = 0;
+  /** What a round has for a shard; the seldom checkpoint is in the whole. */
+  const insertRows = (): void => {
+    const seq = position++ * perRun + 1;
+    runs.settle({ position, nextNumber: rows + 1, lastRecordedAt: 1e12 }, ({ insertRun }) => {
+      for (let number = 1; number <= rows; number++) insertRun.run(number, seq, perRun, position, sealed);
+    });
+    if (runs.walBytes > limits.walBytesMax) runs.checkpoint("PASSIVE");
+  };
   return {
     steps: {
       "gather the records": {
@@ -83,9 +138,18 @@ export async function openSettle(): Promise<Steps> {
             sink.value = sealPacked(key, scratch, scratch.length, associated.of(7, i, perRun, 9));
         },
       },
+      "insert the rows": {
+        per: rows * perRun,
+        run: (times) => {
+          for (let i = 0; i < times; i++) insertRows();
+        },
+      },
     },
     whole: async () => wholeSettle(),
-    async close() {},
+    async close() {
+      runs.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
   };
 }
 

@@ -96,6 +96,19 @@ export const budgets = {
     whole: 4600,
     rest: "the caller; the request's own objects on both sides; sockets that are not filled with 64 requests",
   },
+  journal: {
+    title: "a turn of the journal",
+    of: "the journal's thread, 256 callers",
+    steps: [
+      b(
+        "seal and write the block",
+        250,
+        "a 64th of AES-GCM and of its calls, and of a write of 12 KiB that the operating system takes into memory",
+      ),
+    ],
+    whole: 700,
+    rest: "being woken and waking the main thread, once for a turn; with a disk that syncs, its system calls",
+  },
   settle: {
     title: "settle",
     of: "the writer, runs of ten events",
@@ -106,9 +119,14 @@ export const budgets = {
         "160 bytes copied out of shared memory, and a look-up of the entity's chain",
       ),
       b("seal the run", 400, "a tenth of AES-GCM and of its calls, over 1.4 KiB"),
+      b(
+        "insert the rows",
+        600,
+        "a tenth of a row of SQLite and of its index entry, and their pages in the WAL",
+      ),
     ],
     whole: 2500,
-    rest: "SQLite: a tenth of a row, its index, the WAL, and the checkpoint that copies the WAL into the file",
+    rest: "the checkpoint that copies the WAL into the file, and what it syncs; pages and keys that 16 shards leave cold",
   },
   replay: {
     title: "replay of the journal",
