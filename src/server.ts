@@ -3,12 +3,12 @@
  * without a promise: at the rate of requests of a server it would cost as much as a good part of the write.
  */
 import { resolve } from "node:path";
-import type { Entity } from "./actor/entity.ts";
+import { Entity } from "./actor/entity.ts";
 import type { HoldOptions } from "./actor/privacy.ts";
 import type { BackupSchedule } from "./backup/schedule.ts";
 import { WarpError } from "./core/errors.ts";
 import { limits } from "./core/limits.ts";
-import type { Answer, EnginePort } from "./net/engine-port.ts";
+import type { Answer, EnginePort, EntityHandle } from "./net/engine-port.ts";
 import type { Moment, StateAt } from "./net/protocol/outcomes.ts";
 import type { ProjectionRequest } from "./net/protocol/querying.ts";
 import type { Projections } from "./projection/projections.ts";
@@ -21,6 +21,11 @@ const erasuresPage = 500;
 
 /** A context as the network sees it. Without a schedule no client can have it backed up. */
 export function enginePortOf(warp: Warp, backups?: BackupSchedule): EnginePort {
+  /** The handles that the network has are those that it was given here. */
+  const entityOf = (entity: string | EntityHandle): Entity =>
+    typeof entity === "string" ? warp.entity(entity) : (entity as Entity);
+  /** Of what was looked at ahead, so that looking is not left out. */
+  let seen = 0;
   return {
     context: warp.context,
     shards: warp.shards,
@@ -29,23 +34,27 @@ export function enginePortOf(warp: Warp, backups?: BackupSchedule): EnginePort {
     aggregates: warp.aggregates,
     commands: warp.commands,
 
+    handle: (entity) => warp.sharedHandle(entity),
+    lookAhead(handles, count) {
+      seen = Entity.lookAhead(handles as readonly (Entity | undefined)[], count) + (seen & 1);
+    },
     append(entity, events, options, answer, parsed) {
       try {
-        warp.entity(entity).appendInto(answer, events, options, parsed);
+        entityOf(entity).appendInto(answer, events, options, parsed);
       } catch (thrown) {
         answer.reject(thrown);
       }
     },
     send(entity, command, input, options, answer) {
       try {
-        warp.entity(entity).sendInto(answer, command, input, options);
+        entityOf(entity).sendInto(answer, command, input, options);
       } catch (thrown) {
         answer.reject(thrown);
       }
     },
     state(entity, aggregate, at, answer) {
       try {
-        const handle = warp.entity(entity);
+        const handle = entityOf(entity);
         const resident = at === undefined ? handle.residentSnapshot(aggregate) : undefined;
         if (resident !== undefined) answer.resolve(resident);
         else answerWith(answer, () => stateOf(handle, aggregate, at));
@@ -54,7 +63,7 @@ export function enginePortOf(warp: Warp, backups?: BackupSchedule): EnginePort {
       }
     },
     seq(entity, answer) {
-      answerWith(answer, () => warp.entity(entity).seq());
+      answerWith(answer, () => entityOf(entity).seq());
     },
     poll() {
       warp.poll();

@@ -106,6 +106,13 @@ export class Warp {
     return new Entity(this.#parts, this.#parts.residency.actor(id));
   }
 
+  /** As {@link entity}, one handle for all who ask while the entity is in memory: for a server's connections. */
+  sharedHandle(id: string): Entity {
+    const actor = this.#parts.residency.actor(id);
+    actor.handle ??= new Entity(this.#parts, actor);
+    return actor.handle;
+  }
+
   /**
    * Appends to several entities of one shard at once, all or nothing: `decide` sees them at one moment and appends to
    * them, or returns `reject(code)`. It may run more than once before anything is appended, so it only looks and appends. Errors: CROSS_SHARD unless the ids share a shard (give them a common `{tag}`).

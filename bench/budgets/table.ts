@@ -49,7 +49,11 @@ export const budgets = {
     of: "the main threads of server and client, 256 callers",
     steps: [
       b("client: encode the event", 500, "a walk over the values, and JSON.stringify"),
-      b("client: write the request", 430, "190 bytes: id, type, a text that becomes UTF-8, a delivery id"),
+      b(
+        "client: write the request",
+        430,
+        "180 bytes: the entity's number, type, a text that becomes UTF-8, a delivery id",
+      ),
       b(
         "both: sockets",
         250,
@@ -58,10 +62,14 @@ export const budgets = {
       b(
         "server: read the request",
         500,
-        "three texts out of UTF-8, of which two are checked, and a dozen numbers",
+        "a text out of UTF-8, checked, a type that is known, and a dozen numbers",
       ),
       b("server: parse its data", 750, "JSON.parse: the yardstick's own second half"),
-      b("server: find the actor", 280, actor),
+      b(
+        "server: find the actor",
+        280,
+        "the connection's table of numbers, handle, actor and state, looked at 32 together: four cold lines, of which several are fetched at a time",
+      ),
       b(
         "server: check the data",
         120,
@@ -84,10 +92,14 @@ export const budgets = {
     title: "read of a state over TCP",
     of: "the main threads of server and client, 256 callers",
     steps: [
-      b("client: write the request", 90, "25 bytes: an id"),
+      b("client: write the request", 90, "15 bytes: a number"),
       b("both: sockets", 220, "a 64th of two writes, two reads and two wake-ups: 4 KiB"),
-      b("server: read the request", 180, "a text out of UTF-8, checked"),
-      b("server: find the actor", 280, actor),
+      b("server: read the request", 180, "half a dozen numbers"),
+      b(
+        "server: find the actor",
+        280,
+        "the connection's table of numbers, handle, actor and state, looked at 32 together: four cold lines, of which several are fetched at a time",
+      ),
       b("server: read its state", 140, "handle, actor and state: three cold lines"),
       b("server: write the answer", 350, "a walk over the state, JSON.stringify, and its text as UTF-8"),
       b("client: read the answer", 420, "a text out of UTF-8, and JSON.parse"),

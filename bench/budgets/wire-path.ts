@@ -2,25 +2,30 @@
 import { encodeData } from "../../src/aggregate/json-data.ts";
 import { ledger } from "../../src/cli/verbs/bench/payload.ts";
 import { encodeEvents } from "../../src/client/encoding.ts";
+import { peekNumber } from "../../src/net/protocol/entity-number.ts";
 import { FrameInput } from "../../src/net/protocol/frame-input.ts";
 import { FrameReader } from "../../src/net/protocol/frame-reader.ts";
 import { FrameWriter } from "../../src/net/protocol/frame-writer.ts";
 import type { Appended } from "../../src/net/protocol/outcomes.ts";
 import { readOutcome, readStateAt, writeOutcome, writeStateAt } from "../../src/net/protocol/replies.ts";
 import { eventsOf, readAppend, readState, writeAppend, writeState } from "../../src/net/protocol/requests.ts";
-import { findActor, fold, promise, record, turn } from "./append-path.ts";
+import { EntityNumbers } from "../../src/net/tcp/entity-numbers.ts";
+import { enginePortOf } from "../../src/server.ts";
+import { fold, promise, record, turn } from "./append-path.ts";
 import { type Run, sink } from "./clock.ts";
 import type { Steps } from "./path.ts";
-import { events, ids, openSample, order } from "./sample.ts";
+import { entities, events, ids, openSample, order, type Sample } from "./sample.ts";
 import { wholeRun } from "./whole-run.ts";
 
 const delivery = { sessionStart: 1.7e12, sessionNumber: 5_123_456_789_012_345, counter: 1, behind: 200 };
 const drafts = events.map((event) => encodeEvents([event]));
 const mainThreads = ["client main", "server main"];
 const firstId = 100_000;
+const aheadOf = 32;
 let next = 0;
 
-const anId = (): string => ids[order[next & 0xffff] ?? 0] ?? "";
+/** As a handle of the client's that has been called before, by its number. */
+const anEntity = (): number => order[next & 0xffff] ?? 0;
 
 /** Writes frames one behind the other, beginning again when there are many. */
 function writing(write: (writer: FrameWriter, id: number) => void): Run {
@@ -59,6 +64,29 @@ function reading(frames: Buffer, elements: 2 | 3, read: (reader: FrameReader) =>
   };
 }
 
+/** By its number, as many together as a connection looks at ahead. */
+function findByNumber({ warp }: Sample): Run {
+  const port = enginePortOf(warp);
+  const numbers = new EntityNumbers(port);
+  numbers.limit = entities;
+  for (const [number, id] of ids.entries()) numbers.find({ number, id });
+  const input = new FrameInput();
+  const frames = framesOf(writeStateOf);
+  return (times) => {
+    for (let i = 0; i < times; i++) {
+      if (i % aheadOf === 0) {
+        if (input.waiting < frames.length / 2) {
+          input.drop();
+          input.push(frames);
+        }
+        numbers.lookAhead(input, aheadOf);
+      }
+      input.next();
+      sink.value = numbers.find(peekNumber(input.bytes, input.frameStart, input.frameEnd));
+    }
+  };
+}
+
 const outcome = (id: number): Appended => {
   const seq = 1 + (id % 40);
   return { ok: true, seq, firstSeq: seq, count: 1, duplicate: false, shard: id & 15, position: id * 16 };
@@ -66,10 +94,11 @@ const outcome = (id: number): Appended => {
 const state = { seq: 12, state: { cents: 1_234_567, count: 12 } };
 const writeAppendOf = (writer: FrameWriter, id: number): void => {
   const draft = drafts[next & 1023];
-  if (draft !== undefined) writeAppend(writer, id, anId(), draft, undefined, { ...delivery, counter: id });
+  if (draft !== undefined)
+    writeAppend(writer, id, anEntity(), draft, undefined, { ...delivery, counter: id });
 };
 const writeStateOf = (writer: FrameWriter, id: number): void =>
-  writeState(writer, id, anId(), undefined, undefined);
+  writeState(writer, id, anEntity(), undefined, undefined);
 const writeOutcomeOf = (writer: FrameWriter, id: number): void => writeOutcome(writer, id, outcome(id));
 const writeStateAtOf = (writer: FrameWriter, id: number): void => writeStateAt(writer, id, state);
 
@@ -150,7 +179,7 @@ export async function openTcp(): Promise<Steps> {
           }
         },
       },
-      "server: find the actor": { run: findActor(sample) },
+      "server: find the actor": { run: findByNumber(sample) },
       "server: check the data": {
         run: (times) => {
           for (let i = 0; i < times; i++) {
@@ -182,7 +211,7 @@ export async function openRead(): Promise<Steps> {
       "client: write the request": { run: writing(writeStateOf) },
       "both: sockets": { run: wire.run, per: turn },
       "server: read the request": { run: reading(framesOf(writeStateOf), 3, readState) },
-      "server: find the actor": { run: findActor(sample) },
+      "server: find the actor": { run: findByNumber(sample) },
       "server: read its state": {
         run: (times) => {
           for (let i = 0; i < times; i++)

@@ -8,6 +8,7 @@
  */
 import { WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
+import type { Entity } from "./entity.ts";
 import type { ShardState } from "./storage/shard-state.ts";
 
 /** The states of all aggregates, as folding.ts keeps them. */
@@ -26,7 +27,7 @@ export interface KeyedResult {
 const mark = { resident: 1, loaded: 2, recent: 4, snapshotDue: 8 } as const;
 
 /**
- * The fields that every append touches come first, so that they share lines of the processor's cache. There are 17: with 19 the
+ * The fields that every append touches come first, so that they share lines of the processor's cache. There are 18: with 19 the
  * runtime gives an object 224 bytes instead of 160.
  */
 export class Actor {
@@ -57,6 +58,8 @@ export class Actor {
   memoryBytes = 0;
   /** When what had this id was erased: while the actor has no number, nothing but `expect: "none"` is let in. */
   erasedAt: number | undefined;
+  /** The handle that connections share, once one has a number for the entity; it lets go when the actor leaves memory. */
+  handle: Entity | undefined;
   constructor(id: string, shard: ShardState, states: States) {
     this.id = id;
     this.shard = shard;
@@ -155,6 +158,13 @@ export class Actor {
     this.keyed = undefined;
     this.tailRow = 0;
     this.erasedAt = erasedAt;
+  }
+
+  /** One that has left memory: who keeps it keeps nothing but the id. */
+  shadow(): Actor {
+    const shadow = new Actor(this.id, this.shard, undefined);
+    shadow.isResident = false;
+    return shadow;
   }
 
   /** True when every record of the entity is in its shard's file. */

@@ -60,7 +60,7 @@ export class Appender {
     if (options !== undefined) {
       const { delivery, key, expect } = options;
       if (delivery !== undefined) {
-        const done = actor.shard.deliveries.find(delivery, Date.now());
+        const done = actor.shard.deliveries.find(delivery, this.#parts.recorder.now(actor.shard));
         if (done === "ask") return this.#askForDelivery(write, delivery);
         if (done !== undefined) return this.#answer(write, { ...done, duplicate: true });
       }

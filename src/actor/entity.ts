@@ -87,6 +87,33 @@ export class Entity {
     this.#parts.engine.submit(new Write(this.#actor, undefined, { name: command, input }, options, answer));
   }
 
+  /** Whether its actor is still in memory; a server then need not look it up. */
+  get isCurrent(): boolean {
+    return this.#actor.isResident;
+  }
+
+  /** The actor leaves memory, and what it holds with it. */
+  letGo(): void {
+    this.#actor = this.#actor.shadow();
+  }
+
+  /**
+   * Looks at what calls of the first `count` handles will look at. Actors and states are cold in the processor's caches; with nothing
+   * in between it fetches several at a time, and a call that comes soon does not wait for them one after the other.
+   */
+  static lookAhead(handles: readonly (Entity | undefined)[], count: number): number {
+    let seen = 0;
+    for (let i = 0; i < count; i++) {
+      const handle = handles[i];
+      if (handle !== undefined) seen += handle.#actor.tipSeq + handle.#actor.committedSeq;
+    }
+    for (let i = 0; i < count; i++) {
+      const handle = handles[i];
+      if (handle !== undefined && typeof handle.#actor.tipStates === "object") seen++;
+    }
+    return seen;
+  }
+
   /** The same entity seen through one aggregate: typed commands and state. */
   as<State, Commands>(aggregate: Aggregate<State, Commands>): EntityView<State, Commands> {
     return new EntityView(this, aggregate);

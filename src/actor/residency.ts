@@ -285,6 +285,7 @@ export class Residency {
     if (last !== undefined && last !== actor) this.#ring[this.#hand] = last;
     if (this.#actors.get(actor.id) === actor) this.#actors.delete(actor.id);
     actor.isResident = false;
+    actor.handle?.letGo();
     this.#account(actor, 0);
   }
 }

@@ -11,13 +11,13 @@ import { toWarpError, WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import type { FrameReader } from "../net/protocol/frame-reader.ts";
 import { FrameWriter } from "../net/protocol/frame-writer.ts";
-import type { Delivery } from "../net/protocol/outcomes.ts";
 import { readError, readWelcome, type Welcome } from "../net/protocol/replies.ts";
 import { writeHello, writePing } from "../net/protocol/requests.ts";
 import { frameKind, operation } from "../net/protocol/words.ts";
 import { Arrival } from "./arrival.ts";
+import { EntityNumbers, nameByIds, type Numberable } from "./entity-numbers.ts";
 import { aborted, noConnection, refused, tooLate } from "./failures.ts";
-import { Request, Requests } from "./requests.ts";
+import { type CallOptions, Request, Requests, type WriteRequest } from "./requests.ts";
 import { readResult } from "./result.ts";
 import { Session } from "./session.ts";
 import { type ResolvedConnect, requireTimeout } from "./settings.ts";
@@ -26,18 +26,10 @@ import { type ClientSocket, dial } from "./socket/client-socket.ts";
 import { Receivers } from "./subscription/receivers.ts";
 import { beginSweeping, endSweeping } from "./sweeper.ts";
 
-/** What a caller may say of one call. */
-export interface CallOptions {
-  /** Gives up waiting: ABORTED. A write that was sent may happen all the same. */
-  readonly signal?: AbortSignal | undefined;
-  /** Instead of the client's. */
-  readonly timeoutMs?: number | undefined;
-}
-
-export type WriteRequest = (writer: FrameWriter, id: number, delivery: Delivery) => void;
-
 type Phase = "connecting" | "greeting" | "ready" | "waiting" | "closed";
 
+/** Requests with more data need no number for their entity; so there is room for the id when they are written once more. */
+const numberedBytesMax = 64 * 1024;
 /** Room for a request beside its data. */
 const requestBytes = 1024;
 /**
@@ -59,6 +51,7 @@ export class Link {
   readonly #requests = new Requests();
   readonly #session = new Session();
   readonly #slabs = new Slabs();
+  readonly #numbers = new EntityNumbers();
   readonly #arrival = new Arrival({
     onFrame: (reader, bytes) => this.#take(reader, bytes),
     onStep: () => {
@@ -137,11 +130,11 @@ export class Link {
     this.#onFailed = undefined;
   }
 
-  /** Sends what `write` encodes, about `dataBytes` and a little. `entity` is what replies of pages leave out. */
+  /** Sends what `write` encodes, about `dataBytes` and a little. The id of `entity` is what replies of pages leave out. */
   request<Result>(
     op: number,
     isWrite: boolean,
-    entity: string,
+    entity: string | Numberable,
     call: CallOptions | undefined,
     write: WriteRequest,
     dataBytes = 0,
@@ -177,7 +170,7 @@ export class Link {
   #encode(
     op: number,
     isWrite: boolean,
-    entity: string,
+    entity: string | Numberable,
     call: CallOptions | undefined,
     write: WriteRequest,
     dataBytes: number,
@@ -198,8 +191,11 @@ export class Link {
     const writer = this.#slabs.begin(requestBytes + dataBytes);
     const { next, oldest } = this.#requests;
     const from = writer.at;
+    const id = typeof entity === "string" ? entity : entity.id;
+    const isNumbered = typeof entity === "object" && dataBytes <= numberedBytesMax;
+    const name = isNumbered ? this.#numbers.nameOf(entity) : id;
     try {
-      write(writer, next >>> 0, this.#session.delivery(next, oldest, this.#now));
+      write(writer, next >>> 0, this.#session.delivery(next, oldest, this.#now), name);
     } catch (thrown) {
       writer.at = from;
       throw thrown;
@@ -207,7 +203,9 @@ export class Link {
     const slab = this.#slabs.keep();
     this.#unsentBytes += writer.at - from;
     const deadline = this.#now + timeoutMs;
-    return new Request(next, op, isWrite, entity, slab, from, writer.at, deadline, resolve, reject);
+    const naming = typeof name === "string" ? "id" : typeof name === "number" ? "number" : "told";
+    if (isNumbered && typeof name === "object") this.#numbers.keep(entity, name.number);
+    return new Request(next, op, isWrite, id, naming, slab, from, writer.at, deadline, resolve, reject);
   }
 
   #watch(request: Request, signal: AbortSignal): void {
@@ -307,7 +305,9 @@ export class Link {
   }
 
   #settle(request: Request, error: WarpError): void {
+    const { sent } = this.#requests;
     this.#requests.remove(request);
+    if (request.number >= sent) this.#numbers.givenUp(request, this.#requests, this.#slabs);
     request.reject(error);
     if (this.#requests.count === 0) this.#onIdle?.();
   }
@@ -319,6 +319,7 @@ export class Link {
     this.#attempts = 0;
     this.#lost = undefined;
     this.#requests.rewind();
+    this.#numbers.begin(welcome.limits.entityNumbers ?? 0);
     this.#settings.onConnection("connected", `${this.#settings.host}:${this.#settings.port}`);
     this.#onReady?.();
     this.#send();
@@ -346,6 +347,8 @@ export class Link {
     this.#arrival.drop();
     socket.destroy();
     if (this.#phase === "closed") return;
+    this.#numbers.begin(0);
+    nameByIds(this.#requests, 0, this.#slabs);
     if (this.#phase === "ready") this.#settings.onConnection("lost", why.message);
     this.#phase = "waiting";
     this.#lost = why;

@@ -1,7 +1,7 @@
 /**
  * The handle of one entity on a server: the verbs of the library's handle, each one a request.
  *
- * Cheap to make and to keep; it holds nothing but the id.
+ * Cheap to make; one that is kept and called again is cheaper to call (entity-numbers.ts).
  */
 
 import { toWarpError } from "../core/errors.ts";
@@ -28,8 +28,10 @@ import {
 } from "../net/protocol/requests.ts";
 import { encodeValue } from "../net/protocol/value.ts";
 import { operation } from "../net/protocol/words.ts";
+import { neverCalled } from "./entity-numbers.ts";
 import { encodeEvents, momentOf, pagesOf, requireExpect, requireRange } from "./encoding.ts";
-import type { CallOptions, Link, WriteRequest } from "./link.ts";
+import type { Link } from "./link.ts";
+import type { CallOptions, WriteRequest } from "./requests.ts";
 
 export interface WriteCall extends CallOptions {
   /** Default `any`. */
@@ -52,6 +54,8 @@ export interface AggregateLike<State, Commands> {
 
 export class RemoteEntity {
   readonly id: string;
+  /** For the connection. */
+  number = neverCalled;
   readonly #link: Link;
 
   /** Use `client.entity(id)`. */
@@ -71,7 +75,6 @@ export class RemoteEntity {
 
   /** Appends up to 10,000 events, all or none. Errors as {@link append}. */
   appendBatch(events: readonly NewEvent[], options?: WriteCall): Promise<AppendResult> {
-    const { id } = this;
     let draft: AppendDraft;
     try {
       if (options?.expect !== undefined) requireExpect(options.expect);
@@ -79,9 +82,9 @@ export class RemoteEntity {
     } catch (thrown) {
       return Promise.reject(toWarpError(thrown, "INVALID_ARGUMENT"));
     }
-    const write: WriteRequest = (writer, number, delivery) =>
-      writeAppend(writer, number, id, draft, options, delivery);
-    return this.#link.request(operation.append, true, id, options, write, draft.data.length);
+    const write: WriteRequest = (writer, number, delivery, entity) =>
+      writeAppend(writer, number, entity, draft, options, delivery);
+    return this.#link.request(operation.append, true, this, options, write, draft.data.length);
   }
 
   /**
@@ -89,11 +92,10 @@ export class RemoteEntity {
    * `account.debit`. Errors as {@link append}, UNKNOWN_COMMAND, COMMAND_FAILED.
    */
   send(command: string, input?: unknown, options?: WriteCall): Promise<SendResult> {
-    const { id } = this;
-    return this.#link.request(operation.send, true, id, options, (writer, number, delivery) => {
+    return this.#link.request(operation.send, true, this, options, (writer, number, delivery, entity) => {
       if (options?.expect !== undefined) requireExpect(options.expect);
       const encoded = input === undefined ? undefined : encodeValue(input);
-      writeSend(writer, number, id, command, encoded, options, delivery);
+      writeSend(writer, number, entity, command, encoded, options, delivery);
     });
   }
 
@@ -114,9 +116,8 @@ export class RemoteEntity {
 
   /** The newest durable seq; 0 for an entity without events. */
   seq(options?: CallOptions): Promise<number> {
-    const { id } = this;
-    return this.#link.request(operation.seq, false, id, options, (writer, number) =>
-      writeSeq(writer, number, id),
+    return this.#link.request(operation.seq, false, this, options, (writer, number, _delivery, entity) =>
+      writeSeq(writer, number, entity),
     );
   }
 
@@ -217,9 +218,9 @@ export class RemoteEntity {
     moment: RemoteMoment | undefined,
     options: CallOptions | undefined,
   ): Promise<StateAt> {
-    const { id } = this;
-    return this.#link.request(operation.state, false, id, options, (writer, number) =>
-      writeState(writer, number, id, aggregate, moment === undefined ? undefined : momentOf(moment)),
+    const at = moment === undefined ? undefined : momentOf(moment);
+    return this.#link.request(operation.state, false, this, options, (writer, number, _delivery, entity) =>
+      writeState(writer, number, entity, aggregate, at),
     );
   }
 

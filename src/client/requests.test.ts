@@ -12,6 +12,7 @@ function requestOf(number: number, isWrite: boolean): Request {
     op,
     isWrite,
     "",
+    "id",
     slab,
     0,
     0,

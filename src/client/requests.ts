@@ -6,7 +6,24 @@
  * - `sent` divides them: what lies before it has been handed to the present connection.
  */
 import type { WarpError } from "../core/errors.ts";
+import type { EntityName } from "../net/protocol/entity-number.ts";
+import type { FrameWriter } from "../net/protocol/frame-writer.ts";
+import type { Delivery } from "../net/protocol/outcomes.ts";
 import type { Slab } from "./slabs.ts";
+
+/** What a caller may say of one call. */
+export interface CallOptions {
+  /** Gives up waiting: ABORTED. A write that was sent may happen all the same. */
+  readonly signal?: AbortSignal | undefined;
+  /** Instead of the client's. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** `entity` is how it is named: by what the caller gave, or by a number. */
+export type WriteRequest = (writer: FrameWriter, id: number, delivery: Delivery, entity: EntityName) => void;
+
+/** How a request names its entity; "told" is a number and the id that it stands for from there on. */
+export type Naming = "id" | "number" | "told";
 
 /** A request, encoded, and who waits for it. */
 export class Request {
@@ -15,9 +32,10 @@ export class Request {
   readonly isWrite: boolean;
   /** The id of the entity, where a reply does not repeat it. */
   readonly entity: string;
-  readonly slab: Slab;
-  readonly from: number;
-  readonly to: number;
+  naming: Naming;
+  slab: Slab;
+  from: number;
+  to: number;
   /** By the clock of `performance.now()`. */
   readonly deadline: number;
   /** True once it may have reached a server. */
@@ -32,6 +50,7 @@ export class Request {
     operation: number,
     isWrite: boolean,
     entity: string,
+    naming: Naming,
     slab: Slab,
     from: number,
     to: number,
@@ -43,12 +62,21 @@ export class Request {
     this.operation = operation;
     this.isWrite = isWrite;
     this.entity = entity;
+    this.naming = naming;
     this.slab = slab;
     this.from = from;
     this.to = to;
     this.deadline = deadline;
     this.resolve = resolve;
     this.reject = reject;
+  }
+
+  /** It was written once more, with the id. What it leaves is never written to again: the old socket may still be holding it. */
+  move(slab: Slab, from: number, to: number): void {
+    this.naming = "id";
+    this.slab = slab;
+    this.from = from;
+    this.to = to;
   }
 }
 

@@ -131,6 +131,10 @@ export const limits = {
   connectionsMax: 20_000,
   /** Requests of one connection that are not answered yet; it is not read beyond. */
   connectionRequestsMax: 4096,
+  /** Entities that a connection may have numbers for, if the server has as many left … */
+  connectionEntitiesMax: 16 * 1024,
+  /** … of all that its connections have; about 100 bytes each. */
+  numberedEntitiesMax: 512 * 1024,
   /** Requests for pages, of history, listings or rows, that one connection has under way; others wait … */
   connectionPagesMax: 8,
   /** … and it is not read beyond so many bytes of those that wait. */

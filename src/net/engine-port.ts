@@ -34,6 +34,13 @@ export interface Answer<Result> {
   reject(error: unknown): void;
 }
 
+/** An entity that was looked up before: {@link EnginePort.handle}. */
+export interface EntityHandle {
+  readonly id: string;
+  /** False once it has to be looked up again. */
+  readonly isCurrent: boolean;
+}
+
 /** What a subscription is handed at once: events of one shard, one erasure, or what is said of events that are gone. */
 export interface PushedChunk {
   readonly events: readonly StoredEvent[];
@@ -104,25 +111,34 @@ export interface EnginePort {
   /** Their commands, as `aggregate.command`. */
   readonly commands: readonly string[];
 
+  /** Looks up an entity, whose id is one, for many calls. */
+  handle(entity: string): EntityHandle;
+  /** Calls for the first `count` of these come next; those that are undefined do not matter. */
+  lookAhead(handles: readonly (EntityHandle | undefined)[], count: number): void;
   /** `parsed` is the JSON text that the list of the events' data was parsed from, when it was. */
   append(
-    entity: string,
+    entity: string | EntityHandle,
     events: readonly NewEvent[],
     options: WriteOptions | undefined,
     answer: Answer<SendResult>,
     parsed?: string,
   ): void;
   send(
-    entity: string,
+    entity: string | EntityHandle,
     command: string,
     input: unknown,
     options: WriteOptions | undefined,
     answer: Answer<SendResult>,
   ): void;
   /** The committed state, of the first aggregate when none is named; of the past when a moment is given. */
-  state(entity: string, aggregate: string | undefined, at: Moment | undefined, answer: Answer<StateAt>): void;
+  state(
+    entity: string | EntityHandle,
+    aggregate: string | undefined,
+    at: Moment | undefined,
+    answer: Answer<StateAt>,
+  ): void;
   /** The newest durable seq; 0 for an entity without events. */
-  seq(entity: string, answer: Answer<number>): void;
+  seq(entity: string | EntityHandle, answer: Answer<number>): void;
   /** Tells the answers that are known by now. Otherwise they are told when the event loop comes by. */
   poll(): void;
   /** The durable events, in the newest version of their types, or exactly as stored. */

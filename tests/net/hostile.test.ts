@@ -58,6 +58,16 @@ const broken: Readonly<Record<string, Uint8Array>> = {
   "a request with id 0": frameOf([0, 0, 6]),
   "an id beyond 32 bits": frameOf([0, 2 ** 32, 6]),
   "an entity that is a number": frameOf([0, 2, 7, 5]),
+  "a number for an entity beyond those that it may have": frameOf([
+    0,
+    2,
+    7,
+    [limits.connectionEntitiesMax, "a"],
+  ]),
+  "a number that was told with what is no id": Buffer.concat([
+    frameOf([0, 2, 7, [0, ""]]),
+    frameOf([0, 3, 7, 0]),
+  ]),
   "a field that is missing": frameOf([0, 2, 7]),
   "bytes behind the array": framed(Buffer.concat([encode([0, 2, 6]), Buffer.of(0)])),
   "an entity that is no UTF-8": framed(Buffer.of(0x94, 0, 2, 7, 0xa2, 0xc3, 0x28)),

@@ -30,6 +30,18 @@ export class FrameInput {
     return this.#isKept ? this.bytes.length : 0;
   }
 
+  /** Where the next frame begins, its length included. */
+  get position(): number {
+    return this.#from;
+  }
+
+  /** Where the whole frame ends that begins at `from`; 0 when it is not there or its length is out of bounds. */
+  endOf(from: number): number {
+    const length = this.#lengthAt(from);
+    const end = from + lengthBytes + length;
+    return length === 0 || end > this.#to ? 0 : end;
+  }
+
   /** Takes what has arrived; it must not change until {@link keep}. */
   push(chunk: Buffer): void {
     if (this.waiting === 0) {
@@ -48,10 +60,8 @@ export class FrameInput {
   next(): boolean {
     const { waiting } = this;
     if (waiting < lengthBytes) return false;
-    const { bytes } = this;
     const from = this.#from;
-    const high = ((bytes[from] ?? 0) << 8) | (bytes[from + 1] ?? 0);
-    const length = high * 0x10000 + (((bytes[from + 2] ?? 0) << 8) | (bytes[from + 3] ?? 0));
+    const length = this.#lengthAt(from);
     if (length === 0 || length > limits.frameBytesMax) {
       throw protocolError(`a frame has 1 to ${limits.frameBytesMax} bytes, not ${length}`);
     }
@@ -84,6 +94,12 @@ export class FrameInput {
     this.#from = 0;
     this.#to = waiting;
     this.#isKept = true;
+  }
+
+  #lengthAt(from: number): number {
+    const { bytes } = this;
+    const high = ((bytes[from] ?? 0) << 8) | (bytes[from + 1] ?? 0);
+    return high * 0x10000 + (((bytes[from + 2] ?? 0) << 8) | (bytes[from + 3] ?? 0));
   }
 
   #room(more: number): void {

@@ -7,6 +7,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { decode } from "@msgpack/msgpack";
 import { WarpError } from "../../core/errors.ts";
+import { readEntity } from "./entity-number.ts";
 import { FrameInput } from "./frame-input.ts";
 import { FrameReader } from "./frame-reader.ts";
 import { FrameWriter } from "./frame-writer.ts";
@@ -476,6 +477,27 @@ const messages: Readonly<Record<string, Message>> = {
       ],
       cursor: "c3",
     },
+  },
+  "state, and a number for the entity": {
+    write: (w) => requests.writeState(w, 7, { number: 300, id: "alice" }, undefined, undefined),
+    read: requests.readState,
+    means: { entity: { number: 300, id: "alice" }, aggregate: undefined, at: undefined },
+  },
+  "seq of an entity by its number": {
+    write: (w) => requests.writeSeq(w, 6, 300),
+    read: readEntity,
+    means: 300,
+  },
+  "append by number": {
+    write: (w) => {
+      const draft = { types: "J", data: encodeList([1]), occurred: undefined };
+      requests.writeAppend(w, 9, 10, draft, undefined, undefined);
+    },
+    read: (r) => {
+      const request = requests.readAppend(r);
+      return [request.entity, requests.eventsOf(request), request.options];
+    },
+    means: [10, [{ type: "J", data: 1 }], undefined],
   },
   "push of caught up": {
     write: (w) => void pushes.writePush(w, 1, pushes.encodeMarkPush("caughtUp", "c4")),

@@ -35,6 +35,8 @@ export interface Welcome {
   /** `[node, address, shards]`, `shards` nil for all; empty on a single node. */
   readonly topology: readonly unknown[];
   readonly limits: {
+    /** Entities that the connection may number: numbers are below it. Absent where there are none. */
+    readonly entityNumbers?: number;
     readonly frameBytes: number;
     readonly requests: number;
     readonly idleMs: number;

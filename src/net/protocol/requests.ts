@@ -7,6 +7,7 @@
 import { WarpError } from "../../core/errors.ts";
 import type { NewEvent } from "../../core/event.ts";
 import { limits } from "../../core/limits.ts";
+import { type EntityName, readEntity, writeEntity } from "./entity-number.ts";
 import type { FrameReader } from "./frame-reader.ts";
 import type { FrameWriter } from "./frame-writer.ts";
 import type { Delivery, EntitiesQuery, EventsQuery, Expect, Moment, WriteOptions } from "./outcomes.ts";
@@ -62,14 +63,14 @@ export interface AppendDraft {
 export function writeAppend(
   writer: FrameWriter,
   id: number,
-  entity: string,
+  entity: EntityName,
   draft: AppendDraft,
   options: WriteOptions | undefined,
   delivery: Delivery | undefined,
 ): void {
   const { types, occurred, personal } = draft;
   const frame = startRequest(writer, id, operation.append, personal === undefined ? 7 : 8);
-  writer.str(entity);
+  writeEntity(writer, entity);
   if (typeof types === "string") {
     writer.str(types);
   } else {
@@ -89,7 +90,7 @@ export function writeAppend(
 }
 
 export interface AppendRequest {
-  readonly entity: string;
+  readonly entity: EntityName;
   readonly types: string | readonly string[];
   readonly data: string | Uint8Array;
   readonly occurred: readonly (number | undefined)[] | undefined;
@@ -98,7 +99,7 @@ export interface AppendRequest {
 }
 
 export function readAppend(reader: FrameReader): AppendRequest {
-  const entity = reader.str();
+  const entity = readEntity(reader);
   const types = reader.isText() ? reader.knownStr() : readTypes(reader);
   const data = reader.value();
   const occurred = reader.isNil() ? undefined : readOccurred(reader);
@@ -169,14 +170,14 @@ function readOccurred(reader: FrameReader): (number | undefined)[] {
 export function writeSend(
   writer: FrameWriter,
   id: number,
-  entity: string,
+  entity: EntityName,
   command: string,
   input: string | Uint8Array | undefined,
   options: WriteOptions | undefined,
   delivery: Delivery | undefined,
 ): void {
   const frame = startRequest(writer, id, operation.send, 6);
-  writer.str(entity);
+  writeEntity(writer, entity);
   writer.str(command);
   writer.valueOrNil(input);
   writeOptions(writer, options, delivery);
@@ -184,14 +185,14 @@ export function writeSend(
 }
 
 export interface SendRequest {
-  readonly entity: string;
+  readonly entity: EntityName;
   readonly command: string;
   readonly input: string | Uint8Array | undefined;
   readonly options: WriteOptions | undefined;
 }
 
 export function readSend(reader: FrameReader): SendRequest {
-  const entity = reader.str();
+  const entity = readEntity(reader);
   const command = reader.knownStr();
   const input = reader.isNil() ? undefined : reader.value();
   const options = readOptions(reader);
@@ -258,12 +259,12 @@ function readDelivery(reader: FrameReader): Delivery {
 export function writeState(
   writer: FrameWriter,
   id: number,
-  entity: string,
+  entity: EntityName,
   aggregate: string | undefined,
   at: Moment | undefined,
 ): void {
   const frame = startRequest(writer, id, operation.state, at === undefined ? 2 : 3);
-  writer.str(entity);
+  writeEntity(writer, entity);
   writer.strOrNil(aggregate);
   if (at !== undefined) {
     writer.array(2);
@@ -274,13 +275,13 @@ export function writeState(
 }
 
 export interface StateRequest {
-  readonly entity: string;
+  readonly entity: EntityName;
   readonly aggregate: string | undefined;
   readonly at: Moment | undefined;
 }
 
 export function readState(reader: FrameReader): StateRequest {
-  const entity = reader.str();
+  const entity = readEntity(reader);
   const aggregate = reader.knownStrOrNil();
   const at = reader.isNil() ? undefined : readMoment(reader);
   reader.finish();
@@ -298,9 +299,9 @@ function readMoment(reader: FrameReader): Moment {
   throw protocolError(`${kind} is no kind of moment`);
 }
 
-export function writeSeq(writer: FrameWriter, id: number, entity: string): void {
+export function writeSeq(writer: FrameWriter, id: number, entity: EntityName): void {
   const frame = startRequest(writer, id, operation.seq, 1);
-  writer.str(entity);
+  writeEntity(writer, entity);
   writer.endFrame(frame);
 }
 

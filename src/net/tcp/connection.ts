@@ -15,6 +15,7 @@ import { FrameInput } from "../protocol/frame-input.ts";
 import type { FrameWriter } from "../protocol/frame-writer.ts";
 import { writeError } from "../protocol/replies.ts";
 import { performRequest } from "./dispatch.ts";
+import { EntityNumbers } from "./entity-numbers.ts";
 import { HeldRows } from "./held-rows.ts";
 import { PageQueue } from "./page-queue.ts";
 import type { Shared } from "./shared.ts";
@@ -37,6 +38,7 @@ export class Connection {
   #subscriptions: Subscriptions | undefined;
   #heldRows: HeldRows | undefined;
   #pages: PageQueue | undefined;
+  readonly entities: EntityNumbers;
   /** Requests that are not answered yet. */
   #requests = 0;
   #isDirty = false;
@@ -52,6 +54,7 @@ export class Connection {
   constructor(socket: Socket<Connection>, shared: Shared) {
     this.#socket = socket;
     this.shared = shared;
+    this.entities = new EntityNumbers(shared.port);
     this.#openedAt = performance.now();
     this.#receivedAt = this.#openedAt;
   }
@@ -91,6 +94,12 @@ export class Connection {
     if (this.phase === "closing" || this.phase === "gone") return;
     this.#input.push(chunk);
     this.#read();
+  }
+
+  /** The peer has said a hello that is right. */
+  open(): void {
+    this.phase = "open";
+    this.entities.limit = this.shared.grantNumbers();
   }
 
   /** One request more is under way; {@link endRequest} follows. */
@@ -164,6 +173,7 @@ export class Connection {
     this.#input.drop();
     this.shared.bufferBytes -= this.#accounted;
     this.#accounted = 0;
+    this.shared.returnNumbers(this.entities.limit);
     this.shared.connections.delete(this);
     this.shared.onGone();
   }
@@ -246,6 +256,7 @@ export class Connection {
     let stepBytes = 0;
     try {
       while (!this.#isBusy && this.phase !== "closing" && input.next()) {
+        if (performed % requestsPerStep === 0) this.entities.lookAhead(input, requestsPerStep);
         reader.begin(input.bytes, input.frameStart, input.frameEnd);
         performRequest(this, reader);
         performed++;

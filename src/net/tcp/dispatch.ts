@@ -10,6 +10,7 @@ import type { NewEvent } from "../../core/event.ts";
 import { limits } from "../../core/limits.ts";
 import type { EnginePort, GroupsPort } from "../engine-port.ts";
 import type { FrameReader } from "../protocol/frame-reader.ts";
+import { readEntity } from "../protocol/entity-number.ts";
 import {
   readBackup,
   readDelete,
@@ -76,13 +77,14 @@ export function performRequest(connection: Connection, reader: FrameReader): voi
       return;
     case operation.state: {
       const { entity, aggregate, at } = readState(reader);
-      connection.shared.port.state(entity, aggregate, at, new StateAnswer(connection, id));
+      const target = connection.entities.find(entity);
+      connection.shared.port.state(target, aggregate, at, new StateAnswer(connection, id));
       return;
     }
     case operation.seq: {
-      const entity = reader.str();
+      const entity = readEntity(reader);
       reader.finish();
-      connection.shared.port.seq(entity, new SeqAnswer(connection, id));
+      connection.shared.port.seq(connection.entities.find(entity), new SeqAnswer(connection, id));
       return;
     }
     case operation.events:
@@ -173,6 +175,7 @@ export function performRequest(connection: Connection, reader: FrameReader): voi
 
 function performAppend(connection: Connection, id: number, reader: FrameReader): void {
   const request = readAppend(reader);
+  const entity = connection.entities.find(request.entity);
   let events: readonly NewEvent[];
   try {
     events = eventsOf(request);
@@ -182,12 +185,13 @@ function performAppend(connection: Connection, id: number, reader: FrameReader):
   }
   const answer = new OutcomeAnswer(connection, id);
   const parsed = typeof request.data === "string" ? request.data : undefined;
-  connection.shared.port.append(request.entity, events, request.options, answer, parsed);
+  connection.shared.port.append(entity, events, request.options, answer, parsed);
 }
 
 function performSend(connection: Connection, id: number, reader: FrameReader): void {
   const request = readSend(reader);
-  const { entity, command, options } = request;
+  const { command, options } = request;
+  const entity = connection.entities.find(request.entity);
   let input: unknown;
   try {
     input = inputOf(request);
@@ -225,7 +229,7 @@ function welcome(connection: Connection, id: number, reader: FrameReader): void 
     const message = `this server has context ${port.context}, not ${hello.context}`;
     throw new WarpError("CONFIG_MISMATCH", message, { context: port.context, asked: hello.context });
   }
-  connection.phase = "open";
+  connection.open();
   const writer = connection.reply();
   if (writer === undefined) return;
   writeWelcome(writer, id, {
@@ -240,6 +244,7 @@ function welcome(connection: Connection, id: number, reader: FrameReader): void 
     limits: {
       frameBytes: limits.frameBytesMax,
       requests: own.requests,
+      entityNumbers: connection.entities.limit,
       idleMs: own.idleMs,
       deliveryWindow: limits.deliveryWindow,
       deliveryTtlMs: limits.deliveryTtlMs,

@@ -78,6 +78,8 @@ export class Shared {
   /** Memory that connections hold. */
   bufferBytes = 0;
   isDraining = false;
+  /** Numbers of entities that may still be given to connections. */
+  #numbersLeft = limits.numberedEntitiesMax;
   /** Hears of every connection that has gone. */
   onGone: () => void = () => {};
   /** Writers that rest, the last used one last: it is likely to be in the processor's cache. */
@@ -93,6 +95,17 @@ export class Shared {
     this.limits = given;
     this.logger = logger;
     this.tokenDigest = tokenDigest;
+  }
+
+  /** How many entities a new connection may number: the fewer, the more of them others have been given. */
+  grantNumbers(): number {
+    const granted = Math.min(limits.connectionEntitiesMax, Math.floor(this.#numbersLeft / 8));
+    this.#numbersLeft -= granted;
+    return granted;
+  }
+
+  returnNumbers(granted: number): void {
+    this.#numbersLeft += granted;
   }
 
   takeWriter(): FrameWriter {
