@@ -64,7 +64,11 @@ export const budgets = {
         500,
         "a text out of UTF-8, checked, a type that is known, and a dozen numbers",
       ),
-      b("server: parse its data", 750, "JSON.parse: the yardstick's own second half"),
+      b(
+        "server: parse its data",
+        550,
+        "a look at each character, two slices and an object: its shape is known",
+      ),
       b(
         "server: find the actor",
         280,

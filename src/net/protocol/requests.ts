@@ -111,7 +111,7 @@ export function readAppend(reader: FrameReader): AppendRequest {
 
 /** The events of an append. Errors: INVALID_ARGUMENT, INVALID_EVENT, EVENT_TOO_LARGE. */
 export function eventsOf(request: AppendRequest): NewEvent[] {
-  const data = decodeValue(request.data);
+  const data = decodeValue(request.data, typeof request.types === "string" ? request.types : undefined);
   if (!Array.isArray(data)) throw new WarpError("INVALID_ARGUMENT", "the data of an append is a list");
   if (request.personal !== undefined)
     return withPersonal(eventsOf({ ...request, personal: undefined }), request);

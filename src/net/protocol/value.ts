@@ -4,11 +4,14 @@
 import { Decoder } from "@msgpack/msgpack";
 import { encodeData, isJsonData } from "../../aggregate/json-data.ts";
 import { WarpError } from "../../core/errors.ts";
+import { KnownShapes } from "../../core/known-shapes.ts";
 import { limits } from "../../core/limits.ts";
 import { protocolError } from "./protocol-error.ts";
 import { skipElement } from "./skip-element.ts";
 
 const decoder = new Decoder({ useBigInt64: true });
+/** Of the events that are appended one by one. */
+const shapes = new KnownShapes();
 
 /**
  * The two forms of {@link FrameWriter.value}. Errors: INVALID_EVENT for what cannot be stored, EVENT_TOO_LARGE above the
@@ -28,10 +31,14 @@ export function encodeValue(value: unknown): string | Uint8Array {
 /** The value of a list of event data. Errors: INVALID_EVENT, EVENT_TOO_LARGE. */
 export { encodeData as encodeList } from "../../aggregate/json-data.ts";
 
-/** A value back to what it was. Errors: INVALID_ARGUMENT for what is none. */
-export function decodeValue(encoded: string | Uint8Array): unknown {
+/**
+ * A value back to what it was; `type` is that of the one event whose data is in the list, if it is such a list. Errors:
+ * INVALID_ARGUMENT for what is none.
+ */
+export function decodeValue(encoded: string | Uint8Array, type?: string): unknown {
   try {
-    if (typeof encoded === "string") return JSON.parse(encoded);
+    if (typeof encoded === "string")
+      return type === undefined ? JSON.parse(encoded) : shapes.parse(type, encoded);
     const end = skipElement(encoded, 0, encoded.length);
     if (end !== encoded.length) throw protocolError("there are bytes behind a value");
     return decoder.decode(encoded);
