@@ -1,5 +1,5 @@
 /**
- * How long a start takes after the process was killed under load: `bun bench/restart.ts [--gib=1] [--callers=256]`.
+ * How long a start takes after the process was killed under load: `bun bench/restart.ts [--gib=1] [--callers=256] [--batch=20]`.
  *
  * A child appends until the shards' files hold `--gib` GiB, goes on, and is killed with SIGKILL. Then a new process
  * opens the directory: its time covers replaying, settling and checkpointing what the journal held, up to the first
@@ -18,6 +18,8 @@ const { values } = parseArgs({
   options: {
     gib: { type: "string", default: "1" },
     callers: { type: "string", default: "256" },
+    /** Events of one append. */
+    batch: { type: "string", default: "20" },
     /** What the children are told to do. */
     role: { type: "string", default: "parent" },
     data: { type: "string", default: "" },
@@ -25,7 +27,6 @@ const { values } = parseArgs({
 });
 
 const entities = 100_000;
-const batch = 20;
 const giB = 1024 ** 3;
 
 if (values.role === "load") await load(values.data);
@@ -55,8 +56,14 @@ async function measure(): Promise<void> {
 }
 
 function child(role: string, data: string) {
-  const { gib, callers } = values;
-  const args = [`--role=${role}`, `--data=${data}`, `--gib=${gib}`, `--callers=${callers}`];
+  const { gib, callers, batch } = values;
+  const args = [
+    `--role=${role}`,
+    `--data=${data}`,
+    `--gib=${gib}`,
+    `--callers=${callers}`,
+    `--batch=${batch}`,
+  ];
   return Bun.spawn([process.execPath, import.meta.path, ...args], { stdout: "pipe", stderr: "inherit" });
 }
 
@@ -65,6 +72,7 @@ async function load(dataDir: string): Promise<void> {
   const warp = await open(dataDir);
   const payments = new Payments(100, 1);
   const random = new Random(1);
+  const batch = Number(values.batch);
   let isLarge = false;
   const caller = async () => {
     for (;;) await warp.entity(idOf(random.below(entities))).appendBatch(payments.batch(batch));

@@ -38,10 +38,10 @@ export const limits = {
   segmentsMax: 16,
   /** The tail: records that are journalled but not settled, per writer. */
   arenaBytes: 128 * miB,
-  /** A writer is told to settle when this much waits … */
+  /** A writer is told to settle when this much waits, or twice as much of small writes … */
   settleBytes: 32 * miB,
   /** … or when the oldest waiting record is this old. */
-  settleDelayMs: 1000,
+  settleDelayMs: 2000,
   /** An idle journal says so on disk after this long (see docs/recovery.md). */
   idleMarkerMs: 50,
   /** Plaintext of one run; a single larger record makes a larger run. */

@@ -16,6 +16,7 @@ describe("settings", () => {
       segmentBytes: limits.segmentBytes,
       segmentsMax: limits.segmentsMax,
       settleBytes: limits.settleBytes,
+      settleSmallBytes: 2 * limits.settleBytes,
       settleDelayMs: limits.settleDelayMs,
       residentBytes: limits.residentBytes,
       create: true,
@@ -28,12 +29,13 @@ describe("settings", () => {
     for (const segmentBytes of [64, 128, 4096, 32 * 1024, 1024 * 1024].map((kiB) => kiB * 1024)) {
       for (const tailBytes of [1, 3, 64, 1024].map((miB) => miB * 1024 * 1024)) {
         const resolved = resolveSettings({ dataDir, journal: { segmentBytes }, memory: { tailBytes } });
-        const { settleBytes } = resolved;
+        const { settleBytes, settleSmallBytes } = resolved;
         const { blockBytesMax, recordBytesMax } = recordSizes(resolved.segmentBytes, resolved.tailBytes);
         expect(blockBytesMax + 3 * limits.sectorBytes).toBeLessThanOrEqual(segmentBytes);
         expect(2 * blockBytesMax).toBeLessThanOrEqual(tailBytes);
         expect(2 * recordBytesMax).toBeLessThanOrEqual(blockBytesMax);
-        expect(2 * settleBytes).toBeLessThanOrEqual(tailBytes);
+        expect(4 * settleBytes).toBeLessThanOrEqual(tailBytes);
+        expect(2 * settleSmallBytes).toBeLessThanOrEqual(tailBytes);
       }
     }
   });

@@ -28,7 +28,7 @@ export interface StorageSettings {
   readonly memory?: {
     /** Resident actors and their states, estimated bytes; idle ones leave memory beyond it. Default 512 MiB. */
     readonly residentBytes?: number | undefined;
-    /** Records that are not settled yet, bytes per writer, 1 MiB to 1 GiB. Default 64 MiB. */
+    /** Records that are not settled yet, bytes per writer, 1 MiB to 1 GiB. Default 128 MiB. */
     readonly tailBytes?: number | undefined;
     /** Which requests of which clients were done, estimated bytes; the others are looked up on the disk. Default 256 MiB. */
     readonly deliveryBytes?: number | undefined;
@@ -40,9 +40,9 @@ export interface StorageSettings {
     readonly segmentsMax?: number | undefined;
   };
   readonly settle?: {
-    /** Records that wait before they are settled, bytes. Default a quarter of the tail, at most 16 MiB. */
+    /** Records that wait before they are settled, bytes. Default a quarter of the tail, at most 32 MiB; twice as much of small writes. */
     readonly bytes?: number | undefined;
-    /** The longest they wait, ms. Default 1000. */
+    /** The longest they wait, ms. Default 2000. */
     readonly delayMs?: number | undefined;
   };
   /** Shard writer Workers. Default: one per two processors, at least one. */
@@ -66,6 +66,7 @@ export interface ResolvedSettings {
   readonly deliveryBytes: number;
   readonly segmentBytes: number;
   readonly segmentsMax: number;
+  readonly settleSmallBytes: number;
   readonly settleBytes: number;
   readonly settleDelayMs: number;
   readonly writers: number;
@@ -113,6 +114,7 @@ export function resolveSettings(given: StorageSettings): ResolvedSettings {
     ),
     segmentBytes,
     segmentsMax: within("journal.segmentsMax", journal.segmentsMax ?? limits.segmentsMax, 2, 1024),
+    settleSmallBytes: settle.bytes ?? settleDefault * 2,
     settleBytes: within("settle.bytes", settle.bytes ?? settleDefault, 1, tailBytes / 2),
     settleDelayMs: within("settle.delayMs", settle.delayMs ?? limits.settleDelayMs, 0, 3_600_000),
     writers: within("writers", given.writers ?? defaultWriters(), 1, 32),

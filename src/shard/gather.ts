@@ -30,6 +30,10 @@ const none = -1;
 /** Chains of a shard are sorted by number × this + chain, exactly, as long as numbers are below 2^33. */
 const chainsMax = 2 ** 20;
 
+/** Entries that are looked at together, and bytes of each. */
+const lookedAtMax = 32;
+const lookedAtBytes = 256;
+
 /** What a shard's files have before a round. */
 export interface ShardPositions {
   readonly settled: number;
@@ -97,6 +101,8 @@ export class Gather {
   #chains = 0;
   /** Open addressing over (shard, number): chain + 1, or 0 where free. */
   #table = new Int32Array(4096);
+  /** Of what was looked at, so that looking is not left out. */
+  #seen = 0;
   readonly #recent = new RecentSeqs();
   readonly #batches: ReadonlyMap<number, ShardBatch>;
 
@@ -145,6 +151,23 @@ export class Gather {
   /** Offset of a part in `bytes`. */
   partAt(part: number): number {
     return this.#partAt[part] ?? 0;
+  }
+
+  /**
+   * Looks at the entries of a chain, or the first of them, before they are read. They lie far apart; with nothing in between the processor
+   * fetches several of them at a time.
+   */
+  lookAt(head: number): void {
+    const { buffer } = this.bytes;
+    let seen = 0;
+    let part = head;
+    for (let i = 0; i < lookedAtMax && part >= 0; i++) {
+      const at = this.#partAt[part] ?? 0;
+      // Beyond the round there are zeros or nothing.
+      for (let line = 0; line < lookedAtBytes; line += 64) seen += buffer[at + line] ?? 0;
+      part = this.#partNext[part] ?? none;
+    }
+    this.#seen = seen + (this.#seen & 1);
   }
 
   #copy(tail: Uint8Array, ranges: Float64Array): number {

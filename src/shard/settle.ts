@@ -44,13 +44,16 @@ export function settleKeys(shard: Shard, batch: ShardBatch): void {
   shard.vault.sync();
 }
 
-/** Second step: ids of new entities, and those of erased ones taken away. */
+/**
+ * Second step: ids of new entities, and those of erased ones taken away; and up to where all are named, also when there are none: a
+ * start takes what lies behind that for not named, and settles it once more.
+ */
 export function settleNames(shard: Shard, batch: ShardBatch, gather: Gather): void {
   const erasures = [...batch.unnamedErasures, ...batch.erasures];
-  if (batch.named.length + erasures.length === 0) return;
-  const { buffer, view } = gather.bytes;
   // An erasure may be settled again when names are ahead of it already.
   const position = Math.max(batch.lastPosition, shard.names.namedPosition);
+  if (batch.named.length + erasures.length === 0 && position === shard.names.namedPosition) return;
+  const { buffer, view } = gather.bytes;
   shard.names.settle(position, batch.newestNumber + 1, ({ insert, erase }) => {
     // First: the id of an erased entity may be that of a new one.
     for (const { number, id, position } of erasures) erase(number, id, position);
@@ -127,6 +130,7 @@ function settleChain(
   let runs = 0;
   let bytes = 0;
   let part = gather.headOf(chain);
+  gather.lookAt(part);
   while (part >= 0) {
     const seq = view.getFloat64(gather.partAt(part) + partOffset.firstSeq, true);
     let count = 0;

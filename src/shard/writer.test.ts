@@ -140,6 +140,19 @@ describe("a writer", () => {
     }
   });
 
+  test("a round without new entities moves the position of names too, so that a start settles nothing twice", () => {
+    const options = freshOptions({ shards: [0] });
+    const tail = new SampleTail(2 ** 20);
+    const writer = new Writer(options, tail.memory);
+    const alice = tail.entity(0, "alice");
+    for (let round = 1; round <= 3; round++) {
+      tail.append([alice], [`{"round":${round}}`]);
+      writer.settle(tail.settleMessage());
+      expect(writer.describe()[0]).toMatchObject({ settledPosition: round, namedPosition: round });
+    }
+    writer.close();
+  });
+
   test("names again what a power failure took from names.db, under the keys that are there", () => {
     const options = freshOptions({ shards: [0] });
     const tail = new SampleTail(2 ** 20);

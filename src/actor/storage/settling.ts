@@ -3,11 +3,13 @@
  *
  * - One round is under way at a time; it covers everything durable when it was ordered, so the tail is freed in the
  *   order it was filled and no shard lags behind another.
- * - A round is ordered when enough waits or the oldest has waited long enough: runs get longer the more waits.
+ * - A round is ordered when enough waits or the oldest has waited long enough. An entity's records of a round become one run, so small
+ *   records wait for more of them: each row is shared by more events. Large ones make long runs by themselves.
  * - Snapshots are taken when the round is ordered, of the committed state, which is exactly what the round settles.
  */
 import type { DeliveryWindows } from "../../core/delivery-windows.ts";
 import { WarpError } from "../../core/errors.ts";
+import type { ResolvedSettings } from "../../core/settings.ts";
 import type { Turn } from "../../journal/journal.ts";
 import type { Tail } from "../../journal/tail.ts";
 import { Filter } from "../../shard/files/filter.ts";
@@ -20,9 +22,8 @@ export interface SettlingOptions {
   readonly worker: Worker;
   readonly writer: number;
   readonly tail: Tail;
-  /** Bytes that wait before a round is ordered, and the longest they wait, ms. */
-  readonly settleBytes: number;
-  readonly settleDelayMs: number;
+  /** Bytes that wait before a round is ordered, when writes are small on average and otherwise, and the longest they wait, ms. */
+  readonly settings: Pick<ResolvedSettings, "settleSmallBytes" | "settleBytes" | "settleDelayMs">;
   readonly folding: Folding;
   readonly onSettled: () => void;
   readonly onCheckpointed: () => void;
@@ -30,6 +31,9 @@ export interface SettlingOptions {
   readonly onFilter: (shard: number, kind: "ids" | "keys", filter: Filter) => void;
   readonly onFailed: (error: WarpError) => void;
 }
+
+/** Writes are small below so many bytes each. */
+const smallWriteBytes = 1024;
 
 export type Swept = Pick<Extract<FromWriter, { type: "swept" }>, "hasMore" | "entities">;
 
@@ -52,6 +56,8 @@ export class Settling {
   #opened: ((shards: readonly ShardOpened[]) => void) | undefined;
   #ranges: number[] = [];
   #waitingBytes = 0;
+  /** About so many writes they are of. */
+  #waitingWrites = 0;
   #lastTurn = 0;
   #settledTurn = 0;
   #firstUse = 0;
@@ -111,8 +117,8 @@ export class Settling {
       this.#waitingBytes += range.length;
       this.#lastTurn = turn.id;
     }
-    if (this.#waitingBytes >= this.#options.settleBytes) this.order();
-    else if (this.#waitingBytes > 0 && this.#timer === undefined) this.#startTimer();
+    this.#waitingWrites += turn.completions.length;
+    this.#orderInTime();
   }
 
   owns(shard: number): boolean {
@@ -189,6 +195,7 @@ export class Settling {
     const ranges = Float64Array.from(this.#ranges);
     this.#ranges = [];
     this.#waitingBytes = 0;
+    this.#waitingWrites = 0;
     const positions = this.#shards.map((shard) => ({ shard, position: shard.committedPosition }));
     const round = { round: this.#nextRound++, turn: this.#lastTurn, firstUse: this.#firstUse, positions };
     this.#underWay = round;
@@ -283,11 +290,19 @@ export class Settling {
     await this.#closed;
   }
 
+  /** Orders a round when enough waits, or later. */
+  #orderInTime(): void {
+    const { settleBytes, settleSmallBytes } = this.#options.settings;
+    const areSmall = this.#waitingBytes < this.#waitingWrites * smallWriteBytes;
+    if (this.#waitingBytes >= (areSmall ? settleSmallBytes : settleBytes)) this.order();
+    else if (this.#waitingBytes > 0 && this.#timer === undefined) this.#startTimer();
+  }
+
   #startTimer(): void {
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       this.order();
-    }, this.#options.settleDelayMs);
+    }, this.#options.settings.settleDelayMs);
     this.#timer.unref();
   }
 
@@ -357,8 +372,7 @@ export class Settling {
     this.#settledTurn = round.turn;
     this.#options.tail.free(round.turn);
     this.#unchecked.push(round);
-    if (this.#waitingBytes >= this.#options.settleBytes) this.order();
-    else if (this.#waitingBytes > 0 && this.#timer === undefined) this.#startTimer();
+    this.#orderInTime();
     this.#wakeIdle();
     this.#options.onSettled();
   }

@@ -98,7 +98,11 @@ export const serverSettings = {
   memoryTail: setting("size", "memory for records that are not settled, per writer", size, limits.arenaBytes),
   journalSegment: setting("size", "size of a journal segment", size, limits.segmentBytes),
   journalSegments: setting("count", "journal segments at most", count(2, 1024), limits.segmentsMax),
-  settleBytes: setting("size", "settle when this much waits (default: a quarter of the tail)", size),
+  settleBytes: setting(
+    "size",
+    "settle when this much waits (default: a quarter of the tail, half of it while writes are small)",
+    size,
+  ),
   settleDelay: setting("time", "settle at the latest after this", duration, limits.settleDelayMs),
   writers: setting("count", "shard writer threads (default: one per two processors)", count(1, 32)),
   backup: path("dir", "back up into this directory, again and again"),
