@@ -71,7 +71,7 @@ export const budgets = {
       ),
       b(
         "server: find the actor",
-        280,
+        100,
         "the connection's table of numbers, handle, actor and state, looked at 32 together: four cold lines, of which several are fetched at a time",
       ),
       b(
@@ -101,7 +101,7 @@ export const budgets = {
       b("server: read the request", 180, "half a dozen numbers"),
       b(
         "server: find the actor",
-        280,
+        100,
         "the connection's table of numbers, handle, actor and state, looked at 32 together: four cold lines, of which several are fetched at a time",
       ),
       b("server: read its state", 140, "handle, actor and state: three cold lines"),

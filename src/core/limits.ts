@@ -38,7 +38,7 @@ export const limits = {
   segmentsMax: 16,
   /** The tail: records that are journalled but not settled, per writer. */
   arenaBytes: 128 * miB,
-  /** A writer is told to settle when this much waits, or twice as much of small writes … */
+  /** A writer is told to settle when this much waits, or a quarter more of small writes … */
   settleBytes: 32 * miB,
   /** … or when the oldest waiting record is this old. */
   settleDelayMs: 2000,

@@ -16,7 +16,7 @@ describe("settings", () => {
       segmentBytes: limits.segmentBytes,
       segmentsMax: limits.segmentsMax,
       settleBytes: limits.settleBytes,
-      settleSmallBytes: 2 * limits.settleBytes,
+      settleSmallBytes: 1.25 * limits.settleBytes,
       settleDelayMs: limits.settleDelayMs,
       residentBytes: limits.residentBytes,
       create: true,

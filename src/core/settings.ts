@@ -40,7 +40,7 @@ export interface StorageSettings {
     readonly segmentsMax?: number | undefined;
   };
   readonly settle?: {
-    /** Records that wait before they are settled, bytes. Default a quarter of the tail, at most 32 MiB; twice as much of small writes. */
+    /** Records that wait before they are settled, bytes. Default a quarter of the tail, at most 32 MiB; a quarter more of small writes. */
     readonly bytes?: number | undefined;
     /** The longest they wait, ms. Default 2000. */
     readonly delayMs?: number | undefined;
@@ -114,7 +114,7 @@ export function resolveSettings(given: StorageSettings): ResolvedSettings {
     ),
     segmentBytes,
     segmentsMax: within("journal.segmentsMax", journal.segmentsMax ?? limits.segmentsMax, 2, 1024),
-    settleSmallBytes: settle.bytes ?? settleDefault * 2,
+    settleSmallBytes: settle.bytes ?? settleDefault * 1.25,
     settleBytes: within("settle.bytes", settle.bytes ?? settleDefault, 1, tailBytes / 2),
     settleDelayMs: within("settle.delayMs", settle.delayMs ?? limits.settleDelayMs, 0, 3_600_000),
     writers: within("writers", given.writers ?? defaultWriters(), 1, 32),

@@ -100,7 +100,7 @@ export const serverSettings = {
   journalSegments: setting("count", "journal segments at most", count(2, 1024), limits.segmentsMax),
   settleBytes: setting(
     "size",
-    "settle when this much waits (default: a quarter of the tail, half of it while writes are small)",
+    "settle when this much waits (default: a quarter of the tail, and a quarter more while writes are small)",
     size,
   ),
   settleDelay: setting("time", "settle at the latest after this", duration, limits.settleDelayMs),
