@@ -115,7 +115,7 @@ export class Appender {
     const { shard } = actor;
     const only = actor.number === 0 || options?.key !== undefined ? undefined : plainEvent(events);
     // What a command decides has no text.
-    const text = only === undefined ? undefined : shortJson(only.data, write.parsed);
+    const text = only === undefined ? undefined : shortJson(only.data, textOf(write));
     if (only !== undefined && text !== undefined) return this.#appendOne(write, only, text);
     const entry = draftEvents(folding, events, write.parsed);
     const { count } = entry;
@@ -139,13 +139,13 @@ export class Appender {
   /** What nearly every append is, with as few objects as can be; `text` is that of {@link shortJson}. */
   #appendOne(write: Write, event: NewEvent, text: string): boolean {
     const { folding, recorder, freeze } = this.#parts;
-    const { actor, options, parsed } = write;
+    const { actor, options } = write;
     const { tipSeq } = actor;
     const type = typeRef(folding, event.type);
     const recordedAt = recorder.now(actor.shard);
     const states = foldEvent(folding, actor.id, actor.tipStates, tipSeq + 1, event, recordedAt, freeze);
     requireTip(actor, tipSeq, "EVOLVE_FAILED");
-    const isList = parsed !== undefined;
+    const isList = textOf(write) !== undefined;
     write.position = recorder.recordOne(actor, type, text, isList, options?.delivery, recordedAt);
     if (write.position === 0) return false;
     this.#finishAppend(write, 1, states);
@@ -371,6 +371,11 @@ function plainEvent(events: readonly NewEvent[]): NewEvent | undefined {
   const event = events.length === 1 ? events[0] : undefined;
   if (event === undefined || event === null) return undefined;
   return event.occurredAt === undefined && event.personal === undefined ? event : undefined;
+}
+
+/** The text that the data was read from. */
+function textOf({ parsed }: Write): string | undefined {
+  return typeof parsed === "string" ? parsed : undefined;
 }
 
 function decideFor(actors: readonly Actor[], decide: DecideTogether): ReturnType<DecideTogether> {

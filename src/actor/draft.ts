@@ -6,12 +6,14 @@ import type { FoldEvent } from "../aggregate/aggregate.ts";
 import { eventTypeProblem } from "../aggregate/event-type.ts";
 import { deepFreeze } from "../aggregate/freeze.ts";
 import { encodeData, encodeDataPieces } from "../aggregate/json-data.ts";
+import { tableOf } from "../aggregate/tables.ts";
 import { entityIdFault } from "../core/entity-id.ts";
-import { type EntryDraft, inUtf8, isPieces, type TypeRef, textLength } from "../core/entry.ts";
+import { type EntryDraft, inUtf8, type TypeRef, textLength } from "../core/entry.ts";
 import { WarpError } from "../core/errors.ts";
 import type { NewEvent } from "../core/event.ts";
 import { limits } from "../core/limits.ts";
 import type { PersonalDraft } from "../core/personal.ts";
+import { isTable, type Parsed, Table } from "../core/table.ts";
 import type { Actor, States } from "./actor.ts";
 import type { Folding } from "./folding.ts";
 
@@ -27,10 +29,10 @@ export const emptyDraft: EntryDraft = {
 };
 
 /**
- * Validates and encodes; `parsed` is the JSON text of the list of their data, when they came as such. Errors:
+ * Validates and encodes; `parsed` is the JSON text of the list of their data, or the table, when they came as such. Errors:
  * INVALID_EVENT, EVENT_TOO_LARGE.
  */
-export function draftEvents(folding: Folding, events: readonly NewEvent[], parsed?: string): EntryDraft {
+export function draftEvents(folding: Folding, events: readonly NewEvent[], parsed?: Parsed): EntryDraft {
   const count = events.length;
   if (count === 0) return emptyDraft;
   if (count > limits.appendEventsMax) {
@@ -68,7 +70,12 @@ export function draftEvents(folding: Folding, events: readonly NewEvent[], parse
   if (types.length > limits.appendTypesMax) {
     throw new WarpError("INVALID_EVENT", `one append takes at most ${limits.appendTypesMax} event types`);
   }
-  const encoded = encodeDataPieces(data, parsed);
+  const encoded =
+    parsed === undefined
+      ? (tableOf(data) ?? encodeDataPieces(data))
+      : isTable(parsed)
+        ? parsed
+        : encodeDataPieces(data, parsed);
   const typeIndexes = types.length > 1 ? indexes : undefined;
   return entryDraft(count, types, typeIndexes, occurred, encoded, personal);
 }
@@ -97,10 +104,16 @@ function entryDraft(
   encoded: EntryDraft["data"],
   personal: readonly PersonalDraft[] | undefined,
 ): EntryDraft {
-  const isMsgpack = typeof encoded !== "string" && !isPieces(encoded);
-  // A long text is measured by encoding it, so that space is asked for by what it takes and not by the worst case.
-  const data = !isMsgpack && textLength(encoded) > measuredFrom ? inUtf8(encoded) : encoded;
-  return { count, types, typeIndexes, occurred, data, isMsgpack, personal };
+  const isMsgpack = encoded instanceof Uint8Array;
+  return { count, types, typeIndexes, occurred, data: measured(encoded), isMsgpack, personal };
+}
+
+/** A long text is measured by encoding it, so that space is asked for by what it takes and not by the worst case. */
+function measured(encoded: EntryDraft["data"]): EntryDraft["data"] {
+  if (encoded instanceof Uint8Array) return encoded;
+  if (isTable(encoded))
+    return encoded instanceof Table && encoded.bytesMax > 3 * measuredFrom ? encoded.toBytes() : encoded;
+  return textLength(encoded) > measuredFrom ? inUtf8(encoded) : encoded;
 }
 
 const measuredFrom = 256 * 1024;

@@ -5,6 +5,7 @@
 import type { Aggregate, StateOf } from "../aggregate/aggregate.ts";
 import { WarpError } from "../core/errors.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
+import type { Parsed } from "../core/table.ts";
 import type { Actor, States } from "./actor.ts";
 import { erased } from "./appender.ts";
 import type { Engine } from "./engine.ts";
@@ -67,7 +68,7 @@ export class Entity {
     answer: Answer<SendResult>,
     events: readonly NewEvent[],
     options?: WriteOptions,
-    parsed?: string,
+    parsed?: Parsed,
   ): void {
     this.#parts.engine.submit(new Write(this.#actor, events, undefined, options, answer, parsed));
   }

@@ -4,6 +4,7 @@
 import type { Delivery } from "../core/append-record.ts";
 import type { WarpError } from "../core/errors.ts";
 import type { NewEvent } from "../core/event.ts";
+import type { Parsed } from "../core/table.ts";
 import type { Actor, KeyedResult, States } from "./actor.ts";
 import type { Expect, SendResult } from "./results.ts";
 
@@ -65,8 +66,8 @@ export class Write {
   actor: Actor;
   /** Events to append, or undefined for a command. */
   readonly events: readonly NewEvent[] | undefined;
-  /** JSON text that the data of the events was parsed from, as one list; it then need not be written again. */
-  readonly parsed: string | undefined;
+  /** What the data of the events was read from, as one list; it then need not be written again. */
+  readonly parsed: Parsed | undefined;
   readonly command: CommandCall | undefined;
   readonly options: WriteOptions | undefined;
   readonly answer: Answer<SendResult>;
@@ -87,7 +88,7 @@ export class Write {
     command: CommandCall | undefined,
     options: WriteOptions | undefined,
     answer: Answer<SendResult>,
-    parsed?: string,
+    parsed?: Parsed,
   ) {
     this.actor = actor;
     this.events = events;

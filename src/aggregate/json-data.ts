@@ -27,6 +27,12 @@ export function isJsonData(value: unknown): boolean {
   return walk(value, 0);
 }
 
+/** The least bytes of JSON that a value `depth` objects deep takes; -1 when {@link isJsonData} would refuse it there. */
+export function jsonUnits(value: unknown, depth: number): number {
+  room = limits.eventBytesMax;
+  return walk(value, depth) ? limits.eventBytesMax - room : -1;
+}
+
 function walk(value: unknown, depth: number): boolean {
   if (typeof value === "string") {
     room -= value.length + 1;
@@ -41,7 +47,7 @@ function walk(value: unknown, depth: number): boolean {
   return prototype === Array.prototype && Array.isArray(value) && walkArray(value, depth + 1);
 }
 
-function isJsonNumber(value: number): boolean {
+export function isJsonNumber(value: number): boolean {
   // The difference is NaN for what is not finite; -0 alone has -Infinity as its inverse.
   return value - value === 0 && (value !== 0 || 1 / value > 0);
 }

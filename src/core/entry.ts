@@ -18,6 +18,14 @@ import {
   writePersonalSection,
 } from "./personal.ts";
 import { entryFlag, entryHeaderBytes, entryOffset } from "./record.ts";
+import {
+  isTable,
+  readTable,
+  rowsOf,
+  type TableData,
+  textLength as piecesLength,
+  writePieces,
+} from "./table.ts";
 import { readUtf8, writeUtf8 } from "./utf8.ts";
 
 /** Bytes with both views of them; a Buffer writes text, a DataView numbers. */
@@ -42,8 +50,8 @@ export interface EntryDraft {
   readonly typeIndexes: Uint8Array | undefined;
   /** ms or NaN for each event; undefined when none has one. */
   readonly occurred: Float64Array | undefined;
-  /** The array of data: JSON as text, as {@link joined} pieces of text or in UTF-8, or msgpack. */
-  readonly data: string | readonly string[] | Uint8Array;
+  /** The array of data: JSON as text, as {@link joined} pieces of text or in UTF-8, or msgpack, or a table. */
+  readonly data: string | readonly string[] | Uint8Array | TableData;
   readonly isMsgpack: boolean;
   /** What its events say of others, by event; undefined when they say nothing. */
   readonly personal?: readonly PersonalDraft[] | undefined;
@@ -60,7 +68,8 @@ export interface TypeRef {
 export function entryBytesBound(draft: EntryDraft): number {
   const { data } = draft;
   let bytes = entryHeaderBytes;
-  bytes += typeof data === "string" || isPieces(data) ? textLength(data) * 3 : data.length;
+  if (isTable(data)) bytes += data.bytesMax;
+  else bytes += typeof data === "string" || isPieces(data) ? textLength(data) * 3 : data.length;
   for (const type of draft.types) bytes += 3 + type.utf8.length;
   if (draft.typeIndexes !== undefined) bytes += draft.count;
   if (draft.occurred !== undefined) bytes += draft.count * 8;
@@ -101,6 +110,9 @@ export function writeEntry(
     end += writeUtf8(buffer, data, end);
   } else if (isPieces(data)) {
     end = writePieces(buffer, end, data);
+  } else if (isTable(data)) {
+    flags |= entryFlag.table;
+    end = data.write(buffer, view, end);
   } else {
     buffer.set(data, end);
     end += data.length;
@@ -181,28 +193,12 @@ export function joined(pieces: readonly string[]): string {
 
 /** UTF-16 units of a text in one piece or several. */
 export function textLength(text: string | readonly string[]): number {
-  if (typeof text === "string") return text.length;
-  let length = 0;
-  for (const piece of text) length += piece.length;
-  return length;
+  return typeof text === "string" ? text.length : piecesLength(text);
 }
 
 export function inUtf8(text: string | readonly string[]): Buffer {
   return Buffer.from(typeof text === "string" ? text : joined(text), "utf8");
 }
-
-/** Writes pieces as one list: where two meet, their brackets become a comma. Returns the offset behind it. */
-function writePieces(buffer: Buffer, at: number, pieces: readonly string[]): number {
-  let end = at + writeUtf8(buffer, pieces[0] ?? "[]", at);
-  for (let i = 1; i < pieces.length; i++) {
-    const joint = end - 1;
-    end = joint + writeUtf8(buffer, pieces[i] ?? "[]", joint);
-    buffer[joint] = comma;
-  }
-  return end;
-}
-
-const comma = 0x2c;
 
 export function entryLength(bytes: Bytes, at: number): number {
   return bytes.view.getUint32(at + entryOffset.length, true);
@@ -287,7 +283,7 @@ export function readEntry(bytes: Bytes, at: number, entity: string, firstSeq: nu
   if (hasOccurred) next += count * 8;
   if (next !== dataAt) throw damaged(entity, firstSeq, "its sections do not add up");
 
-  const data = readData(buffer, dataAt, end, (flags & entryFlag.msgpack) !== 0);
+  const data = readData(bytes, dataAt, end, flags);
   if (!Array.isArray(data) || data.length !== count)
     throw damaged(entity, firstSeq, "its events do not add up");
   const events: StoredEvent[] = [];
@@ -326,9 +322,14 @@ function readPersonal(bytes: Bytes, at: number, entity: string, firstSeq: number
   );
 }
 
-function readData(buffer: Buffer, from: number, to: number, isMsgpack: boolean): unknown {
+function readData({ buffer, view }: Bytes, from: number, to: number, flags: number): unknown {
+  if ((flags & entryFlag.table) !== 0) {
+    const table = readTable(buffer, view, from, to);
+    return table && rowsOf(table.rows, table.keys, table.columns);
+  }
   // Decoded binaries are views of what is decoded: of a copy, because this memory is used again.
-  if (isMsgpack) return decode(new Uint8Array(buffer.subarray(from, to)), { useBigInt64: true });
+  if ((flags & entryFlag.msgpack) !== 0)
+    return decode(new Uint8Array(buffer.subarray(from, to)), { useBigInt64: true });
   return JSON.parse(readUtf8(buffer, from, to));
 }
 

@@ -6,7 +6,8 @@
  * - A part is an envelope (whose entity, from which seq, its id if the entity is new, the idempotency of the call)
  *   and one entry. The entry is copied verbatim into the entity's run when the record is settled.
  * - An entry with no events stands for a command that was rejected under a caller key; it is never put in a run.
- * - Data is the JSON text of an array with one element per event when JSON can hold it, else the msgpack of it.
+ * - Data is the JSON text of an array with one element per event when JSON can hold it, else the msgpack of it; of many events
+ *   with the same keys a table.
  */
 
 /** Kinds of record. Replay refuses a kind it does not know. */
@@ -55,4 +56,6 @@ export const entryFlag = {
   msgpack: 2,
   /** Behind the header stands a personal section (personal.ts). */
   personal: 4,
+  /** The data section is a table (table.ts). */
+  table: 8,
 } as const;

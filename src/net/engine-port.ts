@@ -10,6 +10,7 @@
  */
 import type { WarpError } from "../core/errors.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
+import type { Parsed } from "../core/table.ts";
 import type {
   EntitiesQuery,
   EntityListed,
@@ -121,7 +122,7 @@ export interface EnginePort {
     events: readonly NewEvent[],
     options: WriteOptions | undefined,
     answer: Answer<SendResult>,
-    parsed?: string,
+    parsed?: Parsed,
   ): void;
   send(
     entity: string | EntityHandle,

@@ -18,6 +18,11 @@ export interface Known {
   error: string | undefined;
 }
 
+/** How the data of an operation stands in files: in JSON, and in a table, where all rows have it one behind the other. */
+export function textsOf(op: string): string[] {
+  return [`"op":"${op}"`, `${op}${op}`];
+}
+
 /** Complete lines of a log; the last one may be cut off by the end of the process. */
 export function logLines(text: string): LogLine[] {
   return text
@@ -54,7 +59,7 @@ export class Model {
   get buriedTexts(): string[] {
     return [...this.#buried].flatMap(([id, operations]) => [
       id,
-      ...operations.flatMap(({ op, key }) => [`"op":"${op}"`, ...(key === undefined ? [] : [key])]),
+      ...operations.flatMap(({ op, key }) => [...textsOf(op), ...(key === undefined ? [] : [key])]),
     ]);
   }
 

@@ -12,7 +12,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { start, type Warp, WarpError } from "../../src/index.ts";
 import { checkDirectory } from "../crash/check-directory.ts";
-import type { Model } from "../crash/model.ts";
+import { type Model, textsOf } from "../crash/model.ts";
 import { perform } from "../crash/operations.ts";
 import { loadSettings } from "../crash/settings.ts";
 import { verify } from "../crash/verify.ts";
@@ -94,9 +94,9 @@ function notFound(
   const there = [...model.operations.values()].filter(({ status }) => status === "there");
   const sample = there
     .slice(0, 20)
-    .flatMap(({ operation: { op, parts } }) => [`"op":"${op}"`, parts[0]?.[0] ?? op]);
+    .flatMap(({ operation: { op, parts } }) => [textsOf(op), [parts[0]?.[0] ?? op]]);
   const bytes = [...all].map((one) => Buffer.from(one.bytes.buffer, one.bytes.byteOffset, one.bytes.length));
   return sample
-    .filter((text) => !bytes.some((content) => content.includes(text)))
-    .map((text) => `${text} is there, and the scan does not find it`);
+    .filter((texts) => !texts.some((text) => bytes.some((content) => content.includes(text))))
+    .map(([text]) => `${text} is there, and the scan does not find it`);
 }

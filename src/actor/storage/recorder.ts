@@ -14,10 +14,11 @@ import {
   writePartOfOne,
   writeRecordHeader,
 } from "../../core/append-record.ts";
-import { inUtf8, type TypeRef } from "../../core/entry.ts";
+import { type EntryDraft, inUtf8, type TypeRef } from "../../core/entry.ts";
 import { type EraseDraft, eraseRecordBound, writeErasePart } from "../../core/erase-record.ts";
 import { WarpError } from "../../core/errors.ts";
 import { recordHeaderBytes, recordKind } from "../../core/record.ts";
+import { isTable, Table } from "../../core/table.ts";
 import type { Journal } from "../../journal/journal.ts";
 import type { Tail } from "../../journal/tail.ts";
 import type { Actor } from "../actor.ts";
@@ -199,5 +200,11 @@ function boundOf(parts: readonly PartDraft[]): number {
 /** The part with its text in UTF-8, so that its bound is what it takes and not three bytes a unit. */
 function measured(part: PartDraft): PartDraft {
   const { entry } = part;
-  return entry.data instanceof Uint8Array ? part : { ...part, entry: { ...entry, data: inUtf8(entry.data) } };
+  return { ...part, entry: { ...entry, data: written(entry.data) } };
+}
+
+function written(data: EntryDraft["data"]): EntryDraft["data"] {
+  if (data instanceof Uint8Array) return data;
+  if (isTable(data)) return data instanceof Table ? data.toBytes() : data;
+  return inUtf8(data);
 }
