@@ -41,7 +41,7 @@ function bytesOf(write: (writer: FrameWriter) => void): number {
 
 const requestBytes = bytesOf((writer) => {
   const delivery = { sessionStart: 1.7e12, sessionNumber: 2 ** 52, counter: 100_000, behind: 1 };
-  writeAppend(writer, 100_000, "entity-1234", encodeEvents([payments.event()]), undefined, delivery);
+  writeAppend(writer, 100_000, "entity-1234", encodeEvents([payments.event()], false), undefined, delivery);
 });
 const answerBytes = bytesOf((writer) =>
   writeOutcome(writer, 100_000, {

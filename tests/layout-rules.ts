@@ -33,7 +33,7 @@ export const importTable: Readonly<Record<string, readonly string[] | "anything"
   cluster: atAndBelowActor,
   // The network layer declares the interface of the engine that it needs; it does not know the engine.
   // What event data may be is one rule on both sides of the wire, so that much of `aggregate` is shared.
-  net: ["core", "aggregate/json-data"],
+  net: ["core", "aggregate/json-data", "aggregate/tables"],
   client: ["core", "net/protocol"],
   cli: "anything",
 };

@@ -18,7 +18,7 @@ import { entities, events, ids, openSample, order, type Sample } from "./sample.
 import { wholeRun } from "./whole-run.ts";
 
 const delivery = { sessionStart: 1.7e12, sessionNumber: 5_123_456_789_012_345, counter: 1, behind: 200 };
-const drafts = events.map((event) => encodeEvents([event]));
+const drafts = events.map((event) => encodeEvents([event], false));
 const mainThreads = ["client main", "server main"];
 const firstId = 100_000;
 const aheadOf = 32;
@@ -164,7 +164,7 @@ export async function openTcp(): Promise<Steps> {
         run: (times) => {
           for (let i = 0; i < times; i++) {
             const event = events[next++ & 1023];
-            if (event !== undefined) sink.value = encodeEvents([event]);
+            if (event !== undefined) sink.value = encodeEvents([event], false);
           }
         },
       },

@@ -8,11 +8,11 @@ import type { NewEvent } from "../core/event.ts";
 import { limits } from "../core/limits.ts";
 import type { EventsQuery, Expect, Moment } from "../net/protocol/outcomes.ts";
 import type { AppendDraft } from "../net/protocol/requests.ts";
-import { encodeList } from "../net/protocol/value.ts";
+import { encodeList, tableOf } from "../net/protocol/value.ts";
 import type { RemoteMoment } from "./remote-entity.ts";
 
-/** The events of one append. Errors: INVALID_EVENT, EVENT_TOO_LARGE. */
-export function encodeEvents(events: readonly NewEvent[]): AppendDraft {
+/** The events of one append, as a table where that pays and the server `takesTables`. Errors: INVALID_EVENT, EVENT_TOO_LARGE. */
+export function encodeEvents(events: readonly NewEvent[], takesTables: boolean): AppendDraft {
   const count = events.length;
   const first = events[0];
   const isPlain = first?.occurredAt === undefined && first?.personal === undefined;
@@ -42,7 +42,8 @@ export function encodeEvents(events: readonly NewEvent[]): AppendDraft {
     occurred ??= new Array<undefined>(count).fill(undefined);
     occurred[i] = msOf(event.occurredAt, "INVALID_EVENT");
   }
-  const draft = { types: isMixed ? types : (types[0] ?? types), data: encodeList(data), occurred };
+  const encoded = (takesTables ? tableOf(data) : undefined) ?? encodeList(data);
+  const draft = { types: isMixed ? types : (types[0] ?? types), data: encoded, occurred };
   return personal === undefined ? draft : { ...draft, personal: encodeList(personal) };
 }
 

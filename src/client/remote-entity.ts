@@ -8,6 +8,7 @@ import { toWarpError } from "../core/errors.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
 import { withManifest } from "../core/export-digest.ts";
 import type { DeletePlan, Hold, Receipt } from "../core/receipt.ts";
+import { Table } from "../core/table.ts";
 import type { FrameWriter } from "../net/protocol/frame-writer.ts";
 import type { AppendResult, EventsQuery, Expect, SendResult, StateAt } from "../net/protocol/outcomes.ts";
 import {
@@ -27,7 +28,7 @@ import {
   writeState,
 } from "../net/protocol/requests.ts";
 import { encodeValue } from "../net/protocol/value.ts";
-import { operation } from "../net/protocol/words.ts";
+import { operation, tableForm } from "../net/protocol/words.ts";
 import { neverCalled } from "./entity-numbers.ts";
 import { encodeEvents, momentOf, pagesOf, requireExpect, requireRange } from "./encoding.ts";
 import type { Link } from "./link.ts";
@@ -78,13 +79,13 @@ export class RemoteEntity {
     let draft: AppendDraft;
     try {
       if (options?.expect !== undefined) requireExpect(options.expect);
-      draft = encodeEvents(events);
+      draft = encodeEvents(events, this.#link.welcome?.limits.tables === tableForm);
     } catch (thrown) {
       return Promise.reject(toWarpError(thrown, "INVALID_ARGUMENT"));
     }
     const write: WriteRequest = (writer, number, delivery, entity) =>
       writeAppend(writer, number, entity, draft, options, delivery);
-    return this.#link.request(operation.append, true, this, options, write, draft.data.length);
+    return this.#link.request(operation.append, true, this, options, write, lengthOf(draft.data));
   }
 
   /**
@@ -248,6 +249,11 @@ export class RemoteEntity {
       return { items: events, next: after };
     });
   }
+}
+
+/** The bytes that the data of an append takes, about. */
+function lengthOf(data: AppendDraft["data"]): number {
+  return data instanceof Table ? data.bytesMax : data.length;
 }
 
 /** An entity seen through one of its aggregates; made by {@link RemoteEntity.as}. */

@@ -77,6 +77,25 @@ describe.each(Object.keys(openings))("the %s", (way) => {
     ]);
   });
 
+  test("keeps many events with the same keys as they were given, and again under their key", async () => {
+    const id = own("like");
+    const events = Array.from({ length: 40 }, (_, i) => ({
+      type: "Noted",
+      data: {
+        text: `größer ${i}`,
+        at: 1.7e12 + i,
+        ratio: i / 7,
+        odd: i % 2 === 1,
+        deep: { list: [i, null] },
+        "2": i,
+      },
+    }));
+    expect(await front.append(id, events, { key: "all" })).toMatchObject({ ok: true, seq: 40, count: 40 });
+    expect(await front.append(id, events, { key: "all" })).toMatchObject({ seq: 40, duplicate: true });
+    const stored = await front.events(id);
+    expect(stored.map((event) => event.data)).toEqual(events.map((event) => event.data));
+  });
+
   test("appends only what meets the expectation, else answers with the seq", async () => {
     const id = own("expect");
     const conflict = (seq: number) => ({ ok: false, reason: "conflict", seq });

@@ -8,10 +8,11 @@
  */
 
 import { KnownTexts } from "../../core/known-texts.ts";
+import { TableBytes } from "../../core/table.ts";
 import { protocolError } from "./protocol-error.ts";
 import { skipElement } from "./skip-element.ts";
 import { textOf } from "./text-of.ts";
-import { valueExtension } from "./words.ts";
+import { tableExtension, valueExtension } from "./words.ts";
 
 const nilFormat = 0xc0;
 const two32 = 2 ** 32;
@@ -215,6 +216,23 @@ export class FrameReader {
     return isMsgpack ? new Uint8Array(this.bytes.subarray(from, this.at)) : textOf(this.bytes, from, this.at);
   }
 
+  /** The data of an append as it came: a value, or a copy of a table. */
+  data(): string | Uint8Array | TableBytes {
+    if (!this.#isTable()) return this.value();
+    this.#next();
+    const length = this.#extHeader(this.bytes[this.at] ?? 0, tableExtension);
+    const from = this.at;
+    this.at = from + length;
+    return new TableBytes(new Uint8Array(this.bytes.subarray(from, this.at)));
+  }
+
+  /** Whether an extension of 8, 16 or 32 bits of length is next, and its type that of tables; nothing shorter is one. */
+  #isTable(): boolean {
+    const width = [1, 2, 4][(this.bytes[this.at] ?? 0) - 0xc7];
+    const typeAt = this.at + 1 + (width ?? 0);
+    return width !== undefined && typeAt < this.end && this.bytes[typeAt] === tableExtension;
+  }
+
   #strHeader(): number {
     this.#next();
     const format = this.bytes[this.at] ?? 0;
@@ -225,7 +243,7 @@ export class FrameReader {
     return length;
   }
 
-  #extHeader(format: number): number {
+  #extHeader(format: number, expected: number = valueExtension): number {
     let length: number;
     if (format >= 0xd4 && format <= 0xd8) {
       length = 1 << (format - 0xd4);
@@ -236,8 +254,7 @@ export class FrameReader {
     }
     if (this.at + 1 + length > this.end) throw protocolError("a value is longer than its frame");
     const type = this.bytes[this.at++];
-    if (type !== valueExtension)
-      throw protocolError(`a value has extension type ${valueExtension}, not ${type}`);
+    if (type !== expected) throw protocolError(`a value has extension type ${expected}, not ${type}`);
     return length;
   }
 

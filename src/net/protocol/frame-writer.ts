@@ -8,8 +8,9 @@
 
 import { WarpError } from "../../core/errors.ts";
 import { limits } from "../../core/limits.ts";
+import { isTable, type TableData } from "../../core/table.ts";
 import { writeUtf8 } from "../../core/utf8.ts";
-import { lengthBytes, valueExtension } from "./words.ts";
+import { lengthBytes, tableExtension, valueExtension } from "./words.ts";
 
 const two32 = 2 ** 32;
 /** Up to this length a loop over the characters is faster than a call into the run-time. */
@@ -189,6 +190,21 @@ export class FrameWriter {
     this.buffer[this.at + 5] = valueExtension;
     this.buffer.set(encoded, this.at + 6);
     this.at += 6 + length;
+  }
+
+  /** The data of an append: a value, or a table as `ext`. */
+  data(encoded: string | Uint8Array | TableData): void {
+    if (!isTable(encoded)) {
+      this.value(encoded);
+      return;
+    }
+    this.#room(encoded.bytesMax + 6);
+    const from = this.at + 6;
+    const end = encoded.write(this.buffer, this.#view, from);
+    this.buffer[this.at] = 0xc9;
+    this.#view.setUint32(this.at + 1, end - from);
+    this.buffer[this.at + 5] = tableExtension;
+    this.at = end;
   }
 
   valueOrNil(encoded: string | Uint8Array | undefined): void {

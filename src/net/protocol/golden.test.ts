@@ -20,7 +20,7 @@ import * as grouping from "./subscription/groups.ts";
 import * as pushes from "./subscription/pushes.ts";
 import { readPush } from "./subscription/read-push.ts";
 import * as subscribing from "./subscription/requests.ts";
-import { encodeList, encodeValue } from "./value.ts";
+import { encodeList, encodeValue, tableOf } from "./value.ts";
 import { frameKind } from "./words.ts";
 
 interface GoldenFrame {
@@ -114,6 +114,35 @@ const messages: Readonly<Record<string, Message>> = {
       return [request.entity, requests.eventsOf(request), request.options];
     },
     means: ["alice", [{ type: "Credited", data: { cents: 5000, ref: "Gehalt für März" } }], { delivery }],
+  },
+  "append of a table": {
+    write: (w) => {
+      const rows = [1, 2, 3, 4, 5, 6, 7, 8].map((i) => ({
+        cents: i * 100,
+        ref: `März ${i}`,
+        rate: i / 4,
+        ok: i > 4,
+      }));
+      const draft = { types: "Credited", data: tableOf(rows) ?? "", occurred: undefined };
+      requests.writeAppend(w, 2, "alice", draft, undefined, delivery);
+    },
+    read: (r) => {
+      const request = requests.readAppend(r);
+      return [
+        requests
+          .eventsOf(request)
+          .map((event) => event.data)
+          .slice(3, 5),
+        request.options,
+      ];
+    },
+    means: [
+      [
+        { cents: 400, ref: "März 4", rate: 1, ok: false },
+        { cents: 500, ref: "März 5", rate: 1.25, ok: true },
+      ],
+      { delivery },
+    ],
   },
   "append whose client waits for nothing older than three writes ago": {
     write: (w) => {

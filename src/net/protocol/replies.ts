@@ -37,6 +37,8 @@ export interface Welcome {
   readonly limits: {
     /** Entities that the connection may number: numbers are below it. Absent where there are none. */
     readonly entityNumbers?: number;
+    /** The form of tables that appends may carry. Absent where there is none. */
+    readonly tables?: number;
     readonly frameBytes: number;
     readonly requests: number;
     readonly idleMs: number;

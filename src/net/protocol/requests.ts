@@ -4,9 +4,11 @@
  * A reader's functions begin behind the operation and read to the last field. They leave values as they came, so that a
  * frame that breaks the protocol is told from a value that cannot be read.
  */
+import { readForeignTable } from "../../aggregate/tables.ts";
 import { WarpError } from "../../core/errors.ts";
 import type { NewEvent } from "../../core/event.ts";
 import { limits } from "../../core/limits.ts";
+import { type Table, TableBytes } from "../../core/table.ts";
 import { type EntityName, readEntity, writeEntity } from "./entity-number.ts";
 import type { FrameReader } from "./frame-reader.ts";
 import type { FrameWriter } from "./frame-writer.ts";
@@ -54,7 +56,7 @@ export function readHello(reader: FrameReader): Hello {
 /** What an append carries, encoded: the data of all events is one value. */
 export interface AppendDraft {
   readonly types: string | readonly string[];
-  readonly data: string | Uint8Array;
+  readonly data: string | Uint8Array | Table;
   readonly occurred: readonly (number | undefined)[] | undefined;
   /** A list with what each event says of somebody else, or null; undefined when none says anything. */
   readonly personal?: string | Uint8Array | undefined;
@@ -77,7 +79,7 @@ export function writeAppend(
     writer.array(types.length);
     for (const type of types) writer.str(type);
   }
-  writer.value(draft.data);
+  writer.data(draft.data);
   if (occurred === undefined) {
     writer.nil();
   } else {
@@ -92,7 +94,7 @@ export function writeAppend(
 export interface AppendRequest {
   readonly entity: EntityName;
   readonly types: string | readonly string[];
-  readonly data: string | Uint8Array;
+  readonly data: string | Uint8Array | TableBytes;
   readonly occurred: readonly (number | undefined)[] | undefined;
   readonly options: WriteOptions | undefined;
   readonly personal: string | Uint8Array | undefined;
@@ -101,7 +103,7 @@ export interface AppendRequest {
 export function readAppend(reader: FrameReader): AppendRequest {
   const entity = readEntity(reader);
   const types = reader.isText() ? reader.knownStr() : readTypes(reader);
-  const data = reader.value();
+  const data = reader.data();
   const occurred = reader.isNil() ? undefined : readOccurred(reader);
   const options = readOptions(reader);
   const personal = reader.left === 0 || reader.isNil() ? undefined : reader.value();
@@ -111,7 +113,10 @@ export function readAppend(reader: FrameReader): AppendRequest {
 
 /** The events of an append. Errors: INVALID_ARGUMENT, INVALID_EVENT, EVENT_TOO_LARGE. */
 export function eventsOf(request: AppendRequest): NewEvent[] {
-  const data = decodeValue(request.data, typeof request.types === "string" ? request.types : undefined);
+  const data =
+    request.data instanceof TableBytes
+      ? readForeignTable(request.data)
+      : decodeValue(request.data, typeof request.types === "string" ? request.types : undefined);
   if (!Array.isArray(data)) throw new WarpError("INVALID_ARGUMENT", "the data of an append is a list");
   if (request.personal !== undefined)
     return withPersonal(eventsOf({ ...request, personal: undefined }), request);

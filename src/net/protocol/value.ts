@@ -28,8 +28,9 @@ export function encodeValue(value: unknown): string | Uint8Array {
   return typeof encoded === "string" ? encoded.slice(1, -1) : encoded.subarray(1);
 }
 
-/** The value of a list of event data. Errors: INVALID_EVENT, EVENT_TOO_LARGE. */
+/** The value of a list of event data, and the table of one. Errors: INVALID_EVENT, EVENT_TOO_LARGE. */
 export { encodeData as encodeList } from "../../aggregate/json-data.ts";
+export { tableOf } from "../../aggregate/tables.ts";
 
 /**
  * A value back to what it was; `type` is that of the one event whose data is in the list, if it is such a list. Errors:

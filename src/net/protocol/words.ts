@@ -40,6 +40,10 @@ export const momentKind = { seq: 0, recorded: 1, occurred: 2 } as const;
 
 /** The MessagePack extension type of a value that JSON cannot hold. */
 export const valueExtension = 1;
+/** MessagePack extension type of the data of an append that is a table (core/table.ts). */
+export const tableExtension = 2;
+/** The form of tables that this version reads and writes. */
+export const tableForm = 1;
 
 /** Bytes of the length in front of a frame. */
 export const lengthBytes = 4;

@@ -8,6 +8,7 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { WarpError } from "../../core/errors.ts";
 import type { NewEvent } from "../../core/event.ts";
 import { limits } from "../../core/limits.ts";
+import { type Parsed, TableBytes } from "../../core/table.ts";
 import type { EnginePort, GroupsPort } from "../engine-port.ts";
 import type { FrameReader } from "../protocol/frame-reader.ts";
 import { readEntity } from "../protocol/entity-number.ts";
@@ -41,7 +42,7 @@ import {
 } from "../protocol/requests.ts";
 import { type GroupRequest, readAnswer, readGroup, readJoin } from "../protocol/subscription/groups.ts";
 import { readCredit, readSubscribe, readUnsubscribe } from "../protocol/subscription/requests.ts";
-import { frameKind, operation, protocolVersion } from "../protocol/words.ts";
+import { frameKind, operation, protocolVersion, tableForm } from "../protocol/words.ts";
 import { OutcomeAnswer, SeqAnswer, StateAnswer } from "./answers.ts";
 import type { Connection } from "./connection.ts";
 import { answerLater, answerPage } from "./later.ts";
@@ -184,8 +185,13 @@ function performAppend(connection: Connection, id: number, reader: FrameReader):
     return;
   }
   const answer = new OutcomeAnswer(connection, id);
-  const parsed = typeof request.data === "string" ? request.data : undefined;
-  connection.shared.port.append(entity, events, request.options, answer, parsed);
+  connection.shared.port.append(entity, events, request.options, answer, parsedOf(request.data));
+}
+
+/** What the engine may keep instead of encoding the data once more. */
+function parsedOf(data: string | Uint8Array | TableBytes): Parsed | undefined {
+  if (typeof data === "string") return data;
+  return data instanceof TableBytes && data.isPlain ? data : undefined;
 }
 
 function performSend(connection: Connection, id: number, reader: FrameReader): void {
@@ -245,6 +251,7 @@ function welcome(connection: Connection, id: number, reader: FrameReader): void 
       frameBytes: limits.frameBytesMax,
       requests: own.requests,
       entityNumbers: connection.entities.limit,
+      tables: tableForm,
       idleMs: own.idleMs,
       deliveryWindow: limits.deliveryWindow,
       deliveryTtlMs: limits.deliveryTtlMs,
