@@ -5,6 +5,7 @@
 import type { Aggregate, StateOf } from "../aggregate/aggregate.ts";
 import { WarpError } from "../core/errors.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
+import { Promised } from "../core/promised.ts";
 import type { Parsed } from "../core/table.ts";
 import type { Actor, States } from "./actor.ts";
 import { erased } from "./appender.ts";
@@ -23,7 +24,7 @@ import type {
 import type { Residency } from "./residency.ts";
 import type { AppendResult, SendResult } from "./results.ts";
 import { type EventsQuery, type HistoryParts, type Moment, readEvents, statesAt } from "./storage/history.ts";
-import { type Answer, Promised, Write, type WriteOptions } from "./write.ts";
+import { type Answer, Write, type WriteOptions } from "./write.ts";
 
 export interface EntityParts {
   readonly engine: Engine;

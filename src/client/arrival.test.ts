@@ -19,6 +19,7 @@ function sample(onFrame: (id: number) => void = () => {}): { arrival: Arrival; l
       log.push(`frame ${id}`);
       queueMicrotask(() => log.push(`caller ${id}`));
       onFrame(id);
+      return 1;
     },
     onStep: () => log.push("step"),
     onEnd: () => log.push("end"),

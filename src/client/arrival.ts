@@ -10,8 +10,11 @@ import { FrameReader } from "../net/protocol/frame-reader.ts";
 import { lengthBytes } from "../net/protocol/words.ts";
 
 export interface ArrivalListener {
-  /** One frame; `bytes` is what it took on the wire. What it throws is told by {@link onBroken}. */
-  onFrame(reader: FrameReader, bytes: number): void;
+  /**
+   * One frame; `bytes` is what it took on the wire. Returns for how many it counts in its step. What it throws is told by
+   * {@link onBroken}.
+   */
+  onFrame(reader: FrameReader, bytes: number): number;
   /** The callers of a step have run, and there may be more. */
   onStep(): void;
   /** All whole frames are given out. */
@@ -48,15 +51,15 @@ export class Arrival {
     const input = this.#input;
     let left = framesPerStep;
     try {
-      for (; left > 0 && input === this.#input && input.next(); left--) {
+      while (left > 0 && input === this.#input && input.next()) {
         reader.begin(input.bytes, input.frameStart, input.frameEnd);
-        this.#listener.onFrame(reader, lengthBytes + input.frameEnd - input.frameStart);
+        left -= this.#listener.onFrame(reader, lengthBytes + input.frameEnd - input.frameStart);
       }
     } catch (thrown) {
       this.#listener.onBroken(thrown);
     }
-    this.isUnderWay = left === 0;
-    if (left === 0) {
+    this.isUnderWay = left <= 0;
+    if (this.isUnderWay) {
       queueMicrotask(this.#goOn);
       return;
     }

@@ -23,7 +23,7 @@ import { writeEntities, writePing } from "../net/protocol/requests.ts";
 import { operation } from "../net/protocol/words.ts";
 import { pagesOf, requireWhole } from "./encoding.ts";
 import { Link } from "./link.ts";
-import type { CallOptions } from "./requests.ts";
+import type { CallOptions } from "./sending/requests.ts";
 import { RemoteEntity } from "./remote-entity.ts";
 import { type ConnectSettings, resolveConnect } from "./settings.ts";
 import { RemoteGroups } from "./subscription/remote-groups.ts";
@@ -73,7 +73,6 @@ export class Client {
       };
       const { entities, next: after } = await this.#link.request<EntitiesPage>(
         operation.entities,
-        false,
         "",
         options,
         (writer, id) => writeEntities(writer, id, page),
@@ -106,17 +105,13 @@ export class Client {
     // The server ends what takes too long; what the way takes comes on top.
     const call = { signal, timeoutMs: timeoutMs + answerMs };
     const asked = { after: placesOf(after), timeoutMs, rows, sink, pages: true };
-    const first = await this.#link.request<QueryResult & RowsPage>(
-      operation.query,
-      false,
-      "",
-      call,
-      (writer, id) => writeQuery(writer, id, sql, params, asked),
+    const first = await this.#link.request<QueryResult & RowsPage>(operation.query, "", call, (writer, id) =>
+      writeQuery(writer, id, sql, params, asked),
     );
     const all = [...first.rows];
     for (let { next } = first; next !== undefined; ) {
       const number = next;
-      const page = await this.#link.request<RowsPage>(operation.rows, false, "", call, (writer, id) =>
+      const page = await this.#link.request<RowsPage>(operation.rows, "", call, (writer, id) =>
         writeRows(writer, id, number),
       );
       for (const row of page.rows) all.push(row);
@@ -132,7 +127,7 @@ export class Client {
     entity?: string,
     options?: CallOptions,
   ): Promise<readonly Readonly<Record<string, unknown>>[]> {
-    return this.#link.request(operation.projection, false, "", options, (writer, id) =>
+    return this.#link.request(operation.projection, "", options, (writer, id) =>
       writeProjection(writer, id, { action, projection, entity }),
     );
   }
@@ -144,9 +139,7 @@ export class Client {
    */
   backup(target?: string, options?: CallOptions): Promise<BackupReport> {
     const call = { timeoutMs: longMs, ...options };
-    return this.#link.request(operation.backup, false, "", call, (writer, id) =>
-      writeBackup(writer, id, target),
-    );
+    return this.#link.request(operation.backup, "", call, (writer, id) => writeBackup(writer, id, target));
   }
 
   /**
@@ -164,7 +157,7 @@ export class Client {
   }
 
   #keys<Result>(action: KeysAction, call: CallOptions): Promise<Result> {
-    return this.#link.request(operation.keys, false, "", call, (writer, id) => writeKeys(writer, id, action));
+    return this.#link.request(operation.keys, "", call, (writer, id) => writeKeys(writer, id, action));
   }
 
   /** The ledgers: what was erased, shard by shard. There is no personal data in them. */
@@ -176,7 +169,6 @@ export class Client {
         const from = after;
         const page = await this.#link.request<readonly ErasureListed[]>(
           operation.erasures,
-          false,
           "",
           options,
           (writer, id) => writeErasures(writer, id, shard, from),
@@ -203,7 +195,7 @@ export class Client {
 
   /** Resolves when the server answers. */
   ping(options?: CallOptions): Promise<void> {
-    return this.#link.request(operation.ping, false, "", options, writePing);
+    return this.#link.request(operation.ping, "", options, writePing);
   }
 
   /** Takes no more calls, waits for the answers to those under way, and closes the connection. */

@@ -47,6 +47,17 @@ export function encodeEvents(events: readonly NewEvent[], takesTables: boolean):
   return personal === undefined ? draft : { ...draft, personal: encodeList(personal) };
 }
 
+/**
+ * JSON of the list of the event's data, which is nearly always all there is to it besides its type; undefined where
+ * {@link encodeEvents} has to say more. Errors: INVALID_EVENT, EVENT_TOO_LARGE.
+ */
+export function encodePlain(event: NewEvent): string | undefined {
+  if (event?.occurredAt !== undefined || event?.personal !== undefined) return undefined;
+  typeOf(event, 0);
+  const encoded = encodeList([event.data]);
+  return typeof encoded === "string" ? encoded : undefined;
+}
+
 function typeOf(event: NewEvent | undefined, index: number): string {
   if (typeof event?.type === "string") return event.type;
   throw new WarpError("INVALID_EVENT", `events[${index}] is not an event: { type, data }`);

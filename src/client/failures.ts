@@ -2,7 +2,7 @@
  * The ends of a call that the client says itself, since no answer did.
  */
 import { WarpError } from "../core/errors.ts";
-import type { Request } from "./requests.ts";
+import type { Request } from "./sending/requests.ts";
 
 export function aborted(signal: AbortSignal): WarpError {
   return new WarpError("ABORTED", "the caller gave up waiting", {}, signal.reason);

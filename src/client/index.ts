@@ -27,7 +27,7 @@ export type {
 } from "../net/protocol/querying.ts";
 export type { Welcome } from "../net/protocol/replies.ts";
 export { type Client, connect } from "./client.ts";
-export type { CallOptions } from "./requests.ts";
+export type { CallOptions } from "./sending/requests.ts";
 export type { AggregateLike, RemoteEntity, RemoteMoment, RemoteView, WriteCall } from "./remote-entity.ts";
 export type { ConnectSettings } from "./settings.ts";
 export type { DroppedEvents } from "../core/dropped.ts";

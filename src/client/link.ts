@@ -1,37 +1,33 @@
 /**
  * The client's one connection: packs the requests of a turn into one write, and keeps the connection alive.
  *
- * - A request stays until it is answered, abandoned or too old. After a reconnect everything unanswered is sent again
- *   in its order, byte by byte as before, so that writes keep their delivery ids.
- * - Unanswered writes lie within half the server's delivery window of each other; so no repeat can find its result forgotten.
+ * - A request stays until it is answered, abandoned or too old. After a reconnect everything unanswered is sent again.
  * - Not more is sent than the server says it reads, nor while the socket's buffer is full.
  * - Of a long arrival a part is answered, and what those callers ask next is sent before the rest: both sides then work.
  */
 import { toWarpError, WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
+import { Promised } from "../core/promised.ts";
 import type { FrameReader } from "../net/protocol/frame-reader.ts";
 import { FrameWriter } from "../net/protocol/frame-writer.ts";
+import { readOutcomes } from "../net/protocol/grouped/outcomes.ts";
+import type { Appended, AppendResult } from "../net/protocol/outcomes.ts";
 import { readError, readWelcome, type Welcome } from "../net/protocol/replies.ts";
 import { writeHello, writePing } from "../net/protocol/requests.ts";
 import { frameKind, operation } from "../net/protocol/words.ts";
 import { Arrival } from "./arrival.ts";
-import { EntityNumbers, nameByIds, type Numberable } from "./entity-numbers.ts";
 import { aborted, noConnection, refused, tooLate } from "./failures.ts";
-import { type CallOptions, Request, Requests, type WriteRequest } from "./requests.ts";
 import { readResult } from "./result.ts";
-import { Session } from "./session.ts";
+import type { Numberable } from "./sending/entity-numbers.ts";
+import { Outbox } from "./sending/outbox.ts";
+import type { CallOptions, Request, WriteRequest } from "./sending/requests.ts";
 import { type ResolvedConnect, requireTimeout } from "./settings.ts";
-import { type Slab, Slabs } from "./slabs.ts";
 import { type ClientSocket, dial } from "./socket/client-socket.ts";
 import { Receivers } from "./subscription/receivers.ts";
 import { beginSweeping, endSweeping } from "./sweeper.ts";
 
 type Phase = "connecting" | "greeting" | "ready" | "waiting" | "closed";
 
-/** Requests with more data need no number for their entity; so there is room for the id when they are written once more. */
-const numberedBytesMax = 64 * 1024;
-/** Room for a request beside its data. */
-const requestBytes = 1024;
 /**
  * So much of what callers ask, and a quarter of all requests, is sent before all answers of an arrival are given out.
  * Less would cost more in wake-ups and system calls than it gains.
@@ -48,15 +44,13 @@ const finalCodes: ReadonlySet<string> = new Set(["UNAUTHORIZED", "CONFIG_MISMATC
 
 export class Link {
   readonly #settings: ResolvedConnect;
-  readonly #requests = new Requests();
-  readonly #session = new Session();
-  readonly #slabs = new Slabs();
-  readonly #numbers = new EntityNumbers();
+  readonly #outbox = new Outbox();
+  readonly #requests = this.#outbox.requests;
   readonly #arrival = new Arrival({
     onFrame: (reader, bytes) => this.#take(reader, bytes),
     onStep: () => {
       const { next, sent, count } = this.#requests;
-      if (this.#unsentBytes >= sendBytesMin && (next - sent) * 4 >= count) this.#send();
+      if (this.#outbox.unsentBytes >= sendBytesMin && (next - sent) * 4 >= count) this.#send();
     },
     onEnd: () => {
       if (this.#requests.sent < this.#requests.next) this.#send();
@@ -68,8 +62,6 @@ export class Link {
   #socket: ClientSocket | undefined;
   #phase: Phase = "waiting";
   #isFlushing = false;
-  /** Of requests that were made since the last were sent. */
-  #unsentBytes = 0;
   #isFull = false;
   #now = 0;
   #receivedAt = 0;
@@ -133,26 +125,34 @@ export class Link {
   /** Sends what `write` encodes, about `dataBytes` and a little. The id of `entity` is what replies of pages leave out. */
   request<Result>(
     op: number,
-    isWrite: boolean,
     entity: string | Numberable,
     call: CallOptions | undefined,
     write: WriteRequest,
     dataBytes = 0,
   ): Promise<Result> {
-    return new Promise((resolve, reject) => {
-      try {
-        const request = this.#encode(op, isWrite, entity, call, write, dataBytes, resolve, reject);
-        this.#requests.add(request);
-        if (call?.signal !== undefined) this.#watch(request, call.signal);
-      } catch (thrown) {
-        reject(toWarpError(thrown, "INVALID_ARGUMENT"));
-        return;
-      }
-      if (!this.#isFlushing) {
-        this.#isFlushing = true;
-        queueMicrotask(this.#flush);
-      }
-    });
+    const answer = new Promised<Result>();
+    try {
+      const deadline = this.#admit(call);
+      const request = this.#outbox.add(op, entity, write, dataBytes, answer, this.#now, deadline);
+      if (call?.signal !== undefined) this.#watch(request, call.signal);
+      this.#flushLater();
+    } catch (thrown) {
+      answer.reject(toWarpError(thrown, "INVALID_ARGUMENT"));
+    }
+    return answer.promise;
+  }
+
+  /** Sends an append of one event, whose data is in `text` as JSON of a list. */
+  append(entity: Numberable, type: string, text: string): Promise<AppendResult> {
+    const answer = new Promised<AppendResult>();
+    try {
+      const deadline = this.#admit(undefined);
+      this.#outbox.addAppend(entity, type, text, answer, this.#now, deadline);
+      this.#flushLater();
+    } catch (thrown) {
+      answer.reject(toWarpError(thrown, "INVALID_ARGUMENT"));
+    }
+    return answer.promise;
   }
 
   /** Takes nothing more, waits for what is unanswered, and closes. */
@@ -167,16 +167,8 @@ export class Link {
     this.#end();
   }
 
-  #encode(
-    op: number,
-    isWrite: boolean,
-    entity: string | Numberable,
-    call: CallOptions | undefined,
-    write: WriteRequest,
-    dataBytes: number,
-    resolve: (result: never) => void,
-    reject: (error: WarpError) => void,
-  ): Request {
+  /** Lets a call in; returns its deadline. */
+  #admit(call: CallOptions | undefined): number {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#requests.count >= limits.clientRequestsMax) {
       throw new WarpError("OVERLOADED", "too many requests wait for the server", {
@@ -186,26 +178,15 @@ export class Link {
     if (call?.signal?.aborted === true) throw aborted(call.signal);
     // Time is taken once a turn: a call of a clock costs as much as a good part of the encoding.
     if (!this.#isFlushing) this.#now = performance.now();
-    const timeoutMs =
-      call?.timeoutMs === undefined ? this.#settings.timeoutMs : requireTimeout(call.timeoutMs);
-    const writer = this.#slabs.begin(requestBytes + dataBytes);
-    const { next, oldest } = this.#requests;
-    const from = writer.at;
-    const id = typeof entity === "string" ? entity : entity.id;
-    const isNumbered = typeof entity === "object" && dataBytes <= numberedBytesMax;
-    const name = isNumbered ? this.#numbers.nameOf(entity) : id;
-    try {
-      write(writer, next >>> 0, this.#session.delivery(next, oldest, this.#now), name);
-    } catch (thrown) {
-      writer.at = from;
-      throw thrown;
-    }
-    const slab = this.#slabs.keep();
-    this.#unsentBytes += writer.at - from;
-    const deadline = this.#now + timeoutMs;
-    const naming = typeof name === "string" ? "id" : typeof name === "number" ? "number" : "told";
-    if (isNumbered && typeof name === "object") this.#numbers.keep(entity, name.number);
-    return new Request(next, op, isWrite, id, naming, slab, from, writer.at, deadline, resolve, reject);
+    return (
+      this.#now + (call?.timeoutMs === undefined ? this.#settings.timeoutMs : requireTimeout(call.timeoutMs))
+    );
+  }
+
+  #flushLater(): void {
+    if (this.#isFlushing) return;
+    this.#isFlushing = true;
+    queueMicrotask(this.#flush);
   }
 
   #watch(request: Request, signal: AbortSignal): void {
@@ -219,34 +200,11 @@ export class Link {
     if (!this.#arrival.isUnderWay) this.#send();
   };
 
-  /** Sends what may be sent, in as few writes as it lies in pieces of memory. */
   #send(): void {
-    this.#unsentBytes = 0;
     const socket = this.#socket;
     const welcome = this.#welcome;
     if (this.#phase !== "ready" || socket === undefined || welcome === undefined || this.#isFull) return;
-    const requests = this.#requests;
-    const { next } = requests;
-    const span = welcome.limits.deliveryWindow / 2;
-    const underWayMax = welcome.limits.requests;
-    let slab: Slab | undefined;
-    let from = 0;
-    let to = 0;
-    for (; requests.sent < next && !this.#isFull; requests.sent++) {
-      const request = requests.get(requests.sent);
-      if (request === undefined) continue;
-      if (requests.underWay >= underWayMax) break;
-      if (request.isWrite && request.number - requests.oldestWrite >= span) break;
-      if (request.slab !== slab || request.from !== to) {
-        if (slab !== undefined) this.#isFull = !socket.write(slab.buffer, from, to);
-        slab = request.slab;
-        from = request.from;
-      }
-      to = request.to;
-      request.wasSent = true;
-      requests.underWay++;
-    }
-    if (slab !== undefined) this.#isFull = !socket.write(slab.buffer, from, to) || this.#isFull;
+    this.#isFull = !this.#outbox.send(socket, welcome);
   }
 
   #dial(): void {
@@ -278,8 +236,10 @@ export class Link {
     socket.write(writer.buffer, 0, writer.at);
   }
 
-  #take(reader: FrameReader, bytes: number): void {
+  /** Takes a frame; returns how many requests it answers, or 1. */
+  #take(reader: FrameReader, bytes: number): number {
     const kind = reader.whole();
+    if (kind === frameKind.outcomes) return readOutcomes(reader, this.#takeOutcome);
     const id = reader.whole();
     if (kind === frameKind.error && id === 0) {
       this.#refused(readError(reader));
@@ -287,39 +247,47 @@ export class Link {
       this.#welcomed(readWelcome(reader));
     } else if (kind === frameKind.reply || kind === frameKind.error) {
       const request = this.#requests.ofId(id);
-      if (request === undefined) return;
+      if (request === undefined) return 1;
       const error = kind === frameKind.error ? readError(reader) : undefined;
       const result = error === undefined ? readResult(request, reader) : undefined;
-      this.#slabs.answered(request.slab);
       if (error === undefined) this.#answer(request, result);
-      else this.#settle(request, error);
+      else this.#refuse(request, error);
     } else if (kind === frameKind.push) {
       this.receivers.push(id, reader, bytes);
     }
+    return 1;
   }
 
+  readonly #takeOutcome = (id: number, outcome: Appended): void => {
+    const request = this.#requests.ofId(id);
+    if (request !== undefined) this.#answer(request, outcome);
+  };
+
   #answer(request: Request, result: unknown): void {
-    this.#requests.remove(request);
-    request.resolve(result as never);
+    this.#outbox.answered(request);
+    request.answer.resolve(result as never);
     if (this.#requests.count === 0) this.#onIdle?.();
   }
 
+  #refuse(request: Request, error: WarpError): void {
+    this.#outbox.answered(request);
+    request.answer.reject(error);
+    if (this.#requests.count === 0) this.#onIdle?.();
+  }
+
+  /** Ends a request that was not answered. */
   #settle(request: Request, error: WarpError): void {
-    const { sent } = this.#requests;
-    this.#requests.remove(request);
-    if (request.number >= sent) this.#numbers.givenUp(request, this.#requests, this.#slabs);
-    request.reject(error);
+    this.#outbox.giveUp(request);
+    request.answer.reject(error);
     if (this.#requests.count === 0) this.#onIdle?.();
   }
 
   #welcomed(welcome: Welcome): void {
     this.#phase = "ready";
     this.#welcome = welcome;
-    this.#session.adjust(welcome.now, performance.now());
     this.#attempts = 0;
     this.#lost = undefined;
-    this.#requests.rewind();
-    this.#numbers.begin(welcome.limits.entityNumbers ?? 0);
+    this.#outbox.begin(welcome, performance.now());
     this.#settings.onConnection("connected", `${this.#settings.host}:${this.#settings.port}`);
     this.#onReady?.();
     this.#send();
@@ -347,8 +315,7 @@ export class Link {
     this.#arrival.drop();
     socket.destroy();
     if (this.#phase === "closed") return;
-    this.#numbers.begin(0);
-    nameByIds(this.#requests, 0, this.#slabs);
+    this.#outbox.end();
     if (this.#phase === "ready") this.#settings.onConnection("lost", why.message);
     this.#phase = "waiting";
     this.#lost = why;
@@ -392,7 +359,7 @@ export class Link {
       );
     } else if (isReady && now - this.#pingedAt > (silentMs > pingAfterMs ? pingAfterMs : pingAnywayMs)) {
       this.#pingedAt = now;
-      this.request(operation.ping, false, "", undefined, writePing).catch(() => {});
+      this.request(operation.ping, "", undefined, writePing).catch(() => {});
     }
   };
 }

@@ -29,10 +29,10 @@ import {
 } from "../net/protocol/requests.ts";
 import { encodeValue } from "../net/protocol/value.ts";
 import { operation, tableForm } from "../net/protocol/words.ts";
-import { neverCalled } from "./entity-numbers.ts";
-import { encodeEvents, momentOf, pagesOf, requireExpect, requireRange } from "./encoding.ts";
+import { neverCalled } from "./sending/entity-numbers.ts";
+import { encodeEvents, encodePlain, momentOf, pagesOf, requireExpect, requireRange } from "./encoding.ts";
 import type { Link } from "./link.ts";
-import type { CallOptions, WriteRequest } from "./requests.ts";
+import type { CallOptions, WriteRequest } from "./sending/requests.ts";
 
 export interface WriteCall extends CallOptions {
   /** Default `any`. */
@@ -71,7 +71,14 @@ export class RemoteEntity {
    * Errors: INVALID_EVENT, EVENT_TOO_LARGE, KEY_REUSED, OVERLOADED, TIMEOUT, DISCONNECTED, ABORTED and those of the engine.
    */
   append(event: NewEvent, options?: WriteCall): Promise<AppendResult> {
-    return this.appendBatch([event], options);
+    if (options !== undefined) return this.appendBatch([event], options);
+    let text: string | undefined;
+    try {
+      text = encodePlain(event);
+    } catch (thrown) {
+      return Promise.reject(toWarpError(thrown, "INVALID_ARGUMENT"));
+    }
+    return text === undefined ? this.appendBatch([event]) : this.#link.append(this, event.type, text);
   }
 
   /** Appends up to 10,000 events, all or none. Errors as {@link append}. */
@@ -85,7 +92,7 @@ export class RemoteEntity {
     }
     const write: WriteRequest = (writer, number, delivery, entity) =>
       writeAppend(writer, number, entity, draft, options, delivery);
-    return this.#link.request(operation.append, true, this, options, write, lengthOf(draft.data));
+    return this.#link.request(operation.append, this, options, write, lengthOf(draft.data));
   }
 
   /**
@@ -93,7 +100,7 @@ export class RemoteEntity {
    * `account.debit`. Errors as {@link append}, UNKNOWN_COMMAND, COMMAND_FAILED.
    */
   send(command: string, input?: unknown, options?: WriteCall): Promise<SendResult> {
-    return this.#link.request(operation.send, true, this, options, (writer, number, delivery, entity) => {
+    return this.#link.request(operation.send, this, options, (writer, number, delivery, entity) => {
       if (options?.expect !== undefined) requireExpect(options.expect);
       const encoded = input === undefined ? undefined : encodeValue(input);
       writeSend(writer, number, entity, command, encoded, options, delivery);
@@ -117,7 +124,7 @@ export class RemoteEntity {
 
   /** The newest durable seq; 0 for an entity without events. */
   seq(options?: CallOptions): Promise<number> {
-    return this.#link.request(operation.seq, false, this, options, (writer, number, _delivery, entity) =>
+    return this.#link.request(operation.seq, this, options, (writer, number, _delivery, entity) =>
       writeSeq(writer, number, entity),
     );
   }
@@ -156,12 +163,8 @@ export class RemoteEntity {
     let cursor: ExportCursor | undefined;
     do {
       const from = cursor;
-      const page = await this.#link.request<ExportPage>(
-        operation.export,
-        false,
-        id,
-        options,
-        (writer, number) => writeExport(writer, number, id, from),
+      const page = await this.#link.request<ExportPage>(operation.export, id, options, (writer, number) =>
+        writeExport(writer, number, id, from),
       );
       yield page.text;
       cursor = page.next;
@@ -211,7 +214,7 @@ export class RemoteEntity {
     op: number,
     write: (writer: FrameWriter, number: number) => void,
   ): Promise<Result> {
-    return this.#link.request<Result>(op, false, this.id, options, write);
+    return this.#link.request<Result>(op, this.id, options, write);
   }
 
   #read(
@@ -220,7 +223,7 @@ export class RemoteEntity {
     options: CallOptions | undefined,
   ): Promise<StateAt> {
     const at = moment === undefined ? undefined : momentOf(moment);
-    return this.#link.request(operation.state, false, this, options, (writer, number, _delivery, entity) =>
+    return this.#link.request(operation.state, this, options, (writer, number, _delivery, entity) =>
       writeState(writer, number, entity, aggregate, at),
     );
   }
@@ -241,7 +244,6 @@ export class RemoteEntity {
       };
       const { events, next: after } = await this.#link.request<EventsPage>(
         operation.events,
-        false,
         id,
         options,
         (writer, number) => writeEvents(writer, number, id, page, stored),

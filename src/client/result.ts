@@ -13,7 +13,7 @@ import {
   readValue,
 } from "../net/protocol/replies.ts";
 import { operation } from "../net/protocol/words.ts";
-import type { Request } from "./requests.ts";
+import type { Request } from "./sending/requests.ts";
 
 export function readResult(request: Request, reader: FrameReader): unknown {
   switch (request.operation) {

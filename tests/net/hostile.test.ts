@@ -7,7 +7,7 @@ import { encode } from "@msgpack/msgpack";
 import fc from "fast-check";
 import { type Client, connect } from "../../src/client/index.ts";
 import { limits } from "../../src/core/limits.ts";
-import { framed, frameOf, jsonValue, RawPeer } from "./raw-peer.ts";
+import { appendsFrame, framed, frameOf, jsonValue, RawPeer } from "./raw-peer.ts";
 import { type ServedContext, serveContext, until } from "./served-context.ts";
 
 let served: ServedContext;
@@ -67,6 +67,37 @@ const broken: Readonly<Record<string, Uint8Array>> = {
   "a number that was told with what is no id": Buffer.concat([
     frameOf([0, 2, 7, [0, ""]]),
     frameOf([0, 3, 7, 0]),
+  ]),
+  "appends in one frame, and none of them": appendsFrame(2, [], "[1]"),
+  "more appends in one frame than the server takes": appendsFrame(2, Array(33).fill([0, 1]), "1".repeat(33)),
+  "appends whose lengths do not add up": appendsFrame(2, [[0, 2]], "[1]"),
+  "appends whose lengths go beyond their frame": appendsFrame(2, [[0, 2 ** 32 - 1]], "[1]"),
+  "half an append": frameOf([0, 2, 32, "Added", null, Buffer.from("[1]"), Buffer.alloc(12)]),
+  "appends of which one has no entity": Buffer.concat([
+    frameOf([0, 2, 7, [0, "a"]]),
+    appendsFrame(
+      3,
+      [
+        [0, 3],
+        [1, 3],
+      ],
+      "[1][2]",
+    ),
+  ]),
+  "appends whose ids go beyond 32 bits": Buffer.concat([
+    frameOf([0, 2, 7, [0, "a"]]),
+    appendsFrame(
+      2 ** 32 - 1,
+      [
+        [0, 3],
+        [0, 3],
+      ],
+      "[1][2]",
+    ),
+  ]),
+  "appends of no UTF-8": Buffer.concat([
+    frameOf([0, 2, 7, [0, "a"]]),
+    appendsFrame(3, [[0, 5]], Buffer.from('["\xff"]', "latin1")),
   ]),
   "a field that is missing": frameOf([0, 2, 7]),
   "bytes behind the array": framed(Buffer.concat([encode([0, 2, 6]), Buffer.of(0)])),
@@ -154,6 +185,9 @@ test("random frames from many peers do not disturb the server", async () => {
   const body = fc.oneof(
     fc.array(element, { maxLength: 8 }).map((rest) => encode([0, 7, ...rest])),
     fc.uint8Array({ minLength: 1, maxLength: 100 }),
+    fc
+      .tuple(fc.string(), fc.uint8Array({ maxLength: 20 }), fc.uint8Array({ maxLength: 40 }))
+      .map(([type, texts, heads]) => encode([0, 7, 32, type, null, texts, heads])),
   );
   await fc.assert(
     fc.asyncProperty(fc.array(body, { minLength: 1, maxLength: 5 }), async (bodies) => {

@@ -17,6 +17,21 @@ export function framed(body: Uint8Array): Buffer {
   return frame;
 }
 
+/** Appends in one frame: for each the number of its entity and the bytes of its data; the data of all one behind the other. */
+export function appendsFrame(
+  id: number,
+  heads: readonly (readonly [number, number])[],
+  data: string | Uint8Array,
+  delivery: readonly number[] | null = null,
+): Buffer {
+  const bytes = Buffer.alloc(heads.length * 8);
+  for (const [i, [entity, length]] of heads.entries()) {
+    bytes.writeUInt32BE(entity, i * 8);
+    bytes.writeUInt32BE(length, i * 8 + 4);
+  }
+  return frameOf([0, id, 32, "Added", delivery, Buffer.from(data as string), bytes]);
+}
+
 /** Event data as a peer without any of Warp's code writes it. */
 export function jsonValue(value: unknown): Uint8Array {
   return new Uint8Array(Buffer.from(JSON.stringify(value)));

@@ -59,9 +59,7 @@ export class Attempts implements Receiver {
     this.#asking = new AbortController();
     const { signal } = this.#asking;
     this.#link
-      .request(attempted.operation, false, "", { signal }, (writer, id) =>
-        attempted.write(writer, id, number),
-      )
+      .request(attempted.operation, "", { signal }, (writer, id) => attempted.write(writer, id, number))
       .then(
         () => {
           if (this.#number !== number) return;
@@ -99,9 +97,7 @@ export class Attempts implements Receiver {
 
   #unsubscribe(number: number): void {
     this.#link
-      .request(operation.unsubscribe, false, "", undefined, (writer, id) =>
-        writeUnsubscribe(writer, id, number),
-      )
+      .request(operation.unsubscribe, "", undefined, (writer, id) => writeUnsubscribe(writer, id, number))
       .catch(() => {
         // The connection is gone, and what was begun on it with it.
       });

@@ -16,7 +16,7 @@ export class RemoteGroups {
   }
 
   status(): Promise<GroupStatus[]> {
-    return this.#link.request(operation.groups, false, "", undefined, writeGroups);
+    return this.#link.request(operation.groups, "", undefined, writeGroups);
   }
 
   /** What a group parked, oldest first. */
@@ -35,7 +35,7 @@ export class RemoteGroups {
   }
 
   #ask<Result>(request: GroupRequest): Promise<Result> {
-    return this.#link.request(operation.group, false, "", undefined, (writer, id) => {
+    return this.#link.request(operation.group, "", undefined, (writer, id) => {
       requireWhole("limit", request.limit);
       writeGroup(writer, id, request);
     });

@@ -187,7 +187,7 @@ export class RemoteMembership implements AsyncIterableIterator<RemoteWork, undef
     const request = { subscription: this.#attempts.number, deliveries, answer };
     if (request.subscription === 0) return;
     this.#link
-      .request(operation.acknowledge, false, "", undefined, (writer, id) => writeAnswer(writer, id, request))
+      .request(operation.acknowledge, "", undefined, (writer, id) => writeAnswer(writer, id, request))
       .catch(() => {
         // What the server has not heard of, it delivers again.
       });

@@ -4,6 +4,8 @@ import fc from "fast-check";
 import { WarpError } from "../../core/errors.ts";
 import { FrameReader } from "./frame-reader.ts";
 import { FrameWriter } from "./frame-writer.ts";
+import { GroupedAppends } from "./grouped/appends.ts";
+import { readOutcomes } from "./grouped/outcomes.ts";
 import { readOutcome, readWelcome } from "./replies.ts";
 import {
   eventsOf,
@@ -35,6 +37,11 @@ const readers: ((reader: FrameReader) => unknown)[] = [
   readEntities,
   readOutcome,
   readWelcome,
+  (reader) => {
+    const appends = new GroupedAppends(reader);
+    return Array.from({ length: appends.count }, (_, i) => eventsOf(appends.read(i)));
+  },
+  (reader) => readOutcomes(reader, () => {}),
 ];
 
 /** Reads, and lets pass only the errors that a peer may cause. */

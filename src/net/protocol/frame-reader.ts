@@ -216,6 +216,27 @@ export class FrameReader {
     return isMsgpack ? new Uint8Array(this.bytes.subarray(from, this.at)) : textOf(this.bytes, from, this.at);
   }
 
+  /** Goes over bytes, and returns where they begin; they end at `at`. */
+  span(): number {
+    this.#next();
+    const format = this.bytes[this.at] ?? 0;
+    if (format < 0xc4 || format > 0xc6) throw protocolError("bytes were expected");
+    const length = this.#lengthAt(format - 0xc4, "bytes");
+    const from = this.at;
+    this.at = from + length;
+    return from;
+  }
+
+  /** The whole number of 32 bits at a place within bytes. */
+  u32At(at: number): number {
+    return whole32(this.bytes, at);
+  }
+
+  /** The text of a part of bytes. Errors: PROTOCOL_ERROR for what is no UTF-8. */
+  textAt(from: number, to: number): string {
+    return textOf(this.bytes, from, to);
+  }
+
   /** The data of an append as it came: a value, or a copy of a table. */
   data(): string | Uint8Array | TableBytes {
     if (!this.#isTable()) return this.value();

@@ -151,6 +151,33 @@ export class FrameWriter {
     this.at += bytes.length;
   }
 
+  /** Begins bytes whose length is not known yet; returns what {@link endBytes} wants. */
+  startBytes(): number {
+    this.#room(5);
+    this.buffer[this.at] = binFormat + 2;
+    this.at += 5;
+    return this.at;
+  }
+
+  endBytes(start: number): void {
+    this.#view.setUint32(start - 4, this.at - start);
+  }
+
+  /** The UTF-8 of a text, and nothing that tells its length, which is returned. */
+  utf8(text: string): number {
+    this.#room(text.length * 3);
+    const length = writeUtf8(this.buffer, text, this.at);
+    this.at += length;
+    return length;
+  }
+
+  /** Four bytes without a format, as they stand in bytes. */
+  u32(value: number): void {
+    this.#room(4);
+    this.#view.setUint32(this.at, value);
+    this.at += 4;
+  }
+
   str(text: string): void {
     const { length } = text;
     this.#room(length * 3 + 5);

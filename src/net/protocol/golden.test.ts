@@ -12,6 +12,8 @@ import { FrameInput } from "./frame-input.ts";
 import { FrameReader } from "./frame-reader.ts";
 import { FrameWriter } from "./frame-writer.ts";
 import type { SendResult } from "./outcomes.ts";
+import { AppendsWriter, GroupedAppends } from "./grouped/appends.ts";
+import { OutcomesWriter, readOutcomes } from "./grouped/outcomes.ts";
 import * as privacy from "./privacy.ts";
 import * as querying from "./querying.ts";
 import * as replies from "./replies.ts";
@@ -142,6 +144,26 @@ const messages: Readonly<Record<string, Message>> = {
         { cents: 500, ref: "März 5", rate: 1.25, ok: true },
       ],
       { delivery },
+    ],
+  },
+  "appends of a turn": {
+    write: (w) => {
+      const appends = new AppendsWriter();
+      appends.begin(w, 300, "Credited", { ...delivery, behind: 3 });
+      appends.add(w, 5, encodeList([{ cents: 5000 }]) as string);
+      appends.add(w, 70_000, encodeList(["März"]) as string);
+      appends.end(w);
+    },
+    read: (r) => {
+      const appends = new GroupedAppends(r);
+      return [0, 1].map((i) => {
+        const request = appends.read(i);
+        return [request.entity, requests.eventsOf(request), request.options?.delivery];
+      });
+    },
+    means: [
+      [5, [{ type: "Credited", data: { cents: 5000 } }], { ...delivery, behind: 3 }],
+      [70_000, [{ type: "Credited", data: "März" }], { ...delivery, counter: 8, behind: 4 }],
     ],
   },
   "append whose client waits for nothing older than three writes ago": {
@@ -630,6 +652,29 @@ const messages: Readonly<Record<string, Message>> = {
     means: failure.toWire(),
   },
 };
+
+test("the golden frame of outcomes", () => {
+  const writer = new FrameWriter(16);
+  const outcomes = new OutcomesWriter();
+  outcomes.add(writer, 300, { ...appended, seq: 2 ** 33 + 1, count: 1 });
+  outcomes.add(writer, 301, { ...appended, shard: 0, seq: 7, count: 1, position: 9 });
+  expect(writer.buffer.toString("hex", 0, writer.at)).toBe(
+    "000000379205c600000030" +
+      "0000012c0000000f00000002000000010000010000000000" +
+      "0000012d0000000000000000000000070000000000000009",
+  );
+  const reader = new FrameReader();
+  reader.begin(writer.buffer, 4, writer.at);
+  expect(reader.whole()).toBe(frameKind.outcomes);
+  const read: unknown[] = [];
+  expect(readOutcomes(reader, (id, { seq, shard, position }) => read.push([id, seq, shard, position]))).toBe(
+    2,
+  );
+  expect(read).toEqual([
+    [300, 2 ** 33 + 1, 15, 2 ** 40],
+    [301, 7, 0, 9],
+  ]);
+});
 
 test("the golden frame of a credit", () => {
   const writer = new FrameWriter(16);

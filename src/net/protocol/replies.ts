@@ -39,6 +39,8 @@ export interface Welcome {
     readonly entityNumbers?: number;
     /** The form of tables that appends may carry. Absent where there is none. */
     readonly tables?: number;
+    /** Appends that one frame may carry. Absent where there is no such frame. */
+    readonly appends?: number;
     readonly frameBytes: number;
     readonly requests: number;
     readonly idleMs: number;

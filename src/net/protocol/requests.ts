@@ -220,10 +220,11 @@ function writeOptions(
   else if (typeof expect === "number") writer.num(expect);
   else writer.str(expect);
   writer.strOrNil(options?.key);
-  if (delivery === undefined) {
-    writer.nil();
-    return;
-  }
+  if (delivery === undefined) writer.nil();
+  else writeDelivery(writer, delivery);
+}
+
+export function writeDelivery(writer: FrameWriter, delivery: Delivery): void {
   const { behind } = delivery;
   writer.array(behind === undefined ? 3 : 4);
   writer.num(delivery.sessionStart);
@@ -251,7 +252,7 @@ function readExpect(reader: FrameReader): Expect {
   throw protocolError("expect is any, none, exists or a seq");
 }
 
-function readDelivery(reader: FrameReader): Delivery {
+export function readDelivery(reader: FrameReader): Delivery {
   const outside = reader.enter();
   const sessionStart = reader.num();
   const sessionNumber = reader.whole();

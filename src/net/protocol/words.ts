@@ -5,7 +5,7 @@
 export const protocolVersion = 1;
 
 /** First element of every frame. */
-export const frameKind = { request: 0, reply: 1, error: 2, push: 3, credit: 4 } as const;
+export const frameKind = { request: 0, reply: 1, error: 2, push: 3, credit: 4, outcomes: 5 } as const;
 
 export const operation = {
   hello: 0,
@@ -31,6 +31,7 @@ export const operation = {
   erasures: 19,
   backup: 22,
   keys: 23,
+  appends: 32,
 } as const;
 
 /** First element of the result of a write. */

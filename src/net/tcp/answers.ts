@@ -38,6 +38,18 @@ export class OutcomeAnswer extends RequestAnswer implements Answer<SendResult> {
   }
 }
 
+/** Of an append that came with others in one frame: its outcome goes with those of others, too. */
+export class ListedAnswer extends OutcomeAnswer {
+  override resolve(outcome: SendResult): void {
+    if (!outcome.ok || outcome.count !== 1 || outcome.duplicate) {
+      super.resolve(outcome);
+      return;
+    }
+    this.connection.replyAppended(this.id, outcome);
+    this.connection.endRequest();
+  }
+}
+
 /** Replies of states may be large: this many times `outputBytes` may pile up for a peer that does not read them. */
 const outputFactor = 8;
 

@@ -13,6 +13,8 @@ import type { Socket } from "bun";
 import { toWarpError, WarpError } from "../../core/errors.ts";
 import { FrameInput } from "../protocol/frame-input.ts";
 import type { FrameWriter } from "../protocol/frame-writer.ts";
+import { OutcomesWriter } from "../protocol/grouped/outcomes.ts";
+import type { Appended } from "../protocol/outcomes.ts";
 import { writeError } from "../protocol/replies.ts";
 import { performRequest } from "./dispatch.ts";
 import { EntityNumbers } from "./entity-numbers.ts";
@@ -32,6 +34,7 @@ export class Connection {
   readonly #socket: Socket<Connection>;
   readonly #input = new FrameInput();
   #writer: FrameWriter | undefined;
+  #outcomes: OutcomesWriter | undefined;
   /** What of the writer has been handed to the socket. */
   #sent = 0;
   phase: Phase = "hello";
@@ -131,6 +134,14 @@ export class Connection {
     return this.#writer;
   }
 
+  /** Answers an append of one event together with others. */
+  replyAppended(id: number, outcome: Appended): void {
+    const writer = this.reply();
+    if (writer === undefined) return;
+    this.#outcomes ??= new OutcomesWriter();
+    this.#outcomes.add(writer, id, outcome);
+  }
+
   replyError(id: number, thrown: unknown): void {
     const error = toWarpError(thrown, "ENGINE_FAILED");
     this.shared.counters.errors++;
@@ -194,6 +205,7 @@ export class Connection {
   flush(): void {
     const writer = this.#writer;
     if (writer !== undefined && this.phase !== "gone") {
+      this.#outcomes?.close();
       const waiting = writer.at - this.#sent;
       const taken = waiting === 0 ? 0 : this.#socket.write(writer.buffer, this.#sent, waiting);
       if (taken < 0) {
@@ -251,17 +263,19 @@ export class Connection {
   /** Performs the whole frames that are there, until the connection has enough under way. */
   #read(): void {
     const input = this.#input;
-    const { reader } = this.shared;
-    let performed = 0;
+    const { reader, counters } = this.shared;
+    let hasPerformed = false;
+    let stepFrom = counters.requests;
     let stepBytes = 0;
     try {
       while (!this.#isBusy && this.phase !== "closing" && input.next()) {
-        if (performed % requestsPerStep === 0) this.entities.lookAhead(input, requestsPerStep);
+        if (counters.requests === stepFrom) this.entities.lookAhead(input, requestsPerStep);
         reader.begin(input.bytes, input.frameStart, input.frameEnd);
         performRequest(this, reader);
-        performed++;
+        hasPerformed = true;
         stepBytes += input.frameEnd - input.frameStart;
-        if (performed % requestsPerStep === 0 || stepBytes >= bytesPerStep) {
+        if (counters.requests - stepFrom >= requestsPerStep || stepBytes >= bytesPerStep) {
+          stepFrom = counters.requests;
           stepBytes = 0;
           this.shared.advance();
         }
@@ -280,7 +294,7 @@ export class Connection {
     }
     // What a paused connection has sent waits for the server, not for the peer.
     if (isBusy || input.waiting === 0) this.#partialSince = 0;
-    else if (performed > 0 || this.#partialSince === 0) this.#partialSince = this.#receivedAt;
+    else if (hasPerformed || this.#partialSince === 0) this.#partialSince = this.#receivedAt;
     this.#account();
   }
 

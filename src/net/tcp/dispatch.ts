@@ -12,6 +12,7 @@ import { type Parsed, TableBytes } from "../../core/table.ts";
 import type { EnginePort, GroupsPort } from "../engine-port.ts";
 import type { FrameReader } from "../protocol/frame-reader.ts";
 import { readEntity } from "../protocol/entity-number.ts";
+import { GroupedAppends, groupedAppendsMax } from "../protocol/grouped/appends.ts";
 import {
   readBackup,
   readDelete,
@@ -31,6 +32,7 @@ import {
   writeWelcome,
 } from "../protocol/replies.ts";
 import {
+  type AppendRequest,
   eventsOf,
   inputOf,
   readAppend,
@@ -43,7 +45,7 @@ import {
 import { type GroupRequest, readAnswer, readGroup, readJoin } from "../protocol/subscription/groups.ts";
 import { readCredit, readSubscribe, readUnsubscribe } from "../protocol/subscription/requests.ts";
 import { frameKind, operation, protocolVersion, tableForm } from "../protocol/words.ts";
-import { OutcomeAnswer, SeqAnswer, StateAnswer } from "./answers.ts";
+import { ListedAnswer, OutcomeAnswer, SeqAnswer, StateAnswer } from "./answers.ts";
 import type { Connection } from "./connection.ts";
 import { answerLater, answerPage } from "./later.ts";
 import { collectEntities, collectEvents } from "./pages.ts";
@@ -70,8 +72,13 @@ export function performRequest(connection: Connection, reader: FrameReader): voi
     return;
   }
   switch (op) {
-    case operation.append:
-      performAppend(connection, id, reader);
+    case operation.append: {
+      const request = readAppend(reader);
+      performAppend(connection, request, id, OutcomeAnswer);
+      return;
+    }
+    case operation.appends:
+      performAppends(connection, id, reader);
       return;
     case operation.send:
       performSend(connection, id, reader);
@@ -174,8 +181,12 @@ export function performRequest(connection: Connection, reader: FrameReader): voi
   }
 }
 
-function performAppend(connection: Connection, id: number, reader: FrameReader): void {
-  const request = readAppend(reader);
+function performAppend(
+  connection: Connection,
+  request: AppendRequest,
+  id: number,
+  answerOf: typeof OutcomeAnswer | typeof ListedAnswer,
+): void {
   const entity = connection.entities.find(request.entity);
   let events: readonly NewEvent[];
   try {
@@ -184,8 +195,17 @@ function performAppend(connection: Connection, id: number, reader: FrameReader):
     connection.replyError(id, thrown);
     return;
   }
-  const answer = new OutcomeAnswer(connection, id);
+  const answer = new answerOf(connection, id);
   connection.shared.port.append(entity, events, request.options, answer, parsedOf(request.data));
+}
+
+function performAppends(connection: Connection, id: number, reader: FrameReader): void {
+  const appends = new GroupedAppends(reader);
+  const { count } = appends;
+  if (id + count - 1 > idMax) throw protocolError("the ids of these appends go beyond 32 bits");
+  connection.shared.counters.requests += count - 1;
+  connection.entities.lookAt(count, (index) => appends.entityAt(index));
+  for (let i = 0; i < count; i++) performAppend(connection, appends.read(i), id + i, ListedAnswer);
 }
 
 /** What the engine may keep instead of encoding the data once more. */
@@ -252,6 +272,7 @@ function welcome(connection: Connection, id: number, reader: FrameReader): void 
       requests: own.requests,
       entityNumbers: connection.entities.limit,
       tables: tableForm,
+      appends: groupedAppendsMax,
       idleMs: own.idleMs,
       deliveryWindow: limits.deliveryWindow,
       deliveryTtlMs: limits.deliveryTtlMs,

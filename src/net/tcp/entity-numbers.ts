@@ -60,6 +60,17 @@ export class EntityNumbers {
     if (known > 1) this.#port.lookAhead(ahead, known);
   }
 
+  /** Looks at the entities of `count` numbers. */
+  lookAt(count: number, numberAt: (index: number) => number): void {
+    const ahead = this.#ahead;
+    let known = 0;
+    for (let i = 0; i < count; i++) {
+      const handle = this.#handles[numberAt(i)];
+      if (handle !== undefined) ahead[known++] = handle;
+    }
+    if (known > 1) this.#port.lookAhead(ahead, known);
+  }
+
   #look(number: number): string | EntityHandle {
     const id = this.#ids[number];
     if (id === undefined) throw protocolError(`${number} is not the number of an entity`);

@@ -4,8 +4,8 @@
  * A session's age is told by the server's clock, since the server forgets by it; it ends long before that. A write
  * keeps the session it was made in.
  */
-import { limits } from "../core/limits.ts";
-import type { Delivery } from "../net/protocol/outcomes.ts";
+import { limits } from "../../core/limits.ts";
+import type { Delivery } from "../../net/protocol/outcomes.ts";
 
 /** The server's clock is known only as well as its answers are quick. */
 const inaccuracyMs = 60_000;

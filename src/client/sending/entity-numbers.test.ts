@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import type { EntityName } from "../net/protocol/entity-number.ts";
+import type { EntityName } from "../../net/protocol/entity-number.ts";
 import { EntityNumbers, neverCalled, type Numberable } from "./entity-numbers.ts";
 
 const handle = (id: string): Numberable => ({ id, number: neverCalled });

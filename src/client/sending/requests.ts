@@ -5,10 +5,12 @@
  * - A ring as long as the distance from the oldest to the newest. An abandoned request leaves a gap.
  * - `sent` divides them: what lies before it has been handed to the present connection.
  */
-import type { WarpError } from "../core/errors.ts";
-import type { EntityName } from "../net/protocol/entity-number.ts";
-import type { FrameWriter } from "../net/protocol/frame-writer.ts";
-import type { Delivery } from "../net/protocol/outcomes.ts";
+import type { Promised } from "../../core/promised.ts";
+import type { EntityName } from "../../net/protocol/entity-number.ts";
+import type { FrameWriter } from "../../net/protocol/frame-writer.ts";
+import type { Delivery } from "../../net/protocol/outcomes.ts";
+import { operation } from "../../net/protocol/words.ts";
+import type { AppendGroup } from "./append-group.ts";
 import type { Slab } from "./slabs.ts";
 
 /** What a caller may say of one call. */
@@ -22,17 +24,22 @@ export interface CallOptions {
 /** `entity` is how it is named: by what the caller gave, or by a number. */
 export type WriteRequest = (writer: FrameWriter, id: number, delivery: Delivery, entity: EntityName) => void;
 
-/** How a request names its entity; "told" is a number and the id that it stands for from there on. */
-export type Naming = "id" | "number" | "told";
+/** How a request names its entity; "told" is a number and the id that it stands for from there on, "group" as its group does. */
+export type Naming = "id" | "number" | "told" | "group";
+
+/** Who waits for a request, whatever its result is. */
+export type Waiting = Pick<Promised<never>, "resolve" | "reject">;
 
 /** A request, encoded, and who waits for it. */
 export class Request {
   readonly number: number;
   readonly operation: number;
-  readonly isWrite: boolean;
   /** The id of the entity, where a reply does not repeat it. */
   readonly entity: string;
   naming: Naming;
+  /** That it is sent with. */
+  group: AppendGroup | undefined;
+  /** Where its frame lies, or its data when it has a group. */
   slab: Slab;
   from: number;
   to: number;
@@ -42,38 +49,40 @@ export class Request {
   wasSent = false;
   /** Ends the watch over an AbortSignal. */
   unwatch: (() => void) | undefined;
-  readonly resolve: (result: never) => void;
-  readonly reject: (error: WarpError) => void;
+  readonly answer: Waiting;
 
   constructor(
     number: number,
     operation: number,
-    isWrite: boolean,
     entity: string,
     naming: Naming,
+    group: AppendGroup | undefined,
     slab: Slab,
     from: number,
     to: number,
     deadline: number,
-    resolve: (result: never) => void,
-    reject: (error: WarpError) => void,
+    answer: Waiting,
   ) {
     this.number = number;
     this.operation = operation;
-    this.isWrite = isWrite;
     this.entity = entity;
     this.naming = naming;
+    this.group = group;
     this.slab = slab;
     this.from = from;
     this.to = to;
     this.deadline = deadline;
-    this.resolve = resolve;
-    this.reject = reject;
+    this.answer = answer;
+  }
+
+  get isWrite(): boolean {
+    return this.operation === operation.append || this.operation === operation.send;
   }
 
   /** It was written once more, with the id. What it leaves is never written to again: the old socket may still be holding it. */
   move(slab: Slab, from: number, to: number): void {
     this.naming = "id";
+    this.group = undefined;
     this.slab = slab;
     this.from = from;
     this.to = to;
@@ -140,6 +149,16 @@ export class Requests {
     this.#count--;
     if (request.number < this.sent) this.underWay--;
     request.unwatch?.();
+  }
+
+  /** The next so many requests are handed to the present connection. */
+  noteSent(count: number): void {
+    for (let i = 0; i < count; i++) {
+      const request = this.get(this.sent++);
+      if (request === undefined) continue;
+      request.wasSent = true;
+      this.underWay++;
+    }
   }
 
   /** Everything is to be sent again, on a new connection. */

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { limits } from "../core/limits.ts";
+import { limits } from "../../core/limits.ts";
 import { Session } from "./session.ts";
 
 const serverNow = 1_800_000_000_000;

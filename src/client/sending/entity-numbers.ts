@@ -8,9 +8,10 @@
  * - They end with the connection. What is to be sent on another one names the id, and so does what is behind a call that was to tell a
  *   number and is given up.
  */
-import { entityIdFault } from "../core/entity-id.ts";
-import { type EntityName, withId } from "../net/protocol/entity-number.ts";
-import type { Request, Requests } from "./requests.ts";
+import { entityIdFault } from "../../core/entity-id.ts";
+import { type EntityName, withId } from "../../net/protocol/entity-number.ts";
+import { writeAlone } from "./append-group.ts";
+import type { Requests } from "./requests.ts";
 import type { Slabs } from "./slabs.ts";
 
 /** A handle that may have a number. */
@@ -48,12 +49,9 @@ export class EntityNumbers {
 
   /** How the next call names the entity. A number that is told with it counts once {@link keep} has heard of it. */
   nameOf(entity: Numberable): EntityName {
-    const { number } = entity;
-    if (number >= 0 && this.#owners[number] === entity) {
-      this.#isRecent[number] = 1;
-      return number;
-    }
-    if (number === neverCalled) {
+    const number = this.numberOf(entity);
+    if (number >= 0) return number;
+    if (entity.number === neverCalled) {
       entity.number = calledOnce;
       return entity.id;
     }
@@ -61,18 +59,19 @@ export class EntityNumbers {
     return free < 0 || entityIdFault(entity.id) !== undefined ? entity.id : { number: free, id: entity.id };
   }
 
+  /** The number by which the entity can be named, or -1. */
+  numberOf(entity: Numberable): number {
+    const { number } = entity;
+    if (number < 0 || this.#owners[number] !== entity) return -1;
+    this.#isRecent[number] = 1;
+    return number;
+  }
+
   /** A call with both is on its way. */
   keep(entity: Numberable, number: number): void {
     this.#owners[number] = entity;
     this.#isRecent[number] = 1;
     entity.number = number;
-  }
-
-  /** A request will not be sent; what is behind it may name its entity by a number that the server is not told now. */
-  givenUp(request: Request, requests: Requests, slabs: Slabs): void {
-    if (request.naming !== "told") return;
-    this.clear();
-    nameByIds(requests, request.number, slabs);
   }
 
   /** A number that may be given, or -1. */
@@ -91,6 +90,10 @@ export class EntityNumbers {
 export function nameByIds(requests: Requests, from: number, slabs: Slabs): void {
   for (const request of requests) {
     if (request.number < from || request.naming === "id") continue;
+    if (request.group !== undefined) {
+      writeAlone(request, request.group, slabs);
+      continue;
+    }
     const frame = request.slab.buffer.subarray(request.from, request.to);
     const writer = slabs.begin(frame.length + request.entity.length * 3 + 8);
     const { at } = writer;

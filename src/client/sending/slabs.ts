@@ -5,7 +5,7 @@
  *   more than the encoding. An answer proves that the bytes have been sent.
  * - A slab with a request that was given up is never used again: a socket may still be holding it.
  */
-import { FrameWriter } from "../net/protocol/frame-writer.ts";
+import { FrameWriter } from "../../net/protocol/frame-writer.ts";
 
 const slabBytes = 256 * 1024;
 /** The first one: a connection of few callers needs no more, and there may be thousands of them. */
@@ -29,6 +29,11 @@ export class Slabs {
     const { at, capacity } = writer;
     if (at + bytes > capacity && (at > 0 || capacity === firstBytes)) this.#change();
     return writer;
+  }
+
+  /** That the writer writes to. */
+  get current(): Slab {
+    return this.#slab;
   }
 
   /** The slab of the request that has been written, which is kept until {@link answered}. */
