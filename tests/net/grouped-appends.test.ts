@@ -22,6 +22,13 @@ function outcomesOf(frame: readonly unknown[] | undefined): [number, number][] {
   return outcomes;
 }
 
+/** The first elements of the outcome that a reply has. */
+function outcomeOf(reply: readonly unknown[] | undefined): unknown {
+  expect(reply?.[0]).toBe(1);
+  const outcome = reply?.[2];
+  return Array.isArray(outcome) ? outcome.slice(0, 5) : outcome;
+}
+
 async function greetedWith(port: number, ...entities: string[]): Promise<RawPeer> {
   const peer = await RawPeer.greeted(port);
   for (const [number, entity] of entities.entries()) {
@@ -55,7 +62,7 @@ test("each append of a frame is one of its own: in order, with an id and a deliv
   // A repeat is answered as one: each by a reply of its own, that says so.
   peer.send(frame);
   const repeats = [await peer.next(), await peer.next(), await peer.next()];
-  const told = repeats.map((reply) => [reply?.[1], (reply?.[2] as unknown[]).slice(0, 5)]);
+  const told = repeats.map((reply) => [reply?.[1], outcomeOf(reply)]);
   expect(told.sort(([a], [b]) => Number(a) - Number(b))).toEqual([
     [10, [0, 1, 1, 1, true]],
     [11, [0, 1, 1, 1, true]],
@@ -63,7 +70,7 @@ test("each append of a frame is one of its own: in order, with an id and a deliv
   ]);
   // The same appends on their own, under the delivery ids that they had in the frame.
   peer.send(frameOf([0, 20, 1, "alice", "Added", Buffer.from(three), null, null, null, [...session, 3, 2]]));
-  expect(((await peer.next())?.[2] as unknown[]).slice(0, 5)).toEqual([0, 2, 2, 1, true]);
+  expect(outcomeOf(await peer.next())).toEqual([0, 2, 2, 1, true]);
   expect(await served.warp.entity("alice").read(counter)).toEqual({ sum: 4, times: 2 });
   peer.close();
   await served.close();
@@ -85,8 +92,7 @@ test("what is refused of a frame is told by its id, and the others are appended"
   while (answers.size < texts.length) {
     const frame = await peer.next();
     if (frame?.[0] === 5) for (const [id, seq] of outcomesOf(frame)) answers.set(id, seq);
-    else
-      answers.set(frame?.[1] as number, frame?.[0] === 2 ? frame[2] : (frame?.[2] as unknown[]).slice(0, 5));
+    else answers.set(frame?.[1] as number, frame?.[0] === 2 ? frame[2] : outcomeOf(frame));
   }
   expect([...answers].sort(([a], [b]) => a - b)).toEqual([
     [30, 1],

@@ -238,25 +238,25 @@ test("on another connection everything unanswered comes again under its delivery
     entity: fc.nat({ max: 4 }),
     text: fc.string({ maxLength: 20 }).map((text) => JSON.stringify([text])),
     type: fc.constantFrom("Paid", "Refunded"),
-    then: fc.constantFrom("nothing", "nothing", "nothing", "send", "answer", "give up", "read"),
+    next: fc.constantFrom("nothing", "nothing", "nothing", "send", "answer", "give up", "read"),
   });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 80 }), fc.nat({ max: 40 }), (steps, requests) => {
       const { outbox, peer, welcome, entities, append, send } = sample(5, { requests: requests + 1 });
       const asked = new Map<number, { entity: string; text: string; type: string; request: Request }>();
       const seen: Taken[] = [];
-      for (const { entity, text, type, then } of steps) {
+      for (const { entity, text, type, next } of steps) {
         const request = append(entity, text, type);
         asked.set(request.number, { entity: `entity-${entity}`, text, type, request });
-        const pick = [...asked.values()].find((one) => one.request.wasSent === (then === "answer"));
-        if (then === "send") seen.push(...send().taken.splice(0));
-        if (then === "answer" && pick !== undefined) outbox.answered(pick.request);
-        if (then === "give up" && pick !== undefined) outbox.giveUp(pick.request);
-        if ((then === "answer" || then === "give up") && pick !== undefined)
+        const pick = [...asked.values()].find((one) => one.request.wasSent === (next === "answer"));
+        if (next === "send") seen.push(...send().taken.splice(0));
+        if (next === "answer" && pick !== undefined) outbox.answered(pick.request);
+        if (next === "give up" && pick !== undefined) outbox.giveUp(pick.request);
+        if ((next === "answer" || next === "give up") && pick !== undefined)
           asked.delete(pick.request.number);
         const alice = entities[0] as Numberable;
         const write = (writer: never, id: number, _: unknown, name: never) => writeSeq(writer, id, name);
-        if (then === "read")
+        if (next === "read")
           outbox.answered(outbox.add(operation.seq, alice, write as never, 0, waiting, 0, 1000));
       }
       for (const one of seen) {
