@@ -51,7 +51,7 @@ export class Outbox {
 
   /** The connection is lost. */
   end(): void {
-    this.#group = undefined;
+    this.#closeGroup();
     this.#groupMax = 0;
     this.#numbers.begin(0);
     nameByIds(this.requests, 0, this.#slabs);
@@ -177,12 +177,12 @@ export class Outbox {
     requests.remove(request);
     if (request.number < requests.sent) return;
     const { group } = request;
+    // What is written once more must not come in between.
+    this.#closeGroup();
     if (group !== undefined) {
-      if (group === this.#group) this.#group = undefined;
       group.dissolve(requests, this.#slabs);
     } else if (request.naming === "told") {
       // What is behind it may name its entity by a number that the server is not told now.
-      this.#group = undefined;
       this.#numbers.clear();
       nameByIds(requests, request.number, this.#slabs);
     }
