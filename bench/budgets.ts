@@ -1,6 +1,6 @@
 /**
  * What each step of the hot paths takes beside what it may take: `bun bench/budgets.ts [--only=PATH] [--json] [--margin=1.5] [--record]`.
- * Paths: append, tcp, read, journal, settle, replay, rebuild, fanout.
+ * Paths: append, tcp, batch, read, journal, settle, replay, rebuild, fanout.
  *
  * - Every step runs by itself, with the code that the engine runs. Figures are ns for an event, at the speed at which the yardstick
  *   takes 1 µs (budgets/clock.ts), so that machines and hours compare.
@@ -13,18 +13,21 @@ import { loadavg } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { openAppend } from "./budgets/append-path.ts";
+import { openBatch } from "./budgets/batch-path.ts";
 import { measure, yardstickNow, yardstickNs } from "./budgets/clock.ts";
 import { openFanOut, openRebuild } from "./budgets/follow-path.ts";
 import { type Figures, isOver, pageOf, type Recorded, textOf } from "./budgets/report.ts";
 import type { Steps } from "./budgets/path.ts";
+import { openRead } from "./budgets/read-path.ts";
 import { openJournal, openReplay, openSettle } from "./budgets/storage-path.ts";
 import { budgets, type PathName } from "./budgets/table.ts";
-import { openRead, openTcp } from "./budgets/wire-path.ts";
+import { openTcp } from "./budgets/tcp-path.ts";
 import { writeSection } from "./sections.ts";
 
 const openers: Readonly<Record<PathName, () => Promise<Steps>>> = {
   append: openAppend,
   tcp: openTcp,
+  batch: openBatch,
   read: openRead,
   journal: openJournal,
   settle: openSettle,
