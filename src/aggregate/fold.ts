@@ -42,6 +42,9 @@ export class FoldPlan {
   readonly #handlers = new Map<string, readonly Handler[]>();
   /** For types that no aggregate names: those that fold every type. */
   readonly #handlersOfOthers: readonly Handler[];
+  /** Of the type that was asked for last: events of a type come in a row. */
+  #recentType: string | undefined;
+  #recentHandlers: readonly Handler[] = [];
   readonly #upcasts = new Map<string, readonly Upcast[]>();
   /** By name and by qualified name; undefined marks a name that several aggregates have. */
   readonly #commands = new Map<string, Command | undefined>();
@@ -77,9 +80,13 @@ export class FoldPlan {
     return this.aggregates.map((aggregate) => aggregate.initialState());
   }
 
-  /** Who folds events of this type; look it up once for many events of a type. */
+  /** Who folds events of this type. */
   handlersOf(type: string): readonly Handler[] {
-    return this.#handlers.get(type) ?? this.#handlersOfOthers;
+    if (type !== this.#recentType) {
+      this.#recentHandlers = this.#handlers.get(type) ?? this.#handlersOfOthers;
+      this.#recentType = type;
+    }
+    return this.#recentHandlers;
   }
 
   /** The states after `event`, whose data has the newest form ({@link upcastEvent}). */
