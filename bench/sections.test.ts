@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,6 +7,7 @@ import { partOf, writeSection } from "./sections.ts";
 const directory = mkdtempSync(join(tmpdir(), "warp-sections-"));
 const page = join(directory, "RESULTS.md");
 afterEach(() => rmSync(page, { force: true }));
+afterAll(() => rmSync(directory, { recursive: true }));
 const read = () => readFileSync(page, "utf8");
 
 describe("a page of several writers", () => {

@@ -1,7 +1,7 @@
 /**
  * Projections over a feed in memory, with what a test asks of them: start, end, ask, wait for a condition.
  */
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadApplication } from "../../src/application.ts";
@@ -16,6 +16,18 @@ import type { MemoryFeed } from "./memory-feed.ts";
 
 // The applications of the tests stand in temporary folders, which have no package "warp" around them.
 provideWarpModule();
+
+/** Directories that were made here. A test may open one again after it was closed, so they go with the process. */
+const made: string[] = [];
+process.on("exit", () => {
+  for (const directory of made) rmSync(directory, { recursive: true, force: true });
+});
+
+function makeDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), "warp-projection-"));
+  made.push(directory);
+  return directory;
+}
 
 export interface HarnessSettings {
   readonly feed: MemoryFeed;
@@ -37,7 +49,7 @@ export class Harness {
     settings: HarnessSettings,
     projections: (dataDir: string, followers: ErasureFollowers) => Projections,
   ) {
-    this.dataDir = settings.dataDir ?? mkdtempSync(join(tmpdir(), "warp-projection-"));
+    this.dataDir = settings.dataDir ?? makeDirectory();
     this.context = settings.context ?? "tests";
     this.feed = settings.feed;
     this.projections = projections(this.dataDir, this.followers);
