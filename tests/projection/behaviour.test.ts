@@ -5,8 +5,10 @@ import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Harness, until } from "./harness.ts";
+import { Harness, removeDirectories, until } from "./harness.ts";
 import { MemoryFeed } from "./memory-feed.ts";
+
+afterAll(removeDirectories);
 
 const root = mkdtempSync(join(tmpdir(), "warp-projection-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));

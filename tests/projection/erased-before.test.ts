@@ -6,8 +6,10 @@ import { afterAll, beforeEach, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Harness, until } from "./harness.ts";
+import { Harness, removeDirectories, until } from "./harness.ts";
 import { MemoryFeed } from "./memory-feed.ts";
+
+afterAll(removeDirectories);
 
 const root = mkdtempSync(join(tmpdir(), "warp-erased-before-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));

@@ -17,11 +17,13 @@ import type { MemoryFeed } from "./memory-feed.ts";
 // The applications of the tests stand in temporary folders, which have no package "warp" around them.
 provideWarpModule();
 
-/** Directories that were made here. A test may open one again after it was closed, so they go with the process. */
+/** Directories that were made here. A test may open one again after it was closed. */
 const made: string[] = [];
-process.on("exit", () => {
-  for (const directory of made) rmSync(directory, { recursive: true, force: true });
-});
+
+/** To be called when all tests of a file are over. */
+export function removeDirectories(): void {
+  for (const directory of made.splice(0)) rmSync(directory, { recursive: true, force: true });
+}
 
 function makeDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), "warp-projection-"));

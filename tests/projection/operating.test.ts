@@ -12,9 +12,11 @@ import { silentLogger } from "../../src/core/logger.ts";
 import { start } from "../../src/index.ts";
 import { defineProjection } from "../../src/projection/definition.ts";
 import { SqliteSink } from "../../src/projection/sinks/sqlite.ts";
-import { Harness, until } from "./harness.ts";
+import { Harness, removeDirectories, until } from "./harness.ts";
 import { MemoryFeed } from "./memory-feed.ts";
 import { postgresProblem, startPostgres } from "./servers.ts";
+
+afterAll(removeDirectories);
 
 const root = mkdtempSync(join(tmpdir(), "warp-operating-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));

@@ -7,9 +7,11 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { printedSeed, seededRandom } from "../crash/seeded.ts";
-import { Harness, until } from "./harness.ts";
+import { Harness, removeDirectories, until } from "./harness.ts";
 import { MemoryFeed } from "./memory-feed.ts";
 import { postgresProblem, rqliteProblem, type Server, startPostgres, startRqlite } from "./servers.ts";
+
+afterAll(removeDirectories);
 
 interface Kind {
   readonly name: string;
