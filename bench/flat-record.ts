@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import type { Axis, Point, Series } from "./flat-series.ts";
 import { median, valuesAt } from "./results-page.ts";
 import { writeSection } from "./sections.ts";
-import type { SoakRecord } from "./soak.ts";
+import type { SoakRecord, SoakSlice } from "./soak.ts";
 
 export interface RecordedPoint extends Point {
   /** The JSON lines, one a round. */
@@ -84,28 +84,35 @@ function cellsOf(axis: RecordedAxis, point: RecordedPoint): string[] {
   ];
 }
 
-function soakPart({ seconds, slices }: SoakRecord): string {
+function soakPart({ seconds, lifeSeconds, slices }: SoakRecord): string {
   const tenth = Math.max(1, Math.floor(slices.length / 10));
   const rows = [
     ["the first tenth", slices.slice(0, tenth)],
     ["all", slices],
     ["the last tenth", slices.slice(-tenth)],
   ] as const;
-  const cells = rows.map(([name, own]) => [
-    name,
-    count(median(own.map(({ eventsPerSecond }) => eventsPerSecond))),
-    ms(median(own.map(({ p50Ms }) => p50Ms))),
-    ms(median(own.map(({ p99Ms }) => p99Ms))),
-    megabytes(median(own.map(({ rssBytes }) => rssBytes))),
-  ]);
+  const cells = rows.map(([name, own]) => {
+    const typical = (pick: (slice: SoakSlice) => number) => median(own.map(pick));
+    return [
+      name,
+      count(typical(({ eventsPerSecond }) => eventsPerSecond)),
+      ms(typical(({ p50Ms }) => p50Ms)),
+      ms(typical(({ p99Ms }) => p99Ms)),
+      megabytes(typical(({ rssBytes }) => rssBytes)),
+      megabytes(typical(({ diskBytes }) => diskBytes)),
+    ];
+  });
   const events = slices.at(-1)?.eventsSoFar ?? 0;
+  const erased = slices.reduce((sum, slice) => sum + slice.erased, 0);
+  const waits = slices.flatMap(({ erasureP50Ms }) => (erasureP50Ms === undefined ? [] : [erasureP50Ms]));
   return `### Time of running
 
-A server under the load of 256 callers for ${seconds.toFixed(0)} seconds, ${(events / 1e6).toFixed(1)} M events, new entities all the time
+A server under the load of 256 callers for ${seconds.toFixed(0)} seconds, ${(events / 1e6).toFixed(1)} M events, new entities all the time, each erased when it is ${lifeSeconds} seconds old:
+${erased.toLocaleString("en-US")} erasures, ${waits.length === 0 ? "–" : ms(median(waits))} to the receipt
 
 ![Time of running](plots/soak.svg)
 
-${table(["", "events/s", "p50", "p99", "memory of the server"], cells)}`;
+${table(["", "events/s", "p50", "p99", "memory of the server", "data directory"], cells)}`;
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -2,12 +2,13 @@
  * What it costs when there is more of everything: runs every point of bench/flat-series.ts, and then the same load for
  * minutes or hours on one server; records the numbers, draws the plots, and writes its part of bench/RESULTS.md.
  *
- * `bun bench/flat.ts [--seconds=3] [--rounds=1] [--largest=10000000] [--only=entities,soak] [--soak=120] [--again]`
+ * `bun bench/flat.ts [--seconds=3] [--rounds=1] [--largest=10000000] [--only=entities,soak] [--soak=120] [--life=600] [--again]`
  *
  * - What is on record is not measured again unless `--again` says so: a run that was interrupted goes on, one with more `--rounds`
  *   adds what is missing, and `--only` takes some axes at a time. All of it takes about 12 minutes on a quiet machine of two
  *   processors, of which the ten million entities are three.
- * - `--soak=SECONDS` is how long the server runs under load; `--only=soak --soak=14400` is a run of four hours.
+ * - `--soak=SECONDS` is how long the server runs under load; `--only=soak --soak=14400` is a run of four hours. Its entities are erased
+ *   when they are `--life` seconds old, so it takes some 15 GB of disk however long it runs.
  * - Points of one round are run in an order that is turned round in the next.
  */
 import { join } from "node:path";
@@ -23,6 +24,7 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "1" },
     largest: { type: "string", default: "10000000" },
     soak: { type: "string", default: "120" },
+    life: { type: "string", default: "600" },
     only: { type: "string", default: "" },
     again: { type: "boolean", default: false },
   },
@@ -64,7 +66,7 @@ for (let round = 1; round <= Number(values.rounds); round++) {
 }
 const soakSeconds = values.again ? 0 : (recorded.soak?.seconds ?? 0);
 if (isChosen("soak") && Number(values.soak) > soakSeconds) {
-  recorded.soak = await soak(Number(values.soak));
+  recorded.soak = await soak({ seconds: Number(values.soak), lifeSeconds: Number(values.life) });
   save();
 }
 await drawPlots();

@@ -53,6 +53,7 @@ export async function drawPlots(record: FlatRecord | undefined = readFlat()): Pr
       rows: [...rows(({ p50Ms }) => p50Ms, "p50"), ...rows(({ p99Ms }) => p99Ms, "p99")],
     },
     { title: "memory of the server, MB", rows: rows(({ rssBytes }) => rssBytes / 1e6) },
+    { title: "data directory, GB", rows: rows(({ diskBytes }) => diskBytes / 1e9) },
   ]);
 }
 

@@ -1,10 +1,13 @@
 /**
  * One server under the same load for as long as it is told to, measured in slices: `warp bench` drives it again and
- * again, each time with entities of its own, so that directory and files grow as they do in use.
+ * again, each time with entities of its own. Entities live for some minutes and are then erased, a thousand at once, beside the load: so the
+ * directory grows for some minutes and should not grow any more, however many hours follow.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { lstatSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type Client, connect } from "../src/client/index.ts";
+import { median } from "./results-page.ts";
 
 export interface SoakSlice {
   /** Since the load began. */
@@ -15,28 +18,53 @@ export interface SoakSlice {
   readonly p99Ms: number;
   /** Of the server. */
   readonly rssBytes: number;
+  /** All files of the data directory. */
+  readonly diskBytes: number;
+  /** Entities, in this slice. */
+  readonly erased: number;
+  /** From asking to the receipt, of the erasures in this slice; absent in slices without. */
+  readonly erasureP50Ms?: number;
 }
 
-export interface SoakRecord {
+export interface SoakOptions {
   readonly seconds: number;
+  /** How old entities become. */
+  readonly lifeSeconds: number;
+}
+
+export interface SoakRecord extends SoakOptions {
   readonly slices: readonly SoakSlice[];
 }
 
 const slicesMax = 360;
 const sliceSecondsMin = 5;
+const entitiesOfSlice = 10_000;
+const erasersAtOnce = 1000;
 
 const root = join(import.meta.dir, "..");
 
-export async function soak(seconds: number): Promise<SoakRecord> {
+export async function soak({ seconds, lifeSeconds }: SoakOptions): Promise<SoakRecord> {
   const directory = mkdtempSync(join(tmpdir(), "warp-soak-"));
-  const server = await startServer(join(directory, "data"));
+  const dataDir = join(directory, "data");
+  const server = await startServer(dataDir);
+  const client = await connect({ address: server.address });
   const slices: SoakSlice[] = [];
+  /** Whose entities are alive, oldest first. */
+  const generations: Generation[] = [];
   try {
     const sliceSeconds = Math.max(sliceSecondsMin, Math.ceil(seconds / slicesMax));
     const begun = performance.now();
     let events = 0;
     while (performance.now() - begun < seconds * 1000) {
-      const line = await runSlice(server.address, server.http, sliceSeconds);
+      const isOver =
+        (generations[0]?.begun ?? Number.POSITIVE_INFINITY) < performance.now() - lifeSeconds * 1000;
+      const old = isOver ? generations.shift() : undefined;
+      const generationBegun = performance.now();
+      const [line, waits] = await Promise.all([
+        runSlice(server.address, server.http, sliceSeconds),
+        old === undefined ? [] : eraseAll(client, old.prefix),
+      ]);
+      generations.push({ begun: generationBegun, prefix: line.server.entityPrefix });
       events += line.events;
       const { eventsPerSecond, p50Ms, p99Ms, rssBytes } = line;
       slices.push({
@@ -46,14 +74,51 @@ export async function soak(seconds: number): Promise<SoakRecord> {
         p50Ms,
         p99Ms,
         rssBytes,
+        diskBytes: bytesBelow(dataDir),
+        erased: waits.length,
+        ...(waits.length === 0 ? {} : { erasureP50Ms: median(waits) }),
       });
       console.error(`soak: ${JSON.stringify(slices.at(-1))}`);
     }
-    return { seconds: (performance.now() - begun) / 1000, slices };
+    return { seconds: (performance.now() - begun) / 1000, lifeSeconds, slices };
   } finally {
+    await client.close();
     await server.stop();
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+/** The entities that a slice made. */
+interface Generation {
+  readonly begun: number;
+  readonly prefix: string;
+}
+
+/** Erases the entities that `warp bench` made under the prefix; resolves with the milliseconds that each receipt took. */
+async function eraseAll(client: Client, prefix: string): Promise<number[]> {
+  const waits: number[] = [];
+  let next = 0;
+  const eraser = async () => {
+    while (next < entitiesOfSlice) {
+      const id = `${prefix}${next++}`;
+      const asked = performance.now();
+      const { status } = await client.entity(id).delete({ reason: "bench", waitMs: 60_000 });
+      if (status !== "erased") throw new Error(`the receipt of ${id} says ${status}`);
+      waits.push(performance.now() - asked);
+    }
+  };
+  await Promise.all(Array.from({ length: erasersAtOnce }, eraser));
+  return waits;
+}
+
+function bytesBelow(directory: string): number {
+  let bytes = 0;
+  for (const entry of readdirSync(directory, { recursive: true, withFileTypes: true })) {
+    // A file may be gone by now: segments and WALs come and go.
+    if (entry.isFile())
+      bytes += lstatSync(join(entry.parentPath, entry.name), { throwIfNoEntry: false })?.size ?? 0;
+  }
+  return bytes;
 }
 
 interface Server {
@@ -88,12 +153,17 @@ async function startServer(dataDir: string): Promise<Server> {
   return { address: listen, http, stop };
 }
 
-type Line = Omit<SoakSlice, "seconds" | "eventsSoFar"> & { readonly events: number };
+type Line = Pick<SoakSlice, "eventsPerSecond" | "p50Ms" | "p99Ms" | "rssBytes"> & {
+  readonly events: number;
+  readonly server: { readonly entityPrefix: string };
+};
 
 async function runSlice(address: string, http: string, seconds: number): Promise<Line> {
   const options = [
     "--callers",
     "256",
+    "--entities",
+    String(entitiesOfSlice),
     "--seconds",
     String(seconds),
     "--warmup",
