@@ -1,6 +1,6 @@
 /**
  * One server under the same load for as long as it is told to, measured in slices: `warp bench` drives it again and
- * again, each time with entities of its own. Entities live for some minutes and are then erased, a thousand at once, beside the load: so the
+ * again, each time with entities of its own. Entities live for some minutes and are then erased, as many at once as a slice made, beside the load: so the
  * directory grows for some minutes and should not grow any more, however many hours follow.
  */
 import { lstatSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
@@ -39,7 +39,8 @@ export interface SoakRecord extends SoakOptions {
 const slicesMax = 360;
 const sliceSecondsMin = 5;
 const entitiesOfSlice = 10_000;
-const erasersAtOnce = 1000;
+/** Beside the load, for ten thousand. */
+const receiptMs = 120_000;
 
 const root = join(import.meta.dir, "..");
 
@@ -47,7 +48,7 @@ export async function soak({ seconds, lifeSeconds }: SoakOptions): Promise<SoakR
   const directory = mkdtempSync(join(tmpdir(), "warp-soak-"));
   const dataDir = join(directory, "data");
   const server = await startServer(dataDir);
-  const client = await connect({ address: server.address });
+  const client = await connect({ address: server.address, timeoutMs: 2 * receiptMs });
   const slices: SoakSlice[] = [];
   /** Whose entities are alive, oldest first. */
   const generations: Generation[] = [];
@@ -94,21 +95,19 @@ interface Generation {
   readonly prefix: string;
 }
 
-/** Erases the entities that `warp bench` made under the prefix; resolves with the milliseconds that each receipt took. */
+/**
+ * Erases the entities that `warp bench` made under the prefix, all of them asked for at once; resolves with the milliseconds that each
+ * receipt took.
+ */
 async function eraseAll(client: Client, prefix: string): Promise<number[]> {
-  const waits: number[] = [];
-  let next = 0;
-  const eraser = async () => {
-    while (next < entitiesOfSlice) {
-      const id = `${prefix}${next++}`;
-      const asked = performance.now();
-      const { status } = await client.entity(id).delete({ reason: "bench", waitMs: 60_000 });
-      if (status !== "erased") throw new Error(`the receipt of ${id} says ${status}`);
-      waits.push(performance.now() - asked);
-    }
+  const asked = performance.now();
+  const erase = async (_: unknown, number: number): Promise<number> => {
+    const id = `${prefix}${number}`;
+    const { status } = await client.entity(id).delete({ reason: "bench", waitMs: receiptMs });
+    if (status !== "erased") throw new Error(`the receipt of ${id} says ${status}`);
+    return performance.now() - asked;
   };
-  await Promise.all(Array.from({ length: erasersAtOnce }, eraser));
-  return waits;
+  return await Promise.all(Array.from({ length: entitiesOfSlice }, erase));
 }
 
 function bytesBelow(directory: string): number {

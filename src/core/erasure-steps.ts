@@ -29,7 +29,7 @@ export const erasureSteps = [
   /** Every follower that registered has passed, its files cleaned. */
   "followers",
   /** The id is out of names.db and its WAL. */
-  "vacuumed",
+  "zeroed",
   /** runs.db says that nothing is left to do. */
   "complete",
   /** Whoever asked is about to be told. */

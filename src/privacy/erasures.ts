@@ -29,7 +29,7 @@ export interface ErasuresParts extends TidyingParts, HostsParts {
 }
 
 /** Entities that are fenced together at most. */
-const batchMax = 1024;
+const batchMax = 4096;
 
 interface Request {
   readonly id: string;

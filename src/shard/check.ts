@@ -22,7 +22,7 @@ import { checkLedger, checkNames, checkVault, EntityMarks } from "./check/entiti
 import { damage, type Finding, part } from "./check/finding.ts";
 import { checkBatches, checkPersonal, checkRuns, type HistoryFiles } from "./check/history.ts";
 import { checkStructure, openToCheck } from "./check/structure.ts";
-import { type Meta, readMeta } from "./files/database.ts";
+import { type Meta, readMeta } from "./sqlite/database.ts";
 import { namesSchema } from "./files/names.ts";
 import { runsSchema } from "./files/runs.ts";
 import { shardAssociated } from "./files/sealed.ts";

@@ -13,7 +13,7 @@ import { limits } from "../core/limits.ts";
 import { syncDirectory } from "../core/replace-file.ts";
 import { carryOutLedger } from "./erase/carry-out.ts";
 import { KnownErasures } from "./erase/known-erasures.ts";
-import type { CheckpointMode } from "./files/database.ts";
+import type { CheckpointMode } from "./sqlite/database.ts";
 import type { ErasureRow } from "./files/erasures.ts";
 import type { ElementHash } from "./files/filter.ts";
 import { KeptFilter } from "./files/filter-file.ts";

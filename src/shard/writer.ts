@@ -13,7 +13,7 @@ import { limits } from "../core/limits.ts";
 import { settleErasures } from "./erase/carry-out.ts";
 import { drop } from "./erase/drop.ts";
 import { type Released, release, type Swept, sweep } from "./erase/sweep.ts";
-import type { CheckpointMode } from "./files/database.ts";
+import type { CheckpointMode } from "./sqlite/database.ts";
 import { Gather, ShardBatch } from "./gather.ts";
 import type {
   DropOrder,

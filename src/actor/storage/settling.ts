@@ -61,6 +61,8 @@ export class Settling {
   #lastTurn = 0;
   #settledTurn = 0;
   #firstUse = 0;
+  /** The journal use of the newest turn. */
+  #newestUse = 0;
   #timer: Timer | undefined;
   #snapshotsDue: Actor[] = [];
   #nextRound = 1;
@@ -113,6 +115,7 @@ export class Settling {
     for (const range of turn.ranges) {
       if (range.tail !== this.#options.writer) continue;
       if (this.#waitingBytes === 0) this.#firstUse = use;
+      this.#newestUse = use;
       this.#ranges.push(range.start, range.length);
       this.#waitingBytes += range.length;
       this.#lastTurn = turn.id;
@@ -274,11 +277,12 @@ export class Settling {
     }
   }
 
-  /** Resolves when everything that was durable in this journal use and before is in main database files. */
+  /** Resolves when all of this journal use and before is in main database files; patiently while others write to later ones. */
   async whenPast(use: number): Promise<void> {
     while (this.oldestUse <= use) {
       this.order();
-      this.checkpoint(true);
+      const isSettled = this.#underWay === undefined || this.#underWay.firstUse > use;
+      if (isSettled) this.checkpoint(this.#newestUse > use);
       await new Promise<void>((resolve) => this.#idle.push(resolve));
     }
   }

@@ -7,7 +7,7 @@
 
 import { open } from "../../core/aead.ts";
 import { bytesOf, entryCount, entryLength, entryPosition, entryRecordedAt } from "../../core/entry.ts";
-import { rowChecksum } from "../../shard/files/database.ts";
+import { rowChecksum } from "../../shard/sqlite/database.ts";
 import { formBytes, openPacked, type ShardAssociated, sealPacked } from "../../shard/files/sealed.ts";
 import { callerKeyLayout } from "../../shard/shard.ts";
 import type { Value } from "../format/tables.ts";

@@ -11,7 +11,7 @@ import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { toWarpError } from "../../core/errors.ts";
 import { droppedMark } from "../../shard/files/bases.ts";
-import { guard, type Meta, metaSchema, openDatabase, writeMeta } from "../../shard/files/database.ts";
+import { guard, type Meta, metaSchema, openDatabase, writeMeta } from "../../shard/sqlite/database.ts";
 import { namesSchema } from "../../shard/files/names.ts";
 import { runsSchema } from "../../shard/files/runs.ts";
 import { slotBytes, slotOffset, Vault } from "../../shard/files/vault.ts";

@@ -10,7 +10,7 @@ import { closeSync, fdatasyncSync, openSync, readSync, statSync } from "node:fs"
 import { join } from "node:path";
 import { toWarpError } from "../../core/errors.ts";
 import { syncDirectory } from "../../core/replace-file.ts";
-import { openDatabase, readMeta, transact } from "../../shard/files/database.ts";
+import { openDatabase, readMeta, transact } from "../../shard/sqlite/database.ts";
 import { slotBytes, slotOffset } from "../../shard/files/vault.ts";
 import type { ShardPoint } from "../format/objects.ts";
 import { columnsOf, type Row, type Table, tables, type Value } from "../format/tables.ts";

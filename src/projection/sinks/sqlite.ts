@@ -10,7 +10,7 @@
 import type { Database, Statement as Prepared } from "bun:sqlite";
 import { statSync } from "node:fs";
 import { toWarpError, WarpError } from "../../core/errors.ts";
-import { checkpoint, openDatabase, transact, walFileBytesOf } from "../../shard/files/database.ts";
+import { checkpoint, openDatabase, transact, walFileBytesOf } from "../../shard/sqlite/database.ts";
 import type { Row } from "../build/rows.ts";
 import type { Stored } from "../columns.ts";
 import type { Table } from "../definition.ts";

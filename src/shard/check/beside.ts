@@ -6,7 +6,7 @@ import type { Database } from "bun:sqlite";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { open } from "../../core/aead.ts";
-import { rowChecksum } from "../files/database.ts";
+import { rowChecksum } from "../sqlite/database.ts";
 import { Filter } from "../files/filter.ts";
 import { readFilterFile } from "../files/filter-file.ts";
 import type { CallerKeyRow, SnapshotRow } from "../files/runs.ts";

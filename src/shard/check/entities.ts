@@ -5,7 +5,7 @@ import type { Database } from "bun:sqlite";
 import { closeSync, openSync, readSync } from "node:fs";
 import { entityIdFault } from "../../core/entity-id.ts";
 import { isSubjectName } from "../../core/personal.ts";
-import type { Meta } from "../files/database.ts";
+import type { Meta } from "../sqlite/database.ts";
 import { readLedger } from "../files/ledger.ts";
 import type { LedgerPlace } from "../files/ledger-format.ts";
 import { slotBytes, slotOffset, type Vault } from "../files/vault.ts";

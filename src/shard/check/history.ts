@@ -12,7 +12,7 @@ import {
 } from "../../core/entry.ts";
 import { entryHeaderBytes } from "../../core/record.ts";
 import { droppedMark } from "../files/bases.ts";
-import type { Meta } from "../files/database.ts";
+import type { Meta } from "../sqlite/database.ts";
 import { openParts, subjectsOf } from "../files/personal-parts.ts";
 import { openPacked, type ShardAssociated } from "../files/sealed.ts";
 import type { Vault } from "../files/vault.ts";

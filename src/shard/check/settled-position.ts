@@ -6,7 +6,7 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { readMeta } from "../files/database.ts";
+import { readMeta } from "../sqlite/database.ts";
 import { shardDirectory } from "../shard.ts";
 import { openToCheck } from "./structure.ts";
 

@@ -6,7 +6,7 @@
 import { Database } from "bun:sqlite";
 import { statSync } from "node:fs";
 import { basesByPosition } from "../files/bases.ts";
-import { guard, metaSchema } from "../files/database.ts";
+import { guard, metaSchema } from "../sqlite/database.ts";
 import { damage, type Finding } from "./finding.ts";
 
 /** SQLITE_OPEN_READONLY | SQLITE_OPEN_URI */

@@ -46,7 +46,7 @@ export function release(shardOf: (shard: number) => Shard, erased: Released): bo
       isDone = false;
       continue;
     }
-    stepDone("vacuumed", index);
+    stepDone("zeroed", index);
     shard.runs.erasures.complete(numbers);
     stepDone("complete", index);
   }

@@ -8,7 +8,7 @@
  * - The newest run of an entity is never dropped. So there is a run behind every base, and its first seq follows.
  */
 import type { Database } from "bun:sqlite";
-import { guard, transact } from "./database.ts";
+import { guard, transact } from "../sqlite/database.ts";
 import type { PersonalIndex } from "./personal-index.ts";
 import type { SnapshotRow } from "./runs.ts";
 

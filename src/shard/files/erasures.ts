@@ -6,7 +6,7 @@
  *   other records in between; what was removed is counted in the same transaction.
  */
 import type { Database } from "bun:sqlite";
-import { guard, transact } from "./database.ts";
+import { guard, transact } from "../sqlite/database.ts";
 import type { PersonalIndex } from "./personal-index.ts";
 
 export const erasureState = { complete: 0, rowsRemain: 1, nameRemains: 2 } as const;

@@ -4,7 +4,7 @@
 import type { Database } from "bun:sqlite";
 import { open, seal } from "../../core/aead.ts";
 import { WarpError } from "../../core/errors.ts";
-import { transactSynced } from "./database.ts";
+import { transactSynced } from "../sqlite/database.ts";
 import type { Associated } from "./sealed.ts";
 import type { Vault } from "./vault.ts";
 

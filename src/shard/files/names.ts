@@ -3,8 +3,8 @@
  *
  * - Ids are stored as their UTF-8 bytes, so they compare and sort as bytes, whatever the language or SQLite's collations.
  * - A row and the position up to which names are complete are one transaction, before the runs that need it.
- * - The name of an erased entity stands in `erasing` until every follower has passed the erasure; then it is removed and
- *   the file is vacuumed. `secure_delete` zeroes what SQLite frees, VACUUM leaves no slack of older pages.
+ * - The name of an erased entity stands in `erasing` until every follower has passed the erasure; then it is removed, and
+ *   what is unused in the file is zeroed. `secure_delete` zeroes what SQLite frees, but not the copies that pages keep of rows that moved.
  */
 import type { Database, Statement } from "bun:sqlite";
 import { join } from "node:path";
@@ -14,13 +14,15 @@ import {
   guard,
   type Meta,
   openDatabase,
+  pageBytes,
   prepareSchema,
   readMeta,
   transact,
   walBytesOf,
   walFileBytesOf,
   writeMeta,
-} from "./database.ts";
+} from "../sqlite/database.ts";
+import { UnusedBytes } from "../sqlite/unused-bytes.ts";
 
 export const namesSchema = [
   "CREATE TABLE names (number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE) STRICT",
@@ -54,19 +56,18 @@ export class Names {
   readonly #find: Statement<{ number: number }, [Uint8Array]>;
   readonly #idOf: Statement<{ id: Uint8Array }, [number]>;
   #meta: Meta;
-  /** What was removed may stand in free parts of pages. */
-  #hasSlack = true;
+  readonly #unused: UnusedBytes;
 
   private constructor(options: NamesOptions, path: string, database: Database) {
     this.path = path;
     this.#database = database;
+    this.#unused = new UnusedBytes(path, pageBytes);
     this.#meta = readMeta(database, path, options.shard);
     const remove = database.query("DELETE FROM names WHERE number = ?");
     const keep = database.query("INSERT OR REPLACE INTO erasing (number, id, position) VALUES (?, ?, ?)");
     this.#transaction = {
       insert: database.query("INSERT INTO names (number, id) VALUES (?, ?)"),
       erase: (number, id, position) => {
-        this.#hasSlack = true;
         remove.run(number);
         keep.run(number, id, position);
       },
@@ -130,15 +131,18 @@ export class Names {
 
   /**
    * Removes the names of entities that are erased everywhere, and every trace of them in the file and its WAL. False when
-   * somebody reads an older state, so that the WAL cannot be emptied; only that is left to the next call then.
+   * somebody reads an older state, so that the WAL cannot be emptied; then the next call goes on.
    */
   release(numbers: readonly number[]): boolean {
     const remove = this.#database.query("DELETE FROM erasing WHERE number = ?");
     transact(this.#database, this.path, "IMMEDIATE", () => {
-      for (const number of numbers) if (remove.run(number).changes > 0) this.#hasSlack = true;
+      for (const number of numbers) remove.run(number);
     });
-    if (this.#hasSlack) guard(this.path, () => this.#database.run("VACUUM"));
-    this.#hasSlack = false;
+    if (!this.checkpoint("BRIEF") || walFileBytesOf(this.path) > 0) return false;
+    // A page that SQLite has in memory would be written with what it has there now.
+    guard(this.path, () => this.#database.run("PRAGMA shrink_memory"));
+    if (this.#unused.zero()) return true;
+    guard(this.path, () => this.#database.run("VACUUM"));
     return this.checkpoint("BRIEF") && walFileBytesOf(this.path) === 0;
   }
 
@@ -183,6 +187,7 @@ export class Names {
 
   close(): void {
     this.#database.close();
+    this.#unused.close();
   }
 }
 

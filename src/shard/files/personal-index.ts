@@ -6,7 +6,7 @@
  *   while an entity has rows here, it gets no new snapshot. Its last one is of before it spoke of anybody.
  */
 import type { Database, Statement } from "bun:sqlite";
-import { guard } from "./database.ts";
+import { guard } from "../sqlite/database.ts";
 
 export const personalSchema = [
   `CREATE TABLE personal (

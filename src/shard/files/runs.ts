@@ -12,7 +12,6 @@ import type { Database, Statement } from "bun:sqlite";
 import { join } from "node:path";
 import type { DeliverySession, DeliveryWindowDraft } from "../../core/delivery-windows.ts";
 import { WarpError } from "../../core/errors.ts";
-import { Bases, basesByPosition, basesSchema } from "./bases.ts";
 import {
   type CheckpointMode,
   checkpoint,
@@ -25,7 +24,8 @@ import {
   transact,
   walBytesOf,
   writeMeta,
-} from "./database.ts";
+} from "../sqlite/database.ts";
+import { Bases, basesByPosition, basesSchema } from "./bases.ts";
 import { Erasures, erasuresSchema } from "./erasures.ts";
 import { Holds, holdsSchema } from "./holds.ts";
 import { PersonalIndex, personalSchema } from "./personal-index.ts";

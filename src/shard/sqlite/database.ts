@@ -12,7 +12,7 @@ import { type ErrorCode, type ErrorDetails, toWarpError, WarpError } from "../..
 import { limits } from "../../core/limits.ts";
 
 /** One size for all files: 8 KiB settles as fast as 16 KiB and a third faster than 4 KiB, and wastes less. */
-const pageBytes = 8192;
+export const pageBytes = 8192;
 /** A page in the WAL, with its header. */
 const walFrameBytes = pageBytes + 24;
 /** A reader waits this long for a checkpoint that restarts the WAL, and a checkpoint for a reader. */
