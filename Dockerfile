@@ -1,4 +1,8 @@
-# docker build -t warp . && docker run -p 7400:7400 -p 7401:7401 -v warp-data:/data warp
+# docker build -t warp .
+# docker run -p 127.0.0.1:7400:7400 -p 127.0.0.1:7401:7401 -v warp-data:/data warp
+#
+# Inside, the server listens on all addresses of the container, or nobody could reach it. It has no access control: publish its
+# ports to this machine alone, as above, or to a network that may read and write everything.
 
 FROM oven/bun:1.4.5 AS build
 WORKDIR /build
@@ -19,4 +23,4 @@ VOLUME /data
 # Clients and peers; HTTP.
 EXPOSE 7400 7401
 ENTRYPOINT ["/usr/local/bin/warp"]
-CMD ["serve"]
+CMD ["serve", "--listen", "0.0.0.0:7400", "--http", "0.0.0.0:7401"]

@@ -3,7 +3,7 @@
  *
  *   directory and lock → keys → shard writers → recovery → journal → reader → actors
  *
- * - Nothing is served before recovery has settled and checkpointed everything that the journal held.
+ * - Nothing is served before recovery has read and verified what the journal holds; it is settled behind that (decision 0019).
  * - A failure anywhere fails the engine: it answers what is under way and refuses the rest; only a new start, which
  *   reads the disk again, makes the context writable. It never ends the process that it runs in.
  */

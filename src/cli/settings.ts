@@ -98,11 +98,13 @@ const serverSide = ["data", "app", "sinks", "shards", "mode", "durability", "roo
 /** A server or a directory of the command line counts before those of the variables. */
 function isOnServer(command: Command): boolean {
   const given = (name: string) => command.getOptionValueSource(name) === "cli";
-  if (!given("addr")) return command.opts<TargetOptions>().addr !== undefined && !given("data");
+  const isOfVariable = !given("addr");
+  if (isOfVariable && (command.opts<TargetOptions>().addr === undefined || given("data"))) return false;
   const other = serverSide.find(given);
   if (other === undefined) return true;
   const flag = other.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  throw new UsageError(`--${flag} is the server's to say and does not go with --addr`);
+  const address = isOfVariable ? "WARP_ADDR" : "--addr";
+  throw new UsageError(`--${flag} is the server's to say and does not go with ${address}`);
 }
 
 /** A parser of what is expected of an entity. */

@@ -47,6 +47,15 @@ describe("the server", () => {
     }
   });
 
+  test("that a variable names has its own settings too", async () => {
+    const environment = { WARP_ADDR: server.address };
+    const { code, stderr } = await runWarp(["get", "a", "--app", "x.ts"], undefined, environment);
+    expect({ code, stderr }).toEqual({
+      code: 2,
+      stderr: "warp: USAGE: --app is the server's to say and does not go with WARP_ADDR\n",
+    });
+  });
+
   test("that has another context refuses, and one that is not there is told", async () => {
     const other = await runWarp(["get", "a", ...addr, "--context", "else", "--json"]);
     expect([other.code, JSON.parse(other.stderr).code]).toEqual([1, "CONFIG_MISMATCH"]);

@@ -65,7 +65,7 @@ export const queryVerb: Verb = {
         const message = `there are more than ${result.rows.length} rows: say --rows, or ask for fewer at once`;
         // Half of the data must not pass for all of it.
         if (format !== "table") throw new WarpError("QUERY_FAILED", message);
-        errors.write(`${message}\n`);
+        errors.write(output.json ? `${JSON.stringify({ warning: message })}\n` : `${message}\n`);
       }
       if (out !== undefined) {
         await Bun.write(out, format === "parquet" ? parquetOf(result) : textOf(format, result));

@@ -45,7 +45,9 @@ export const tailVerb: Verb = {
     const [entity] = command.args;
     const options = command.opts<TailOptions>();
     const { limit = Number.POSITIVE_INFINITY, once, marks } = options;
-    const query = queryOf(entity, options, signal, (reason) => errors.write(`warp: ${reason}; going on\n`));
+    const warn = (reason: string) =>
+      errors.write(output.json ? `${JSON.stringify({ warning: reason })}\n` : `warp: ${reason}; going on\n`);
+    const query = queryOf(entity, options, signal, warn);
     return await withTarget(targetSettings(command, false), async (target) => {
       let left = limit;
       for await (const message of target.subscribe(query)) {

@@ -6,7 +6,7 @@ import type { Hono } from "hono";
 import type { StateAt } from "../protocol/outcomes.ts";
 import { jsonResponse } from "./json.ts";
 import { textResponse } from "./ndjson.ts";
-import { etagOf, momentOf, queryOf } from "./parameters.ts";
+import { etagOf, momentOf, queryOf, timeOf } from "./parameters.ts";
 import { ask, type HttpParts, notFound } from "./parts.ts";
 import { badRequest } from "./problem.ts";
 
@@ -57,7 +57,7 @@ export function addEntity(app: Hono, { engine }: HttpParts): void {
   });
   app.put(hold, async (context) => {
     const { until, ...texts } = queryOf(context.req.raw, "reason", "by", "until");
-    const end = until === undefined ? {} : { until: Date.parse(until) };
+    const end = until === undefined ? {} : { until: timeOf("until", until) };
     return jsonResponse({ hold: await engine.hold(context.req.param("id"), "set", { ...texts, ...end }) });
   });
   app.delete(hold, async (context) => {
