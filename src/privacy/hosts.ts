@@ -72,9 +72,17 @@ export class Refolding {
   /** Suspends the hosts that are in memory, but for those that are erased themselves. Errors: OVERLOADED. */
   async begin(erased: ReadonlySet<string>): Promise<void> {
     for (const shard of this.#numbers.keys()) this.#ends.push(shard.beginRefolding());
-    for (const { shard, number } of this.#subjects) {
+    await Promise.all([...this.#numbers].map(([shard, numbers]) => this.#beginIn(shard, numbers, erased)));
+  }
+
+  async #beginIn(
+    { index }: ShardState,
+    numbers: readonly number[],
+    erased: ReadonlySet<string>,
+  ): Promise<void> {
+    for (const number of numbers) {
       for (let after: number | undefined = 0; after !== undefined; ) {
-        const page = await this.#parts.reading.hosts(shard.index, number, after, hostsAtOnce);
+        const page = await this.#parts.reading.hosts(index, number, after, hostsAtOnce);
         for (const id of page.ids) if (!erased.has(id)) await this.#suspend(id);
         after = page.next;
       }
@@ -114,14 +122,14 @@ export class Refolding {
     this.#suspended.clear();
   }
 
-  /** Suspends it once nothing else does. */
+  /** Suspends it once nothing else does. One that is being loaded waits already, and for the end of this. */
   async #suspend(id: string): Promise<void> {
     const actor = this.#parts.residency.resident(id);
-    if (actor === undefined || this.#suspended.has(actor)) return;
+    if (actor?.isLoaded !== true || this.#suspended.has(actor)) return;
     await new Promise<void>((resolve) => {
       actor.whenReady(() => {
         resolve();
-        if (!actor.isResident || actor.number === 0) return;
+        if (!actor.isResident || actor.number === 0 || !actor.isLoaded) return;
         actor.suspend();
         actor.isLoaded = false;
         this.#suspended.add(actor);

@@ -1,0 +1,54 @@
+import { expect, test } from "bun:test";
+import { Actor } from "../actor/actor.ts";
+import type { ShardState } from "../actor/storage/shard-state.ts";
+import { type HostsParts, Refolding } from "./hosts.ts";
+
+/** Of a shard, what refolding uses. */
+function shardWith(index: number): ShardState {
+  const shard = {
+    index,
+    writer: 0,
+    refolding: undefined as Promise<void> | undefined,
+    beginRefolding() {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      shard.refolding = promise;
+      return resolve;
+    },
+  };
+  return shard as unknown as ShardState;
+}
+
+test("a host that is being loaded is left to its load, which waits for the end of the refolding", async () => {
+  const shard = shardWith(0);
+  const subject = new Actor("customer-1", shard, undefined);
+  subject.number = 1;
+  const [loaded, loading] = ["order-1", "order-2"].map((id) => new Actor(id, shard, undefined));
+  if (loaded === undefined || loading === undefined) throw new Error("unreachable");
+  loaded.number = 2;
+  loading.isLoaded = false;
+  loading.suspend();
+  const parts = {
+    reading: {
+      hosts: async () => ({ ids: ["order-1", "order-2", "order-3"], next: undefined }),
+      forget: () => {},
+    },
+    residency: {
+      resident: (id: string) => [loaded, loading].find((actor) => actor.id === id),
+      refold: async (actors: Iterable<Actor>) => {
+        for (const actor of actors) {
+          actor.isLoaded = true;
+          actor.resume();
+        }
+      },
+    },
+    settlings: [],
+  };
+  const refolding = new Refolding(parts as unknown as HostsParts, [subject]);
+  await refolding.begin(new Set());
+  expect([loaded.isWaiting, loaded.isLoaded]).toEqual([true, false]);
+  // Its load goes on only now.
+  expect(loading.isWaiting).toBe(true);
+  await refolding.end();
+  expect([loaded.isWaiting, loaded.isLoaded]).toEqual([false, true]);
+  expect([loading.isWaiting, loading.isLoaded]).toEqual([true, false]);
+});
