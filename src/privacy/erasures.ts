@@ -28,6 +28,8 @@ export interface ErasuresParts extends TidyingParts, HostsParts {
   readonly failed: Promise<WarpError>;
 }
 
+/** A receipt is waited for so long unless the call says otherwise. */
+export const receiptMs = 30_000;
 /** Entities that are fenced together at most. */
 const batchMax = 4096;
 
@@ -50,6 +52,7 @@ export class Erasures {
   #queue: Request[] = [];
   #loop: Promise<void> | undefined;
   #resumed: Promise<void> | undefined;
+  #hasResumed = false;
   readonly #closed = Promise.withResolvers<void>();
   /** Erasures of this process that are not complete, by id: a second call gets the same receipt. */
   readonly #underWay = new Map<string, Begun>();
@@ -61,22 +64,37 @@ export class Erasures {
 
   /** Finishes what earlier lives left, once the keys of their journal segments are zeros on the disk. */
   resume(): void {
-    this.#resumed = this.#clearJournal(0).then(() => this.#tidying.wake());
+    this.#resumed = this.#clearJournal(0).then(() => {
+      this.#hasResumed = true;
+      this.#tidying.wake();
+    });
+  }
+
+  /** Whether, within so many ms, no segment of an earlier life can be read, which may hold records of what is erased. */
+  async whetherResumed(ms: number): Promise<boolean> {
+    if (!this.#hasResumed) {
+      const resumed = Promise.race([this.#resumed, this.#closed.promise]);
+      await within(resumed, ms, this.#parts.failed);
+    }
+    return this.#hasResumed;
   }
 
   /** Erases an entity. */
   async delete(id: string, options: DeleteOptions, reference: Request["reference"]): Promise<Receipt> {
-    const known = this.#underWay.get(id);
-    const beganAgain = known?.isFenced === true && (this.#parts.residency.peek(id)?.number ?? 0) > 0;
+    let known = this.#underWay.get(id);
+    if (known?.isFenced === true) {
+      // The id may have begun again behind it.
+      const { number } = await this.#parts.residency.ready(id);
+      const now = this.#underWay.get(id);
+      known = now === known && number > 0 ? undefined : now;
+    }
     const erasing =
-      known !== undefined && !beganAgain
-        ? known.fenced
-        : this.#enqueue({ id, options, reference, fenced: Promise.withResolvers() });
+      known?.fenced ?? this.#enqueue({ id, options, reference, fenced: Promise.withResolvers() });
     const { failed } = this.#parts;
     const underWay = await Promise.race([erasing, failed]);
     if (underWay instanceof WarpError) throw afterFailure(underWay);
     const complete = Promise.race([underWay.complete, this.#closed.promise]);
-    await within(complete, options.waitMs ?? 30_000, failed);
+    await within(complete, options.waitMs ?? receiptMs, failed);
     const receipt = underWay.receipt(id, this.#parts.backupTargets());
     if (receipt.status === "erased") stepDone("receipt", receipt.shard);
     return receipt;
@@ -128,7 +146,7 @@ export class Erasures {
         return of.length === 0 ? [] : [{ request, spoken: of }];
       });
       const fenced = await Promise.all([
-        ...alone.map((request) => this.#fence(request, [])),
+        ...alone.map((request) => this.#fenceAlone(request)),
         this.#fenceSubjects(others),
       ]);
       const begun = fenced.flat().filter(({ erased }) => erased.number > 0);
@@ -153,6 +171,13 @@ export class Erasures {
     }
   }
 
+  async #fenceAlone(request: Request): Promise<UnderWay[]> {
+    const actor = await this.#keep(request);
+    const begun = await this.#fence(request, [], actor);
+    if (actor !== undefined) actor.holds--;
+    return begun;
+  }
+
   /** As {@link #fence}, for subjects: their hosts stand still until the erasures are settled. */
   async #fenceSubjects(
     subjects: readonly { readonly request: Request; readonly spoken: readonly Spoken[] }[],
@@ -161,9 +186,13 @@ export class Erasures {
     const numbers = subjects.flatMap(({ spoken }) => spoken.map(({ actor }) => actor));
     const refolding = new Refolding(this.#parts, numbers);
     let begun: UnderWay[] = [];
+    // A load that begins within the refolding ends behind it: who is erased has to be in memory before, and to stay there.
+    const actors = await Promise.all(subjects.map(({ request }) => this.#keep(request)));
     try {
       await refolding.begin(new Set(subjects.map(({ request }) => request.id)));
-      const fenced = await Promise.all(subjects.map(({ request, spoken }) => this.#fence(request, spoken)));
+      const fenced = await Promise.all(
+        subjects.map(({ request, spoken }, i) => this.#fence(request, spoken, actors[i])),
+      );
       begun = fenced.flat();
       const refused = subjects.filter((_, i) => fenced[i]?.length === 0).map(({ request }) => request.id);
       const work =
@@ -174,17 +203,34 @@ export class Erasures {
     } catch (thrown) {
       for (const { request } of subjects) request.fenced.reject(thrown);
       refolding.release();
+    } finally {
+      for (const actor of actors) if (actor !== undefined) actor.holds--;
     }
     return begun;
   }
 
-  /** Journals the erasure; nothing is under way when it was refused. */
-  async #fence(request: Request, spoken: readonly Spoken[]): Promise<UnderWay[]> {
-    const { engine, residency, holding } = this.#parts;
+  /** Her actor, loaded, which stays in memory until its `holds` are given back; undefined when the request was refused. */
+  async #keep({ id, fenced }: Request): Promise<Actor | undefined> {
     try {
-      holding.requireNotBeingSet(request.id);
-      const actor = spoken.length === 0 ? residency.actor(request.id) : await residency.ready(request.id);
+      for (;;) {
+        const actor = await this.#parts.residency.ready(id);
+        if (!actor.isResident) continue;
+        actor.holds++;
+        return actor;
+      }
+    } catch (thrown) {
+      fenced.reject(thrown);
+      return undefined;
+    }
+  }
+
+  /** Journals the erasure; nothing is under way when it was, or is, refused. */
+  async #fence(request: Request, spoken: readonly Spoken[], actor: Actor | undefined): Promise<UnderWay[]> {
+    const { engine, residency, holding } = this.#parts;
+    if (actor === undefined) return [];
+    try {
       const { reference } = request;
+      const requireErasable = () => holding.requireNotBeingSet(request.id);
       const subjects = spoken.length === 0 ? [] : await this.#withHome(actor, spoken);
       const erasing = subjects.map((one) => ({
         actor: one.actor,
@@ -192,7 +238,7 @@ export class Erasures {
         isMade: true,
         ...reference,
       }));
-      const [erased, ...others] = await engine.erase([{ actor, ...reference }, ...erasing]);
+      const [erased, ...others] = await engine.erase([{ actor, ...reference, requireErasable }, ...erasing]);
       if (erased === undefined) return [];
       for (const { number, shard } of [erased, ...others].map((one, i) => {
         return { number: one.number, shard: (subjects[i - 1]?.actor ?? actor).shard.index };
@@ -249,7 +295,7 @@ export class Erasures {
 }
 
 /** Waits for `work`, but not longer than `ms`. Errors: the one that failed the engine. */
-async function within(work: Promise<void>, ms: number, failed: Promise<WarpError>): Promise<void> {
+async function within(work: Promise<unknown>, ms: number, failed: Promise<WarpError>): Promise<void> {
   let timer: Timer | undefined;
   const late = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, ms);

@@ -19,7 +19,7 @@ import { WarpError } from "../core/errors.ts";
 import { withManifest } from "../core/export-digest.ts";
 import { subjectName } from "../core/personal.ts";
 import type { ListedEntry } from "../shard/read/privacy.ts";
-import { Erasures, type ErasuresParts } from "./erasures.ts";
+import { Erasures, type ErasuresParts, receiptMs } from "./erasures.ts";
 import { type ExportParts, exportPage, exportPages } from "./export.ts";
 import { Holding, held } from "./holding.ts";
 import { type Spoken, spokenOf } from "./hosts.ts";
@@ -59,11 +59,12 @@ export class ContextPrivacy implements Privacy {
     const hold = await this.#holding.find(id);
     if (hold !== undefined) throw held(id, hold);
     const receipt = await this.#erasures.delete(id, options, reference);
-    return receipt.status === "nothing" ? ((await this.#formerReceipt(id)) ?? receipt) : receipt;
+    if (receipt.status !== "nothing") return receipt;
+    return (await this.#formerReceipt(id, options.waitMs ?? receiptMs)) ?? receipt;
   }
 
   /** The receipt of an erasure that is over, from the ledgers. */
-  async #formerReceipt(id: string): Promise<Receipt | undefined> {
+  async #formerReceipt(id: string, waitMs: number): Promise<Receipt | undefined> {
     const { residency, subjects, backupTargets } = this.#parts;
     const { erasedAt, shard } = await residency.ready(id);
     const own = erasedAt === undefined ? undefined : await this.#entryOf(shard, id);
@@ -72,10 +73,11 @@ export class ContextPrivacy implements Privacy {
     const spoken = found.filter((listed) => listed !== undefined);
     const all = own === undefined ? spoken : [own, ...spoken];
     if (all.length === 0) return undefined;
-    const isComplete = all.every((listed) => listed.isComplete);
+    const pending = all.every((listed) => listed.isComplete) ? [] : ["its rows or its name"];
+    if (!(await this.#erasures.whetherResumed(waitMs))) pending.push("the journal's segments");
     const nothing = { events: 0, runs: 0, snapshots: 0, callerKeys: 0 };
     return {
-      status: isComplete ? "erased" : "pending",
+      status: pending.length === 0 ? "erased" : "pending",
       entity: id,
       shard: shard.index,
       entry: own?.entry ?? 0,
@@ -87,7 +89,7 @@ export class ContextPrivacy implements Privacy {
         hosts: spoken.length === 0 ? 0 : undefined,
         keys: spoken.map(({ shard, entry, fingerprint }) => ({ shard, entry, fingerprint })),
       },
-      pending: isComplete ? [] : ["its rows or its name"],
+      pending,
       backups: backupTargets(),
     };
   }

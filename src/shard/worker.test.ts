@@ -69,8 +69,8 @@ describe("the threads of shards", () => {
     appendRandomly(tail, seededRandom(3), 100);
     writer.send(tail.settleMessage());
     await writer.expect("settled");
-    writer.send({ type: "checkpoint", isPatient: true });
-    writer.send({ type: "checkpoint", isPatient: true });
+    writer.send({ type: "checkpoint", pace: "patient" });
+    writer.send({ type: "checkpoint", pace: "patient" });
     appendRandomly(tail, seededRandom(4), 100);
     writer.send(tail.settleMessage());
     let round = 0;

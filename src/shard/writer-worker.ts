@@ -9,7 +9,7 @@
 import { getPriority, setPriority } from "node:os";
 import { toWarpError } from "../core/errors.ts";
 import { currentThread } from "../core/processors.ts";
-import type { FromWriter, ToWriter } from "./messages.ts";
+import type { CheckpointPace, FromWriter, ToWriter } from "./messages.ts";
 import { Writer } from "./writer.ts";
 
 declare const self: Worker;
@@ -42,7 +42,7 @@ function handle(message: ToWriter): void {
       return;
     }
     case "checkpoint":
-      if (message.isPatient === true) checkpointPatiently(writer);
+      if (message.pace !== undefined) checkpointInTurn(writer, message.pace);
       else {
         writer.checkpointAll();
         reportCheckpoint(writer, "always");
@@ -76,29 +76,31 @@ function handle(message: ToWriter): void {
   }
 }
 
-/** Twice as long as a checkpoint took nothing is copied: others get most of the disk, and rounds are settled meanwhile. */
-const pauseShare = 2;
+/** Twice as long as a patient one took nothing is copied: others get most of the disk, and rounds are settled meanwhile. */
+const pauseShares = { patient: 2, brief: 0 } as const;
 const blockedPauseMs = 100;
-/** Shards that a patient checkpoint has still to copy; undefined when none is under way. */
-let patientlyDue: number[] | undefined;
+/** Shards that have still to be copied one after the other; undefined when that is not under way. */
+let dueInTurn: number[] | undefined;
+let pauseShare: number = pauseShares.patient;
 
-function checkpointPatiently(of: Writer): void {
-  const isUnderWay = patientlyDue !== undefined;
-  patientlyDue = [...new Set([...(patientlyDue ?? []), ...of.dirtyShards])];
+function checkpointInTurn(of: Writer, pace: CheckpointPace): void {
+  const isUnderWay = dueInTurn !== undefined;
+  dueInTurn = [...new Set([...(dueInTurn ?? []), ...of.dirtyShards])];
+  pauseShare = pauseShares[pace];
   if (!isUnderWay) checkpointNext(of);
 }
 
 function checkpointNext(of: Writer): void {
-  const shard = patientlyDue?.shift();
+  const shard = dueInTurn?.shift();
   if (shard === undefined) {
-    patientlyDue = undefined;
+    dueInTurn = undefined;
     reportCheckpoint(of, "always");
     return;
   }
   const begun = performance.now();
   const isDone = of.checkpointBriefly(shard);
   reportCheckpoint(of, "when it rose");
-  const isLast = patientlyDue?.length === 0;
+  const isLast = dueInTurn?.length === 0;
   const ms = performance.now() - begun;
   // Whoever asked asks again when a reader was in the way.
   const pauseMs = isLast && isDone ? 0 : Math.max(ms * pauseShare, isDone ? 0 : blockedPauseMs);

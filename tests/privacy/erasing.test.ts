@@ -3,6 +3,7 @@
  */
 import { Database } from "bun:sqlite";
 import { afterEach, describe, expect, test } from "bun:test";
+import { cpSync } from "node:fs";
 import { join } from "node:path";
 import { checkDirectory, type Entity, type Warp } from "../../src/index.ts";
 import {
@@ -237,6 +238,48 @@ test("somebody who reads names.db from outside makes receipts pending; when that
   await warp.whenTidy();
   expect(await alice.delete()).toMatchObject({ status: "erased", pending: [] });
   expect(tracesOf(dataDir, ["alice-who-goes", "bob"])).toEqual([]);
+});
+
+test("a second life is erased by a second call, also when it is not in memory and the first erasure is pending", async () => {
+  const warp = await openSmall(freshDirectory(), { memory: { residentBytes: 1 << 20 } });
+  const passed = Promise.withResolvers<void>();
+  warp.erasureFollowers.register({ name: "slow", passed: () => passed.promise });
+  const alice = await filled(warp, "alice", 1);
+  expect(await alice.delete({ waitMs: 1000 })).toMatchObject({ status: "pending", removed: { events: 1 } });
+  await alice.appendBatch([credited(1), credited(2)], { expect: "none" });
+  await settled(warp);
+  // She leaves memory.
+  for (let i = 0; warp.entity("alice").residentSnapshot() !== undefined; i++) {
+    const others = Array.from({ length: 500 }, (_, j) => warp.entity(`other-${i}-${j}`).append(credited(1)));
+    await Promise.all(others);
+  }
+  const second = await warp.entity("alice").delete({ waitMs: 100 });
+  expect(second).toMatchObject({ status: "pending", removed: { events: 2 } });
+  passed.resolve();
+  expect(await warp.entity("alice").delete()).toMatchObject({ status: "erased", removed: { events: 2 } });
+});
+
+test("after a crash a receipt is pending as long as a segment of the journal can be read that may hold her records", async () => {
+  const dataDir = freshDirectory();
+  const warp = await openSmall(dataDir, { settle: { delayMs: 60_000 } });
+  const alice = await filled(warp, "alice");
+  expect(await alice.delete()).toMatchObject({ status: "erased" });
+  // This is in the journal alone; a start settles it behind what the readers see.
+  await filled(warp, "bob");
+  const image = join(freshDirectory(), "image");
+  cpSync(dataDir, image, { recursive: true, filter: (path) => !path.endsWith("-shm") });
+  // Somebody reads an older state, so that what is in the WALs cannot be copied, and the journal's segments have to stay.
+  const readers = ["000", "001"].map((shard) => {
+    const reader = new Database(join(image, `shards/${shard}/runs.db`), { readonly: true });
+    reader.run("BEGIN");
+    reader.query("SELECT count(*) FROM runs").get();
+    return reader;
+  });
+  const next = await openSmall(image);
+  const pending = { status: "pending", pending: ["the journal's segments"] };
+  expect(await next.entity("alice").delete({ waitMs: 300 })).toMatchObject(pending);
+  for (const reader of readers) reader.close();
+  expect(await next.entity("alice").delete()).toMatchObject({ status: "erased", pending: [] });
 });
 
 test("what a follower held up is finished by the next start", async () => {

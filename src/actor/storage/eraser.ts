@@ -25,6 +25,8 @@ export interface Erasing {
   readonly isMade?: boolean;
   readonly reason: string;
   readonly by: string;
+  /** Throws when it may not be erased after all; called in the turn in which that is recorded. */
+  readonly requireErasable?: () => void;
 }
 
 /** An entity that is erased, durably. Number and position are 0 when there was nothing to erase. */
@@ -50,6 +52,7 @@ export class Eraser {
     const { recorder, journal } = this.#parts;
     const unloaded = erasures.find(({ actor }) => actor.loadFailure !== undefined)?.actor.loadFailure;
     if (unloaded !== undefined) throw unloaded;
+    for (const { requireErasable } of erasures) requireErasable?.();
     if (!this.#make(erasures)) return false;
     const drafts = erasures.map(({ actor, events = actor.tipSeq, reason, by }) => {
       return { id: actor.id, events, erasedAt: recorder.now(actor.shard), reason, by };

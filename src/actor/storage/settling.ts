@@ -35,6 +35,7 @@ export interface SettlingOptions {
 /** Writes are small below so many bytes each. */
 const smallWriteBytes = 1024;
 
+type Pace = Extract<ToWriter, { type: "checkpoint" }>["pace"];
 export type Swept = Pick<Extract<FromWriter, { type: "swept" }>, "hasMore" | "entities">;
 
 interface Round {
@@ -79,7 +80,7 @@ export class Settling {
   /** Calls that set holds, oldest first. */
   readonly #holding: ((isDone: boolean) => void)[] = [];
   /** Which checkpoint is asked for. */
-  #asked: "at once" | "patiently" | undefined;
+  #asked: "at once" | Pace;
   #isClosing = false;
   #idle: (() => void)[] = [];
 
@@ -223,12 +224,12 @@ export class Settling {
     });
   }
 
-  /** Asks for a checkpoint of all shards, so that journal segments can be retired; nobody else waits for a patient one. */
-  checkpoint(isPatient = false): void {
-    if (this.#asked === "at once" || (isPatient && this.#asked !== undefined)) return;
+  /** Asks for a checkpoint of all shards, so that journal segments can be retired; nobody else waits for one with a pace. */
+  checkpoint(pace?: Pace): void {
+    if (this.#asked === "at once" || (pace !== undefined && this.#asked !== undefined)) return;
     if (this.#unchecked.length === 0) return;
-    this.#asked = isPatient ? "patiently" : "at once";
-    this.#post({ type: "checkpoint", isPatient });
+    this.#asked = pace ?? "at once";
+    this.#post({ type: "checkpoint", ...(pace === undefined ? {} : { pace }) });
   }
 
   /** The oldest journal use that holds records of this writer which are not in main database files. */
@@ -244,45 +245,46 @@ export class Settling {
   }
 
   /** Resolves when nothing waits and no round is under way. */
-  async whenSettled(): Promise<void> {
-    while (this.#underWay !== undefined || this.#waitingBytes > 0) {
-      this.order();
-      await new Promise<void>((resolve) => this.#idle.push(resolve));
-    }
+  whenSettled(): Promise<void> {
+    return this.#until(() => this.#underWay === undefined && this.#waitingBytes === 0);
   }
 
   /** Resolves when a shard is settled up to a position. */
-  async whenSettledTo(shard: ShardState, position: number): Promise<void> {
-    while (shard.settledPosition < position) {
-      this.order();
-      await new Promise<void>((resolve) => this.#idle.push(resolve));
-    }
+  whenSettledTo(shard: ShardState, position: number): Promise<void> {
+    return this.#until(() => shard.settledPosition >= position);
   }
 
   /** Resolves when everything that is durable now is settled, whatever comes meanwhile. */
-  async whenCaughtUp(): Promise<void> {
+  whenCaughtUp(): Promise<void> {
     const turn = this.#lastTurn;
-    while (this.#settledTurn < turn) {
-      this.order();
-      await new Promise<void>((resolve) => this.#idle.push(resolve));
-    }
+    return this.#until(() => this.#settledTurn >= turn);
   }
 
   /** Resolves when everything settled is in main database files. */
   async whenCheckpointed(): Promise<void> {
     await this.whenSettled();
-    while (this.#unchecked.length > 0) {
-      this.checkpoint();
-      await new Promise<void>((resolve) => this.#idle.push(resolve));
-    }
+    await this.#until(
+      () => this.#unchecked.length === 0,
+      () => this.checkpoint(),
+    );
   }
 
   /** Resolves when all of this journal use and before is in main database files; patiently while others write to later ones. */
-  async whenPast(use: number): Promise<void> {
-    while (this.oldestUse <= use) {
-      this.order();
-      const isSettled = this.#underWay === undefined || this.#underWay.firstUse > use;
-      if (isSettled) this.checkpoint(this.#newestUse > use);
+  whenPast(use: number): Promise<void> {
+    return this.#until(
+      () => this.oldestUse > use,
+      () => {
+        this.order();
+        const isSettled = this.#underWay === undefined || this.#underWay.firstUse > use;
+        if (isSettled) this.checkpoint(this.#newestUse > use ? "patient" : "brief");
+      },
+    );
+  }
+
+  /** Asks for something each time a round or a checkpoint has ended, until it is so. */
+  async #until(isSo: () => boolean, ask = () => this.order()): Promise<void> {
+    while (!isSo()) {
+      ask();
       await new Promise<void>((resolve) => this.#idle.push(resolve));
     }
   }
