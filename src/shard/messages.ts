@@ -75,16 +75,10 @@ export type ToWriter =
   | ({ readonly type: "drop" } & DropOrder)
   /** Wrap some slots of a vault from a number on by the current period; answered by `rewrapped`. */
   | { readonly type: "rewrap"; readonly shard: number; readonly first: number }
-  /** Checkpoint all shards whatever the size of their WAL; answered by `checkpointed`. */
-  | { readonly type: "checkpoint"; readonly pace?: CheckpointPace }
+  /** Checkpoint all shards whatever the size of their WAL; answered by `checkpointed`. `patient`: with pauses, for whoever appends. */
+  | { readonly type: "checkpoint"; readonly pace?: "patient" | "brief" }
   /** Finish, checkpoint, persist filters, close every file, end the Worker. */
   | { readonly type: "close" };
-
-/**
- * `patient` is one shard after the other with pauses, so that appends hardly wait for the disk; `brief` without, but where a reader is
- * in the way. Otherwise all are done at once, and readers are waited for.
- */
-export type CheckpointPace = "patient" | "brief";
 
 export type FromWriter =
   | { readonly type: "opened"; readonly shards: readonly ShardOpened[]; readonly thread: number }

@@ -9,7 +9,7 @@
 import { getPriority, setPriority } from "node:os";
 import { toWarpError } from "../core/errors.ts";
 import { currentThread } from "../core/processors.ts";
-import type { CheckpointPace, FromWriter, ToWriter } from "./messages.ts";
+import type { FromWriter, ToWriter } from "./messages.ts";
 import { Writer } from "./writer.ts";
 
 declare const self: Worker;
@@ -83,7 +83,7 @@ const blockedPauseMs = 100;
 let dueInTurn: number[] | undefined;
 let pauseShare: number = pauseShares.patient;
 
-function checkpointInTurn(of: Writer, pace: CheckpointPace): void {
+function checkpointInTurn(of: Writer, pace: keyof typeof pauseShares): void {
   const isUnderWay = dueInTurn !== undefined;
   dueInTurn = [...new Set([...(dueInTurn ?? []), ...of.dirtyShards])];
   pauseShare = pauseShares[pace];
