@@ -158,6 +158,8 @@ export class Actor {
     this.keyed = undefined;
     this.tailRow = 0;
     this.erasedAt = erasedAt;
+    this.isLoaded = true;
+    this.loadFailure = undefined;
   }
 
   /** One that has left memory: who keeps it keeps nothing but the id. */

@@ -123,6 +123,62 @@ export class Residency {
     });
   }
 
+  /**
+   * The actor, or what an actor says of an entity whose states cannot be folded: number, newest seq, and why. Errors: those of reading;
+   * INVALID_ARGUMENT for what is no id.
+   */
+  async identityOf(id: string): Promise<Actor> {
+    requireEntityId(id);
+    try {
+      return await this.ready(id);
+    } catch (thrown) {
+      return await this.#unfolded(id, toWarpError(thrown, "IO_ERROR"));
+    }
+  }
+
+  /**
+   * As {@link identityOf}, in memory: the calls of an entity that cannot be folded fail, and load nothing, until it is erased or
+   * {@link dropUnfolded}.
+   */
+  async readyOrUnfolded(id: string): Promise<Actor> {
+    for (;;) {
+      const actor = await this.identityOf(id);
+      if (actor.loadFailure === undefined || actor.isResident) return actor;
+      const known = this.#actors.get(id);
+      if (known?.loadFailure !== undefined) return known;
+      // Somebody else loads it by now.
+      if (known !== undefined) continue;
+      actor.isResident = true;
+      this.#actors.set(id, actor);
+      this.#ring.push(actor);
+      this.#account(actor, actorBytes + 2 * id.length);
+      return actor;
+    }
+  }
+
+  /** The next call loads it again, if it could not be folded and was not erased. */
+  dropUnfolded(actor: Actor): void {
+    if (actor.loadFailure === undefined || actor.holds > 0) return;
+    if (this.#actors.get(actor.id) === actor) this.#actors.delete(actor.id);
+    actor.isResident = false;
+  }
+
+  /** Errors: `failure` when there is no such entity. */
+  async #unfolded(id: string, failure: WarpError): Promise<Actor> {
+    const { shards, reading, folding } = this.#options;
+    const shard = shards[shardOf(id, shards.length)];
+    const found = shard === undefined ? undefined : await reading.load(shard.index, id, []);
+    if (shard === undefined || found === undefined) throw failure;
+    const actor = new Actor(id, shard, folding.initialStates());
+    actor.isResident = false;
+    actor.isLoaded = false;
+    actor.loadFailure = failure;
+    actor.number = found.number;
+    actor.tipSeq = found.seq;
+    actor.committedSeq = found.seq;
+    return actor;
+  }
+
   /** Estimates the states of an actor again, after they may have grown. */
   remeasure(actor: Actor): void {
     if (!actor.isResident) return;

@@ -84,7 +84,7 @@ export class Erasures {
     let known = this.#underWay.get(id);
     if (known?.isFenced === true) {
       // The id may have begun again behind it.
-      const { number } = await this.#parts.residency.ready(id);
+      const { number } = await this.#parts.residency.identityOf(id);
       const now = this.#underWay.get(id);
       known = now === known && number > 0 ? undefined : now;
     }
@@ -161,6 +161,12 @@ export class Erasures {
     }
   }
 
+  #letGo(actor: Actor | undefined): void {
+    if (actor === undefined) return;
+    actor.holds--;
+    this.#parts.residency.dropUnfolded(actor);
+  }
+
   /** Where what is to be erased is spoken of; undefined when that could not be found out, and the request was refused. */
   async #spokenOf({ id, fenced }: Request): Promise<Spoken[] | undefined> {
     try {
@@ -174,7 +180,7 @@ export class Erasures {
   async #fenceAlone(request: Request): Promise<UnderWay[]> {
     const actor = await this.#keep(request);
     const begun = await this.#fence(request, [], actor);
-    if (actor !== undefined) actor.holds--;
+    this.#letGo(actor);
     return begun;
   }
 
@@ -204,16 +210,16 @@ export class Erasures {
       for (const { request } of subjects) request.fenced.reject(thrown);
       refolding.release();
     } finally {
-      for (const actor of actors) if (actor !== undefined) actor.holds--;
+      for (const actor of actors) this.#letGo(actor);
     }
     return begun;
   }
 
-  /** Her actor, loaded, which stays in memory until its `holds` are given back; undefined when the request was refused. */
+  /** Her actor, loaded, which stays in memory until {@link #letGo}; undefined when the request was refused. */
   async #keep({ id, fenced }: Request): Promise<Actor | undefined> {
     try {
       for (;;) {
-        const actor = await this.#parts.residency.ready(id);
+        const actor = await this.#parts.residency.readyOrUnfolded(id);
         if (!actor.isResident) continue;
         actor.holds++;
         return actor;

@@ -75,7 +75,7 @@ export class Holding {
     const { residency, settlings } = this.#parts;
     const holders = await this.#holders(id);
     const name = JSON.stringify(id);
-    const { erasedAt } = await residency.ready(id);
+    const { erasedAt } = await residency.identityOf(id);
     if (holders.length === 0 && erasedAt === undefined)
       throw new WarpError("INVALID_ARGUMENT", `entity ${name} was never written to`);
     const put = hold === undefined ? holders : holders.slice(0, 1);
@@ -90,7 +90,7 @@ export class Holding {
   /** The numbers of an id: the entity's, and those of whom others speak of. */
   async #holders(id: string): Promise<Actor[]> {
     const { residency, subjects } = this.#parts;
-    const actors = [await residency.ready(id), ...(await subjects.numbersOf(id))];
+    const actors = [await residency.identityOf(id), ...(await subjects.numbersOf(id))];
     return actors.filter(({ number }) => number > 0);
   }
 }

@@ -66,7 +66,7 @@ export class ContextPrivacy implements Privacy {
   /** The receipt of an erasure that is over, from the ledgers. */
   async #formerReceipt(id: string, waitMs: number): Promise<Receipt | undefined> {
     const { residency, subjects, backupTargets } = this.#parts;
-    const { erasedAt, shard } = await residency.ready(id);
+    const { erasedAt, shard } = await residency.identityOf(id);
     const own = erasedAt === undefined ? undefined : await this.#entryOf(shard, id);
     const shards = subjects.erasedIn(id);
     const found = await Promise.all(shards.map((one) => this.#entryOf(one, subjectName(id))));
@@ -104,7 +104,7 @@ export class ContextPrivacy implements Privacy {
 
   async plan(id: string): Promise<DeletePlan> {
     const { residency, reading, followers } = this.#parts;
-    const actor = await residency.ready(id);
+    const actor = await residency.identityOf(id);
     const { index } = actor.shard;
     const { bytes, runs, snapshots, callerKeys } = await reading.sizes(index, actor.number, false);
     const spoken = await spokenOf(this.#parts, id);

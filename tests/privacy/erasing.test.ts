@@ -5,7 +5,7 @@ import { Database } from "bun:sqlite";
 import { afterEach, describe, expect, test } from "bun:test";
 import { cpSync } from "node:fs";
 import { join } from "node:path";
-import { checkDirectory, type Entity, type Warp } from "../../src/index.ts";
+import { checkDirectory, defineAggregate, type Entity, type Warp } from "../../src/index.ts";
 import {
   account,
   cleanUp,
@@ -280,6 +280,56 @@ test("after a crash a receipt is pending as long as a segment of the journal can
   expect(await next.entity("alice").delete({ waitMs: 300 })).toMatchObject(pending);
   for (const reader of readers) reader.close();
   expect(await next.entity("alice").delete()).toMatchObject({ status: "erased", pending: [] });
+});
+
+test("an entity that cannot be folded can be held, planned and erased", async () => {
+  const dataDir = freshDirectory();
+  const first = await openSmall(dataDir);
+  await filled(first, "alice-who-goes", 10);
+  await first.close();
+  const strict = defineAggregate({
+    name: "account",
+    version: 2,
+    initialState: {},
+    evolve: () => {
+      throw new Error("this code knows no such event");
+    },
+  });
+  const warp = await openSmall(dataDir, { aggregates: [strict] });
+  const alice = warp.entity("alice-who-goes");
+  expect(await codeOf(alice.read())).toBe("EVOLVE_FAILED");
+  await alice.hold({ reason: "claim" });
+  expect(await codeOf(alice.delete())).toBe("HELD");
+  expect(await codeOf(alice.append(credited(1)))).toBe("EVOLVE_FAILED");
+  await alice.releaseHold();
+  expect(await alice.deletePlan()).toMatchObject({ events: 10, callerKeys: 10 });
+  const [receipt, refused] = await Promise.all([alice.delete(), codeOf(alice.append(credited(1)))]);
+  expect(receipt).toMatchObject({ status: "erased", removed: { events: 10 } });
+  expect(["EVOLVE_FAILED", "ERASED"]).toContain(refused);
+  expect(await codeOf(alice.append(credited(1)))).toBe("ERASED");
+  await warp.whenTidy();
+  expect(tracesOf(dataDir, ["alice-who-goes"])).toEqual([]);
+  expect(await alice.delete()).toMatchObject({ status: "erased" });
+});
+
+test("an entity whose events are damaged can be erased", async () => {
+  const dataDir = freshDirectory();
+  const first = await openSmall(dataDir, { shards: 1 });
+  await filled(first, "alice-who-goes", 10);
+  await filled(first, "bob", 3);
+  await first.close();
+  const database = new Database(join(dataDir, "shards/000/runs.db"));
+  const number = "(SELECT min(number) FROM runs)";
+  database.run(`UPDATE runs SET data = zeroblob(length(data)) WHERE number = ${number}`);
+  database.run(`DELETE FROM snapshots WHERE number = ${number}`);
+  database.close();
+  const warp = await openSmall(dataDir, { shards: 1 });
+  const alice = warp.entity("alice-who-goes");
+  expect(await codeOf(alice.read())).toBe("CORRUPT");
+  expect(await alice.delete()).toMatchObject({ status: "erased", removed: { events: 10 } });
+  expect(await warp.entity("bob").seq()).toBe(3);
+  await warp.close();
+  expect([...checkDirectory({ dataDir })]).toEqual([]);
 });
 
 test("what a follower held up is finished by the next start", async () => {

@@ -50,8 +50,9 @@ export class Eraser {
    */
   erase(erasures: readonly Erasing[], answer: Answer<Erased[]>): boolean {
     const { recorder, journal } = this.#parts;
-    const unloaded = erasures.find(({ actor }) => actor.loadFailure !== undefined)?.actor.loadFailure;
-    if (unloaded !== undefined) throw unloaded;
+    // Its number and seq are all that is needed of it.
+    const unknown = erasures.find(({ actor }) => actor.loadFailure !== undefined && actor.number === 0);
+    if (unknown?.actor.loadFailure !== undefined) throw unknown.actor.loadFailure;
     for (const { requireErasable } of erasures) requireErasable?.();
     if (!this.#make(erasures)) return false;
     const drafts = erasures.map(({ actor, events = actor.tipSeq, reason, by }) => {
