@@ -75,6 +75,7 @@ export class Link {
   readonly receivers = new Receivers();
   #onReady: (() => void) | undefined;
   #onFailed: ((error: WarpError) => void) | undefined;
+  #closing: Promise<void> | undefined;
   #onIdle: (() => void) | undefined;
 
   constructor(settings: ResolvedConnect) {
@@ -89,6 +90,11 @@ export class Link {
 
   get isConnected(): boolean {
     return this.#phase === "ready";
+  }
+
+  /** Why calls are not taken any more: for good, unlike anything that a server says. */
+  get failure(): WarpError | undefined {
+    return this.#failure;
   }
 
   /** Sends a frame that has no answer, if there is a connection now; returns whether there is. */
@@ -156,7 +162,12 @@ export class Link {
   }
 
   /** Takes nothing more, waits for what is unanswered, and closes. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     this.#failure ??= new WarpError("CLOSED", "this client is closed");
     this.receivers.failed(this.#failure);
     if (this.#requests.count > 0 && this.#phase !== "closed") {
@@ -359,7 +370,15 @@ export class Link {
       );
     } else if (isReady && now - this.#pingedAt > (silentMs > pingAfterMs ? pingAfterMs : pingAnywayMs)) {
       this.#pingedAt = now;
-      this.request(operation.ping, "", undefined, writePing).catch(() => {});
+      this.#ping(now);
     }
   };
+
+  /** No caller's request: it is let in while the client closes, and however many wait. */
+  #ping(now: number): void {
+    const answer = new Promised<void>();
+    answer.promise.catch(() => {});
+    this.#outbox.add(operation.ping, "", writePing, 0, answer, now, now + this.#settings.timeoutMs);
+    this.#flushLater();
+  }
 }

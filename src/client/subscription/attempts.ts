@@ -3,7 +3,7 @@
  *
  * - Every attempt has a number of its own, so that a push of an earlier one is told apart, and its request is taken back
  *   when the connection is lost, so that it is not sent again beside that of the next attempt.
- * - Reasons that do not pass end it.
+ * - Reasons that do not pass end it, and so does the end of the client, whatever its reason.
  */
 import { type ErrorCode, errorCodes, toWarpError, type WarpError } from "../../core/errors.ts";
 import type { FrameReader } from "../../net/protocol/frame-reader.ts";
@@ -79,8 +79,9 @@ export class Attempts implements Receiver {
   ended(error: WarpError): void {
     this.#forgetNumber();
     if (this.#isOver) return;
-    if (errorCodes[error.code] !== "retry" && !passing.has(error.code)) {
-      this.failed(error);
+    const { failure } = this.#link;
+    if (failure !== undefined || (errorCodes[error.code] !== "retry" && !passing.has(error.code))) {
+      this.failed(failure ?? error);
       return;
     }
     this.#attempted.interrupted(error);

@@ -1,0 +1,172 @@
+/**
+ * A client against a peer that says what the test wants, in place of a server.
+ */
+import { afterEach, expect, spyOn, test } from "bun:test";
+import { createServer, type Server, type Socket } from "node:net";
+import { decode, encode } from "@msgpack/msgpack";
+import { operation } from "../net/protocol/words.ts";
+import { type Client, connect } from "./client.ts";
+
+const welcome = {
+  version: 1,
+  context: "c",
+  node: "n",
+  incarnation: "i",
+  shards: 1,
+  topology: [],
+  limits: { frameBytes: 10 << 20, requests: 4096, idleMs: 1000, deliveryWindow: 4096, deliveryTtlMs: 1e8 },
+  now: 1_800_000_000_000,
+};
+
+type Take = (peer: Peer, id: number, op: number, fields: readonly unknown[]) => void;
+
+/** One connection of the client; hello is answered. */
+class Peer {
+  readonly #socket: Socket;
+  readonly #take: Take;
+  #bytes = Buffer.alloc(0);
+
+  constructor(socket: Socket, take: Take) {
+    this.#socket = socket;
+    this.#take = take;
+    socket.on("error", () => {});
+    socket.on("data", (chunk: Buffer) => this.#read(chunk));
+  }
+
+  send(...content: unknown[]): void {
+    const body = encode(content);
+    const length = Buffer.alloc(4);
+    length.writeUInt32BE(body.length);
+    this.#socket.write(Buffer.concat([length, body]));
+  }
+
+  #read(chunk: Buffer): void {
+    this.#bytes = Buffer.concat([this.#bytes, chunk]);
+    while (this.#bytes.length >= 4 && this.#bytes.length >= 4 + this.#bytes.readUInt32BE()) {
+      const end = 4 + this.#bytes.readUInt32BE();
+      const frame = decode(this.#bytes.subarray(4, end)) as [number, number, number, ...unknown[]];
+      this.#bytes = this.#bytes.subarray(end);
+      const [kind, id, op, ...fields] = frame;
+      if (kind !== 0) continue;
+      if (op === operation.hello) this.send(1, id, welcome);
+      else this.#take(this, id, op, fields);
+    }
+  }
+}
+
+let server: Server | undefined;
+let client: Client | undefined;
+
+afterEach(async () => {
+  await client?.close();
+  server?.close();
+  client = undefined;
+  server = undefined;
+});
+
+/** A client of a server that answers by `take`. */
+async function served(take: Take): Promise<{ client: Client; states: string[] }> {
+  const listening = createServer((socket) => void new Peer(socket, take));
+  server = listening;
+  await new Promise<void>((resolve) => listening.listen(0, "127.0.0.1", resolve));
+  const address = listening.address();
+  if (address === null || typeof address === "string") throw new Error("the server has no port");
+  const states: string[] = [];
+  client = await connect({
+    address: `127.0.0.1:${address.port}`,
+    onConnection: (state) => states.push(state),
+  });
+  return { client, states };
+}
+
+async function errorOf(call: Promise<unknown>): Promise<unknown> {
+  return call.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+}
+
+test("a client that closes while a request takes long keeps its connection alive by pings", async () => {
+  let answer = (): void => {};
+  const asked = Promise.withResolvers<void>();
+  const pinged = Promise.withResolvers<void>();
+  const { client, states } = await served((peer, id, op) => {
+    if (op === operation.ping) {
+      peer.send(1, id, null);
+      pinged.resolve();
+    } else {
+      answer = () => peer.send(1, id, 7);
+      asked.resolve();
+    }
+  });
+  const slow = client.entity("a").seq();
+  await asked.promise;
+  const closing = client.close();
+  const now = performance.now.bind(performance);
+  const later = spyOn(performance, "now").mockImplementation(() => now() + 11_000);
+  try {
+    await pinged.promise;
+  } finally {
+    later.mockRestore();
+  }
+  answer();
+  expect(await slow).toBe(7);
+  await closing;
+  expect(states).toEqual(["connected"]);
+});
+
+test("all who close a client hear of its end", async () => {
+  let answer = (): void => {};
+  const asked = Promise.withResolvers<void>();
+  const { client } = await served((peer, id) => {
+    answer = () => peer.send(1, id, 7);
+    asked.resolve();
+  });
+  const slow = client.entity("a").seq();
+  await asked.promise;
+  const closing = [client.close(), client.close()];
+  answer();
+  expect(await slow).toBe(7);
+  await Promise.all(closing);
+  await client.close();
+});
+
+test("subscribing and joining on a closed client fails, whether it closes or has closed", async () => {
+  let answer = (): void => {};
+  const asked = Promise.withResolvers<void>();
+  const { client } = await served((peer, id) => {
+    answer = () => peer.send(1, id, 7);
+    asked.resolve();
+  });
+  const interruptions: string[] = [];
+  const onInterrupted = (): void => void interruptions.push("interrupted");
+  const slow = client.entity("a").seq();
+  await asked.promise;
+  const closing = client.close();
+  expect(await errorOf(client.subscribe({ onInterrupted }).next())).toMatchObject({ code: "CLOSED" });
+  expect(await errorOf(client.join("g", { onInterrupted }).next())).toMatchObject({ code: "CLOSED" });
+  answer();
+  await slow;
+  await closing;
+  expect(await errorOf(client.subscribe({ onInterrupted }).next())).toMatchObject({ code: "CLOSED" });
+  expect(await errorOf(client.join("g", { onInterrupted }).next())).toMatchObject({ code: "CLOSED" });
+  expect(interruptions).toEqual([]);
+});
+
+test("a subscription that the server ends because it stops is begun again", async () => {
+  let begun = 0;
+  const { client } = await served((peer, id, op, [subscription]) => {
+    if (op !== operation.subscribe) {
+      peer.send(1, id, null);
+    } else if (begun++ === 0) {
+      peer.send(2, id, "CLOSED", "the server stops", null);
+    } else {
+      peer.send(1, id, null);
+      peer.send(3, subscription, 1, "cursor");
+    }
+  });
+  const subscription = client.subscribe();
+  expect(await subscription.next()).toMatchObject({ value: { kind: "caughtUp" } });
+  expect(begun).toBe(2);
+  await subscription.return();
+});
