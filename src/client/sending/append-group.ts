@@ -17,8 +17,8 @@ export class AppendGroup {
   readonly type: string;
   readonly sessionStart: number;
   readonly sessionNumber: number;
-  /** No older request waited for its answer when the group began. */
-  readonly oldest: number;
+  /** No older write waited for its answer when the group began. */
+  readonly oldestWrite: number;
   readonly slab: Slab;
   /** Where its frame lies in the slab; `to` once it is closed. */
   readonly from: number;
@@ -34,7 +34,7 @@ export class AppendGroup {
     this.type = type;
     this.sessionStart = sessionStart;
     this.sessionNumber = sessionNumber;
-    this.oldest = counter - behind;
+    this.oldestWrite = counter - behind;
     this.slab = slab;
     this.from = from;
   }
@@ -62,8 +62,8 @@ export class AppendGroup {
 export function writeAlone(request: Request, group: AppendGroup, slabs: Slabs): void {
   const { number, entity } = request;
   const data = request.slab.buffer.toString("utf8", request.from, request.to);
-  const { type, sessionStart, sessionNumber, oldest } = group;
-  const delivery = { sessionStart, sessionNumber, counter: number, behind: number - oldest };
+  const { type, sessionStart, sessionNumber, oldestWrite } = group;
+  const delivery = { sessionStart, sessionNumber, counter: number, behind: number - oldestWrite };
   const writer = slabs.begin((data.length + type.length + entity.length) * 3 + 128);
   const { at } = writer;
   writeAppend(writer, number >>> 0, entity, { types: type, data, occurred: undefined }, undefined, delivery);

@@ -7,7 +7,7 @@ import { writePing, writeSeq } from "../../net/protocol/requests.ts";
 import { operation } from "../../net/protocol/words.ts";
 import { neverCalled, type Numberable } from "./entity-numbers.ts";
 import { Outbox } from "./outbox.ts";
-import type { Request } from "./requests.ts";
+import { type Request, Requests } from "./requests.ts";
 
 const waiting = { resolve: () => {}, reject: () => {} };
 
@@ -120,8 +120,8 @@ interface Sample {
 }
 
 /** A connection on which `count` entities have their numbers, and nothing waits. */
-function sample(count: number, limits: Partial<Welcome["limits"]> = {}): Sample {
-  const outbox = new Outbox();
+function sample(count: number, limits: Partial<Welcome["limits"]> = {}, ringMax = 2 ** 17): Sample {
+  const outbox = new Outbox(new Requests(ringMax));
   const peer = new Peer();
   const welcome = welcomeWith(limits);
   outbox.begin(welcome, 0);
@@ -233,27 +233,66 @@ test("behind a number that was never told, entities of groups are named by their
   ]);
 });
 
+test("a write tells how far the oldest unanswered write lies behind, sent or not, whatever else waits", () => {
+  const { outbox, append, send } = sample(1, { requests: 3 });
+  const slow = outbox.add(operation.backup, "", writePing, 0, waiting, 0, 1000);
+  for (let i = 0; i < 200; i++) {
+    const request = append(0, `[${i}]`);
+    const [taken] = send().taken.splice(0);
+    expect(taken?.delivery[2]).toBe(request.number);
+    expect(taken?.delivery[3]).toBe(0);
+    outbox.answered(request);
+  }
+  const first = append(0, "[1]");
+  send();
+  // Not sent: too many are under way.
+  const second = append(0, "[2]");
+  const third = append(0, "[3]");
+  append(0, "[4]");
+  outbox.answered(first);
+  outbox.giveUp(third);
+  outbox.answered(slow);
+  const [, two, four] = send().taken;
+  expect(two?.delivery.slice(2)).toEqual([second.number, 1]);
+  expect(four?.delivery.slice(2)).toEqual([third.number + 1, 3]);
+  outbox.answered(second);
+  const fifth = append(0, "[5]");
+  expect(send().taken.at(-1)?.delivery.slice(2)).toEqual([fifth.number, 1]);
+});
+
 test("on another connection everything unanswered comes again under its delivery id, by the entity's id", () => {
   const step = fc.record({
     entity: fc.nat({ max: 4 }),
     text: fc.string({ maxLength: 20 }).map((text) => JSON.stringify([text])),
     type: fc.constantFrom("Paid", "Refunded"),
-    next: fc.constantFrom("nothing", "nothing", "nothing", "send", "answer", "give up", "read"),
+    // Those that pick the newest leave the oldest behind, which then stand aside of a short ring.
+    next: fc.constantFrom(
+      ...(["nothing", "nothing", "nothing", "send", "answer", "answer newest"] as const),
+      ...(["give up", "give up newest", "read"] as const),
+    ),
   });
+  const ringMax = fc.constantFrom(16, 2 ** 17);
+  const nat = fc.nat({ max: 40 });
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 80 }), fc.nat({ max: 40 }), (steps, requests) => {
-      const { outbox, peer, welcome, entities, append, send } = sample(5, { requests: requests + 1 });
+    fc.property(fc.array(step, { maxLength: 80 }), nat, ringMax, (steps, requests, max) => {
+      const sampled = sample(5, { requests: requests + 1 }, max);
+      const { outbox, peer, welcome, entities, append, send } = sampled;
       const asked = new Map<number, { entity: string; text: string; type: string; request: Request }>();
       const seen: Taken[] = [];
       for (const { entity, text, type, next } of steps) {
         const request = append(entity, text, type);
         asked.set(request.number, { entity: `entity-${entity}`, text, type, request });
-        const pick = [...asked.values()].find((one) => one.request.wasSent === (next === "answer"));
+        const isAnswer = next === "answer" || next === "answer newest";
+        const isGivenUp = next === "give up" || next === "give up newest";
+        const fitting = [...asked.values()].filter((one) => one.request.wasSent === isAnswer);
+        const pick = next.endsWith("newest") ? fitting.at(-1) : fitting[0];
         if (next === "send") seen.push(...send().taken.splice(0));
-        if (next === "answer" && pick !== undefined) outbox.answered(pick.request);
-        if (next === "give up" && pick !== undefined) outbox.giveUp(pick.request);
-        if ((next === "answer" || next === "give up") && pick !== undefined)
-          asked.delete(pick.request.number);
+        if (isAnswer && pick !== undefined) outbox.answered(pick.request);
+        if (isGivenUp && pick !== undefined) outbox.giveUp(pick.request);
+        if ((isAnswer || isGivenUp) && pick !== undefined) asked.delete(pick.request.number);
+        // Whatever is written next says that it waits for the oldest of them.
+        const waitedFor = Math.min(outbox.requests.next, ...asked.keys());
+        expect(outbox.requests.oldestWrite).toBe(waitedFor);
         const alice = entities[0] as Numberable;
         const write = (writer: never, id: number, _: unknown, name: never) => writeSeq(writer, id, name);
         if (next === "read")

@@ -28,7 +28,7 @@ const groupedTextMax = 4096;
 const groupedTypeMax = 256;
 
 export class Outbox {
-  readonly requests = new Requests();
+  readonly requests: Requests;
   readonly #session = new Session();
   readonly #slabs = new Slabs();
   readonly #numbers = new EntityNumbers();
@@ -39,6 +39,10 @@ export class Outbox {
   #group: AppendGroup | undefined;
   /** Of requests that were made since the last were sent. */
   unsentBytes = 0;
+
+  constructor(requests = new Requests()) {
+    this.requests = requests;
+  }
 
   /** A connection begins, on which everything that is unanswered is sent again. `now` is ours, as for {@link add}. */
   begin({ limits: given, now: serverNow }: Welcome, now: number): void {
@@ -69,13 +73,13 @@ export class Outbox {
   ): Request {
     this.#closeGroup();
     const writer = this.#slabs.begin(requestBytes + dataBytes);
-    const { next, oldest } = this.requests;
+    const { next, oldestWrite } = this.requests;
     const from = writer.at;
     const id = typeof entity === "string" ? entity : entity.id;
     const isNumbered = typeof entity === "object" && dataBytes <= numberedBytesMax;
     const name: EntityName = isNumbered ? this.#numbers.nameOf(entity) : id;
     try {
-      write(writer, next >>> 0, this.#session.delivery(next, oldest, now), name);
+      write(writer, next >>> 0, this.#session.delivery(next, oldestWrite, now), name);
     } catch (thrown) {
       writer.at = from;
       throw thrown;
@@ -106,8 +110,8 @@ export class Outbox {
         writeAppend(writer, id, name, draft, undefined, delivery);
       return this.add(operation.append, entity, write, text.length, answer, now, deadline);
     }
-    const { next, oldest } = this.requests;
-    const group = this.#groupFor(type, text, next, oldest, now);
+    const { next, oldestWrite } = this.requests;
+    const group = this.#groupFor(type, text, next, oldestWrite, now);
     const { writer } = this.#slabs;
     const from = writer.at;
     this.#appends.add(writer, number, text);
@@ -136,18 +140,14 @@ export class Outbox {
     this.#closeGroup();
     this.unsentBytes = 0;
     const { requests } = this;
-    const { next } = requests;
     const span = given.deliveryWindow / 2;
     let takesMore = true;
     let slab: Slab | undefined;
     let from = 0;
     let to = 0;
-    while (requests.sent < next && takesMore) {
-      const request = requests.get(requests.sent);
-      if (request === undefined) {
-        requests.sent++;
-        continue;
-      }
+    while (takesMore) {
+      const request = requests.unsent;
+      if (request === undefined) break;
       const frame = request.group ?? request;
       const count = request.group?.count ?? 1;
       const { underWay } = requests;
@@ -189,8 +189,8 @@ export class Outbox {
   }
 
   /** The group that the next append belongs to. */
-  #groupFor(type: string, text: string, next: number, oldest: number, now: number): AppendGroup {
-    const delivery = this.#session.delivery(next, oldest, now);
+  #groupFor(type: string, text: string, next: number, oldestWrite: number, now: number): AppendGroup {
+    const delivery = this.#session.delivery(next, oldestWrite, now);
     const bytes = groupedFrameBytes + text.length * 3;
     const open = this.#group;
     if (open?.continues(type, delivery) === true && open.count < this.#groupMax) {

@@ -3,6 +3,8 @@
  *
  * - They are numbered 1, 2, 3 … for as long as the client lives; the wire carries the lower 32 bits.
  * - A ring as long as the distance from the oldest to the newest. An abandoned request leaves a gap.
+ * - What waits so much longer than the others that the ring would be too long for it stands aside, in a list that is nearly
+ *   always empty: one request of an hour must not make it as long as all that come in that hour.
  * - `sent` divides them: what lies before it has been handed to the present connection.
  */
 import type { Promised } from "../../core/promised.ts";
@@ -89,10 +91,17 @@ export class Request {
   }
 }
 
+/** More than there are requests at once: only what waits much longer than the others is put aside. */
+const ringLengthMax = 2 ** 17;
+
 export class Requests {
   /** A power of two long; as short as its callers are few. */
   #ring: (Request | undefined)[] = new Array(16).fill(undefined);
+  readonly #ringMax: number;
+  /** Requests from before the ring, in their order. */
+  readonly #aside: Request[] = [];
   #next = 1;
+  /** Where the ring begins. */
   #oldest = 1;
   #oldestWrite = 1;
   #count = 0;
@@ -100,6 +109,11 @@ export class Requests {
   sent = 1;
   /** Unanswered requests that have been sent on the present connection. */
   underWay = 0;
+
+  /** The ring gets at most so long, a power of two from 16 on. */
+  constructor(ringMax = ringLengthMax) {
+    this.#ringMax = ringMax;
+  }
 
   get count(): number {
     return this.#count;
@@ -112,42 +126,54 @@ export class Requests {
     return this.#next;
   }
 
-  /** The number of the oldest unanswered request, or one behind all: what is older is never sent again. */
-  get oldest(): number {
-    while (this.#oldest < this.#next && this.get(this.#oldest) === undefined) this.#oldest++;
-    return this.#oldest;
+  /** The number of the oldest unanswered write, sent or not, or one behind all: no write that is older is ever sent again. */
+  get oldestWrite(): number {
+    while (this.#oldestWrite < this.#next && this.get(this.#oldestWrite)?.isWrite !== true) {
+      this.#oldestWrite = this.#passGap(this.#oldestWrite + 1);
+    }
+    return this.#oldestWrite;
   }
 
-  /** The oldest write that is sent and unanswered, or a number behind it. */
-  get oldestWrite(): number {
-    while (this.#oldestWrite < this.sent && this.get(this.#oldestWrite)?.isWrite !== true)
-      this.#oldestWrite++;
-    return this.#oldestWrite;
+  /** The first request that is not sent. */
+  get unsent(): Request | undefined {
+    this.sent = this.#passGap(this.sent);
+    while (this.sent < this.#next) {
+      const request = this.get(this.sent);
+      if (request !== undefined) return request;
+      this.sent = this.#passGap(this.sent + 1);
+    }
+    return undefined;
   }
 
   get(number: number): Request | undefined {
     const request = this.#ring[number & (this.#ring.length - 1)];
     // A number from long ago shares its place with a newer one.
-    return request?.number === number ? request : undefined;
+    if (request?.number === number) return request;
+    return this.#aside.length === 0 ? undefined : this.#getAside(number);
   }
 
   /** The request of an id on the wire, if it is still waited for. */
   ofId(id: number): Request | undefined {
     const request = this.#ring[id & (this.#ring.length - 1)];
-    return request !== undefined && request.number >>> 0 === id ? request : undefined;
+    if (request !== undefined && request.number >>> 0 === id) return request;
+    // Requests end before there are 2^32 newer ones.
+    return this.#aside.length === 0 ? undefined : this.#getAside(this.#next - ((this.#next - id) >>> 0));
   }
 
   add(request: Request): void {
-    while (request.number - this.oldest >= this.#ring.length) this.#grow();
-    this.#ring[request.number & (this.#ring.length - 1)] = request;
-    this.#next = request.number + 1;
+    const { number } = request;
+    if (number - this.#oldest >= this.#ring.length) this.#reach(number);
+    this.#ring[number & (this.#ring.length - 1)] = request;
+    this.#next = number + 1;
     this.#count++;
   }
 
   remove(request: Request): void {
-    this.#ring[request.number & (this.#ring.length - 1)] = undefined;
+    const { number } = request;
+    if (number >= this.#oldest) this.#ring[number & (this.#ring.length - 1)] = undefined;
+    else this.#aside.splice(this.#placeAside(number), 1);
     this.#count--;
-    if (request.number < this.sent) this.underWay--;
+    if (number < this.sent) this.underWay--;
     request.unwatch?.();
   }
 
@@ -163,21 +189,78 @@ export class Requests {
 
   /** Everything is to be sent again, on a new connection. */
   rewind(): void {
-    this.sent = this.#oldest;
-    this.#oldestWrite = this.#oldest;
+    this.sent = this.#passGap(0);
     this.underWay = 0;
   }
 
+  /** In their order; those may be removed meanwhile that it has come to. */
   *[Symbol.iterator](): Generator<Request> {
-    for (let number = this.#oldest; number < this.#next; number++) {
+    this.#passAnswered();
+    for (let number = this.#passGap(0); number < this.#next; number = this.#passGap(number + 1)) {
       const request = this.get(number);
       if (request !== undefined) yield request;
     }
   }
 
+  /** The number itself or, before the ring, the next one that is still waited for. */
+  #passGap(number: number): number {
+    if (number >= this.#oldest) return number;
+    return this.#aside[this.#placeAside(number)]?.number ?? this.#oldest;
+  }
+
+  #getAside(number: number): Request | undefined {
+    const request = this.#aside[this.#placeAside(number)];
+    return request?.number === number ? request : undefined;
+  }
+
+  /** The place of the first aside that has this number or a higher one. */
+  #placeAside(number: number): number {
+    const aside = this.#aside;
+    let from = 0;
+    let to = aside.length;
+    while (from < to) {
+      const middle = (from + to) >>> 1;
+      if ((aside[middle]?.number ?? number) < number) from = middle + 1;
+      else to = middle;
+    }
+    return from;
+  }
+
+  /** Lets the ring begin at a request, or behind all. */
+  #passAnswered(): void {
+    const ring = this.#ring;
+    while (this.#oldest < this.#next && ring[this.#oldest & (ring.length - 1)]?.number !== this.#oldest) {
+      this.#oldest++;
+    }
+  }
+
+  /** Makes a place for a number in the ring. */
+  #reach(number: number): void {
+    // With nothing in the ring, it begins here.
+    if (this.#count === this.#aside.length) this.#oldest = number;
+    else this.#passAnswered();
+    while (number - this.#oldest >= this.#ring.length) {
+      if (this.#ring.length < this.#ringMax) this.#grow();
+      else this.#putAside();
+    }
+  }
+
+  /** Takes the oldest request out of the ring. */
+  #putAside(): void {
+    const place = this.#oldest & (this.#ring.length - 1);
+    const request = this.#ring[place];
+    if (request !== undefined) this.#aside.push(request);
+    this.#ring[place] = undefined;
+    this.#oldest++;
+    this.#passAnswered();
+  }
+
   #grow(): void {
-    const grown = new Array<Request | undefined>(this.#ring.length * 2).fill(undefined);
-    for (const request of this) grown[request.number & (grown.length - 1)] = request;
+    const ring = this.#ring;
+    const grown = new Array<Request | undefined>(ring.length * 2).fill(undefined);
+    for (const request of ring) {
+      if (request !== undefined) grown[request.number & (grown.length - 1)] = request;
+    }
     this.#ring = grown;
   }
 }

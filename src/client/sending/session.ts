@@ -21,10 +21,10 @@ export class Session {
   }
 
   /**
-   * The delivery id of a write, while nothing older than `oldest` waits for its answer; the object is reused for the next
-   * one. Counters never repeat in a client.
+   * The delivery id of a write, while no write older than `oldestWrite` waits for its answer; the object is reused for the
+   * next one. Counters never repeat in a client.
    */
-  delivery(counter: number, oldest: number, now: number): Delivery {
+  delivery(counter: number, oldestWrite: number, now: number): Delivery {
     const delivery = this.#delivery;
     const serverNow = now + this.#offset;
     const ageMs = serverNow - delivery.sessionStart;
@@ -33,7 +33,7 @@ export class Session {
       delivery.sessionNumber = randomNumber();
     }
     delivery.counter = counter;
-    delivery.behind = counter - oldest;
+    delivery.behind = counter - oldestWrite;
     return delivery;
   }
 }
