@@ -1,7 +1,7 @@
 /**
  * The ends of a call that the client says itself, since no answer did.
  */
-import { WarpError } from "../core/errors.ts";
+import { toWarpError, WarpError } from "../core/errors.ts";
 import type { Request } from "./sending/requests.ts";
 
 export function aborted(signal: AbortSignal): WarpError {
@@ -22,8 +22,14 @@ export function tooLate(request: Request, isConnected: boolean, lost: WarpError 
   return new WarpError("DISCONNECTED", `the server was not reached in time: ${why}`, { outcome }, lost);
 }
 
-/** The connection was refused with the request on it: a write may have happened before that. */
+/** The connection was refused with the request on it, or its answer cannot be read: a write may have happened before that. */
 export function refused(request: Request, error: WarpError): WarpError {
   if (!request.isWrite) return error;
   return new WarpError(error.code, error.message, { ...error.details, outcome: "unknown" }, error);
+}
+
+/** There is something from the server, but what it says cannot be read. */
+export function unreadable(what: string, thrown: unknown): WarpError {
+  const { message } = toWarpError(thrown, "PROTOCOL_ERROR");
+  return new WarpError("PROTOCOL_ERROR", `${what} cannot be read: ${message}`, {}, thrown);
 }

@@ -170,3 +170,55 @@ test("a subscription that the server ends because it stops is begun again", asyn
   expect(begun).toBe(2);
   await subscription.return();
 });
+
+const noJson = new Uint8Array(Buffer.from("{no json"));
+
+test("a reply that cannot be read costs its call, and neither the connection nor a repeat", async () => {
+  const asked: number[] = [];
+  const { client, states } = await served((peer, id, op, [entity]) => {
+    asked.push(op);
+    if (op === operation.ping) peer.send(1, id, null);
+    else if (entity === "error") peer.send(2, id, "INVALID_EVENT", "why", noJson);
+    else if (op === operation.append) peer.send(1, id, "no outcome");
+    else if (op === operation.seq) peer.send(1, id, -1);
+    else peer.send(1, id, [3, noJson]);
+  });
+  const read = client.entity("a").state();
+  const seq = client.entity("a").seq();
+  const write = client.entity("a").append({ type: "Added", data: 1 });
+  const refused = client.entity("error").append({ type: "Added", data: 1 });
+  const ping = client.ping();
+  for (const call of [read, seq]) {
+    const error = await errorOf(call);
+    expect(error).toMatchObject({ code: "PROTOCOL_ERROR" });
+    expect(error).not.toHaveProperty("details.outcome");
+  }
+  // Whether they have happened is what could not be read.
+  for (const call of [write, refused]) {
+    expect(await errorOf(call)).toMatchObject({ code: "PROTOCOL_ERROR", details: { outcome: "unknown" } });
+  }
+  await ping;
+  expect(asked).toHaveLength(5);
+  expect(states).toEqual(["connected"]);
+});
+
+test("a push that cannot be read ends its subscription, and nothing else", async () => {
+  const ended = Promise.withResolvers<unknown>();
+  let begun = 0;
+  const { client, states } = await served((peer, id, op, [subscription]) => {
+    peer.send(1, id, null);
+    if (op === operation.unsubscribe) ended.resolve(subscription);
+    if (op !== operation.subscribe) return;
+    begun++;
+    if (begun === 1) peer.send(3, subscription, 0, "cursor", [["a", 1, "Added", 0, 5, null, 9]], noJson);
+    else peer.send(3, subscription, 1, "cursor");
+  });
+  const subscription = client.subscribe();
+  expect(await errorOf(subscription.next())).toMatchObject({ code: "PROTOCOL_ERROR" });
+  expect(await ended.promise).toBe(1);
+  expect(begun).toBe(1);
+  const other = client.subscribe();
+  expect(await other.next()).toMatchObject({ value: { kind: "caughtUp" } });
+  await other.return();
+  expect(states).toEqual(["connected"]);
+});

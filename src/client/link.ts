@@ -16,7 +16,7 @@ import { readError, readWelcome, type Welcome } from "../net/protocol/replies.ts
 import { writeHello, writePing } from "../net/protocol/requests.ts";
 import { frameKind, operation } from "../net/protocol/words.ts";
 import { Arrival } from "./arrival.ts";
-import { aborted, noConnection, refused, tooLate } from "./failures.ts";
+import { aborted, noConnection, refused, tooLate, unreadable } from "./failures.ts";
 import { readResult } from "./result.ts";
 import type { Numberable } from "./sending/entity-numbers.ts";
 import { Outbox } from "./sending/outbox.ts";
@@ -258,15 +258,25 @@ export class Link {
       this.#welcomed(readWelcome(reader));
     } else if (kind === frameKind.reply || kind === frameKind.error) {
       const request = this.#requests.ofId(id);
-      if (request === undefined) return 1;
-      const error = kind === frameKind.error ? readError(reader) : undefined;
-      const result = error === undefined ? readResult(request, reader) : undefined;
-      if (error === undefined) this.#answer(request, result);
-      else this.#refuse(request, error);
+      if (request !== undefined) this.#takeReply(request, kind, reader);
     } else if (kind === frameKind.push) {
       this.receivers.push(id, reader, bytes);
     }
     return 1;
+  }
+
+  #takeReply(request: Request, kind: number, reader: FrameReader): void {
+    let result: unknown;
+    let error: WarpError | undefined;
+    try {
+      if (kind === frameKind.error) error = readError(reader);
+      else result = readResult(request, reader);
+    } catch (thrown) {
+      // It would be answered so again; the frames behind it are where they would be.
+      error = refused(request, unreadable("the reply", thrown));
+    }
+    if (error === undefined) this.#answer(request, result);
+    else this.#refuse(request, error);
   }
 
   readonly #takeOutcome = (id: number, outcome: Appended): void => {

@@ -8,8 +8,10 @@
 import { type ErrorCode, errorCodes, toWarpError, type WarpError } from "../../core/errors.ts";
 import type { FrameReader } from "../../net/protocol/frame-reader.ts";
 import type { FrameWriter } from "../../net/protocol/frame-writer.ts";
+import { type Pushed, readPush } from "../../net/protocol/subscription/read-push.ts";
 import { writeUnsubscribe } from "../../net/protocol/subscription/requests.ts";
 import { operation } from "../../net/protocol/words.ts";
+import { unreadable } from "../failures.ts";
 import type { Link } from "../link.ts";
 import type { Receiver } from "./receivers.ts";
 
@@ -22,7 +24,8 @@ export interface Attempted {
   /** The operation that begins it, and its request. */
   readonly operation: number;
   write(writer: FrameWriter, id: number, number: number): void;
-  push(reader: FrameReader, bytes: number): void;
+  /** `pushed` is undefined for a kind that this version does not know. */
+  push(pushed: Pushed | undefined, bytes: number): void;
   /** The server has answered that it is begun. */
   begun?(): void;
   /** It is going to be begun again. */
@@ -105,7 +108,17 @@ export class Attempts implements Receiver {
   }
 
   push(reader: FrameReader, bytes: number): void {
-    this.#attempted.push(reader, bytes);
+    let pushed: Pushed | undefined;
+    try {
+      pushed = readPush(reader);
+    } catch (thrown) {
+      // The next attempt would be pushed the same.
+      const number = this.#number;
+      this.failed(unreadable("a push", thrown));
+      this.#unsubscribe(number);
+      return;
+    }
+    this.#attempted.push(pushed, bytes);
   }
 
   lost(reason: WarpError): void {

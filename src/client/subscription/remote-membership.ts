@@ -5,11 +5,10 @@
 import { type DroppedEvents, droppedType } from "../../core/dropped.ts";
 import { WarpError } from "../../core/errors.ts";
 import type { StoredEvent } from "../../core/event.ts";
-import type { FrameReader } from "../../net/protocol/frame-reader.ts";
 import type { FrameWriter } from "../../net/protocol/frame-writer.ts";
 import type { GroupAnswer, GroupDelivery, JoinQuery } from "../../net/protocol/outcomes.ts";
 import { writeAnswer, writeJoin } from "../../net/protocol/subscription/groups.ts";
-import { readPush } from "../../net/protocol/subscription/read-push.ts";
+import type { Pushed } from "../../net/protocol/subscription/read-push.ts";
 import { operation } from "../../net/protocol/words.ts";
 import { requireTypes, requireWhole } from "../encoding.ts";
 import type { Link } from "../link.ts";
@@ -96,7 +95,7 @@ export class RemoteMembership implements AsyncIterableIterator<RemoteWork, undef
         const gaps = options.onDropped !== undefined;
         writeJoin(writer, id, { subscription, group, window, query: { prefix, types, from }, gaps });
       },
-      push: (reader: FrameReader) => this.#take(reader),
+      push: (pushed: Pushed | undefined) => this.#take(pushed),
       interrupted: (reason: WarpError) => {
         // They are given to others.
         this.#ready = [];
@@ -132,8 +131,7 @@ export class RemoteMembership implements AsyncIterableIterator<RemoteWork, undef
     return this;
   }
 
-  #take(reader: FrameReader): void {
-    const pushed = readPush(reader);
+  #take(pushed: Pushed | undefined): void {
     if (pushed?.kind === "ended") this.#attempts.ended(pushed.error);
     if (pushed?.kind !== "deliveries") return;
     for (const delivery of pushed.deliveries) {

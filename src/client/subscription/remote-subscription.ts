@@ -9,10 +9,9 @@
 import { WarpError } from "../../core/errors.ts";
 import type { StoredEvent } from "../../core/event.ts";
 import { limits } from "../../core/limits.ts";
-import type { FrameReader } from "../../net/protocol/frame-reader.ts";
 import type { FrameWriter } from "../../net/protocol/frame-writer.ts";
 import type { SubscribeQuery, SubscriptionMessage } from "../../net/protocol/outcomes.ts";
-import { readPush } from "../../net/protocol/subscription/read-push.ts";
+import type { Pushed } from "../../net/protocol/subscription/read-push.ts";
 import { writeCredit, writeSubscribe } from "../../net/protocol/subscription/requests.ts";
 import { operation } from "../../net/protocol/words.ts";
 import { requireTypes } from "../encoding.ts";
@@ -62,7 +61,7 @@ export class RemoteSubscription implements AsyncIterableIterator<SubscriptionMes
     this.#attempts = new Attempts(link, {
       operation: operation.subscribe,
       write: (writer, id, number) => this.#write(writer, id, number),
-      push: (reader, bytes) => this.#push(reader, bytes),
+      push: (pushed, bytes) => this.#push(pushed, bytes),
       begun: () => {
         this.#hasBegun = true;
         this.#postGrant();
@@ -113,9 +112,8 @@ export class RemoteSubscription implements AsyncIterableIterator<SubscriptionMes
     return this;
   }
 
-  #push(reader: FrameReader, bytes: number): void {
+  #push(pushed: Pushed | undefined, bytes: number): void {
     if (this.#hasEnded) return;
-    const pushed = readPush(reader);
     if (pushed === undefined || pushed.kind === "deliveries") {
       // Of a newer server; what it took is granted again all the same.
       this.#grant(bytes);
