@@ -37,12 +37,20 @@ export function resolveConnect(given: ConnectSettings): ResolvedConnect {
   const { context, token, name, onConnection = () => {} } = given;
   const timeoutMs = requireTimeout(given.timeoutMs ?? 30_000);
   const connectTimeoutMs = requireTimeout(given.connectTimeoutMs ?? timeoutMs);
+  for (const text of [context, token, name]) requireWellFormed(text);
   return { ...parseAddress(given.address), context, token, name, timeoutMs, connectTimeoutMs, onConnection };
 }
 
 export function requireTimeout(timeoutMs: number): number {
   if (timeoutMs >= 1 && timeoutMs <= 3_600_000) return timeoutMs;
   throw new WarpError("INVALID_ARGUMENT", `timeoutMs is 1 to 3600000, not ${String(timeoutMs)}`);
+}
+
+/** What is told by hello is refused before there is a connection. */
+function requireWellFormed(text: string | undefined): void {
+  if (text === undefined || text.isWellFormed()) return;
+  const message = "context, token and name have no lone surrogate, which UTF-8 cannot hold";
+  throw new WarpError("INVALID_ARGUMENT", message);
 }
 
 /** `host`, `host:port`, `[v6]` or `[v6]:port`. Errors: INVALID_ARGUMENT. */

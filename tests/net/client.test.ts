@@ -132,6 +132,51 @@ test("what cannot be sent is refused before it is sent, and nothing else is dist
   expect(await carol.seq()).toBe(2);
 });
 
+test("texts that UTF-8 cannot hold are refused before they are sent, in whatever place", async () => {
+  const lone = "name-\ud800";
+  const states: string[] = [];
+  const other = await connect({
+    address: served.tcp.address,
+    onConnection: (state) => states.push(state),
+  });
+  const [ill, fine] = [other.entity(lone), other.entity("well-formed")];
+  // From the third call on the handle's appends go in groups.
+  await fine.append(added(1));
+  await fine.append(added(1));
+  const calls = [
+    ill.append(added(1)),
+    ill.appendBatch([added(1), added(2)]),
+    ill.seq(),
+    ill.state(),
+    collect(ill.events()),
+    collect(ill.export()),
+    ill.delete(),
+    fine.append(added(1), { key: lone }),
+    fine.append({ type: lone, data: 1 }),
+    fine.append({ type: `März ${lone}`, data: 1 }),
+    fine.append({ type: "x".repeat(300) + lone, data: 1 }),
+    fine.appendBatch([added(1), { type: lone, data: 1 }]),
+    fine.send(lone, 1),
+    fine.send("counter.add", { by: 1 }, { key: lone }),
+    fine.state(lone),
+    collect(other.entities({ prefix: lone })),
+    other.subscribe({ entity: lone }).next(),
+    other.subscribe({ types: [lone] }).next(),
+    other.join(lone).next(),
+    other.query(`SELECT '${lone}'`),
+  ];
+  const good = fine.append(added(1));
+  for (const call of calls) expect(await codeOf(call)).toBe("INVALID_ARGUMENT");
+  expect(await good).toMatchObject({ ok: true, seq: 3 });
+  expect(await fine.append({ type: "März 🚀", data: "ä" })).toMatchObject({ seq: 4 });
+  expect(await collect(other.entities({ prefix: "name-" }))).toEqual([]);
+  const { address } = served.tcp;
+  for (const given of [{ token: lone }, { context: lone }, { name: lone }])
+    expect(await codeOf(connect({ address, timeoutMs: 300, ...given }))).toBe("INVALID_ARGUMENT");
+  await other.close();
+  expect(states).toEqual(["connected"]);
+});
+
 test("a call ends with its signal, its time or its client, whichever is first", async () => {
   const dave = client.entity("dave");
   expect(await codeOf(dave.append(added(1), { signal: AbortSignal.abort() }))).toBe("ABORTED");

@@ -209,6 +209,21 @@ test("what was given up before it was sent is left out, and what was in its grou
   ]);
 });
 
+test("an append whose type UTF-8 cannot hold is refused, and what is around it goes in one piece", () => {
+  const { outbox, append, send } = sample(2);
+  append(0, "[1]");
+  expect(() => append(1, "[2]", "Paid\ud800")).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+  append(1, "[3]");
+  append(0, "[4]", "Gezahlt für März");
+  const { taken } = send();
+  expect(taken.map(({ text, type }) => [text, type])).toEqual([
+    ["[1]", "Paid"],
+    ["[3]", "Paid"],
+    ["[4]", "Gezahlt für März"],
+  ]);
+  expect(outbox.requests.count).toBe(3);
+});
+
 test("behind a number that was never told, entities of groups are named by their ids", () => {
   const { outbox, append, send, entities } = sample(2, { requests: 1 });
   const slow = outbox.add(operation.ping, "", writePing, 0, waiting, 0, 1000);

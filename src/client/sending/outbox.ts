@@ -103,7 +103,9 @@ export class Outbox {
     deadline: number,
   ): Request {
     const isShort = text.length <= groupedTextMax && type.length <= groupedTypeMax;
-    const number = isShort && this.#groupMax > 0 ? this.#numbers.numberOf(entity) : -1;
+    // A type that cannot be written is refused where a request is taken back, and a group is not.
+    const isGroupable = isShort && this.#groupMax > 0 && type.isWellFormed();
+    const number = isGroupable ? this.#numbers.numberOf(entity) : -1;
     if (number < 0) {
       const draft = { types: type, data: text, occurred: undefined };
       const write: WriteRequest = (writer, id, delivery, name) =>

@@ -19,7 +19,7 @@ export interface Slab {
 }
 
 export class Slabs {
-  readonly writer = new FrameWriter(firstBytes);
+  readonly writer = new FrameWriter(firstBytes, "requests");
   readonly #spare: Slab[] = [];
   #slab: Slab = { buffer: this.writer.buffer, unanswered: 0 };
 

@@ -4,6 +4,8 @@
  * - What lies before `at` is whole; `startFrame` leaves room for the length and `endFrame` fills it in.
  * - A frame that fails half-way is taken back by setting `at` to where it started.
  * - Memory that it grew out of, or left for another by `use`, is never written again.
+ * - A text with a lone surrogate is written with U+FFFD in its place, by which two texts may become one. So one of a request is
+ *   refused; one of a reply is not, since a server must not fail in the middle of it.
  */
 
 import { WarpError } from "../../core/errors.ts";
@@ -26,8 +28,10 @@ export class FrameWriter {
   buffer: Buffer;
   at = 0;
   #view: DataView;
+  readonly #isOfRequests: boolean;
 
-  constructor(bytes: number) {
+  constructor(bytes: number, of: "requests" | "replies" = "replies") {
+    this.#isOfRequests = of === "requests";
     this.buffer = Buffer.allocUnsafeSlow(bytes);
     this.#view = new DataView(this.buffer.buffer, this.buffer.byteOffset, bytes);
   }
@@ -178,6 +182,7 @@ export class FrameWriter {
     this.at += 4;
   }
 
+  /** Errors, of requests: INVALID_ARGUMENT for a text with a lone surrogate. */
   str(text: string): void {
     const { length } = text;
     this.#room(length * 3 + 5);
@@ -195,6 +200,8 @@ export class FrameWriter {
         return;
       }
     }
+    if (this.#isOfRequests && !text.isWellFormed())
+      throw new WarpError("INVALID_ARGUMENT", "a text has a lone surrogate, which UTF-8 cannot hold");
     this.#text(text, strFormat, shortStr);
   }
 
