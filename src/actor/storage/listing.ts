@@ -1,10 +1,13 @@
 /**
  * Listing entities by prefix, in the byte order of their UTF-8, over all shards.
  *
- * Pages are read from every shard and merged, and entities that only the memory knows yet are merged in. An entity
- * that is made while a listing goes on may or may not be in it.
+ * - Pages are read from every shard and merged, and entities that only the memory knows yet are merged in: every list is
+ *   in order, so that nothing is sorted but the few thousand ids that are looked at in one turn.
+ * - Appends wait while the main thread looks for those, so it lets others take their turn in between.
+ * - An entity that is made while a listing goes on may or may not be in it.
  */
 import { limits } from "../../core/limits.ts";
+import type { Actor } from "../actor.ts";
 import type { Residency } from "../residency.ts";
 import type { Reading } from "./reading.ts";
 
@@ -21,60 +24,151 @@ export interface EntityListed {
   readonly seq: number;
 }
 
-export async function* listEntities(
-  parts: { readonly reading: Reading; readonly residency: Residency; readonly shards: number },
-  query: EntitiesQuery,
-): AsyncGenerator<EntityListed> {
+export interface ListingParts {
+  readonly reading: Pick<Reading, "names">;
+  readonly residency: Pick<Residency, "all" | "count" | "peek">;
+  readonly shards: number;
+}
+
+/** Entities that may not be in their shard's file yet, in order. */
+interface Unsettled {
+  readonly listed: readonly EntityListed[];
+  /** Set when there may be more of them behind the last. */
+  readonly isCut: boolean;
+}
+
+/** Actors that are looked at in one turn: a few milliseconds when all of them are unsettled. */
+const actorsATurn = 4096;
+/** Unsettled entities that are kept at once; those behind them are looked for when the listing gets there. */
+const unsettledMax = 16_384;
+
+export async function* listEntities(parts: ListingParts, query: EntitiesQuery): AsyncGenerator<EntityListed> {
   const prefix = query.prefix ?? "";
-  const unsettled = unsettledIds(parts.residency, prefix);
-  let after = query.after;
+  // As it is in UTF-8, which has no lone surrogates.
+  let after = query.after?.toWellFormed();
   let left = query.limit ?? Number.POSITIVE_INFINITY;
+  let unsettled: Unsettled | undefined;
   while (left > 0) {
+    unsettled ??= await findUnsettled(parts.residency, prefix, after, Math.min(left, unsettledMax));
     const page = await readPage(parts, unsettled, prefix, after);
     for (const { id, seq } of page) {
       if (seq === 0) continue;
       if (left-- <= 0) return;
       yield { id, seq };
     }
-    if (page.length < limits.listPage) return;
-    after = page.at(-1)?.id;
+    const last = page.at(-1)?.id;
+    if (unsettled.isCut && last === unsettled.listed.at(-1)?.id) unsettled = undefined;
+    else if (page.length < limits.listPage) return;
+    after = last;
   }
 }
 
 /** The next entities of all shards together; seq 0 for one that has outcomes but no events. */
 async function readPage(
-  parts: { readonly reading: Reading; readonly residency: Residency; readonly shards: number },
-  unsettled: ReadonlyMap<string, number>,
+  { reading, residency, shards }: ListingParts,
+  { listed, isCut }: Unsettled,
   prefix: string,
   after: string | undefined,
 ): Promise<EntityListed[]> {
-  const { reading, residency, shards } = parts;
   const limit = limits.listPage;
   const pages = await Promise.all(
     Array.from({ length: shards }, (_, shard) => reading.names({ shard, prefix, after, limit })),
   );
-  const found = new Map<string, number>();
-  for (const names of pages) for (const { entity, seq } of names) found.set(entity, seq);
-  for (const [id, seq] of unsettled) {
-    if (after === undefined || byteOrder(id, after) > 0) found.set(id, Math.max(seq, found.get(id) ?? 0));
+  const first = firstBehind(listed, after);
+  let page: readonly EntityListed[] = listed.slice(first, first + limit);
+  for (const names of pages) {
+    const settled = names.map(({ entity, seq }) => ({ id: entity, seq }));
+    page = merged(page, settled, limit);
   }
-  return [...found]
-    .sort(([a], [b]) => byteOrder(a, b))
-    .slice(0, limit)
-    .map(([id, seq]) => ({ id, seq: residency.peek(id)?.committedSeq ?? seq }));
+  const end = isCut ? listed.at(-1)?.id : undefined;
+  if (end !== undefined) page = page.filter(({ id }) => byteOrder(id, end) <= 0);
+  return page.map(({ id, seq }) => ({ id, seq: residency.peek(id)?.committedSeq ?? seq }));
 }
 
-/** Ids that may not be in their shard's file yet, with their durable seq. */
-function unsettledIds(residency: Residency, prefix: string): Map<string, number> {
-  const ids = new Map<string, number>();
+/** The first entities behind `after` that may not be in their shard's file yet, with their durable seq. */
+async function findUnsettled(
+  residency: ListingParts["residency"],
+  prefix: string,
+  after: string | undefined,
+  max: number,
+): Promise<Unsettled> {
+  let listed: EntityListed[] = [];
+  let isCut = false;
+  let found: EntityListed[] = [];
+  const takeIn = () => {
+    found.sort((one, other) => byteOrder(one.id, other.id));
+    isCut ||= listed.length + found.length > max;
+    listed = merged(listed, found, max);
+    found = [];
+  };
+  // Those that come meanwhile are behind the others in the table: they need not be in the listing.
+  const { count } = residency;
+  let looks = 0;
   for (const actor of residency.all()) {
-    if (actor.committedSeq > 0 && !actor.isSettled && actor.id.startsWith(prefix)) {
-      ids.set(actor.id, actor.committedSeq);
+    if (looks++ === count) break;
+    if (isUnsettled(actor, prefix, after, isCut ? listed.at(-1)?.id : undefined)) {
+      found.push({ id: actor.id, seq: actor.committedSeq });
+      if (found.length === actorsATurn) takeIn();
     }
+    if (looks % actorsATurn === 0) await new Promise<void>((resolve) => setImmediate(resolve));
   }
-  return ids;
+  takeIn();
+  return { listed, isCut };
 }
 
-function byteOrder(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+/** True of one with events that may not be in its shard's file yet, and an id behind `after` and before `end`. */
+function isUnsettled(
+  { id, committedSeq, isSettled }: Actor,
+  prefix: string,
+  after: string | undefined,
+  end: string | undefined,
+): boolean {
+  if (committedSeq === 0 || isSettled || !id.startsWith(prefix)) return false;
+  if (after !== undefined && byteOrder(id, after) <= 0) return false;
+  return end === undefined || byteOrder(id, end) < 0;
+}
+
+/** The first `max` of two lists that are in order, each id once, with its larger seq. */
+function merged(one: readonly EntityListed[], other: readonly EntityListed[], max: number): EntityListed[] {
+  const all: EntityListed[] = [];
+  for (let i = 0, j = 0; all.length < max; ) {
+    const a = one[i];
+    const b = other[j];
+    if (a === undefined && b === undefined) break;
+    const order = a === undefined ? 1 : b === undefined ? -1 : byteOrder(a.id, b.id);
+    if (order <= 0) i++;
+    if (order >= 0) j++;
+    const isFirst = b === undefined || order < 0 || (order === 0 && a !== undefined && a.seq >= b.seq);
+    const listed = isFirst ? a : b;
+    if (listed !== undefined) all.push(listed);
+  }
+  return all;
+}
+
+/** Where those begin that are behind `after`, of a list that is in order. */
+function firstBehind(listed: readonly EntityListed[], after: string | undefined): number {
+  let low = 0;
+  let high = after === undefined ? 0 : listed.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (byteOrder(listed[middle]?.id ?? "", after ?? "") > 0) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/** The order of the bytes of two well-formed texts in UTF-8. */
+export function byteOrder(one: string, other: string): number {
+  const length = Math.min(one.length, other.length);
+  for (let i = 0; i < length; i++) {
+    const a = one.charCodeAt(i);
+    const b = other.charCodeAt(i);
+    if (a !== b) return rank(a) - rank(b);
+  }
+  return one.length - other.length;
+}
+
+/** Surrogates stand for characters that come behind all of those that are one unit. */
+function rank(unit: number): number {
+  return unit < 0xd800 ? unit : unit < 0xe000 ? unit + 0x2000 : unit - 0x800;
 }
