@@ -20,8 +20,9 @@ export interface TidyingParts {
   readonly logger: Logger;
 }
 
-/** Rows that one writer removes before it looks at its rounds again. */
+/** Rows that one writer removes before it looks at its rounds again, and their bytes: it reads and frees each page of them. */
 const sliceRows = 2000;
+const sliceBytes = 8 << 20;
 /** Names are removed together: vacuuming costs as much for one as for a thousand. */
 const gatherMs = 250;
 /** Somebody outside reads an older state of names.db: it is tried again after this time, twice as long each time. */
@@ -104,7 +105,9 @@ export class Tidying {
     this.#isRunning = true;
     while (this.#isDue || (this.#passed.length > 0 && this.#again === undefined)) {
       this.#isDue = false;
-      const slices = await Promise.all(this.#parts.settlings.map((settling) => settling.sweep(sliceRows)));
+      const slices = await Promise.all(
+        this.#parts.settlings.map((settling) => settling.sweep(sliceRows, sliceBytes)),
+      );
       const hasMore = slices.some((slice) => slice.hasMore);
       this.#isDue ||= hasMore;
       this.#takeSwept(slices.flatMap((slice) => slice.entities));

@@ -67,8 +67,8 @@ export type ToWriter =
     }
   /** All that the journal held has been settled. */
   | { readonly type: "recovered" }
-  /** Remove rows of erased entities, at most about so many; answered by `swept`. */
-  | { readonly type: "sweep"; readonly rowsMax: number }
+  /** Remove rows of erased entities, about so many and of so many bytes; answered by `swept`. */
+  | { readonly type: "sweep"; readonly rowsMax: number; readonly bytesMax: number }
   /** Remove the names of these, which are erased everywhere else; answered by `released`. */
   | { readonly type: "release"; readonly erased: readonly { shard: number; numbers: readonly number[] }[] }
   /** Drop the first events of an entity (files/bases.ts); answered by `dropped`. */

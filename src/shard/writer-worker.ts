@@ -53,7 +53,7 @@ function handle(message: ToWriter): void {
       post({ type: "recovered" });
       return;
     case "sweep":
-      post({ type: "swept", ...writer.sweep(message.rowsMax) });
+      post({ type: "swept", ...writer.sweep(message.rowsMax, message.bytesMax) });
       if (writer.checkpointGrown()) reportCheckpoint(writer, "when it rose");
       return;
     case "drop":

@@ -105,9 +105,9 @@ export class Writer {
     }
   }
 
-  /** Removes rows of erased entities, at most about `rowsMax`. */
-  sweep(rowsMax: number): Swept {
-    return sweep([...this.#shards.values()], rowsMax, (shard) => this.#markDirty(shard));
+  /** Removes about so many rows and bytes of erased entities. */
+  sweep(rowsMax: number, bytesMax: number): Swept {
+    return sweep([...this.#shards.values()], rowsMax, bytesMax, (shard) => this.#markDirty(shard));
   }
 
   /** Drops the first events of an entity; returns how many runs those were. */

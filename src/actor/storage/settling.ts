@@ -142,11 +142,11 @@ export class Settling {
     });
   }
 
-  /** Removes rows of erased entities, at most about so many; one call at a time. */
-  sweep(rowsMax: number): Promise<Swept> {
+  /** Removes rows of erased entities, about so many and of so many bytes; one call at a time. */
+  sweep(rowsMax: number, bytesMax: number): Promise<Swept> {
     return new Promise((resolve) => {
       this.#onSwept = resolve;
-      this.#post({ type: "sweep", rowsMax });
+      this.#post({ type: "sweep", rowsMax, bytesMax });
     });
   }
 

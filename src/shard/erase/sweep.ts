@@ -3,7 +3,7 @@
  * rounds, and at last their names.
  */
 import { stepDone } from "../../core/erasure-steps.ts";
-import type { ErasureRow } from "../files/erasures.ts";
+import type { ErasureRow, Slice } from "../files/erasures.ts";
 import type { SweptEntity } from "../messages.ts";
 import type { Shard } from "../shard.ts";
 
@@ -14,22 +14,26 @@ export interface Swept {
 
 export type Released = readonly { readonly shard: number; readonly numbers: readonly number[] }[];
 
-/** Removes rows, at most about `rowsMax` in all. The first call also names what earlier lives have left to release. */
-export function sweep(shards: readonly Shard[], rowsMax: number, onWritten: (shard: number) => void): Swept {
+/** Removes about so many rows and bytes in all. The first call also names what earlier lives have left to release. */
+export function sweep(
+  shards: readonly Shard[],
+  rowsMax: number,
+  bytesMax: number,
+  onWritten: (shard: number) => void,
+): Swept {
   const entities: SweptEntity[] = [];
-  let left = rowsMax;
+  const slice: Slice = { rows: rowsMax, bytes: bytesMax };
   let hasMore = false;
   for (const shard of shards) {
     for (const row of shard.takeUnreleased()) entities.push(describe(shard, row));
     const { erasures } = shard.runs;
     if (!erasures.hasRows) continue;
-    if (left <= 0) {
+    if (slice.rows <= 0 || slice.bytes <= 0) {
       hasMore = true;
       continue;
     }
-    const { removed, swept } = erasures.sweep(left);
+    const swept = erasures.sweep(slice);
     onWritten(shard.shard);
-    left -= removed;
     if (swept.length > 0) stepDone("rows", shard.shard);
     for (const row of swept) entities.push(describe(shard, row));
     hasMore ||= erasures.hasRows;

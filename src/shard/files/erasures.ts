@@ -4,6 +4,7 @@
  * - A row comes with the transaction that settles the ERASE record, or when the ledger is found to know more than it.
  * - The rows of an erased entity are ciphertext without a key. They are removed in slices, so that the writer settles
  *   other records in between; what was removed is counted in the same transaction.
+ * - A slice ends by bytes too: to free a row, SQLite reads every page that it goes on in.
  */
 import type { Database } from "bun:sqlite";
 import { guard, transact } from "../sqlite/database.ts";
@@ -38,6 +39,12 @@ export interface ErasureRow {
   readonly runs: number;
   readonly snapshots: number;
   readonly callerKeys: number;
+}
+
+/** What a slice may still remove; what it does remove is taken off. One row is always removed, whatever its bytes. */
+export interface Slice {
+  rows: number;
+  bytes: number;
 }
 
 export class Erasures {
@@ -94,26 +101,23 @@ export class Erasures {
     });
   }
 
-  /** Removes at most about `rowsMax` rows of erased entities. Returns how many, and the entities of which none is left. */
-  sweep(rowsMax: number): { readonly removed: number; readonly swept: ErasureRow[] } {
+  /** Removes about so much of erased entities. Returns the entities of which nothing is left. */
+  sweep(slice: Slice): ErasureRow[] {
     return transact(this.#database, this.#path, "IMMEDIATE", () => {
-      const due = this.#inState(erasureState.rowsRemain, Math.max(1, rowsMax >> 2));
+      const due = this.#inState(erasureState.rowsRemain, Math.max(1, slice.rows >> 2));
       const swept: ErasureRow[] = [];
-      let removed = 0;
       for (const row of due) {
-        const left = rowsMax - removed;
-        if (left <= 0) break;
-        const runs = this.#remove("runs", row.number, left);
-        const keys = runs < left ? this.#remove("callerKeys", row.number, left - runs) : 0;
-        const rest = left - runs - keys;
-        const parts = rest > 0 ? this.#personal.removeSubject(row.number, rest) : 0;
-        const isDone = parts < rest;
-        const snapshots = isDone ? this.#removeSnapshots(row.number) : 0;
-        removed += runs + keys + parts + snapshots + 1;
+        if (isSpent(slice)) break;
+        const runs = this.#remove("runs", row.number, slice);
+        const keys = this.#remove("callerKeys", row.number, slice);
+        if (!isSpent(slice)) slice.rows -= this.#personal.removeSubject(row.number, slice.rows);
+        const isDone = !isSpent(slice);
+        const snapshots = isDone ? this.#removeSnapshots(row.number, slice) : 0;
+        slice.rows -= 1;
         this.#count(row.number, isDone ? erasureState.nameRemains : row.state, runs, snapshots, keys);
         if (isDone) swept.push(row);
       }
-      return { removed, swept: swept.flatMap(({ number }) => this.find(number) ?? []) };
+      return swept.flatMap(({ number }) => this.find(number) ?? []);
     });
   }
 
@@ -146,16 +150,37 @@ export class Erasures {
     );
   }
 
-  #remove(table: "runs" | "callerKeys", number: number, limit: number): number {
-    const rows = `SELECT id FROM ${table} WHERE number = ? LIMIT ?`;
-    return this.#database.query(`DELETE FROM ${table} WHERE id IN (${rows})`).run(number, limit).changes;
+  #remove(table: "runs" | "callerKeys", number: number, slice: Slice): number {
+    // A row's header says how long its data is: nothing of that is read.
+    const query = `SELECT id, length(data) AS bytes FROM ${table} WHERE number = ?`;
+    const rows = this.#database.query<{ id: number; bytes: number }, [number]>(query);
+    const ids: number[] = [];
+    if (isSpent(slice)) return 0;
+    for (const { id, bytes } of rows.iterate(number)) {
+      ids.push(id);
+      slice.rows -= 1;
+      slice.bytes -= bytes;
+      if (isSpent(slice)) break;
+    }
+    const remove = this.#database.query(`DELETE FROM ${table} WHERE id = ?`);
+    for (const id of ids) remove.run(id);
+    return ids.length;
   }
 
-  #removeSnapshots(number: number): number {
+  /** All of them: an entity has one of each aggregate, and one before them. */
+  #removeSnapshots(number: number, slice: Slice): number {
     this.#personal.removeHost(number);
-    this.#database.query("DELETE FROM bases WHERE number = ?").run(number);
     this.#database.query("DELETE FROM holds WHERE number = ?").run(number);
-    return this.#database.query("DELETE FROM snapshots WHERE number = ?").run(number).changes;
+    const remove = (table: "bases" | "snapshots") => {
+      const query = `SELECT sum(length(data)) AS bytes FROM ${table} WHERE number = ?`;
+      const row = this.#database.query<{ bytes: number | null }, [number]>(query).get(number);
+      slice.bytes -= row?.bytes ?? 0;
+      const { changes } = this.#database.query(`DELETE FROM ${table} WHERE number = ?`).run(number);
+      slice.rows -= changes;
+      return changes;
+    };
+    remove("bases");
+    return remove("snapshots");
   }
 
   #count(number: number, state: number, runs: number, snapshots: number, callerKeys: number): void {
@@ -165,4 +190,8 @@ export class Erasures {
     );
     statement.run(state, runs, snapshots, callerKeys, number);
   }
+}
+
+function isSpent({ rows, bytes }: Slice): boolean {
+  return rows <= 0 || bytes <= 0;
 }

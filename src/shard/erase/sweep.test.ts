@@ -1,0 +1,96 @@
+import { afterAll, expect, test } from "bun:test";
+import { randomBytes } from "node:crypto";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import type { SweptEntity } from "../messages.ts";
+import { SampleTail, sampleDirectory, sampleOptions } from "../sample.ts";
+import { Writer } from "../writer.ts";
+
+const directory = sampleDirectory();
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+let directories = 0;
+
+function freshWriter(shards: readonly number[], tailBytes: number): { writer: Writer; tail: SampleTail } {
+  const options = sampleOptions(join(directory, String(++directories)), { shards });
+  const tail = new SampleTail(tailBytes);
+  return { writer: new Writer(options, tail.memory), tail };
+}
+
+/** Text that does not get smaller. */
+const noise = (bytes: number) => `"${randomBytes((bytes * 3) / 4).toString("base64")}"`;
+
+/** Sweeps until nothing is left; the number of slices, and what was swept. */
+function sweepAll(
+  writer: Writer,
+  rowsMax: number,
+  bytesMax: number,
+): { slices: number; swept: SweptEntity[] } {
+  const swept: SweptEntity[] = [];
+  for (let slices = 1; ; slices++) {
+    const { hasMore, entities } = writer.sweep(rowsMax, bytesMax);
+    swept.push(...entities);
+    if (!hasMore) return { slices, swept };
+  }
+}
+
+test("a slice ends by bytes as well as by rows, and removes a row at least", () => {
+  const { writer, tail } = freshWriter([0, 1], 1 << 24);
+  const large = [tail.entity(0, "large"), tail.entity(1, "large too")];
+  // Each is a run, and one beside another.
+  for (let i = 0; i < 20; i++) for (const entity of large) tail.append([entity], [noise(256 * 1024)], true);
+  const small = [1, 2, 3].map((i) => tail.entity(0, `small ${i}`));
+  for (const entity of small) tail.append([entity], ["1"]);
+  const snapshots = [...large, ...small].map(({ shard, number }) => {
+    const state = randomBytes(number === 1 ? 400_000 : 10);
+    return { shard, number, aggregate: "a", version: 1, seq: 1, state };
+  });
+  writer.settle(tail.settleMessage(snapshots));
+  for (const entity of [...large, ...small]) tail.erase(entity);
+  writer.settle(tail.settleMessage());
+
+  const { slices, swept } = sweepAll(writer, 2000, 1 << 20);
+  expect(slices).toBeGreaterThanOrEqual(8);
+  expect(slices).toBeLessThanOrEqual(13);
+  const removed = swept.map(({ shard, number, runs, callerKeys, snapshots }) =>
+    [shard, number, runs, callerKeys, snapshots].join(" "),
+  );
+  expect(removed.toSorted()).toEqual(["0 1 20 20 1", "0 2 1 0 1", "0 3 1 0 1", "0 4 1 0 1", "1 1 20 20 1"]);
+  writer.close();
+});
+
+test("the bytes of a single row, and of states, are no reason not to remove them", () => {
+  const { writer, tail } = freshWriter([0], 1 << 22);
+  const entity = tail.entity(0, "entity");
+  const states = (seq: number) => [
+    { shard: 0, number: 1, aggregate: "a", version: 1, seq, state: randomBytes(100_000) },
+  ];
+  for (let seq = 1; seq <= 3; seq++) {
+    tail.append([entity], [noise(300_000)]);
+    writer.settle(tail.settleMessage(states(seq)));
+  }
+  tail.erase(entity);
+  writer.settle(tail.settleMessage());
+  const { slices, swept } = sweepAll(writer, 2000, 1);
+  expect(slices).toBe(4);
+  expect(swept).toMatchObject([{ number: 1, events: 3, runs: 3, snapshots: 1 }]);
+  writer.close();
+});
+
+test("a slice of few rows goes on where the last one ended", () => {
+  const { writer, tail } = freshWriter([0, 1], 1 << 20);
+  const entities = [tail.entity(0, "a"), tail.entity(1, "b"), tail.entity(1, "c")];
+  for (let round = 0; round < 10; round++) {
+    for (const entity of entities) tail.append([entity], ["1"], true);
+    writer.settle(tail.settleMessage());
+  }
+  for (const entity of entities) tail.erase(entity);
+  writer.settle(tail.settleMessage());
+  const { slices, swept } = sweepAll(writer, 7, 1 << 30);
+  expect(slices).toBeGreaterThanOrEqual(9);
+  expect(swept.map(({ runs, callerKeys }) => [runs, callerKeys])).toEqual([
+    [10, 10],
+    [10, 10],
+    [10, 10],
+  ]);
+  writer.close();
+});
