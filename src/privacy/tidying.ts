@@ -25,7 +25,7 @@ const sliceRows = 2000;
 const sliceBytes = 8 << 20;
 /** Names are removed together: vacuuming costs as much for one as for a thousand. */
 const gatherMs = 250;
-/** Somebody outside reads an older state of names.db: it is tried again after this time, twice as long each time. */
+/** Somebody outside reads an older state of a names.db: that shard is tried again after this time, twice as long each time. */
 const againMs = 100;
 const againMsMax = 5000;
 
@@ -76,9 +76,9 @@ export class Tidying {
   #isRunning = false;
   #isDue = false;
   #lastRelease = 0;
-  /** Somebody is in the way: when it is tried again, and how long was waited for it. */
-  #again: Timer | undefined;
-  #againMs = againMs;
+  /** Shards where somebody is in the way, until they are tried again, and how long is waited the next time. */
+  readonly #blocked = new Map<number, Timer>();
+  readonly #againMs = new Map<number, number>();
   /** How often followers are waited for. */
   #passing = 0;
   readonly #idle: (() => void)[] = [];
@@ -103,7 +103,7 @@ export class Tidying {
   /** Waits for nothing but Workers, which never refuse: when they fail, the engine does, and this waits for ever. */
   async #run(): Promise<void> {
     this.#isRunning = true;
-    while (this.#isDue || (this.#passed.length > 0 && this.#again === undefined)) {
+    while (this.#isDue || this.#isFree) {
       this.#isDue = false;
       const slices = await Promise.all(
         this.#parts.settlings.map((settling) => settling.sweep(sliceRows, sliceBytes)),
@@ -112,21 +112,25 @@ export class Tidying {
       this.#isDue ||= hasMore;
       this.#takeSwept(slices.flatMap((slice) => slice.entities));
       const isLate = Date.now() - this.#lastRelease > gatherMs;
-      const isFree = this.#passed.length > 0 && this.#again === undefined;
-      if (isFree && (!hasMore || isLate)) await this.#release();
+      if (this.#isFree && (!hasMore || isLate)) await this.#release();
     }
     this.#isRunning = false;
     for (const resolve of this.#idle.splice(0)) resolve();
   }
 
+  /** There are names that nobody is known to be in the way of. */
+  get #isFree(): boolean {
+    return this.#passed.some(({ shard }) => !this.#blocked.has(shard));
+  }
+
   /** Nothing is tried again. */
   close(): void {
-    clearTimeout(this.#again);
+    for (const timer of this.#blocked.values()) clearTimeout(timer);
   }
 
   /** Resolves when nothing is left to do, and no follower is waited for. */
   async whenIdle(): Promise<void> {
-    while (this.#isRunning || this.#passing > 0 || this.#again !== undefined)
+    while (this.#isRunning || this.#passing > 0 || this.#blocked.size > 0)
       await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
@@ -179,37 +183,41 @@ export class Tidying {
   }
 
   async #release(): Promise<void> {
-    const passed = this.#passed;
-    this.#passed = [];
     const { settlings, reading } = this.#parts;
-    const shards = byShard(passed);
+    const shards = byShard(this.#passed.filter(({ shard }) => !this.#blocked.has(shard)));
+    this.#passed = this.#passed.filter(({ shard }) => this.#blocked.has(shard));
     // A reader that has the files open could keep a WAL from being emptied.
     for (const shard of shards.keys()) reading.forget(shard, []);
     const released = await Promise.all(
       settlings.map((settling) => {
         const own = [...shards].filter(([shard]) => settling.owns(shard));
-        if (own.length === 0) return true;
+        if (own.length === 0) return [];
         return settling.release(
           own.map(([shard, swept]) => ({ shard, numbers: swept.map(({ number }) => number) })),
         );
       }),
     );
     this.#lastRelease = Date.now();
-    if (released.every((isDone) => isDone)) this.#againMs = againMs;
-    else this.#tryAgainLater();
-    for (const entity of passed) {
-      const isReleased = settlings.every((settling, i) => !settling.owns(entity.shard) || released[i]);
-      if (isReleased) this.#done(entity);
-      else this.#passed.push(entity);
+    const done = new Set(released.flat());
+    for (const [shard, swept] of shards) {
+      if (done.has(shard)) {
+        this.#againMs.delete(shard);
+        for (const entity of swept) this.#done(entity);
+      } else {
+        this.#passed.push(...swept);
+        this.#tryAgainLater(shard);
+      }
     }
   }
 
-  #tryAgainLater(): void {
-    this.#again = setTimeout(() => {
-      this.#again = undefined;
+  #tryAgainLater(shard: number): void {
+    const ms = this.#againMs.get(shard) ?? againMs;
+    this.#againMs.set(shard, Math.min(againMsMax, ms * 2));
+    const timer = setTimeout(() => {
+      this.#blocked.delete(shard);
       this.wake();
-    }, this.#againMs);
-    this.#againMs = Math.min(againMsMax, this.#againMs * 2);
+    }, ms);
+    this.#blocked.set(shard, timer);
   }
 
   #done(entity: SweptEntity): void {

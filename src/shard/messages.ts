@@ -94,8 +94,8 @@ export type FromWriter =
     }
   /** `hasMore`: rows remain, sweep again. Entities of which only the name remains, each named once. */
   | { readonly type: "swept"; readonly hasMore: boolean; readonly entities: readonly SweptEntity[] }
-  /** False when a reader kept the files from being cleaned: ask again. */
-  | { readonly type: "released"; readonly isDone: boolean }
+  /** The shards that are done. In the others a reader kept the files from being cleaned: ask again. */
+  | { readonly type: "released"; readonly shards: readonly number[] }
   | { readonly type: "recovered" }
   /** How many runs were removed; none when the order did not fit any more. */
   | { readonly type: "dropped"; readonly runs: number }

@@ -67,7 +67,7 @@ function handle(message: ToWriter): void {
       post({ type: "rewrapped", ...writer.rewrap(message.shard, message.first) });
       return;
     case "release":
-      post({ type: "released", isDone: writer.release(message.erased) });
+      post({ type: "released", shards: writer.release(message.erased) });
       return;
     case "close":
       writer.close();

@@ -132,8 +132,8 @@ export class Writer {
     return this.#shardOf(index).vault.rewrap(first);
   }
 
-  /** Removes the names of entities that are erased everywhere else. */
-  release(erased: Released): boolean {
+  /** Removes the names of entities that are erased everywhere else; returns the shards where that is done. */
+  release(erased: Released): number[] {
     return release((shard) => this.#shardOf(shard), erased);
   }
 

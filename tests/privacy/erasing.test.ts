@@ -6,6 +6,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { cpSync } from "node:fs";
 import { join } from "node:path";
 import { checkDirectory, defineAggregate, type Entity, type Warp } from "../../src/index.ts";
+import { shardOf } from "../../src/shard/placement.ts";
 import {
   account,
   cleanUp,
@@ -330,6 +331,44 @@ test("an entity whose events are damaged can be erased", async () => {
   expect(await warp.entity("bob").seq()).toBe(3);
   await warp.close();
   expect([...checkDirectory({ dataDir })]).toEqual([]);
+});
+
+test("somebody who reads names.db of one shard from outside keeps no name of another shard", async () => {
+  const dataDir = freshDirectory();
+  const warp = await openSmall(dataDir, { shards: 2, writers: 1 });
+  const waits: (() => void)[] = [];
+  const passed = () => new Promise<void>((pass) => void waits.push(pass));
+  warp.erasureFollowers.register({ name: "slow", passed });
+  const idsOf = (shard: number) =>
+    Array.from({ length: 40 }, (_, i) => `who-goes-${i}`).filter((id) => shardOf(id, 2) === shard);
+  const [held, heldLater] = idsOf(0).map((id) => warp.entity(id));
+  const [free, freeLater] = idsOf(1).map((id) => warp.entity(id));
+  if (!held || !heldLater || !free || !freeLater) throw new Error("each shard has two of so many ids");
+  const erase = async (...entities: readonly Entity[]) => {
+    for (const { id } of entities) await filled(warp, id);
+    await Promise.all(entities.map((entity) => entity.delete({ waitMs: 0 })));
+    // Nothing but the follower and the name is waited for.
+    for (const entity of entities)
+      while ((await entity.delete({ waitMs: 50 })).pending.join() !== "slow,its name");
+  };
+  const statuses = (...entities: readonly Entity[]) =>
+    Promise.all(entities.map(async (entity) => (await entity.delete({ waitMs: 1000 })).status));
+  await erase(held, free);
+  const firstWaits = waits.splice(0);
+  await erase(heldLater, freeLater);
+  const reader = new Database(join(dataDir, "shards/000/names.db"), { readonly: true });
+  reader.run("BEGIN");
+  reader.query("SELECT count(*) FROM names").get();
+  for (const pass of firstWaits) pass();
+  expect(await statuses(held, free)).toEqual(["pending", "erased"]);
+  // The first shard is waited for longer and longer; the other is not.
+  for (const pass of waits) pass();
+  expect(await statuses(heldLater, freeLater)).toEqual(["pending", "erased"]);
+  reader.close();
+  await warp.whenTidy();
+  expect(await statuses(held, heldLater)).toEqual(["erased", "erased"]);
+  const all = [held, heldLater, free, freeLater].map(({ id }) => id);
+  expect(tracesOf(dataDir, all)).toEqual([]);
 });
 
 test("what a follower held up is finished by the next start", async () => {

@@ -75,7 +75,7 @@ export class Settling {
   #onRecovered: (() => void) | undefined;
   #onDropped: ((runs: number) => void) | undefined;
   #onSwept: ((swept: Swept) => void) | undefined;
-  #onReleased: ((isDone: boolean) => void) | undefined;
+  #onReleased: ((shards: readonly number[]) => void) | undefined;
   #onRewrapped: ((piece: { keys: number; next: number | undefined }) => void) | undefined;
   /** Calls that set holds, oldest first. */
   readonly #holding: ((isDone: boolean) => void)[] = [];
@@ -150,8 +150,8 @@ export class Settling {
     });
   }
 
-  /** Removes names of entities that are erased everywhere else; false when it has to be asked again. */
-  release(erased: Extract<ToWriter, { type: "release" }>["erased"]): Promise<boolean> {
+  /** Removes names of entities that are erased everywhere else. Resolves with the shards that need not be asked again. */
+  release(erased: Extract<ToWriter, { type: "release" }>["erased"]): Promise<readonly number[]> {
     return new Promise((resolve) => {
       this.#onReleased = resolve;
       this.#post({ type: "release", erased });
@@ -357,7 +357,7 @@ export class Settling {
         this.#onRewrapped?.(message);
         break;
       case "released":
-        this.#onReleased?.(message.isDone);
+        this.#onReleased?.(message.shards);
         break;
       case "filter":
         this.#options.onFilter(message.shard, message.of, new Filter(message.filter));

@@ -1,19 +1,21 @@
+import { Database } from "bun:sqlite";
 import { afterAll, expect, test } from "bun:test";
 import { randomBytes } from "node:crypto";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import type { SweptEntity } from "../messages.ts";
 import { SampleTail, sampleDirectory, sampleOptions } from "../sample.ts";
+import { shardDirectory } from "../shard.ts";
 import { Writer } from "../writer.ts";
 
 const directory = sampleDirectory();
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 let directories = 0;
 
-function freshWriter(shards: readonly number[], tailBytes: number): { writer: Writer; tail: SampleTail } {
+function freshWriter(shards: readonly number[], tailBytes: number) {
   const options = sampleOptions(join(directory, String(++directories)), { shards });
   const tail = new SampleTail(tailBytes);
-  return { writer: new Writer(options, tail.memory), tail };
+  return { writer: new Writer(options, tail.memory), tail, dataDir: options.dataDir };
 }
 
 /** Text that does not get smaller. */
@@ -92,5 +94,23 @@ test("a slice of few rows goes on where the last one ended", () => {
     [10, 10],
     [10, 10],
   ]);
+  writer.close();
+});
+
+test("names are released in every shard but those where a reader is in the way", () => {
+  const { writer, tail, dataDir } = freshWriter([0, 1, 2], 1 << 20);
+  const entities = [0, 1, 2].map((shard) => tail.entity(shard, `entity-${shard}`));
+  for (const entity of entities) tail.append([entity], ["1"]);
+  writer.settle(tail.settleMessage());
+  for (const entity of entities) tail.erase(entity);
+  writer.settle(tail.settleMessage());
+  sweepAll(writer, 2000, 1 << 20);
+  const reader = new Database(join(shardDirectory(dataDir, 1), "names.db"), { readonly: true });
+  reader.run("BEGIN");
+  reader.query("SELECT count(*) FROM names").get();
+  const erased = entities.map(({ shard, number }) => ({ shard, numbers: [number] }));
+  expect(writer.release(erased)).toEqual([0, 2]);
+  reader.close();
+  expect(writer.release(erased.slice(1, 2))).toEqual([1]);
   writer.close();
 });

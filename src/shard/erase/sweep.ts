@@ -41,20 +41,18 @@ export function sweep(
   return { hasMore, entities };
 }
 
-/** Removes names, and what SQLite keeps of them. False when a reader was in the way; the next call goes on. */
-export function release(shardOf: (shard: number) => Shard, erased: Released): boolean {
-  let isDone = true;
+/** Removes names, and what SQLite keeps of them. Returns the shards where no reader was in the way; in the others the next call goes on. */
+export function release(shardOf: (shard: number) => Shard, erased: Released): number[] {
+  const done: number[] = [];
   for (const { shard: index, numbers } of erased) {
     const shard = shardOf(index);
-    if (!shard.names.release(numbers)) {
-      isDone = false;
-      continue;
-    }
+    if (!shard.names.release(numbers)) continue;
     stepDone("zeroed", index);
     shard.runs.erasures.complete(numbers);
     stepDone("complete", index);
+    done.push(index);
   }
-  return isDone;
+  return done;
 }
 
 function describe(shard: Shard, row: ErasureRow): SweptEntity {
