@@ -1,9 +1,12 @@
 import { Database } from "bun:sqlite";
-import { afterAll, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, describe, expect, spyOn, test } from "bun:test";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { PeriodKeys } from "../core/period-keys.ts";
 import { WarpError } from "../core/errors.ts";
+import { bytesOf } from "../core/entry.ts";
+import { readFeedPart } from "../core/feed.ts";
+import { Names } from "./files/names.ts";
 import type { EntriesPage } from "./messages.ts";
 import { Reader } from "./read.ts";
 import { SampleTail, sampleDirectory, sampleOptions } from "./sample.ts";
@@ -163,6 +166,74 @@ describe("a reader", () => {
       readPage(reader, { number: 1, from, to: 99, direction: "backward", bytesMax: 1e6 });
     expect(codeOf(() => backward(7))).toBe("no error");
     expect(codeOf(() => backward(6))).toBe("CORRUPT");
+    reader.close();
+  });
+});
+
+describe("a page of the feed", () => {
+  const spies: { mockRestore(): void }[] = [];
+  afterEach(() => {
+    for (const spy of spies.splice(0)) spy.mockRestore();
+  });
+
+  /** Calls `work` before each look at names.db. */
+  function beforeNames(work: () => void): void {
+    const original = Names.prototype.idOf;
+    const spy = spyOn(Names.prototype, "idOf").mockImplementation(function (this: Names, number: number) {
+      work();
+      return original.call(this, number);
+    });
+    spies.push(spy);
+  }
+
+  function feedOf(reader: Reader, to: number): string[] {
+    const { upTo, bytes } = read<"feed">(reader, {
+      ...{ id: 1, op: "feed", shard: 0, after: 0, to, bytesMax: 1e6 },
+    });
+    expect(upTo).toBe(to);
+    const page = bytesOf(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.length);
+    const ids: string[] = [];
+    for (let at = 0; at < bytes.length; ) {
+      const part = readFeedPart(page, at);
+      ids.push(part.entity);
+      at += part.length;
+    }
+    return ids;
+  }
+
+  test("leaves out who is erased and released while it is read, one after the other and together", () => {
+    const { tail, writer, reader } = settled(1);
+    const others = Array.from({ length: 6 }, (_, i) => tail.entity(0, `other-${i}`));
+    for (const entity of others) tail.append([entity], ['"1"']);
+    writer.settle(tail.settleMessage());
+    const to = tail.positionOf(0);
+    const due = [others.slice(0, 1), others.slice(1, 2), others.slice(2, 5)];
+    let isErasing = false;
+    beforeNames(() => {
+      // The writer looks at names too.
+      if (isErasing) return;
+      isErasing = true;
+      const erased = due.shift() ?? [];
+      for (const entity of erased) tail.erase(entity);
+      if (erased.length > 0) writer.settle(tail.settleMessage());
+      while (writer.sweep(2000, 1e6).hasMore);
+      const numbers = erased.map(({ number }) => number);
+      if (numbers.length > 0) expect(writer.release([{ shard: 0, numbers }])).toEqual([0]);
+      isErasing = false;
+    });
+    expect(feedOf(reader, to)).toEqual(["alice", "other-5"]);
+    expect(due).toEqual([]);
+    reader.close();
+    writer.close();
+  });
+
+  test("is CORRUPT when somebody who is not erased has no name", () => {
+    const { options, tail, writer, reader } = settled(1);
+    writer.close();
+    const names = new Database(join(options.dataDir, "shards/000/names.db"));
+    names.run("DELETE FROM names");
+    names.close();
+    expect(codeOf(() => feedOf(reader, tail.positionOf(0)))).toBe("CORRUPT");
     reader.close();
   });
 });

@@ -4,6 +4,8 @@
  * - Rows of one batch are sorted by entity, and batches follow each other; so a batch is opened whole, and merged.
  * - Of what retention dropped a place is left for each type, where the newest of that type stood.
  * - Of what was erased the erasure is left, with the id until every follower that keeps something has passed it.
+ * - Names are read beside the transaction on runs.db. One that is not there may have gone since that began: with an erasure that it
+ *   does not show yet. Then the page is read once more.
  * - A page ends at a record's end. What is left of batches that were opened for it is kept for the page behind it, within
  *   `limits.feedCacheBytes`, and only as long as nothing was written to the file: something may have been erased.
  */
@@ -59,13 +61,14 @@ export class SettledFeed {
     this.#shards = shards;
   }
 
-  read(view: ShardView, { after, to, bytesMax }: Request<"feed">): FeedResult {
-    return view.runs.view(() => {
-      const opened = this.#find(view, after, to) ?? openBatches(view, after, to, bytesMax);
-      const page = this.#page(view, opened, after, to, bytesMax);
-      this.#keep(opened, page.upTo < Math.min(opened.upTo, to));
-      return page;
-    });
+  read(view: ShardView, request: Request<"feed">): FeedResult {
+    for (;;) {
+      const page = view.runs.view(() => this.#readNow(view, request));
+      if (page.op === "feed") return page;
+      const { number, seq } = page;
+      // Whoever is erased by now has no events in the next transaction, so each of them is met here once at most.
+      if (view.runs.erasures.find(number) === undefined) throw damaged(view, number, seq, "it has no name");
+    }
   }
 
   /** The position behind which everything settled up to `to` was recorded at `time` or later. */
@@ -83,6 +86,13 @@ export class SettledFeed {
     for (const { shard: of, bytes } of this.#opened) if (of === shard) bytes.buffer.fill(0);
     this.#opened = this.#opened.filter((one) => one.shard !== shard);
     this.#ids.delete(shard);
+  }
+
+  #readNow(view: ShardView, { after, to, bytesMax }: Request<"feed">): FeedResult | Nameless {
+    const opened = this.#find(view, after, to) ?? openBatches(view, after, to, bytesMax);
+    const page = this.#page(view, opened, after, to, bytesMax);
+    if (page.op === "feed") this.#keep(opened, page.upTo < Math.min(opened.upTo, to));
+    return page;
   }
 
   #find(view: ShardView, after: number, to: number): Opened | undefined {
@@ -104,7 +114,7 @@ export class SettledFeed {
     this.#opened = others;
   }
 
-  #page(view: ShardView, opened: Opened, after: number, to: number, bytesMax: number): FeedResult {
+  #page(view: ShardView, opened: Opened, after: number, to: number, bytesMax: number): FeedResult | Nameless {
     const { position, number } = opened;
     const first = firstAbove(position, after);
     const ids: Told[] = [];
@@ -114,7 +124,7 @@ export class SettledFeed {
       const isNewRecord = end > first && position[end] !== position[end - 1];
       if (isNewRecord && bytes >= bytesMax) break;
       const name = this.#idOf(view, number[end] ?? 0);
-      if (name === undefined) throw damaged(view, number[end] ?? 0, opened.seq[end] ?? 0, "it has no name");
+      if (name === undefined) return { op: "nameless", number: number[end] ?? 0, seq: opened.seq[end] ?? 0 };
       const kind = opened.kind[end] ?? 0;
       const told =
         kind === feedPartKind.erased
@@ -146,6 +156,9 @@ export class SettledFeed {
     return view.runs.erasures.find(number) === undefined ? undefined : nothing;
   }
 }
+
+/** In the place of a page: an entity in it has no name, and its transaction shows no erasure of it. */
+type Nameless = { readonly op: "nameless" } & Pick<Entry, "number" | "seq">;
 
 /** As what, and under which id, a part comes. */
 interface Told {
