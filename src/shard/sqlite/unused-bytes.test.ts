@@ -3,7 +3,8 @@
  * must be there as it was.
  */
 import { Database } from "bun:sqlite";
-import { afterAll, describe, expect, test } from "bun:test";
+import { afterAll, describe, expect, spyOn, test } from "bun:test";
+import * as fs from "node:fs";
 import { mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { Random } from "../../cli/verbs/bench/random.ts";
@@ -135,6 +136,22 @@ describe("unused bytes", () => {
     expect(statSync(path).size).toBe(size);
     expect(remainsIn(sample)).toEqual([]);
     expectIntact(sample);
+  });
+
+  test("that are zero already are synced too: whoever wrote them may have been killed before its sync", () => {
+    const sample = randomFile(new Random(5), { transactions: 10, longest: 100 });
+    sample.database.close();
+    const sync = spyOn(fs, "fdatasyncSync");
+    try {
+      for (let starts = 1; starts <= 2; starts++) {
+        const unused = new UnusedBytes(sample.path, pageBytes);
+        expect(unused.zero()).toBe(true);
+        unused.close();
+        expect(sync).toHaveBeenCalledTimes(starts);
+      }
+    } finally {
+      sync.mockRestore();
+    }
   });
 
   test("are said not to be known where a row does not fit in its page, and the file stays as it is otherwise", () => {

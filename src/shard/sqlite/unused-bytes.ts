@@ -74,7 +74,6 @@ export class UnusedBytes {
     const free = this.#freelist(file, header.readUInt32BE(32), pages);
     if (free === undefined) return false;
     let isAllKnown = true;
-    let hasWritten = false;
     for (let first = 1; first <= pages; first += chunkBytes / pageBytes) {
       const count = Math.min(chunkBytes / pageBytes, pages - first + 1);
       const chunk = read(file, (first - 1) * pageBytes, count * pageBytes);
@@ -88,11 +87,11 @@ export class UnusedBytes {
         for (const { from, to } of unused ?? []) {
           if (page.compare(this.#zeros, 0, to - from, from, to) === 0) continue;
           for (let done = from; done < to; ) done += writeSync(file, this.#zeros, 0, to - done, at + done);
-          hasWritten = true;
         }
       }
     }
-    if (hasWritten) fdatasyncSync(file);
+    // Also when nothing was written: zeros may be of a process that was killed before this, and not on the disk yet.
+    fdatasyncSync(file);
     return isAllKnown;
   }
 
