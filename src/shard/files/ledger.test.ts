@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, spyOn, test } from "bun:test";
+import * as fs from "node:fs";
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -50,6 +51,19 @@ function codeOf(work: () => unknown): string {
   }
   return "nothing";
 }
+
+test("what a killed process wrote is on the disk before it is relied on", () => {
+  const at = written(2);
+  const sync = spyOn(fs, "fdatasyncSync");
+  try {
+    Ledger.open(at, "read", 2, () => {}).close();
+    expect(sync).toHaveBeenCalledTimes(0);
+    Ledger.open(at, "write", 2, () => {}).close();
+    expect(sync).toHaveBeenCalledTimes(1);
+  } finally {
+    sync.mockRestore();
+  }
+});
 
 test("what was appended is read back, in order, whether it came alone or together", () => {
   const at = written(2);

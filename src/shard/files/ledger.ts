@@ -145,6 +145,8 @@ export class Ledger {
       ledger.#count = count;
       ledger.#chain = chain;
       if (torn > 0 && access === "write") ledger.#cut();
+      // What a killed process wrote may be in the system's memory alone, and is relied on from here on.
+      else if (access === "write") fdatasyncSync(file);
       return ledger;
     } catch (error) {
       closeSync(file);

@@ -1,4 +1,5 @@
-import { afterAll, describe, expect, test } from "bun:test";
+import { afterAll, describe, expect, spyOn, test } from "bun:test";
+import * as fs from "node:fs";
 import { closeSync, openSync, readFileSync, rmSync, statSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { PeriodKeys } from "../../core/period-keys.ts";
@@ -54,6 +55,19 @@ describe("the vault", () => {
     }
     writer.close();
     expect((statSync(options.path).size - vaultHeaderBytes) % slotBytes).toBe(0);
+  });
+
+  test("has what a killed process wrote on the disk before it relies on it", () => {
+    const options = freshOptions();
+    const sync = spyOn(fs, "fdatasyncSync");
+    try {
+      Vault.open(options, "read").close();
+      expect(sync).toHaveBeenCalledTimes(0);
+      Vault.open(options, "write").close();
+      expect(sync).toHaveBeenCalledTimes(1);
+    } finally {
+      sync.mockRestore();
+    }
   });
 
   test("shows a reader that was open before the keys that are made when the file grows", () => {

@@ -79,6 +79,8 @@ export class Vault {
       const length = readSync(file, header, 0, vaultHeaderBytes, 0);
       const fault = vaultHeaderFault(header.subarray(0, length), options);
       if (fault !== undefined) throw fault;
+      // What a killed process wrote may be in the system's memory alone, and is used from here on as if it were on the disk.
+      if (access === "write") fdatasyncSync(file);
       return new Vault(options, file);
     } catch (error) {
       closeSync(file);
