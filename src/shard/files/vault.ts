@@ -71,7 +71,7 @@ export class Vault {
     replaceFile(path, bytes);
   }
 
-  /** Errors: CORRUPT, FORMAT_UNSUPPORTED, CONFIG_MISMATCH (the vault of another shard or context). */
+  /** For writing it is synced: a killed process may have left what is in no disk. Errors: CORRUPT, FORMAT_UNSUPPORTED, CONFIG_MISMATCH. */
   static open(options: VaultOptions, access: "read" | "write"): Vault {
     const file = openSync(options.path, access === "read" ? "r" : "r+");
     try {
@@ -79,7 +79,6 @@ export class Vault {
       const length = readSync(file, header, 0, vaultHeaderBytes, 0);
       const fault = vaultHeaderFault(header.subarray(0, length), options);
       if (fault !== undefined) throw fault;
-      // What a killed process wrote may be in the system's memory alone, and is used from here on as if it were on the disk.
       if (access === "write") fdatasyncSync(file);
       return new Vault(options, file);
     } catch (error) {
