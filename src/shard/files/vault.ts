@@ -71,7 +71,7 @@ export class Vault {
     replaceFile(path, bytes);
   }
 
-  /** For writing it is synced: a killed process may have left what is in no disk. Errors: CORRUPT, FORMAT_UNSUPPORTED, CONFIG_MISMATCH. */
+  /** For writing it is synced: what a killed process wrote may be on no disk yet. Errors: CORRUPT, FORMAT_UNSUPPORTED, CONFIG_MISMATCH. */
   static open(options: VaultOptions, access: "read" | "write"): Vault {
     const file = openSync(options.path, access === "read" ? "r" : "r+");
     try {
