@@ -173,6 +173,34 @@ test("a request that is merely wrong is answered, and the connection goes on", a
   peer.close();
 });
 
+test("an error that would echo what was sent, however long, is short", async () => {
+  const long = "é\u0001".repeat(900_000);
+  const requests: [unknown[], string][] = [
+    [[21, "pause", "p".repeat(limits.frameBytesMax - 40)], "UNKNOWN_PROJECTION"],
+    [[14, "\u0001".repeat(1_800_000), 0], "INVALID_ARGUMENT"],
+    [[3, "a", long, [0, 1]], "UNKNOWN_AGGREGATE"],
+    [[2, "a", long], "UNKNOWN_COMMAND"],
+  ];
+  const peer = await RawPeer.greeted(served.tcp.port);
+  for (const [request, code] of requests) {
+    // Its record is not durable yet when the request behind it comes.
+    peer.send(
+      Buffer.concat([frameOf([0, 2, 1, "a", "Added", jsonValue([{ by: 1 }])]), frameOf([0, 3, ...request])]),
+    );
+    const answers = [await peer.next(), await peer.next()].toSorted(
+      (a, b) => Number(a?.[1]) - Number(b?.[1]),
+    );
+    expect(answers[0]?.slice(0, 2)).toEqual([1, 2]);
+    expect(answers[1]?.slice(0, 3)).toEqual([2, 3, code]);
+    expect(String(answers[1]?.[3]).length).toBeLessThanOrEqual(4096);
+  }
+  peer.close();
+  const stranger = await RawPeer.open(served.tcp.port);
+  stranger.send(frameOf([0, 1, 0, 1, "c".repeat(limits.frameBytesMax - 40)]));
+  expect(await lastWords(stranger)).toBe("CONFIG_MISMATCH");
+  await neighbourWorks();
+});
+
 test("random frames from many peers do not disturb the server", async () => {
   const element = fc.oneof(
     fc.nat({ max: 8 }),

@@ -11,7 +11,7 @@ import type { FrameWriter } from "./frame-writer.ts";
 import type { EntityListed, SendResult, StateAt } from "./outcomes.ts";
 import { protocolError } from "./protocol-error.ts";
 import { personalElements, readPersonal, writePersonal } from "./subscription/pushes.ts";
-import { decodeValue, encodeDetails, encodeValue } from "./value.ts";
+import { decodeValue, encodeDetails, encodeValue, shortMessage } from "./value.ts";
 import { frameKind, outcomeKind } from "./words.ts";
 
 function start(writer: FrameWriter, id: number): number {
@@ -250,14 +250,15 @@ export function readEntitiesPage(reader: FrameReader): EntitiesPage {
   return { entities, next: reader.strOrNil() };
 }
 
-/** Id 0 is the connection as a whole. */
+/** Id 0 is the connection as a whole. It does not throw, whatever the error carries: it is what is left where others did. */
 export function writeError(writer: FrameWriter, id: number, error: WarpError): void {
+  const details = encodeDetails(error.details);
   const frame = writer.startFrame(5);
   writer.num(frameKind.error);
   writer.num(id);
   writer.str(error.code);
-  writer.str(error.message);
-  writer.value(encodeDetails(error.details));
+  writer.str(shortMessage(error));
+  writer.value(details);
   writer.endFrame(frame);
 }
 

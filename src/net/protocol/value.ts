@@ -57,19 +57,32 @@ export function decodeForeignValue(encoded: string | Uint8Array): unknown {
 }
 
 const emptyDetails = "{}";
-const detailsLengthMax = 64 * 1024;
+const detailsBytesMax = 64 * 1024;
+const messageUnitsMax = 4096;
 
-/** Details of an error, of which parts may not be data. */
+/** Details of an error, of which parts may not be data. They are left out where they take more than `detailsBytesMax`. */
 export function encodeDetails(details: unknown): string | Uint8Array {
+  const encoded = detailsOf(details);
+  const bytes = typeof encoded === "string" ? Buffer.byteLength(encoded) : encoded.length;
+  return bytes > detailsBytesMax ? emptyDetails : encoded;
+}
+
+function detailsOf(details: unknown): string | Uint8Array {
   try {
     return encodeValue(details);
   } catch {
     // What an error carries may be anything, a cause for one. What JSON makes of it is better than nothing.
     try {
-      const text = JSON.stringify(details);
-      return text.length > detailsLengthMax ? emptyDetails : text;
+      return JSON.stringify(details) ?? emptyDetails;
     } catch {
       return emptyDetails;
     }
   }
+}
+
+/** The message of an error, which may echo what a peer sent, as far as it is of use to people. */
+export function shortMessage({ message }: Error): string {
+  if (message.length <= messageUnitsMax) return message;
+  // A pair of surrogates that is cut in the middle is left out.
+  return `${message.slice(0, messageUnitsMax - 1).replace(/[\ud800-\udbff]$/, "")}…`;
 }

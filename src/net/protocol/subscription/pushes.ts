@@ -9,7 +9,7 @@ import type { StoredEvent } from "../../../core/event.ts";
 import type { FrameReader } from "../frame-reader.ts";
 import { FrameWriter } from "../frame-writer.ts";
 import { protocolError } from "../protocol-error.ts";
-import { decodeValue, encodeDetails, encodeValue } from "../value.ts";
+import { decodeValue, encodeDetails, encodeValue, shortMessage } from "../value.ts";
 import { frameKind } from "../words.ts";
 
 export const pushKind = {
@@ -128,7 +128,7 @@ export function encodeEndedPush(error: WarpError): PushContent {
   return contentOf(4, (writer) => {
     writer.num(pushKind.ended);
     writer.str(error.code);
-    writer.str(error.message);
+    writer.str(shortMessage(error));
     writer.value(encodeDetails(error.details));
   });
 }
