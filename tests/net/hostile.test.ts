@@ -201,6 +201,21 @@ test("an error that would echo what was sent, however long, is short", async () 
   await neighbourWorks();
 });
 
+test("a rejection whose details cannot be sent is an error, and the frames behind it are whole", async () => {
+  const peer = await RawPeer.greeted(served.tcp.port);
+  // A number below zero, for the application, in front of which there is much space.
+  const by = `${"\u3000".repeat(400_000)}-1`;
+  peer.send(
+    Buffer.concat([
+      frameOf([0, 2, 2, "a", "add", jsonValue({ by })]),
+      frameOf([0, 3, 2, "a", "add", jsonValue({ by: -1 })]),
+    ]),
+  );
+  expect((await peer.next())?.slice(0, 3)).toEqual([2, 2, "EVENT_TOO_LARGE"]);
+  expect((await peer.next())?.slice(0, 3)).toMatchObject([1, 3, { 0: 2, 1: "NEGATIVE" }]);
+  peer.close();
+});
+
 test("random frames from many peers do not disturb the server", async () => {
   const element = fc.oneof(
     fc.nat({ max: 8 }),

@@ -84,9 +84,10 @@ export function readExportPage(reader: FrameReader): ExportPage {
 }
 
 export function writeDelete(writer: FrameWriter, id: number, entity: string, options: Options): void {
+  const encoded = encodeValue(options);
   const frame = start(writer, id, operation.delete, 2);
   writer.str(entity);
-  writer.value(encodeValue(options));
+  writer.value(encoded);
   writer.endFrame(frame);
 }
 
@@ -104,10 +105,11 @@ export function writeHold(
   action: HoldAction,
   options: Options,
 ): void {
+  const encoded = encodeValue(options);
   const frame = start(writer, id, operation.hold, 3);
   writer.str(entity);
   writer.str(action);
-  writer.value(encodeValue(options));
+  writer.value(encoded);
   writer.endFrame(frame);
 }
 

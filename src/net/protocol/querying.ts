@@ -54,14 +54,16 @@ export function writeQuery(
   params: readonly QueryParam[],
   options: QueryOptions,
 ): void {
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  const encodedParams = params.length === 0 ? undefined : encodeList(params);
+  const encodedOptions = Object.keys(given).length === 0 ? undefined : encodeValue(given);
   const frame = writer.startFrame(6);
   writer.num(frameKind.request);
   writer.num(id);
   writer.num(operation.query);
   writer.str(sql);
-  writer.valueOrNil(params.length === 0 ? undefined : encodeList(params));
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  writer.valueOrNil(Object.keys(given).length === 0 ? undefined : encodeValue(given));
+  writer.valueOrNil(encodedParams);
+  writer.valueOrNil(encodedOptions);
   writer.endFrame(frame);
 }
 

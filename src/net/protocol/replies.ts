@@ -1,7 +1,8 @@
 /**
  * The replies of docs/protocol.md, field by field: written by the server, read by the client.
  *
- * A reader's functions begin at the result.
+ * - Values are encoded before the frame is begun, since what cannot be encoded throws: nothing half-written is left behind.
+ * - A reader's functions begin at the result.
  */
 import { Decoder, encode } from "@msgpack/msgpack";
 import { type ErrorCode, type ErrorDetails, errorCodes, WarpError } from "../../core/errors.ts";
@@ -10,7 +11,7 @@ import type { FrameReader } from "./frame-reader.ts";
 import type { FrameWriter } from "./frame-writer.ts";
 import type { EntityListed, SendResult, StateAt } from "./outcomes.ts";
 import { protocolError } from "./protocol-error.ts";
-import { personalElements, readPersonal, writePersonal } from "./subscription/pushes.ts";
+import { encodePersonal, personalElements, readPersonal } from "./subscription/pushes.ts";
 import { decodeValue, encodeDetails, encodeValue, shortMessage } from "./value.ts";
 import { frameKind, outcomeKind } from "./words.ts";
 
@@ -52,8 +53,9 @@ export interface Welcome {
 }
 
 export function writeWelcome(writer: FrameWriter, id: number, welcome: Welcome): void {
+  const encoded = encode(welcome);
   const frame = start(writer, id);
-  writer.raw(encode(welcome));
+  writer.raw(encoded);
   writer.endFrame(frame);
 }
 
@@ -72,6 +74,7 @@ export function readWelcome(reader: FrameReader): Welcome {
 }
 
 export function writeOutcome(writer: FrameWriter, id: number, outcome: SendResult): void {
+  const details = outcome.ok || outcome.reason === "conflict" ? "" : encodeValue(outcome.details);
   const frame = start(writer, id);
   if (outcome.ok) {
     writer.array(7);
@@ -90,7 +93,7 @@ export function writeOutcome(writer: FrameWriter, id: number, outcome: SendResul
     writer.array(5);
     writer.num(outcomeKind.rejected);
     writer.str(outcome.code);
-    writer.value(encodeValue(outcome.details));
+    writer.value(details);
     writer.num(outcome.seq);
     writer.bool(outcome.duplicate);
   }
@@ -166,10 +169,11 @@ export function writeEventsPage(
   data: string | Uint8Array,
   next: number | undefined,
 ): void {
+  const personal = events.map(encodePersonal);
   const frame = start(writer, id);
   writer.array(3);
   writer.array(events.length);
-  for (const event of events) {
+  for (const [i, event] of events.entries()) {
     writer.array(6 + personalElements(event));
     writer.num(event.seq);
     writer.str(event.type);
@@ -177,7 +181,8 @@ export function writeEventsPage(
     writer.num(event.recordedAt);
     writer.numOrNil(event.occurredAt);
     writer.num(event.position);
-    writePersonal(writer, event);
+    const said = personal[i];
+    if (said !== undefined) writer.value(said);
   }
   writer.value(data);
   writer.numOrNil(next);

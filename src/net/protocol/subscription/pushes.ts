@@ -41,6 +41,7 @@ export function writePush(writer: FrameWriter, subscription: number, content: Pu
 
 const scratch = new FrameWriter(64 * 1024);
 
+/** What `write` has written; nothing of it stays where it throws. */
 export function contentOf(elements: number, write: (writer: FrameWriter) => void): PushContent {
   scratch.at = 0;
   write(scratch);
@@ -72,7 +73,8 @@ export function writeHead(writer: FrameWriter, event: StoredEvent, entityBefore:
   writer.num(event.recordedAt);
   writer.numOrNil(event.occurredAt);
   writer.num(event.position);
-  writePersonal(writer, event);
+  const personal = encodePersonal(event);
+  if (personal !== undefined) writer.value(personal);
 }
 
 /** How many elements what an event says of somebody else takes, behind its others. */
@@ -80,8 +82,9 @@ export function personalElements(event: StoredEvent): 0 | 1 {
   return event.personal === undefined ? 0 : 1;
 }
 
-export function writePersonal(writer: FrameWriter, { personal }: StoredEvent): void {
-  if (personal !== undefined) writer.value(encodeValue(personal));
+/** What it says of somebody else, as it is written; undefined when it says nothing. */
+export function encodePersonal({ personal }: StoredEvent): string | Uint8Array | undefined {
+  return personal === undefined ? undefined : encodeValue(personal);
 }
 
 /** What is left of an event's head: undefined, or the field that it makes. */
