@@ -131,6 +131,10 @@ export const limits = {
   connectionsMax: 20_000,
   /** Requests of one connection that are not answered yet; it is not read beyond. */
   connectionRequestsMax: 4096,
+  /** A request of so many bytes is counted until it is answered: a connection is not read while the frames of those … */
+  largeRequestBytes: 64 * kiB,
+  /** … take more than this, or those of all connections more than `networkBytesMax`. */
+  connectionRequestBytes: 16 * miB,
   /** Entities that a connection may have numbers for, if the server has as many left … */
   connectionEntitiesMax: 16 * 1024,
   /** … of all that its connections have; about 100 bytes each. */
@@ -172,6 +176,7 @@ assert(
   limits.frameBytesMax * 4 <= limits.networkBytesMax,
   "a few large frames do not exhaust the network's memory",
 );
+assert(limits.frameBytesMax <= limits.connectionRequestBytes, "the largest frame is read beside small ones");
 assert(limits.connectionRequestsMax <= limits.deliveryWindow, "what is unanswered is remembered");
 assert(limits.clientSessionMs * 2 <= limits.deliveryTtlMs, "a session ends long before it is forgotten");
 assert(limits.deliveryAheadMs * 2 <= limits.deliveryTtlMs, "a clock that is ahead prolongs a session little");

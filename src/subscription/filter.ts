@@ -43,7 +43,8 @@ export class Filter {
     if (types !== undefined && (types.length === 0 || types.length > limits.subscriptionTypesMax)) {
       throw invalid(`types are 1 to ${limits.subscriptionTypesMax} event types`);
     }
-    if (types?.some((type) => typeof type !== "string") === true) throw invalid("an event type is a text");
+    if (types?.every(isType) === false)
+      throw invalid(`an event type is a text of at most ${limits.eventTypeBytesMax} bytes`);
     this.entity = entity;
     this.#prefix = prefix;
     this.#types = types === undefined ? undefined : new Set(types);
@@ -78,6 +79,10 @@ export class Filter {
     const selected = types === undefined ? events : events.filter(({ type }) => types.has(type));
     return folding === undefined ? selected : selected.map((event) => folding.upcast(event));
   }
+}
+
+function isType(type: unknown): boolean {
+  return typeof type === "string" && Buffer.byteLength(type) <= limits.eventTypeBytesMax;
 }
 
 function invalid(message: string): WarpError {

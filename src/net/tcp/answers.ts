@@ -13,16 +13,22 @@ import type { Connection } from "./connection.ts";
 class RequestAnswer {
   readonly connection: Connection;
   readonly id: number;
+  /** What of its frame counts until it is answered. */
+  readonly #bytes: number;
 
   constructor(connection: Connection, id: number) {
     this.connection = connection;
     this.id = id;
-    connection.beginRequest();
+    this.#bytes = connection.beginRequest();
   }
 
   reject(error: unknown): void {
     this.connection.replyError(this.id, error);
-    this.connection.endRequest();
+    this.end();
+  }
+
+  protected end(): void {
+    this.connection.endRequest(this.#bytes);
   }
 }
 
@@ -34,7 +40,7 @@ export class OutcomeAnswer extends RequestAnswer implements Answer<SendResult> {
     } catch (thrown) {
       this.connection.replyError(this.id, thrown);
     }
-    this.connection.endRequest();
+    this.end();
   }
 }
 
@@ -46,7 +52,7 @@ export class ListedAnswer extends OutcomeAnswer {
       return;
     }
     this.connection.replyAppended(this.id, outcome);
-    this.connection.endRequest();
+    this.end();
   }
 }
 
@@ -67,7 +73,7 @@ export class StateAnswer extends RequestAnswer implements Answer<StateAt> {
     } catch (thrown) {
       connection.replyError(id, thrown);
     }
-    connection.endRequest();
+    this.end();
   }
 }
 
@@ -75,6 +81,6 @@ export class SeqAnswer extends RequestAnswer implements Answer<number> {
   resolve(seq: number): void {
     const writer = this.connection.reply();
     if (writer !== undefined) writeWhole(writer, this.id, seq);
-    this.connection.endRequest();
+    this.end();
   }
 }

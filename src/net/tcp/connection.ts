@@ -3,14 +3,16 @@
  *
  * - All whole frames of an arrival go to the engine before anything is awaited; replies that are there together are one
  *   write. What becomes durable while a long arrival is read is answered in between.
- * - It is not read while it has too many requests under way or too many replies unread: the peer is slowed down by TCP.
+ * - It is not read while it has too many requests under way, or too many bytes of them, or too many replies unread: the peer is slowed
+ *   down by TCP.
  *   Requests for pages wait in line beside the others, which are read on meanwhile (page-queue.ts).
- * - Memory: frames as they arrive, up to one; requests that wait in line, up to `connectionQueueBytes` and one frame; replies, up to
- *   `outputBytes` and what is under way; nothing while idle.
+ * - Memory: frames as they arrive, up to one; requests that wait in line, up to `connectionQueueBytes` and one frame; large
+ *   requests under way, up to `connectionRequestBytes` and one frame; replies, up to `outputBytes` and what is under way; nothing while idle.
  * - An error about the connection as a whole is its last frame.
  */
 import type { Socket } from "bun";
 import { toWarpError, WarpError } from "../../core/errors.ts";
+import { limits } from "../../core/limits.ts";
 import { FrameInput } from "../protocol/frame-input.ts";
 import type { FrameWriter } from "../protocol/frame-writer.ts";
 import { OutcomesWriter } from "../protocol/grouped/outcomes.ts";
@@ -44,6 +46,10 @@ export class Connection {
   readonly entities: EntityNumbers;
   /** Requests that are not answered yet. */
   #requests = 0;
+  /** The frames of the large ones among them. */
+  #requestBytes = 0;
+  /** Requests that the frame which is being read stands for; each takes its share of the bytes. */
+  frameRequests = 1;
   #isDirty = false;
   #isPaused = false;
   #accounted = 0;
@@ -73,7 +79,19 @@ export class Connection {
 
   get #isBusy(): boolean {
     const { limits: own, isDraining } = this.shared;
-    return isDraining || this.#requests >= own.requests || this.#pages?.isFull === true || this.#isUnread;
+    return (
+      isDraining ||
+      this.#requests >= own.requests ||
+      this.#hasLarge ||
+      this.#pages?.isFull === true ||
+      this.#isUnread
+    );
+  }
+
+  /** What it has sent takes too much until it is answered. Who has nothing large under way is read, whatever others have. */
+  get #hasLarge(): boolean {
+    const bytes = this.#requestBytes;
+    return bytes > 0 && (bytes > limits.connectionRequestBytes || this.shared.isCrowded);
   }
 
   /** The peer has to read before it is served more. */
@@ -105,21 +123,31 @@ export class Connection {
     this.entities.limit = this.shared.grantNumbers();
   }
 
-  /** One request more is under way; {@link endRequest} follows. */
-  beginRequest(): void {
+  /** The request that is being read is under way; {@link endRequest} follows, with the bytes that are returned. */
+  beginRequest(): number {
     this.#requests++;
+    const bytes = this.#input.frameEnd - this.#input.frameStart;
+    if (bytes < limits.largeRequestBytes) return 0;
+    const share = Math.ceil(bytes / this.frameRequests);
+    this.#requestBytes += share;
+    this.shared.addRequest(share);
+    return share;
   }
 
-  endRequest(): void {
+  endRequest(bytes: number): void {
     this.#requests--;
+    if (bytes > 0) {
+      this.#requestBytes -= bytes;
+      this.shared.endRequest(bytes);
+    }
     if (!this.#isDirty && this.#isWaiting) this.#markDirty();
   }
 
   /** Answers the request that is being read, which collects a page, when its turn comes. `answer` must not reject. */
   answerInTurn(answer: () => Promise<void>): void {
-    this.beginRequest();
-    this.#pages ??= new PageQueue(() => this.endRequest());
-    this.#pages.add(this.#input.frameEnd - this.#input.frameStart, answer);
+    const held = this.beginRequest();
+    this.#pages ??= new PageQueue((bytes) => this.endRequest(bytes));
+    this.#pages.add(this.#input.frameEnd - this.#input.frameStart, held, answer);
     this.#beginPages();
   }
 
@@ -185,8 +213,7 @@ export class Connection {
     this.shared.bufferBytes -= this.#accounted;
     this.#accounted = 0;
     this.shared.returnNumbers(this.entities.limit);
-    this.shared.connections.delete(this);
-    this.shared.onGone();
+    this.shared.forget(this);
   }
 
   /** Called once per turn after something was replied or ended. */
@@ -287,6 +314,7 @@ export class Connection {
     if (this.phase === "closing" || this.phase === "gone") return;
     input.keep();
     const isBusy = this.#isBusy;
+    if (isBusy && this.shared.isCrowded) this.shared.awaitSpace(this);
     if (isBusy !== this.#isPaused) {
       this.#isPaused = isBusy;
       if (isBusy) this.#socket.pause();

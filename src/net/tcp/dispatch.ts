@@ -205,7 +205,9 @@ function performAppends(connection: Connection, id: number, reader: FrameReader)
   if (id + count - 1 > idMax) throw protocolError("the ids of these appends go beyond 32 bits");
   connection.shared.counters.requests += count - 1;
   connection.entities.lookAt(count, (index) => appends.entityAt(index));
+  connection.frameRequests = count;
   for (let i = 0; i < count; i++) performAppend(connection, appends.read(i), id + i, ListedAnswer);
+  connection.frameRequests = 1;
 }
 
 /** What the engine may keep instead of encoding the data once more. */

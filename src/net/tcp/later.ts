@@ -14,9 +14,9 @@ export async function answerLater<Result>(
   call: Call<Result>,
   write: Write<Result>,
 ): Promise<void> {
-  connection.beginRequest();
+  const bytes = connection.beginRequest();
   await answer(connection, id, call, write);
-  connection.endRequest();
+  connection.endRequest(bytes);
 }
 
 /** Calls when it is the turn of this request among those for pages: a connection has few of them under way. */

@@ -12,17 +12,19 @@ const waitingBytes = 512;
 
 interface WaitingPage {
   readonly bytes: number;
+  /** What is given back with its end. */
+  readonly held: number;
   readonly answer: () => Promise<void>;
 }
 
 export class PageQueue {
   readonly #waiting: WaitingPage[] = [];
-  readonly #onEnd: () => void;
+  readonly #onEnd: (held: number) => void;
   #underWay = 0;
   #bytes = 0;
 
-  /** `onEnd` hears of every request that has been answered. */
-  constructor(onEnd: () => void) {
+  /** `onEnd` hears of every request that has been answered, or forgotten. */
+  constructor(onEnd: (held: number) => void) {
     this.#onEnd = onEnd;
   }
 
@@ -39,12 +41,12 @@ export class PageQueue {
     return this.#waiting.length === 0;
   }
 
-  /** Puts a request in line, whose frame had so many bytes. `answer` must not reject. */
-  add(frameBytes: number, answer: () => Promise<void>): void {
+  /** Puts a request in line, whose frame had so many bytes; `held` goes to `onEnd`. `answer` must not reject. */
+  add(frameBytes: number, held: number, answer: () => Promise<void>): void {
     // Text that was decoded may take two bytes for one of the frame.
     const bytes = waitingBytes + 2 * frameBytes;
     this.#bytes += bytes;
-    this.#waiting.push({ bytes, answer });
+    this.#waiting.push({ bytes, held, answer });
   }
 
   /** Begins the first ones in line, as many as may be under way. */
@@ -60,13 +62,13 @@ export class PageQueue {
 
   /** Forgets those that wait. */
   drop(): void {
-    this.#waiting.length = 0;
     this.#bytes = 0;
+    for (const { held } of this.#waiting.splice(0)) this.#onEnd(held);
   }
 
-  async #perform({ answer }: WaitingPage): Promise<void> {
+  async #perform({ held, answer }: WaitingPage): Promise<void> {
     await answer();
     this.#underWay--;
-    this.#onEnd();
+    this.#onEnd(held);
   }
 }

@@ -77,6 +77,10 @@ export class Shared {
   };
   /** Memory that connections hold. */
   bufferBytes = 0;
+  /** Bytes of large requests that are not answered yet, of all connections. */
+  #requestBytes = 0;
+  /** Connections that are not read while these are too many. */
+  readonly #crowded = new Set<Connection>();
   isDraining = false;
   /** Numbers of entities that may still be given to connections. */
   #numbersLeft = limits.numberedEntitiesMax;
@@ -106,6 +110,35 @@ export class Shared {
 
   returnNumbers(granted: number): void {
     this.#numbersLeft += granted;
+  }
+
+  /** Large requests of all connections together take too much. */
+  get isCrowded(): boolean {
+    return this.#requestBytes > this.limits.networkBytes;
+  }
+
+  addRequest(bytes: number): void {
+    this.#requestBytes += bytes;
+  }
+
+  endRequest(bytes: number): void {
+    const wasCrowded = this.isCrowded;
+    this.#requestBytes -= bytes;
+    if (!wasCrowded || this.isCrowded) return;
+    for (const connection of this.#crowded) this.markDirty(connection);
+    this.#crowded.clear();
+  }
+
+  /** The connection has its next turn when it {@link isCrowded} no more. */
+  awaitSpace(connection: Connection): void {
+    this.#crowded.add(connection);
+  }
+
+  /** The connection has gone. */
+  forget(connection: Connection): void {
+    this.#crowded.delete(connection);
+    this.connections.delete(connection);
+    this.onGone();
   }
 
   takeWriter(): FrameWriter {

@@ -71,9 +71,15 @@ export function writeFrom(writer: FrameWriter, from: SubscribeQuery["from"]): vo
   else writer.strOrNil(from);
 }
 
+/** A cursor of the most shards takes less. */
+const cursorUnitsMax = 4096;
+
 export function readFrom(reader: FrameReader): SubscribeQuery["from"] {
   if (reader.isNil()) return undefined;
-  return reader.isText() ? reader.str() : { time: reader.num() };
+  if (!reader.isText()) return { time: reader.num() };
+  const cursor = reader.str();
+  if (cursor.length > cursorUnitsMax) throw protocolError("no cursor is that long");
+  return cursor;
 }
 
 export function readTypes(reader: FrameReader): string[] | undefined {
