@@ -113,6 +113,8 @@ export const limits = {
   /** Results of queries of one connection of which the client has not asked for all pages, and how long one waits for that. */
   heldResultsMax: 2,
   heldResultMs: 60_000,
+  /** What those of all connections take, about. */
+  heldResultBytes: 256 * miB,
   /** Values of a query's result in one process, by default; it is truncated behind the row that passes it … */
   queryBytesLocal: 64 * miB,
   /** … and over the network. */
@@ -172,6 +174,7 @@ assert(limits.settleBytes * 2 <= limits.arenaBytes, "settling starts before the 
 assert(limits.arenaBytes * 2 <= limits.segmentBytes * limits.segmentsMax, "the ring outlasts the tail");
 assert(limits.recordBytesMax + miB <= limits.frameBytesMax, "the largest append fits in a frame");
 assert(limits.queryBytes + miB <= limits.frameBytesMax, "the largest result of a query fits in a frame");
+assert(limits.queryBytesLocal * 4 <= limits.heldResultBytes, "a few results may wait for their connections");
 assert(
   limits.frameBytesMax * 4 <= limits.networkBytesMax,
   "a few large frames do not exhaust the network's memory",

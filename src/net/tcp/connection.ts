@@ -104,8 +104,10 @@ export class Connection {
     return this.#subscriptions;
   }
 
-  get heldRows(): HeldRows {
-    this.#heldRows ??= new HeldRows();
+  /** Undefined when nobody would ask for what is held. */
+  get heldRows(): HeldRows | undefined {
+    if (this.phase === "closing" || this.phase === "gone") return undefined;
+    this.#heldRows ??= new HeldRows(this.shared.heldSpace);
     return this.#heldRows;
   }
 
@@ -190,6 +192,7 @@ export class Connection {
     if (this.phase === "gone") return;
     this.phase = "closing";
     this.#input.drop();
+    this.#heldRows?.clear();
     this.#pages?.drop();
     this.#markDirty();
   }

@@ -19,14 +19,15 @@ export function performQuery(connection: Connection, id: number, reader: FrameRe
   const query = async () => {
     const { params, options } = queryOf(request);
     const result = await connection.shared.port.query(request.sql, params, options);
-    return options.pages === true ? connection.heldRows.first(result) : result;
+    return options.pages === true ? (connection.heldRows?.first(result) ?? result) : result;
   };
   answerPage(connection, id, query, writeQueryResult);
 }
 
 export function performRows(connection: Connection, id: number, reader: FrameReader): void {
   const number = readRows(reader);
-  answerPage(connection, id, async () => connection.heldRows.next(number), writeRowsPage);
+  const next = async () => connection.heldRows?.next(number) ?? { rows: [] };
+  answerPage(connection, id, next, writeRowsPage);
 }
 
 export function performProjection(connection: Connection, id: number, reader: FrameReader): void {

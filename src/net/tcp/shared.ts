@@ -8,6 +8,7 @@ import type { EnginePort } from "../engine-port.ts";
 import { FrameReader } from "../protocol/frame-reader.ts";
 import { FrameWriter } from "../protocol/frame-writer.ts";
 import type { Connection } from "./connection.ts";
+import { HeldSpace } from "./held-rows.ts";
 
 /** Defaults are those of core/limits.ts. */
 export interface TcpLimits {
@@ -61,6 +62,7 @@ export class Shared {
   /** SHA-256 of the token that a hello must carry. */
   readonly tokenDigest: Buffer | undefined;
   readonly connections = new Set<Connection>();
+  readonly heldSpace = new HeldSpace();
   /** Reads one frame after the other; no request is read while another is. */
   readonly reader = new FrameReader();
   readonly counters: TcpCounters = {

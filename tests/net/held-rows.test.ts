@@ -1,0 +1,115 @@
+/**
+ * Results of queries that wait for their connections to ask for the rest: what they take is bounded over all connections, and a connection
+ * that has gone has none.
+ */
+import { afterEach, expect, test } from "bun:test";
+import type { QueryResult } from "../../src/net/protocol/querying.ts";
+import { frameOf, jsonValue, RawPeer } from "./raw-peer.ts";
+import { type ServedContext, serveContext, until } from "./served-context.ts";
+
+let served: ServedContext | undefined;
+
+afterEach(async () => {
+  await served?.close();
+  served = undefined;
+});
+
+const text = "x".repeat(500_000);
+/** 60 MB, to who counts them. */
+const large: QueryResult = {
+  columns: ["n", "text"],
+  rows: Array.from({ length: 120 }, (_, i) => [i, text]),
+  isTruncated: false,
+};
+
+interface Queries {
+  began: number;
+  ended: number;
+  result: QueryResult;
+  gate: Promise<void> | undefined;
+}
+
+async function serveQueries(given: Partial<Queries> = {}) {
+  const queries: Queries = { began: 0, ended: 0, result: large, gate: undefined, ...given };
+  const context = await serveContext({}, (port) => ({
+    ...port,
+    async query() {
+      queries.began++;
+      await queries.gate;
+      queries.ended++;
+      return queries.result;
+    },
+  }));
+  served = context;
+  return { queries, tcp: context.tcp, greet: () => RawPeer.greeted(context.tcp.port) };
+}
+
+const query = (id: number) => frameOf([0, id, 20, "SELECT 1", null, jsonValue({ pages: true })]);
+const rowsOf = (id: number, result: unknown) => frameOf([0, id, 24, result]);
+
+interface Page {
+  readonly count: number;
+  readonly isTruncated: unknown;
+  readonly next: unknown;
+}
+
+/** The first page of a result. */
+async function asked(peer: RawPeer, id: number): Promise<Page> {
+  peer.send(query(id));
+  const frame = await peer.next();
+  expect(frame?.slice(0, 2)).toEqual([1, id]);
+  const [, rows, isTruncated, next] = frame?.[2] as [unknown, Uint8Array, boolean, unknown];
+  return { count: JSON.parse(Buffer.from(rows).toString()).length, isTruncated, next };
+}
+
+/** Asks for the rest; returns how many rows there were. */
+async function fetched(peer: RawPeer, number: unknown): Promise<number> {
+  let count = 0;
+  for (let next = number, id = 1000; next !== null; id++) {
+    peer.send(rowsOf(id, next));
+    const frame = await peer.next();
+    expect(frame?.slice(0, 2)).toEqual([1, id]);
+    const [rows, following] = frame?.[2] as [Uint8Array, unknown];
+    count += JSON.parse(Buffer.from(rows).toString()).length;
+    next = following;
+  }
+  return count;
+}
+
+test("a result is cut when those of all connections take too much, and held again when others were fetched", async () => {
+  const { greet } = await serveQueries();
+  const peers = await Promise.all([greet(), greet(), greet(), greet(), greet()]);
+  const held: Page[] = [];
+  for (const peer of peers.slice(0, 4)) held.push(await asked(peer, 2));
+  for (const { isTruncated, next } of held) expect([isTruncated, typeof next]).toEqual([false, "number"]);
+  const last = peers[4] as RawPeer;
+  expect(await asked(last, 2)).toMatchObject({ isTruncated: true, next: null });
+  const [first] = held;
+  expect(await fetched(peers[0] as RawPeer, first?.next)).toBe(large.rows.length - (first?.count ?? 0));
+  const again = await asked(last, 3);
+  expect(again).toMatchObject({ isTruncated: false });
+  // One that goes leaves its place.
+  peers[1]?.close();
+  await until(() => served?.tcp.connections === 4);
+  expect(await asked(last, 4)).toMatchObject({ isTruncated: false });
+  for (const peer of peers) peer.close();
+});
+
+test("nothing is held for a connection that has gone, or is being closed, when its query ends", async () => {
+  const gate = Promise.withResolvers<void>();
+  const { queries, tcp, greet } = await serveQueries({ gate: gate.promise });
+  const gone = await Promise.all([greet(), greet(), greet()]);
+  for (const peer of gone) peer.send(Buffer.concat([query(2), query(3)]));
+  await until(() => queries.began === 6);
+  gone[0]?.close();
+  gone[1]?.close();
+  // A frame of no kind: its last words are an error.
+  gone[2]?.send(frameOf([9]));
+  await until(() => tcp.connections === 0);
+  gate.resolve();
+  await until(() => queries.ended === 6);
+  queries.gate = undefined;
+  const peers = await Promise.all([greet(), greet(), greet(), greet()]);
+  for (const peer of peers) expect(await asked(peer, 2)).toMatchObject({ isTruncated: false });
+  for (const peer of peers) peer.close();
+});
