@@ -113,3 +113,21 @@ test("nothing is held for a connection that has gone, or is being closed, when i
   for (const peer of peers) expect(await asked(peer, 2)).toMatchObject({ isTruncated: false });
   for (const peer of peers) peer.close();
 });
+
+test("the number of a result stands for nothing on another connection, whatever that one has", async () => {
+  const { greet } = await serveQueries();
+  const [peer, other] = [await greet(), await greet()];
+  const first = await asked(peer, 2);
+  const second = await asked(other, 2);
+  expect(first.next).toBeNumber();
+  expect(second.next).not.toBe(first.next);
+  other.send(rowsOf(3, first.next));
+  expect((await other.next())?.slice(0, 3)).toEqual([2, 3, "ABORTED"]);
+  // Nor does a number of another server, which would have counted from 1.
+  other.send(rowsOf(4, 1));
+  expect((await other.next())?.slice(0, 3)).toEqual([2, 4, "ABORTED"]);
+  expect(await fetched(other, second.next)).toBe(large.rows.length - second.count);
+  expect(await fetched(peer, first.next)).toBe(large.rows.length - first.count);
+  peer.close();
+  other.close();
+});

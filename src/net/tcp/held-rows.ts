@@ -22,6 +22,12 @@ interface Held {
   expires: NodeJS.Timeout;
 }
 
+/**
+ * Numbers of results are those of the process and begin anywhere, so that one that was given on another connection, or by another
+ * process, stands for nothing instead of for another result.
+ */
+let nextNumber = Math.floor(Math.random() * 2 ** 52);
+
 /** What results may take that are held for all connections of a server. */
 export class HeldSpace {
   #bytes = 0;
@@ -41,7 +47,6 @@ export class HeldSpace {
 export class HeldRows {
   readonly #space: HeldSpace;
   readonly #held = new Map<number, Held>();
-  #nextNumber = 1;
 
   constructor(space: HeldSpace) {
     this.#space = space;
@@ -55,7 +60,7 @@ export class HeldRows {
     const bytes = bytesOf(result.rows);
     if (this.#held.size >= limits.heldResultsMax || !this.#space.take(bytes))
       return { ...result, rows, isTruncated: true, next: undefined };
-    const number = this.#nextNumber++;
+    const number = nextNumber++;
     this.#held.set(number, { rows: result.rows, bytes, at: end, expires: this.#expiry(number) });
     return { ...result, rows, next: number };
   }
