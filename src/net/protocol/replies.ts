@@ -12,7 +12,7 @@ import type { FrameWriter } from "./frame-writer.ts";
 import type { EntityListed, SendResult, StateAt } from "./outcomes.ts";
 import { protocolError } from "./protocol-error.ts";
 import { encodePersonal, personalElements, readPersonal } from "./subscription/pushes.ts";
-import { decodeValue, encodeDetails, encodeValue, shortMessage } from "./value.ts";
+import { decodeList, decodeValue, encodeDetails, encodeValue, shortMessage } from "./value.ts";
 import { frameKind, outcomeKind } from "./words.ts";
 
 function start(writer: FrameWriter, id: number): number {
@@ -212,7 +212,7 @@ export function readEventsPage(reader: FrameReader, entity: string): EventsPage 
     heads.push(occurredAt === undefined ? head : { ...head, occurredAt });
   }
   reader.leave(outside);
-  const data = decodeValue(reader.value());
+  const data = decodeList(reader.value());
   const next = reader.wholeOrNil();
   if (!Array.isArray(data) || data.length !== heads.length)
     throw protocolError("a page without all its data");

@@ -14,7 +14,7 @@ import type { FrameReader } from "./frame-reader.ts";
 import type { FrameWriter } from "./frame-writer.ts";
 import type { Delivery, EntitiesQuery, EventsQuery, Expect, Moment, WriteOptions } from "./outcomes.ts";
 import { protocolError } from "./protocol-error.ts";
-import { decodeForeignValue, decodeValue } from "./value.ts";
+import { decodeForeignValue, decodeList } from "./value.ts";
 import { frameKind, momentKind, operation, protocolVersion } from "./words.ts";
 
 /** Begins a request whose operation has `fields` fields behind it. */
@@ -116,7 +116,7 @@ export function eventsOf(request: AppendRequest): NewEvent[] {
   const data =
     request.data instanceof TableBytes
       ? readForeignTable(request.data)
-      : decodeValue(request.data, typeof request.types === "string" ? request.types : undefined);
+      : decodeList(request.data, typeof request.types === "string" ? request.types : undefined);
   if (!Array.isArray(data)) throw new WarpError("INVALID_ARGUMENT", "the data of an append is a list");
   if (request.personal !== undefined)
     return withPersonal(eventsOf({ ...request, personal: undefined }), request);
@@ -141,7 +141,8 @@ export function eventsOf(request: AppendRequest): NewEvent[] {
 }
 
 function withPersonal(events: readonly NewEvent[], { personal = "" }: AppendRequest): NewEvent[] {
-  const parts = decodeForeignValue(personal);
+  // Data stands in a map with its subject. What it may be is looked at event by event, as that of events is.
+  const parts = decodeList(personal, undefined, 2);
   if (!Array.isArray(parts) || parts.length !== events.length)
     throw new WarpError("INVALID_ARGUMENT", "personal is a list as long as the data");
   return events.map((event, i) => {

@@ -15,9 +15,9 @@ const sizes: readonly number[] = [
 ];
 const protoKey = Buffer.from("__proto__");
 
-/** The offset behind the element at `at`. Errors: PROTOCOL_ERROR. */
-export function skipElement(bytes: Uint8Array, at: number, end: number): number {
-  return skip(bytes, at, end, 0);
+/** The offset behind the element at `at`, which may have `around` levels around what may be nested. Errors: PROTOCOL_ERROR. */
+export function skipElement(bytes: Uint8Array, at: number, end: number, around = 0): number {
+  return skip(bytes, at, end, -around);
 }
 
 function skip(bytes: Uint8Array, at: number, end: number, depth: number): number {

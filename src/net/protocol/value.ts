@@ -32,15 +32,24 @@ export function encodeValue(value: unknown): string | Uint8Array {
 export { encodeData as encodeList } from "../../aggregate/json-data.ts";
 export { tableOf } from "../../aggregate/tables.ts";
 
+/** A value back to what it was. Errors: INVALID_ARGUMENT for what is none. */
+export function decodeValue(encoded: string | Uint8Array): unknown {
+  return decoded(encoded, 0, undefined);
+}
+
 /**
- * A value back to what it was; `type` is that of the one event whose data is in the list, if it is such a list. Errors:
- * INVALID_ARGUMENT for what is none.
+ * The value of a list of data; each may be nested as deep as a value, so that there are levels `around` it: the list, and what else stands
+ * in between. `type` is that of the one event whose data is in the list, if it is such a list. Errors: as {@link decodeValue}.
  */
-export function decodeValue(encoded: string | Uint8Array, type?: string): unknown {
+export function decodeList(encoded: string | Uint8Array, type?: string, around = 1): unknown {
+  return decoded(encoded, around, type);
+}
+
+function decoded(encoded: string | Uint8Array, around: number, type: string | undefined): unknown {
   try {
     if (typeof encoded === "string")
       return type === undefined ? JSON.parse(encoded) : shapes.parse(type, encoded);
-    const end = skipElement(encoded, 0, encoded.length);
+    const end = skipElement(encoded, 0, encoded.length, around);
     if (end !== encoded.length) throw protocolError("there are bytes behind a value");
     return decoder.decode(encoded);
   } catch (thrown) {

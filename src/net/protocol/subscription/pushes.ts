@@ -9,7 +9,7 @@ import type { StoredEvent } from "../../../core/event.ts";
 import type { FrameReader } from "../frame-reader.ts";
 import { FrameWriter } from "../frame-writer.ts";
 import { protocolError } from "../protocol-error.ts";
-import { decodeValue, encodeDetails, encodeValue, shortMessage } from "../value.ts";
+import { decodeList, decodeValue, encodeDetails, encodeValue, shortMessage } from "../value.ts";
 import { frameKind } from "../words.ts";
 
 export const pushKind = {
@@ -157,7 +157,7 @@ export function readHeads(reader: FrameReader, before?: () => void): StoredEvent
     heads.push(occurredAt === undefined ? head : { ...head, occurredAt });
   }
   reader.leave(outside);
-  const data = decodeValue(reader.value());
+  const data = decodeList(reader.value());
   if (!Array.isArray(data) || data.length !== heads.length)
     throw protocolError("a push without all its data");
   return heads.map((head, i) => ({ ...head, data: data[i] as unknown }));
