@@ -3,6 +3,7 @@
  * that has gone has none.
  */
 import { afterEach, expect, test } from "bun:test";
+import { connect } from "../../src/client/index.ts";
 import type { QueryResult } from "../../src/net/protocol/querying.ts";
 import { frameOf, jsonValue, RawPeer } from "./raw-peer.ts";
 import { type ServedContext, serveContext, until } from "./served-context.ts";
@@ -130,4 +131,61 @@ test("the number of a result stands for nothing on another connection, whatever 
   expect(await fetched(peer, first.next)).toBe(large.rows.length - first.count);
   peer.close();
   other.close();
+});
+
+const mib = 1 << 20;
+const rows = (count: number, row: (index: number) => QueryResult["rows"][number]) => ({
+  columns: ["n", "value"],
+  rows: Array.from({ length: count }, (_, i) => row(i)),
+  isTruncated: false,
+});
+
+const sizes: Readonly<Record<string, QueryResult>> = {
+  "much text of three bytes a character": rows(40, (i) => [i, "日".repeat(100_000)]),
+  "rows above the size of an event": rows(9, (i) => [i, "é".repeat(mib)]),
+  "text that JSON escapes": rows(30, (i) => [i, "\u0001".repeat(300_000)]),
+  "numbers of many digits": rows(400_000, (i) => [i, -1.2345678901234567e-300 - i / 3]),
+  "bytes and big integers": rows(9, (i) => [2n ** 60n + BigInt(i), new Uint8Array(mib + i)]),
+  "a row that fills a reply between small ones": rows(9, (i) => [
+    i,
+    "x".repeat(i === 4 ? 10 * mib - 100 : 10),
+  ]),
+  "a row of which JSON would fill six replies": rows(3, (i) => [i, "\u0001".repeat(i === 1 ? 9 * mib : 1)]),
+};
+
+for (const [name, result] of Object.entries(sizes)) {
+  test(`${name}: all rows come, in pages, or as many as fit in one reply`, async () => {
+    const { tcp, greet } = await serveQueries({ result });
+    const client = await connect({ address: tcp.address });
+    const { rows, isTruncated } = await client.query("SELECT 1");
+    expect(isTruncated).toBe(false);
+    expect(rows.length).toBe(result.rows.length);
+    expect(Bun.deepEquals(rows, result.rows)).toBe(true);
+    await client.close();
+    const peer = await greet();
+    peer.send(frameOf([0, 2, 20, "SELECT 1"]));
+    const frame = await peer.next();
+    expect(frame?.slice(0, 2)).toEqual([1, 2]);
+    expect((frame?.[2] as unknown[]).slice(2)).toEqual([true]);
+    peer.close();
+  });
+}
+
+test("a row that no reply can hold is an error that says so, asked for in pages or not", async () => {
+  const text = "x".repeat(10 * mib + 1);
+  const { queries, greet } = await serveQueries({ result: rows(3, (i) => [i, i === 1 ? text : ""]) });
+  const peer = await greet();
+  peer.send(query(2));
+  expect((await peer.next())?.slice(0, 3)).toEqual([2, 2, "QUERY_FAILED"]);
+  peer.send(frameOf([0, 3, 20, "SELECT 1"]));
+  // What is before it fits.
+  expect(((await peer.next())?.[2] as unknown[]).slice(2)).toEqual([true]);
+  queries.result = rows(1, () => [1, text]);
+  peer.send(frameOf([0, 4, 20, "SELECT 1"]));
+  expect((await peer.next())?.slice(0, 3)).toEqual([2, 4, "QUERY_FAILED"]);
+  // It would fit without the names of its columns.
+  queries.result = { columns: ["c".repeat(mib)], rows: [["x".repeat(9.5 * mib)]], isTruncated: false };
+  peer.send(frameOf([0, 5, 20, "SELECT 1"]));
+  expect((await peer.next())?.slice(0, 3)).toEqual([2, 5, "QUERY_FAILED"]);
+  peer.close();
 });

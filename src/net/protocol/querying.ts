@@ -3,10 +3,11 @@
  * options, rows, statuses) travels as values.
  */
 import { WarpError } from "../../core/errors.ts";
+import { limits } from "../../core/limits.ts";
 import type { FrameReader } from "./frame-reader.ts";
 import type { FrameWriter } from "./frame-writer.ts";
 import { protocolError } from "./protocol-error.ts";
-import { decodeForeignValue, decodeValue, encodeList, encodeValue } from "./value.ts";
+import { decodeForeignValue, decodeValue, encodeList, encodeRows, encodeValue } from "./value.ts";
 import { frameKind, operation } from "./words.ts";
 
 export type QueryParam = string | number | bigint | boolean | null;
@@ -97,9 +98,23 @@ export function queryOf({ params, options }: QueryRequest): { params: QueryParam
   return { params: list, options: { after: places, timeoutMs, rows, sink, ...paged } };
 }
 
-/** With `next` only for who has asked for pages. */
+/** A row may take a reply of its own, and no more. */
+export function rowTooLarge(cause?: unknown): WarpError {
+  const message = `a row, with the names of its columns, takes more than a reply may: ${limits.frameBytesMax} bytes`;
+  return new WarpError("QUERY_FAILED", message, { limit: "frameBytesMax" }, cause);
+}
+
+function endRows(writer: FrameWriter, frame: number): void {
+  try {
+    writer.endFrame(frame);
+  } catch (thrown) {
+    throw rowTooLarge(thrown);
+  }
+}
+
+/** With `next` only for who has asked for pages. Errors: QUERY_FAILED. */
 export function writeQueryResult(writer: FrameWriter, id: number, result: QueryResult & RowsPage): void {
-  const rows = encodeList(result.rows);
+  const rows = encodeRows(result.rows);
   const frame = writer.startFrame(3);
   writer.num(frameKind.reply);
   writer.num(id);
@@ -109,7 +124,7 @@ export function writeQueryResult(writer: FrameWriter, id: number, result: QueryR
   writer.value(rows);
   writer.bool(result.isTruncated);
   if ("next" in result) writer.numOrNil(result.next);
-  writer.endFrame(frame);
+  endRows(writer, frame);
 }
 
 export function writeRows(writer: FrameWriter, id: number, number: number): void {
@@ -127,15 +142,16 @@ export function readRows(reader: FrameReader): number {
   return number;
 }
 
+/** Errors: QUERY_FAILED. */
 export function writeRowsPage(writer: FrameWriter, id: number, page: RowsPage): void {
-  const rows = encodeList(page.rows);
+  const rows = encodeRows(page.rows);
   const frame = writer.startFrame(3);
   writer.num(frameKind.reply);
   writer.num(id);
   writer.array(2);
   writer.value(rows);
   writer.numOrNil(page.next);
-  writer.endFrame(frame);
+  endRows(writer, frame);
 }
 
 export function readRowsPage(reader: FrameReader): RowsPage {

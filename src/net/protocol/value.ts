@@ -1,8 +1,8 @@
 /**
  * Values as they cross the wire: JSON text when JSON holds them exactly, else MessagePack.
  */
-import { Decoder } from "@msgpack/msgpack";
-import { encodeData, isJsonData } from "../../aggregate/json-data.ts";
+import { Decoder, encode } from "@msgpack/msgpack";
+import { encodeData, isJsonData, isJsonNumber } from "../../aggregate/json-data.ts";
 import { WarpError } from "../../core/errors.ts";
 import { KnownShapes } from "../../core/known-shapes.ts";
 import { limits } from "../../core/limits.ts";
@@ -31,6 +31,24 @@ export function encodeValue(value: unknown): string | Uint8Array {
 /** The value of a list of event data, and the table of one. Errors: INVALID_EVENT, EVENT_TOO_LARGE. */
 export { encodeData as encodeList } from "../../aggregate/json-data.ts";
 export { tableOf } from "../../aggregate/tables.ts";
+
+/** Rows of a query are JSON up to this: with much that is escaped, or many digits, that is longer than MessagePack. */
+const rowsJsonBytesMax = 2 * limits.queryBytes;
+
+/** The value of rows of a query. They are no event data, so there is no limit but that of a frame, which is not looked at here. */
+export function encodeRows(rows: readonly (readonly unknown[])[]): string | Uint8Array {
+  if (rows.every((row) => row.every(isJsonScalar))) {
+    const text = JSON.stringify(rows);
+    if (Buffer.byteLength(text) <= rowsJsonBytesMax) return text;
+  }
+  // Numbers as event data has them, so that big integers are told from them.
+  return encode(rows, { useBigInt64: true, forceIntegerToFloat: true });
+}
+
+function isJsonScalar(value: unknown): boolean {
+  if (typeof value === "number") return isJsonNumber(value);
+  return typeof value === "string" || typeof value === "boolean" || value === null;
+}
 
 /** A value back to what it was. Errors: INVALID_ARGUMENT for what is none. */
 export function decodeValue(encoded: string | Uint8Array): unknown {

@@ -5,7 +5,8 @@
 
 import { WarpError } from "../../core/errors.ts";
 import { limits } from "../../core/limits.ts";
-import type { QueryResult, QueryValue } from "../protocol/querying.ts";
+import { rowBytes } from "../../core/row-bytes.ts";
+import { type QueryResult, type QueryValue, rowTooLarge } from "../protocol/querying.ts";
 
 type Rows = readonly (readonly QueryValue[])[];
 
@@ -18,7 +19,9 @@ export interface RowsPage {
 interface Held {
   readonly rows: Rows;
   readonly bytes: number;
-  at: number;
+  /** Where each page ends, and how many of them were asked for. */
+  readonly ends: readonly number[];
+  pages: number;
   expires: NodeJS.Timeout;
 }
 
@@ -52,16 +55,18 @@ export class HeldRows {
     this.#space = space;
   }
 
-  /** The first page of a result; what is left is held. A result for which there is no place is cut there, and says so. */
+  /**
+   * The first page of a result; what is left is held. A result for which there is no place is cut there, and says so. Errors:
+   * QUERY_FAILED for a row that no reply can hold.
+   */
   first(result: QueryResult): QueryResult & RowsPage {
-    const end = pageEnd(result.rows, 0);
-    if (end === result.rows.length) return { ...result, next: undefined };
-    const rows = result.rows.slice(0, end);
-    const bytes = bytesOf(result.rows);
+    const { ends, bytes } = pagesOf(result.rows);
+    if (ends.length <= 1) return { ...result, next: undefined };
+    const rows = result.rows.slice(0, ends[0]);
     if (this.#held.size >= limits.heldResultsMax || !this.#space.take(bytes))
       return { ...result, rows, isTruncated: true, next: undefined };
     const number = nextNumber++;
-    this.#held.set(number, { rows: result.rows, bytes, at: end, expires: this.#expiry(number) });
+    this.#held.set(number, { rows: result.rows, bytes, ends, pages: 1, expires: this.#expiry(number) });
     return { ...result, rows, next: number };
   }
 
@@ -70,12 +75,12 @@ export class HeldRows {
     const held = this.#held.get(number);
     if (held === undefined) throw new WarpError("ABORTED", "the rest of the result is not held any more");
     clearTimeout(held.expires);
-    const from = held.at;
-    held.at = pageEnd(held.rows, from);
-    const isDone = held.at === held.rows.length;
+    const { ends, pages } = held;
+    held.pages++;
+    const isDone = held.pages === ends.length;
     if (isDone) this.#forget(number);
     else held.expires = this.#expiry(number);
-    return { rows: held.rows.slice(from, held.at), next: isDone ? undefined : number };
+    return { rows: held.rows.slice(ends[pages - 1], ends[pages]), next: isDone ? undefined : number };
   }
 
   clear(): void {
@@ -95,25 +100,34 @@ export class HeldRows {
   }
 }
 
-/** Up to where rows from this one on fit in a reply; one of any size does. */
-function pageEnd(rows: Rows, from: number): number {
+/** What of a result fits in one reply. Errors: QUERY_FAILED for a first row that does not. */
+export function cut(result: QueryResult): QueryResult {
+  const { end } = pageFrom(result.rows, 0);
+  return end === result.rows.length
+    ? result
+    : { ...result, rows: result.rows.slice(0, end), isTruncated: true };
+}
+
+function pagesOf(rows: Rows): { ends: number[]; bytes: number } {
+  const ends: number[] = [];
+  let total = 0;
+  for (let from = 0; from < rows.length; ) {
+    const { end, bytes } = pageFrom(rows, from);
+    total += bytes;
+    ends.push(end);
+    from = end;
+  }
+  return { ends, bytes: total };
+}
+
+/** Up to where rows from this one on fit in a reply, and what they take. A large row goes alone. */
+function pageFrom(rows: Rows, from: number): { end: number; bytes: number } {
   let bytes = 0;
   for (let at = from; at < rows.length; at++) {
-    bytes += rowBytes(rows[at] ?? []);
-    if (bytes > limits.queryBytes) return at + 1;
+    const more = rowBytes(rows[at] ?? []);
+    if (at > from && bytes + more > limits.queryBytes) return { end: at, bytes };
+    if (more > limits.frameBytesMax) throw rowTooLarge();
+    bytes += more;
   }
-  return rows.length;
-}
-
-function bytesOf(rows: Rows): number {
-  let bytes = 0;
-  for (const row of rows) bytes += rowBytes(row);
-  return bytes;
-}
-
-function rowBytes(row: readonly QueryValue[]): number {
-  let bytes = 0;
-  for (const value of row)
-    bytes += typeof value === "string" || value instanceof Uint8Array ? value.length + 4 : 9;
-  return bytes;
+  return { end: rows.length, bytes };
 }

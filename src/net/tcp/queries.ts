@@ -12,6 +12,7 @@ import {
   writeRowsPage,
 } from "../protocol/querying.ts";
 import type { Connection } from "./connection.ts";
+import { cut } from "./held-rows.ts";
 import { answerPage } from "./later.ts";
 
 export function performQuery(connection: Connection, id: number, reader: FrameReader): void {
@@ -19,7 +20,7 @@ export function performQuery(connection: Connection, id: number, reader: FrameRe
   const query = async () => {
     const { params, options } = queryOf(request);
     const result = await connection.shared.port.query(request.sql, params, options);
-    return options.pages === true ? (connection.heldRows?.first(result) ?? result) : result;
+    return options.pages === true ? (connection.heldRows?.first(result) ?? result) : cut(result);
   };
   answerPage(connection, id, query, writeQueryResult);
 }

@@ -3,6 +3,7 @@
  */
 import { SQL } from "bun";
 import { WarpError } from "../../core/errors.ts";
+import { rowBytes } from "../../core/row-bytes.ts";
 import type { SinkPlace } from "../messages.ts";
 import { failure } from "../sinks/postgres-errors.ts";
 import { RqliteClient } from "../sinks/rqlite-client.ts";
@@ -63,7 +64,7 @@ export class RemoteQueries {
         for (const row of found) {
           const values = row.map((value, i) => plain(value, columns[i]?.type));
           rows.push(values);
-          bytes += bytesOf(values);
+          bytes += rowBytes(values);
         }
         if (found.length < fetched || bytes > query.bytesMax) break;
         // About a piece's bytes at a time, so that it is never much more than asked for.
@@ -144,16 +145,9 @@ function limit(
   let bytes = 0;
   for (const [i, row] of rows.entries()) {
     if (i === rowsMax || bytes > bytesMax) return { columns, rows: rows.slice(0, i), isTruncated: true };
-    bytes += bytesOf(row);
+    bytes += rowBytes(row);
   }
   return { columns, rows, isTruncated: false };
-}
-
-function bytesOf(row: readonly QueryValue[]): number {
-  let bytes = 0;
-  for (const value of row)
-    bytes += typeof value === "string" || value instanceof Uint8Array ? value.length + 4 : 9;
-  return bytes;
 }
 
 /** PostgreSQL's number for int8 and numeric, which come as text. */

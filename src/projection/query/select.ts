@@ -9,6 +9,7 @@
 import { existsSync } from "node:fs";
 import { constants, DatabaseSync } from "node:sqlite";
 import { WarpError } from "../../core/errors.ts";
+import { rowBytes } from "../../core/row-bytes.ts";
 import { quoted } from "../sinks/statements.ts";
 import type { QueryRequest, QueryResult, QueryValue } from "./messages.ts";
 
@@ -77,7 +78,7 @@ function run(database: DatabaseSync, { sql, params, rowsMax, bytesMax }: QueryRe
   >) {
     if (rows.length === rowsMax || bytes > bytesMax) return { columns, rows, isTruncated: true };
     const values = row.map(plain);
-    for (const value of values) bytes += sizeOf(value);
+    bytes += rowBytes(values);
     rows.push(values);
   }
   return { columns, rows, isTruncated: false };
@@ -97,8 +98,4 @@ function isEmpty(database: DatabaseSync, rest: string): boolean {
 function plain(value: QueryValue | undefined): QueryValue {
   if (typeof value !== "bigint") return value ?? null;
   return value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER ? Number(value) : value;
-}
-
-function sizeOf(value: QueryValue): number {
-  return typeof value === "string" || value instanceof Uint8Array ? value.length + 4 : 9;
 }
