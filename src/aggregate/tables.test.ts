@@ -206,4 +206,35 @@ describe("a table that somebody else made", () => {
     const many = new Table(rows, ["a"], [{ kind: "float", values: new Float64Array(rows) }]).toBytes();
     expect(() => readForeignTable(many)).toThrow(expect.objectContaining({ code: "EVENT_TOO_LARGE" }));
   });
+
+  test("is refused when a text of it is not UTF-8, wherever it stands", () => {
+    const texts = (text: string, ...lengths: number[]): Column => ({
+      kind: "text",
+      text,
+      lengths: Uint16Array.from(lengths),
+      bytes: Buffer.byteLength(text),
+    });
+    const broken: (readonly [TableBytes, string])[] = [
+      // One byte that is read as one character, the start of a character without its end, an end without a start, a surrogate.
+      ...["\xff", "\xc3", "\xa9", "\xed\xa0\x80"].map(
+        (bytes) =>
+          [made(["a"], texts(`a${"Q".repeat(bytes.length)}bc`, 1 + bytes.length, 2)), bytes] as const,
+      ),
+      [made(["a"], texts("für Q", 4, 2)), "\xff"],
+      [made(["a"], texts("\ufffdQ", 3, 1)), "\xff"],
+      [made(["a"], json('["Q",1]')), "\xff"],
+      [made(["Q"], json("[1,1]")), "\xff"],
+      // A character that is divided between two texts.
+      [made(["a"], texts("aéb", 2, 2)), ""],
+    ];
+    for (const [table, bytes] of broken) {
+      const at = Buffer.from(table.bytes).indexOf("Q");
+      if (at >= 0) table.bytes.set(Buffer.from(bytes, "latin1"), at);
+      expect(() => readForeignTable(table)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+      expect(table.isPlain).toBe(false);
+    }
+    const replacement = made(["a"], texts("\ufffda", 3, 1));
+    expect(readForeignTable(replacement)).toEqual([{ a: "\ufffd" }, { a: "a" }]);
+    expect(replacement.isPlain).toBe(true);
+  });
 });

@@ -12,6 +12,7 @@ import {
 } from "../core/table.ts";
 import { WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
+import { readStrictUtf8 } from "../core/utf8.ts";
 import { isJsonNumber, jsonUnits } from "./json-data.ts";
 
 /** Below so many rows the keys are too small a part. */
@@ -159,7 +160,7 @@ function jsonColumn(values: readonly unknown[]): Column | undefined {
 
 /**
  * The rows of a table that somebody else made; `isPlain` of it says afterwards whether its bytes may be kept, because its rows are what
- * {@link tableOf} takes. Errors: INVALID_ARGUMENT when it is no table, EVENT_TOO_LARGE when its rows would take more than an append may.
+ * {@link tableOf} takes. Errors: INVALID_ARGUMENT when it is no table or no UTF-8, EVENT_TOO_LARGE when its rows would take more than an append may.
  */
 export function readForeignTable(foreign: TableBytes): unknown[] {
   const table = read(foreign.bytes);
@@ -210,9 +211,16 @@ function read(bytes: Uint8Array): ReturnType<typeof readTable> {
       new DataView(buffer, byteOffset, length),
       0,
       length,
+      textOf,
     );
   } catch (thrown) {
     const why = thrown instanceof Error ? thrown.message : String(thrown);
     throw new WarpError("INVALID_ARGUMENT", `a table cannot be read: ${why}`, {}, thrown);
   }
+}
+
+function textOf(buffer: Buffer, from: number, to: number): string {
+  const text = readStrictUtf8(buffer, from, to);
+  if (text === undefined) throw new Error("a text is not UTF-8");
+  return text;
 }

@@ -182,15 +182,19 @@ export interface TableContent {
   readonly texts: readonly string[];
 }
 
+/** Reads a text; it may throw for one that is not UTF-8. */
+export type ReadText = (buffer: Buffer, from: number, to: number) => string;
+
 /**
- * Reads the table from `from` up to `to`. Undefined when its lengths do not add up; throws what JSON.parse throws. What the values are,
- * and whether keys are repeated, is not looked at.
+ * Reads the table from `from` up to `to`. Undefined when its lengths do not add up; throws what JSON.parse and `readText` throw. What the
+ * values are, and whether keys are repeated, is not looked at.
  */
 export function readTable(
   buffer: Buffer,
   view: DataView,
   from: number,
   to: number,
+  readText: ReadText = readUtf8,
 ): TableContent | undefined {
   if (from + headerBytes > to) return undefined;
   const rows = view.getUint32(from, true);
@@ -198,7 +202,7 @@ export function readTable(
   const keysAt = from + headerBytes;
   let at = keysAt + view.getUint32(from + 6, true);
   if (at > to || count > tableColumnsMax) return undefined;
-  const texts = [readUtf8(buffer, keysAt, at)];
+  const texts = [readText(buffer, keysAt, at)];
   const keys: unknown = JSON.parse(texts[0] ?? "");
   if (!Array.isArray(keys) || keys.length !== count || !keys.every((key) => typeof key === "string"))
     return undefined;
@@ -208,7 +212,7 @@ export function readTable(
     if (contentAt > to) return undefined;
     const end = contentAt + view.getUint32(at + 1, true);
     if (end > to) return undefined;
-    const values = readContent(buffer, view, buffer[at] ?? 0, contentAt, end, rows, texts);
+    const values = readContent(buffer, view, buffer[at] ?? 0, contentAt, end, rows, texts, readText);
     if (!Array.isArray(values) || values.length !== rows) return undefined;
     columns.push(values);
     at = end;
@@ -224,10 +228,11 @@ function readContent(
   to: number,
   rows: number,
   texts: string[],
+  readText: ReadText,
 ): unknown {
   switch (columnKind) {
     case kind.json: {
-      const text = readUtf8(buffer, from, to);
+      const text = readText(buffer, from, to);
       texts.push(text);
       return JSON.parse(text);
     }
@@ -236,7 +241,7 @@ function readContent(
     case kind.float:
       return to - from === numbersBytes(false, rows) ? readFloats(view, from, rows) : undefined;
     case kind.text:
-      return textBytes(rows, 0) <= to - from ? readTexts(buffer, view, from, to, rows) : undefined;
+      return textBytes(rows, 0) <= to - from ? readTexts(buffer, view, from, to, rows, readText) : undefined;
     default:
       return undefined;
   }
@@ -267,6 +272,7 @@ function readTexts(
   from: number,
   to: number,
   rows: number,
+  readText: ReadText,
 ): string[] | undefined {
   const values: string[] = new Array(rows);
   let at = textBytes(rows, 0) + from;
@@ -280,14 +286,14 @@ function readTexts(
       next++;
     }
     if (at + bytes > to) return undefined;
-    const together = readUtf8(buffer, at, at + bytes);
-    // Where all is ASCII, bytes are units.
+    const together = readText(buffer, at, at + bytes);
+    // Where all is ASCII, bytes are units; and where each byte is none of UTF-8, and read as one.
     const isAscii = together.length === bytes;
     for (let offset = 0; i < next; i++) {
       const length = view.getUint16(from + 2 * i, true);
       values[i] = isAscii
         ? together.slice(offset, offset + length)
-        : readUtf8(buffer, at + offset, at + offset + length);
+        : readText(buffer, at + offset, at + offset + length);
       offset += length;
     }
     at += bytes;

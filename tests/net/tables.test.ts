@@ -103,6 +103,11 @@ test("a table that another program wrote is read, and what is none is refused wi
   const lone = new Table(1, ["by"], [{ kind: "json", pieces: ['["\\ud800"]'] }]).toBytes().bytes;
   peer.send(append(21, new ExtData(2, lone)));
   expect((await peer.next())?.slice(0, 3)).toEqual([2, 21, "INVALID_EVENT"]);
+  // Nor is text that is not UTF-8 stored: it would be read as other text.
+  const latin = tableByHand([7, 12], ["Q", "Q"]);
+  latin.write("\xe9\xe9", latin.length - 2, "latin1");
+  peer.send(append(24, new ExtData(2, latin)));
+  expect((await peer.next())?.slice(0, 3)).toEqual([2, 24, "INVALID_ARGUMENT"]);
   peer.send(append(22, jsonValue([{ by: 1 }])));
   expect(outcomeIn(await peer.next())).toEqual([1, 22, 0, 4, 4, 1]);
   // Where no data of an append stands, a table breaks the protocol.
