@@ -57,9 +57,9 @@ interface Page {
 /** The first page of a result. */
 async function asked(peer: RawPeer, id: number): Promise<Page> {
   peer.send(query(id));
-  const frame = await peer.next();
-  expect(frame?.slice(0, 2)).toEqual([1, id]);
-  const [, rows, isTruncated, next] = frame?.[2] as [unknown, Uint8Array, boolean, unknown];
+  const frame = (await peer.next()) ?? [];
+  expect(frame.slice(0, 2)).toEqual([1, id]);
+  const [, rows, isTruncated, next] = frame[2] as [unknown, Uint8Array, boolean, unknown];
   return { count: JSON.parse(Buffer.from(rows).toString()).length, isTruncated, next };
 }
 
@@ -68,9 +68,9 @@ async function fetched(peer: RawPeer, number: unknown): Promise<number> {
   let count = 0;
   for (let next = number, id = 1000; next !== null; id++) {
     peer.send(rowsOf(id, next));
-    const frame = await peer.next();
-    expect(frame?.slice(0, 2)).toEqual([1, id]);
-    const [rows, following] = frame?.[2] as [Uint8Array, unknown];
+    const frame = (await peer.next()) ?? [];
+    expect(frame.slice(0, 2)).toEqual([1, id]);
+    const [rows, following] = frame[2] as [Uint8Array, unknown];
     count += JSON.parse(Buffer.from(rows).toString()).length;
     next = following;
   }
@@ -144,7 +144,10 @@ const sizes: Readonly<Record<string, QueryResult>> = {
   "much text of three bytes a character": rows(40, (i) => [i, "日".repeat(100_000)]),
   "rows above the size of an event": rows(9, (i) => [i, "é".repeat(mib)]),
   "text that JSON escapes": rows(30, (i) => [i, "\u0001".repeat(300_000)]),
-  "numbers of many digits": rows(400_000, (i) => [i, -1.2345678901234567e-300 - i / 3]),
+  "numbers of many digits": rows(150_000, (i) => {
+    const small = -1e-300 / (i + 3);
+    return [small, small, small, small];
+  }),
   "bytes and big integers": rows(9, (i) => [2n ** 60n + BigInt(i), new Uint8Array(mib + i)]),
   "a row that fills a reply between small ones": rows(9, (i) => [
     i,
@@ -166,7 +169,7 @@ for (const [name, result] of Object.entries(sizes)) {
     peer.send(frameOf([0, 2, 20, "SELECT 1"]));
     const frame = await peer.next();
     expect(frame?.slice(0, 2)).toEqual([1, 2]);
-    expect((frame?.[2] as unknown[]).slice(2)).toEqual([true]);
+    expect(frame?.[2]).toMatchObject({ 2: true, length: 3 });
     peer.close();
   });
 }
@@ -179,7 +182,7 @@ test("a row that no reply can hold is an error that says so, asked for in pages 
   expect((await peer.next())?.slice(0, 3)).toEqual([2, 2, "QUERY_FAILED"]);
   peer.send(frameOf([0, 3, 20, "SELECT 1"]));
   // What is before it fits.
-  expect(((await peer.next())?.[2] as unknown[]).slice(2)).toEqual([true]);
+  expect((await peer.next())?.[2]).toMatchObject({ 2: true, length: 3 });
   queries.result = rows(1, () => [1, text]);
   peer.send(frameOf([0, 4, 20, "SELECT 1"]));
   expect((await peer.next())?.slice(0, 3)).toEqual([2, 4, "QUERY_FAILED"]);
