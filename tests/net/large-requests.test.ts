@@ -20,6 +20,11 @@ class Gate {
     for (const go of held) go();
   }
 
+  /** Lets those go on that came behind the first ones. */
+  releaseBehind(count: number): void {
+    for (const go of this.#held?.splice(count) ?? []) go();
+  }
+
   wrap(port: EnginePort): EnginePort {
     const pass = (go: () => void) => {
       this.began++;
@@ -139,6 +144,29 @@ test("all connections together are bounded, those without large requests are rea
   gate.open();
   for (const peer of peers) await answersTo(peer, ids);
   for (const peer of peers) peer.close();
+});
+
+test("a connection that waits for others is read on when theirs are answered", async () => {
+  const { gate, served, peer } = await serveGated(4 << 20);
+  const bytes = 420_000;
+  peer.send(send(100, bytes));
+  await until(() => gate.began === 1);
+  const other = await RawPeer.greeted(served.tcp.port);
+  const ids = idsFrom(100, 9);
+  for (const id of ids) {
+    other.send(send(id, bytes));
+    await until(() => gate.began === id - 98);
+  }
+  peer.send(send(101, bytes));
+  await othersAreServed(served);
+  expect(gate.began).toBe(10);
+  gate.releaseBehind(1);
+  await until(() => gate.began === 11);
+  gate.open();
+  await answersTo(other, ids);
+  await answersTo(peer, [100, 101]);
+  peer.close();
+  other.close();
 });
 
 test("what waits in line for a peer that has gone counts no more", async () => {

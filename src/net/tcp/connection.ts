@@ -3,9 +3,8 @@
  *
  * - All whole frames of an arrival go to the engine before anything is awaited; replies that are there together are one
  *   write. What becomes durable while a long arrival is read is answered in between.
- * - It is not read while it has too many requests under way, or too many bytes of them, or too many replies unread: the peer is slowed
- *   down by TCP.
- *   Requests for pages wait in line beside the others, which are read on meanwhile (page-queue.ts).
+ * - It is not read while it has too many requests, or bytes of them, under way or too many replies unread: the peer is slowed down
+ *   by TCP. Requests for pages wait in line beside the others, which are read on meanwhile (page-queue.ts).
  * - Memory: frames as they arrive, up to one; requests that wait in line, up to `connectionQueueBytes` and one frame; large
  *   requests under way, up to `connectionRequestBytes` and one frame; replies, up to `outputBytes` and what is under way; nothing while idle.
  * - An error about the connection as a whole is its last frame.
@@ -227,7 +226,10 @@ export class Connection {
     if (this.phase === "gone" || this.phase === "closing") return;
     this.#subscriptions?.wake();
     this.#beginPages();
-    if (this.#isPaused && !this.#isBusy) this.#read();
+    if (this.#isPaused) {
+      if (!this.#isBusy) this.#read();
+      else if (this.shared.isCrowded) this.shared.awaitSpace(this);
+    }
     if (this.shared.isDraining && this.#requests === 0 && this.unsentBytes === 0) this.close();
   }
 
