@@ -159,7 +159,8 @@ export class Engine {
       actor.committedStates = write.states;
       if (write.position > 0) actor.shard.committedPosition = write.position;
     }
-    for (let i = 0; i < completions.length; i++) {
+    // What was under way when the engine failed has been answered then.
+    for (let i = this.#failure === undefined ? 0 : completions.length; i < completions.length; i++) {
       const write = completions[i];
       if (write === undefined) continue;
       if (write.result !== undefined) write.answer.resolve(write.result);

@@ -1,11 +1,12 @@
 /**
  * A repeated call counts once: caller keys for as long as the entity lives, delivery ids for as long as their session.
  */
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, spyOn, test } from "bun:test";
 import { cpSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { limits } from "../../src/core/limits.ts";
 import type { Entity } from "../../src/index.ts";
+import { shardOf } from "../../src/shard/placement.ts";
 import { account, cleanUp, codeOf, credited, freshDirectory, openSmall, settled } from "./sample.ts";
 
 afterEach(cleanUp);
@@ -106,6 +107,28 @@ describe("a delivery id", () => {
     const old = { ...session, sessionStart: Date.now() - limits.deliveryTtlMs - 1000 };
     expect(await codeOf(deliver(entity, 1, old))).toBe("KEY_EXPIRED");
     expect(await entity.seq()).toBe(count);
+  });
+
+  test("counts once also when the clock was ahead for a while, and its shard had nothing to do", async () => {
+    const warp = await openSmall(freshDirectory());
+    const ids = Array.from({ length: 40 }, (_, i) => `e-${i}`);
+    const [one, other] = [0, 1].map((shard) => ids.find((id) => shardOf(id, 2) === shard) ?? "");
+    const idle = warp.entity(one ?? "");
+    const busy = warp.entity(other ?? "");
+    expect(await deliver(idle, 1)).toMatchObject({ seq: 1 });
+    await settled(warp);
+    const now = Date.now.bind(Date);
+    const ahead = spyOn(Date, "now").mockImplementation(() => now() + 2 * limits.deliveryTtlMs);
+    try {
+      for (let round = 0; round < 3; round++) {
+        await busy.append(credited(1));
+        await settled(warp);
+      }
+    } finally {
+      ahead.mockRestore();
+    }
+    expect(await deliver(idle, 1)).toMatchObject({ seq: 1, duplicate: true });
+    expect(await idle.seq()).toBe(1);
   });
 
   test("counts once also when its session was let go from memory, before and after starts, clean or not", async () => {

@@ -2,11 +2,11 @@
  * Who may open a directory, with what, and what is refused of a caller.
  */
 import { afterEach, describe, expect, test } from "bun:test";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { limits } from "../../src/core/limits.ts";
 import type { Entity, NewEvent, WriteOptions } from "../../src/index.ts";
-import { cleanUp, codeOf, credited, freshDirectory, openSmall } from "./sample.ts";
+import { cleanUp, codeOf, credited, freshDirectory, openSmall, smallSettings } from "./sample.ts";
 
 afterEach(cleanUp);
 
@@ -172,4 +172,21 @@ describe("the journal of a directory that is opened again", () => {
     expect(fitting.at(-1)).toMatchObject({ ok: true, seq: 21 });
     await warp.close();
   });
+});
+
+test("a ring that starts without an append have filled is freed, and appends go on", async () => {
+  let dataDir = freshDirectory();
+  const first = await openSmall(dataDir);
+  await first.entity("a").append(credited(1));
+  await first.close();
+  // Each of them ends as if it had been killed.
+  for (let start = 0; start <= smallSettings.journal.segmentsMax; start++) {
+    const warp = await openSmall(dataDir);
+    const image = join(freshDirectory(), "image");
+    cpSync(dataDir, image, { recursive: true, filter: (path) => !path.endsWith("-shm") });
+    await warp.close();
+    dataDir = image;
+  }
+  const warp = await openSmall(dataDir);
+  expect(await warp.entity("a").append(credited(1))).toMatchObject({ ok: true, seq: 2 });
 });

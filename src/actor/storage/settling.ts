@@ -205,11 +205,11 @@ export class Settling {
     this.#underWay = round;
     const erased = Float64Array.from(this.#erased);
     this.#erased = [];
-    const now = Date.now();
     const deliveries: DeliveryWindows[] = [];
     for (const shard of this.#shards) {
       const { committedPosition, settledPosition } = shard;
-      const changed = shard.deliveries.takeDirty(now, committedPosition, settledPosition);
+      // Not the clock: sessions end by the time that the shard's records have, which never goes back.
+      const changed = shard.deliveries.takeDirty(shard.lastRecordedAt, committedPosition, settledPosition);
       if (changed !== undefined) deliveries.push(changed);
     }
     const snapshots = this.#takeSnapshots();

@@ -57,6 +57,27 @@ describe("the vault", () => {
     expect((statSync(options.path).size - vaultHeaderBytes) % slotBytes).toBe(0);
   });
 
+  test("writes a key once more that an earlier life has left, since its sync may have failed", () => {
+    const options = freshOptions();
+    const earlier = Vault.open(options, "write");
+    earlier.mint(1);
+    earlier.sync();
+    const key = copyOfKey(earlier, 1);
+    earlier.close();
+    const vault = Vault.open(options, "write");
+    vault.findUnused(1);
+    vault.mint(1);
+    // The system had it in memory, and the disk has not.
+    zeroSlot(options.path, 1);
+    vault.mint(2);
+    vault.sync();
+    vault.close();
+    const reader = Vault.open(options, "read");
+    expect(copyOfKey(reader, 1)).toEqual(key);
+    expect(copyOfKey(reader, 2)).toHaveLength(32);
+    reader.close();
+  });
+
   test("has what a killed process wrote on the disk before it relies on it", () => {
     const options = freshOptions();
     const sync = spyOn(fs, "fdatasyncSync");

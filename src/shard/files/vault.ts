@@ -138,23 +138,18 @@ export class Vault {
   }
 
   /**
-   * Gives a number a key if it has none yet. The slot is on disk after the next `sync`, and a slot that a crash left
-   * torn is made anew: nothing can have been sealed under it. Numbers come in rising order.
+   * Gives a number a key if it has none yet. The slot is on disk after the next `sync`, also one that an earlier life wrote: its sync may
+   * have failed. One that is torn is made anew: nothing can have been sealed under it. Numbers come in rising order.
    */
   mint(number: number): void {
+    let found: Buffer | string = "";
     if (number < this.#unusedFrom && number <= this.#slots) {
       readSync(this.#file, this.#slot, 0, slotBytes, slotOffset(number));
-      if (!isZero(this.#slot, 0)) {
-        const key = this.#unwrap(number, this.#slot);
-        if (typeof key !== "string") {
-          this.#cache(number, key);
-          return;
-        }
-      }
+      if (!isZero(this.#slot, 0)) found = this.#unwrap(number, this.#slot);
     }
     const last = this.#pending[this.#pending.length - 1] ?? 0;
     assert(number > last, "keys are made in rising order of their numbers");
-    const key = randomBytesPooled(keyBytes);
+    const key = typeof found === "string" ? randomBytesPooled(keyBytes) : found;
     const at = this.#pending.length * slotBytes;
     if (at === this.#pendingBytes.length) {
       this.#pendingBytes = Buffer.concat([this.#pendingBytes], this.#pendingBytes.length * 2);
