@@ -258,3 +258,117 @@ test("what a group has read and is not done with is bounded in bytes", async () 
   await until(() => statusOf(warp, "slow")?.lag === 0);
   await membership.return();
 });
+
+describe("behind an event that is not done", () => {
+  /** Events of a kilobyte, so that a page has few. */
+  const note = "n".repeat(1000);
+  const noted = { type: "Noted", data: { note } };
+  const total = 8000;
+  /** 4096, and what one page has more. */
+  const readMax = 4096 + 256;
+
+  /** One event of "stuck", and all others behind it in the same shard. */
+  async function openFilled(dataDir: string): Promise<Warp> {
+    const warp = await openSmall(dataDir, {
+      shards: 1,
+      journal: { segmentBytes: 4 << 20, segmentsMax: 64 },
+      memory: { tailBytes: 8 << 20 },
+    });
+    await warp.entity("stuck").append(noted);
+    for (let i = 0; i < total / 100; i++)
+      await warp.entity(`e${i % 20}`).appendBatch(Array.from({ length: 100 }, () => noted));
+    return warp;
+  }
+
+  /** Acknowledges all but "stuck", until there is no room for more; counts them, and those that left memory. */
+  function workBehind(warp: Warp) {
+    const behind = { done: 0, collected: 0, stuck: undefined as Work | undefined };
+    const registry = new FinalizationRegistry(() => behind.collected++);
+    const working = workOff(warp, "g", { window: 256 }, (work) => {
+      if (work.event.entity === "stuck") {
+        behind.stuck = work;
+        return;
+      }
+      registry.register(work.event, undefined);
+      behind.done++;
+      work.ack();
+    });
+    const isStill = async () => {
+      for (let before = -1; before !== behind.done || behind.done < 4095; await Bun.sleep(300))
+        before = behind.done;
+    };
+    return { behind, working, isStill };
+  }
+
+  const answers = {
+    ack: (work: Work) => work.ack(),
+    park: (work: Work) => work.park("LATER"),
+    retry: (work: Work) => work.retry(1),
+  };
+  for (const [name, answer] of Object.entries(answers)) {
+    test(`a bounded number is done, and the rest after its ${name}`, async () => {
+      const warp = await openFilled(freshDirectory());
+      const { behind, isStill } = workBehind(warp);
+      await isStill();
+      // Others go on while there is room.
+      expect(behind.done).toBeGreaterThanOrEqual(4095);
+      expect(behind.done).toBeLessThan(readMax);
+      expect(statusOf(warp, "g")).toMatchObject({ underWay: 1, waiting: 0, parked: 0 });
+      const { stuck } = behind;
+      if (stuck === undefined) throw new Error("it was not delivered");
+      const { lag = 0 } = statusOf(warp, "g") ?? {};
+      answer(stuck);
+      if (name === "retry") {
+        await until(() => behind.stuck !== stuck);
+        expect(behind.stuck?.attempt).toBe(2);
+        expect(statusOf(warp, "g")?.lag).toBe(lag);
+        behind.stuck?.ack();
+      }
+      await until(() => statusOf(warp, "g")?.lag === 0);
+      expect(behind.done).toBe(total);
+      const parked = name === "park" ? 1 : 0;
+      expect(statusOf(warp, "g")).toMatchObject({ underWay: 0, waiting: 0, parked });
+    }, 60_000);
+  }
+
+  test("the events of others leave memory when they are done", async () => {
+    const warp = await openFilled(freshDirectory());
+    await warp.entity("gone").append(noted);
+    const { behind, isStill } = workBehind(warp);
+    await isStill();
+    // With an erasure the pages that were read last are forgotten.
+    await warp.entity("gone").delete();
+    for (let i = 0; i < 20 && behind.collected < 3000; i++) {
+      Bun.gc(true);
+      await Bun.sleep(50);
+    }
+    expect(behind.collected).toBeGreaterThan(3000);
+  }, 60_000);
+
+  test("the rest goes on when its entity is erased", async () => {
+    const warp = await openFilled(freshDirectory());
+    const { behind, isStill } = workBehind(warp);
+    await isStill();
+    expect(behind.done).toBeLessThan(readMax);
+    expect((await warp.entity("stuck").delete()).status).toBe("erased");
+    await until(() => statusOf(warp, "g")?.lag === 0);
+    expect(behind.done).toBe(total);
+  }, 60_000);
+
+  test("no more than was done comes again, when another goes on with the group", async () => {
+    const dataDir = freshDirectory();
+    let warp = await openFilled(dataDir);
+    const first = workBehind(warp);
+    await first.isStill();
+    await warp.close();
+    await first.working;
+    warp = await openSmall(dataDir, { shards: 1 });
+    const second = workBehind(warp);
+    await second.isStill();
+    second.behind.stuck?.ack();
+    await until(() => statusOf(warp, "g")?.lag === 0);
+    // Nothing is left out, and what was done twice was read before.
+    expect(second.behind.done).toBe(total);
+    expect(first.behind.done).toBeLessThan(readMax);
+  }, 60_000);
+});

@@ -17,7 +17,7 @@ import type { Follower, Sink } from "../follower.ts";
 import type { Hub } from "../hub.ts";
 import type { From } from "../start.ts";
 import type { GroupQuery, GroupsFile, ParkedRow } from "./groups-file.ts";
-import { type Item, Outstanding } from "./outstanding.ts";
+import { type Item, Outstanding, placeOf } from "./outstanding.ts";
 
 /** An event that a member is to work off and answer. */
 export interface GroupDelivery {
@@ -171,7 +171,7 @@ export class Group {
     if (this.#outstanding.hasParked(row)) return false;
     const { shard, number, attempts, id } = row;
     const bytes = 0;
-    this.#outstanding.add({ shard, number, event, bytes, attempts, parkedId: id, isDone: false });
+    this.#outstanding.add({ shard, number, event, place: placeOf(event), bytes, attempts, parkedId: id });
     this.share();
     return true;
   }
@@ -254,8 +254,8 @@ export class Group {
   }
 
   get #hasRoom(): boolean {
-    const { count, bytes } = this.#outstanding;
-    return count < limits.groupOutstandingMax && bytes < limits.groupOutstandingBytes;
+    const { places, bytes } = this.#outstanding;
+    return places < limits.groupOutstandingMax && bytes < limits.groupOutstandingBytes;
   }
 
   #sink(isNew: boolean, query: GroupQuery): Sink {
@@ -288,14 +288,15 @@ export class Group {
     const bytes = chunk.bytes / events.length;
     for (const [i, event] of events.entries()) {
       const number = numbers[i] ?? 0;
-      this.#outstanding.add({ shard, number, event, bytes, attempts: 0, parkedId: undefined, isDone: false });
+      const place = placeOf(event);
+      this.#outstanding.add({ shard, number, event, place, bytes, attempts: 0, parkedId: undefined });
     }
     this.#changed();
     this.share();
   }
 
   #finish(item: Item): void {
-    if (item.parkedId !== undefined && !item.isDone) this.#parts.file.unpark(item.parkedId);
+    if (item.parkedId !== undefined && !item.place.isDone) this.#parts.file.unpark(item.parkedId);
     this.#outstanding.finish(item);
     this.#changed();
   }
@@ -315,7 +316,7 @@ export class Group {
   }
 
   #park(item: Item, reason: string): void {
-    if (item.isDone) return;
+    if (item.place.isDone) return;
     const { shard, number, event, attempts } = item;
     const { seq, position } = event;
     this.#outstanding.finish(item);

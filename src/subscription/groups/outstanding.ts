@@ -5,20 +5,28 @@
  *   does it.
  * - What is done below what is not is remembered here alone: the checkpoint of a shard is before its oldest event that is
  *   not done.
+ * - What is done behind what is not keeps its place, without its event: it is delivered again after a crash, so there is a bound
+ *   to how many such places there may be.
  */
 import type { StoredEvent } from "../../core/event.ts";
+
+/** Where an event stands in its shard. */
+export interface Place {
+  readonly position: number;
+  isDone: boolean;
+}
 
 export interface Item {
   readonly shard: number;
   readonly number: number;
   readonly event: StoredEvent;
+  readonly place: Place;
   /** What it takes, about. */
   readonly bytes: number;
   /** Deliveries so far. */
   attempts: number;
   /** Its row, when it was parked and is tried again. */
   readonly parkedId: number | undefined;
-  isDone: boolean;
 }
 
 interface Lane {
@@ -34,19 +42,26 @@ export class Outstanding {
   readonly #lanes = new Map<string, Lane>();
   readonly #ready: Lane[] = [];
   /** By shard, in the order of positions, without what is done at the front. */
-  readonly #order: Item[][];
+  readonly #order: Place[][];
   #count = 0;
+  #places = 0;
   #bytes = 0;
 
   constructor(shards: number) {
     this.#order = Array.from({ length: shards }, () => []);
   }
 
+  /** Events that are not done. */
   get count(): number {
     return this.#count;
   }
 
-  /** What they take together, about. */
+  /** Those, and the ones that are done behind one of them in their shard. */
+  get places(): number {
+    return this.#places;
+  }
+
+  /** What the events that are not done take together, about. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -60,8 +75,9 @@ export class Outstanding {
     }
     lane.items.push(item);
     this.#count++;
+    this.#places++;
     this.#bytes += item.bytes;
-    if (item.parkedId === undefined) this.#order[item.shard]?.push(item);
+    if (item.parkedId === undefined) this.#order[item.shard]?.push(item.place);
     if (lane.items.length === 1) this.#ready.push(lane);
   }
 
@@ -79,10 +95,12 @@ export class Outstanding {
 
   /** It is done with, in whatever way. */
   finish(item: Item): void {
-    if (item.isDone) return;
-    item.isDone = true;
+    if (item.place.isDone) return;
+    item.place.isDone = true;
     this.#count--;
     this.#bytes -= item.bytes;
+    if (item.parkedId === undefined) this.#trim(item.shard);
+    else this.#places--;
     const lane = this.#laneOf(item);
     if (lane === undefined) return;
     lane.items.splice(lane.items.indexOf(item), 1);
@@ -94,7 +112,7 @@ export class Outstanding {
 
   /** It is to be delivered again, at once, or when {@link Outstanding.resume} says so. */
   giveBack(item: Item, waits: boolean): void {
-    const lane = item.isDone ? undefined : this.#laneOf(item);
+    const lane = item.place.isDone ? undefined : this.#laneOf(item);
     if (lane === undefined) return;
     lane.isUnderWay = false;
     lane.isWaiting = waits;
@@ -102,7 +120,7 @@ export class Outstanding {
   }
 
   resume(item: Item): void {
-    const lane = item.isDone ? undefined : this.#laneOf(item);
+    const lane = item.place.isDone ? undefined : this.#laneOf(item);
     if (lane === undefined || !lane.isWaiting) return;
     lane.isWaiting = false;
     this.#ready.push(lane);
@@ -121,15 +139,26 @@ export class Outstanding {
 
   /** Everything up to here is done; `readUpTo` is up to where the shard has been read. */
   checkpoint(shard: number, readUpTo: number): number {
+    const oldest = this.#order[shard]?.[0];
+    return oldest === undefined ? readUpTo : oldest.position - 1;
+  }
+
+  /** Nothing that is done stays at the front. */
+  #trim(shard: number): void {
     const order = this.#order[shard] ?? [];
     let done = 0;
     while (order[done]?.isDone === true) done++;
-    if (done > 0) order.splice(0, done);
-    const oldest = order[0];
-    return oldest === undefined ? readUpTo : oldest.event.position - 1;
+    if (done === 0) return;
+    order.splice(0, done);
+    this.#places -= done;
   }
 
   #laneOf({ shard, number }: Item): Lane | undefined {
     return this.#lanes.get(`${shard} ${number}`);
   }
+}
+
+/** The place of an event that is not done. */
+export function placeOf({ position }: StoredEvent): Place {
+  return { position, isDone: false };
 }
