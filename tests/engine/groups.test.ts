@@ -1,8 +1,9 @@
 /**
  * Groups: members that work, fail, die and come again, over restarts; each event is worked off, those of an entity in order.
  */
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, spyOn, test } from "bun:test";
 import { type JoinOptions, type StoredEvent, type Warp, WarpError, type Work } from "../../src/index.ts";
+import { GroupsFile } from "../../src/subscription/groups/groups-file.ts";
 import {
   cleanUp,
   codeOf,
@@ -196,6 +197,22 @@ describe("a group", () => {
     expect(warp.groups.status()).toEqual([]);
   });
 
+  test("delivers again what could not be parked", async () => {
+    const warp = await openSmall(freshDirectory());
+    await warp.entity("a").append(credited(1));
+    const members = warp.join("g", { from: "start" });
+    const one = await next(members);
+    const full = spyOn(GroupsFile.prototype, "park").mockImplementationOnce(() => {
+      throw new WarpError("DISK_FULL", "no space");
+    });
+    one.park("X");
+    expect(await codeOf(members.next())).toBe("DISK_FULL");
+    full.mockRestore();
+    const again = await next(warp.join("g", { from: "start" }));
+    expect(again.event).toMatchObject({ entity: "a", seq: 1 });
+    expect(statusOf(warp, "g")).toMatchObject({ parked: 0, underWay: 1 });
+  });
+
   test("forgets an erased entity: what it parked, and what it was about to deliver", async () => {
     const dataDir = freshDirectory();
     const warp = await openSmall(dataDir);
@@ -213,7 +230,7 @@ describe("a group", () => {
     expect(under?.event).toMatchObject({ entity: "alice", seq: 2 });
     const receipt = await warp.entity("alice").delete();
     expect(receipt.status).toBe("erased");
-    expect(statusOf(warp, "g")).toMatchObject({ parked: 1, underWay: 1 });
+    expect(statusOf(warp, "g")).toMatchObject({ parked: 1, underWay: 1, waiting: 0 });
     under?.retry(0);
     await until(() => statusOf(warp, "g")?.lag === 0);
     expect(await warp.groups.replay("g")).toBe(1);

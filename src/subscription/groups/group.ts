@@ -100,6 +100,7 @@ export class Group {
   #saving: NodeJS.Timeout | undefined;
   #isStarted = false;
   #hasEnded = false;
+  #isParking = false;
 
   /** A group that is new begins at `from`. Errors: those of `Hub.follow`. */
   constructor(parts: GroupParts, query: GroupQuery, from: From | undefined) {
@@ -121,8 +122,13 @@ export class Group {
   /** Deliveries that are not answered, and events that were read and wait. */
   get counts(): { readonly underWay: number; readonly waiting: number } {
     let underWay = 0;
-    for (const member of this.#members) underWay += member.underWay.size;
-    return { underWay, waiting: this.#outstanding.count - underWay };
+    let done = 0;
+    for (const member of this.#members) {
+      underWay += member.underWay.size;
+      // Its entity was erased meanwhile.
+      for (const { item } of member.underWay.values()) if (item.place.isDone) done++;
+    }
+    return { underWay, waiting: this.#outstanding.count - (underWay - done) };
   }
 
   /** By shard: everything up to here is done. */
@@ -243,7 +249,7 @@ export class Group {
     clearTimeout(this.#saving);
     let reason = error;
     try {
-      if (this.#isStarted) this.#parts.file.save(this.#parts.name, this.checkpoint);
+      if (this.#isStarted && !this.#isParking) this.#parts.file.save(this.#parts.name, this.checkpoint);
     } catch (thrown) {
       // What was done since the last time will be delivered again.
       reason ??= toWarpError(thrown, "IO_ERROR");
@@ -321,7 +327,10 @@ export class Group {
     const { seq, position } = event;
     this.#outstanding.finish(item);
     const row = { shard, number, seq, position, attempts, reason, parkedAt: Date.now() };
+    // Until it is parked no checkpoint may be behind it.
+    this.#isParking = true;
     this.#parts.file.park(this.#parts.name, row, this.checkpoint);
+    this.#isParking = false;
   }
 
   /** Deliveries whose time is over count as tried. */
