@@ -15,6 +15,7 @@ import { Batch } from "./batch.ts";
 import { ErasedBefore } from "./erased-before.ts";
 import type { EventFailure } from "./outcomes.ts";
 import { Ended, Patience, waitMsMax, waitMsMin } from "./patience.ts";
+import { Purging } from "./purging.ts";
 import { readAbout, readParked } from "./reading-rows.ts";
 import { type FeedRecord, placeOf, RecordReader } from "./records.ts";
 
@@ -24,10 +25,6 @@ const batchEventsMax = 8192;
 const batchChangesMax = 8192;
 /** Rows that stay in memory between batches, per table. */
 const rowsKeptMax = 20_000;
-/** Deletions that come together are purged together … */
-const purgeDelayMs = 100;
-/** … and purging takes at most this share of the time. */
-const purgeShare = 0.1;
 
 export interface BuilderParts {
   readonly build: Build;
@@ -53,10 +50,7 @@ export class Builder {
   #work: Promise<void> = Promise.resolve();
   readonly #urgent: (() => Promise<void>)[] = [];
   readonly #patience: Patience;
-  #purge: NodeJS.Timeout | undefined;
-  #purgedAt = 0;
-  #purgeMs = 0;
-  readonly #erasedOutside: { shard: number; position: number }[] = [];
+  readonly #purging: Purging;
 
   constructor(parts: BuilderParts) {
     this.#parts = parts;
@@ -65,6 +59,11 @@ export class Builder {
     this.#batch = new Batch({ projection: build.projection, plan, sink, erased: this.#erased });
     this.#reader = new RecordReader((type) => build.projection.handlers.has(type));
     this.#patience = new Patience({ attend: () => this.#attend(), say: parts.say });
+    this.#purging = new Purging({
+      runUrgently: (work) => this.#runUrgently(work),
+      purge: () => this.#patience.with(() => sink.purge()),
+      say: parts.say,
+    });
   }
 
   /** Finds out where the rows are, and shows them to queries if they are the ones. Waits for a sink that is away. */
@@ -103,7 +102,7 @@ export class Builder {
       await this.#commit();
       this.#erased.learn(erasure.entity, erasure.erasedAt);
       await this.#erase(erasure);
-      this.#erasedOutside.push({ shard: erasure.shard, position: erasure.position });
+      this.#purging.ask(erasure.shard, erasure.position);
     });
   }
 
@@ -155,7 +154,7 @@ export class Builder {
 
   /** Leaves what is not committed to the next life. */
   async close(): Promise<void> {
-    clearTimeout(this.#purge);
+    this.#purging.end();
     this.#patience.end();
     await this.#work.catch(() => undefined);
     await this.#parts.sink.close();
@@ -379,22 +378,6 @@ export class Builder {
     await this.#commit(entity === "" ? undefined : entity);
     this.#batch.clear();
     if (isTainted) this.#parts.say({ type: "tainted" });
-    this.#purge ??= setTimeout(() => this.#runUrgently(() => this.#purgeNow()), this.#purgeDelay());
-  }
-
-  #purgeDelay(): number {
-    const since = performance.now() - this.#purgedAt;
-    return Math.max(purgeDelayMs, this.#purgeMs / purgeShare - since);
-  }
-
-  async #purgeNow(): Promise<void> {
-    const { sink, say } = this.#parts;
-    this.#purge = undefined;
-    const erased = this.#erasedOutside.splice(0);
-    const start = performance.now();
-    await this.#patience.with(() => sink.purge());
-    this.#purgedAt = performance.now();
-    this.#purgeMs = this.#purgedAt - start;
-    say({ type: "purged", erased });
+    this.#purging.plan();
   }
 }
