@@ -234,11 +234,7 @@ export class Builder {
       const isFull = this.#batch.events >= batchEventsMax || this.#batch.changes >= batchChangesMax;
       if (isFull || end !== "all") await this.#commit();
       if (end !== "retry") continue;
-      const [failure] = failures;
-      const error = new WarpError("PROJECTION_FAILED", failure?.message ?? "a handler failed", {
-        ...failure,
-      });
-      await this.#patience.wait("retry", error, waitMs);
+      await this.#patience.wait("retry", errorOf(failures), waitMs);
       waitMs = Math.min(waitMs * 2, waitMsMax);
     }
     this.#patience.goOn();
@@ -287,6 +283,11 @@ export class Builder {
       if (error.code !== "PROJECTION_FAILED") throw error;
       await this.#commitOneByOne(error);
     }
+    this.#committed();
+  }
+
+  /** What was taken is committed. */
+  #committed(): void {
     const { events } = this.#batch;
     this.#batch.committed(rowsKeptMax);
     for (const [shard, place] of this.#changed) this.#places.set(shard, place);
@@ -330,37 +331,38 @@ export class Builder {
     const changed = this.#changed;
     if (records.length === 0) throw error;
     this.#batch.clear();
-    this.#pending = [];
-    for (const record of records) {
+    for (const record of records) await this.#commitAlone(record);
+    this.#patience.goOn();
+    this.#changed = changed;
+    await this.#commitBatch(undefined);
+  }
+
+  async #commitAlone(record: FeedRecord): Promise<void> {
+    for (let waitMs = waitMsMin; ; waitMs = Math.min(waitMs * 2, waitMsMax)) {
       this.#changed = new Map([[record.shard, placeOf(record)]]);
-      let waitMs = waitMsMin;
-      for (;;) {
-        const { end } = await this.#patience.with(() => this.#batch.take([record]));
-        const refused = end === "all" ? await this.#refusal() : undefined;
-        if (refused === undefined) break;
+      this.#pending = [record];
+      const { failures, end } = await this.#patience.with(() => this.#batch.take([record]));
+      const refused = end === "retry" ? errorOf(failures) : await this.#refusal();
+      if (refused !== undefined) {
         this.#batch.clear();
-        const { onFailure } = this.#parts.build.projection;
-        if (onFailure === "retry") {
+        if (this.#parts.build.projection.onFailure === "retry") {
+          // What is urgent meanwhile commits, and that must not go past the record.
+          this.#changed = new Map();
+          this.#pending = [];
           await this.#patience.wait("retry", refused, waitMs);
-          waitMs = Math.min(waitMs * 2, waitMsMax);
           continue;
         }
         this.#failures.push(...this.#batch.giveUp(record, refused.message));
         await this.#commitBatch(undefined);
-        this.#batch.committed(rowsKeptMax);
-        break;
       }
+      this.#committed();
+      return;
     }
-    this.#patience.goOn();
-    this.#changed = changed;
-    await this.#commitBatch(undefined);
-    this.#pending = records;
   }
 
   async #refusal(): Promise<WarpError | undefined> {
     try {
       await this.#commitBatch(undefined);
-      this.#batch.committed(rowsKeptMax);
       return undefined;
     } catch (thrown) {
       const error = toWarpError(thrown, "SINK_UNAVAILABLE");
@@ -380,4 +382,9 @@ export class Builder {
     if (isTainted) this.#parts.say({ type: "tainted" });
     this.#purging.plan();
   }
+}
+
+/** Of an event that is tried again. */
+function errorOf([failure]: readonly EventFailure[]): WarpError {
+  return new WarpError("PROJECTION_FAILED", failure?.message ?? "a handler failed", { ...failure });
 }
