@@ -79,3 +79,44 @@ test("a handler that fails when its refused record is taken alone is tried again
   expect(harness.status("count")).toMatchObject({ state: "live", error: null });
   await harness.close();
 });
+
+test("a held back entity whose SQL is refused again stays held back, from the record at fault on", async () => {
+  const feed = new MemoryFeed(1);
+  const first = await Harness.open({ feed, application: application("park", refused) });
+  feed.append("bob", up);
+  feed.append("bob", sql);
+  for (let i = 0; i < 3; i++) feed.append("bob", up);
+  feed.append("carol", up);
+  expect(await first.rows(all)).toEqual([
+    ["bob", 1],
+    ["carol", 1],
+  ]);
+  for (let i = 0; i < 2; i++) {
+    expect(await first.projections.unpark("count")).toMatchObject([{ entity: "bob", seq: 2, type: "Sql" }]);
+    feed.append("carol", up);
+    expect(await first.rows(all)).toContainEqual(["carol", 2 + i]);
+    expect(first.status("count")).toMatchObject({ state: "live", parked: 1, error: null });
+  }
+  await first.close();
+
+  // What goes well now is taken, and the entity is held back by what does not.
+  const later = `if (data.bad) ${refused} else run(\`UPDATE \${count} SET n = n + 1000 WHERE id = ?\`, [entity]);`;
+  feed.append("bob", { type: "Sql", data: { bad: true } }, up);
+  const second = await Harness.open({
+    feed,
+    dataDir: first.dataDir,
+    application: application("park", later),
+  });
+  await until(() => second.status("count").state === "live", "live");
+  expect(await second.projections.unpark("count")).toMatchObject([{ entity: "bob", seq: 6, type: "Sql" }]);
+  expect(await second.rows(all)).toContainEqual(["bob", 1104]);
+  expect(second.status("count")).toMatchObject({ state: "live", parked: 1 });
+  await second.close();
+
+  const third = await Harness.open({ feed, dataDir: first.dataDir, application: application("park", "") });
+  await until(() => third.status("count").state === "live", "live");
+  expect(await third.projections.unpark("count")).toEqual([]);
+  expect(await third.rows(all)).toContainEqual(["bob", 1205]);
+  expect(third.status("count")).toMatchObject({ state: "live", parked: 0 });
+  await third.close();
+});

@@ -174,12 +174,13 @@ export class Batch {
   }
 
   /** The policy for a record that the sink refused: all its events, since it does not say which. */
-  giveUp(record: FeedRecord, message: string): EventFailure[] {
+  giveUp(record: FeedRecord, message: string, held?: ParkedEntity): EventFailure[] {
     const failures: EventFailure[] = [];
-    const { onFailure } = this.#projection;
+    const onFailure = held === undefined ? this.#projection.onFailure : "park";
     for (const part of record.parts) {
       const [first] = part.events;
-      if (first === undefined || this.isParked(record.shard, part.number)) continue;
+      const isOurs = this.isParked(record.shard, part.number) === (held !== undefined);
+      if (first === undefined || !isOurs) continue;
       failures.push({ entity: part.entity, seq: first.seq, type: first.type, message, policy: onFailure });
       if (onFailure === "park") this.#park(record, part, first, message);
       else this.#skip(part.events.length);

@@ -9,11 +9,12 @@
 import type { FoldPlan } from "../../aggregate/fold.ts";
 import { toWarpError, WarpError } from "../../core/errors.ts";
 import type { FeedPage, KnownErased } from "../../core/feed.ts";
-import type { Erasure, FromBuild, ParkedEntity, Place, TableRow, WireError } from "../messages.ts";
+import type { Erasure, FromBuild, Place, TableRow, WireError } from "../messages.ts";
 import { type Build, checkpoints, type Sink, totals } from "../sink.ts";
 import { Batch } from "./batch.ts";
 import { ErasedBefore } from "./erased-before.ts";
-import type { EventFailure } from "./outcomes.ts";
+import { HeldBack } from "./held-back.ts";
+import { type EventFailure, refusalOf } from "./outcomes.ts";
 import { Ended, Patience, waitMsMax, waitMsMin } from "./patience.ts";
 import { Purging } from "./purging.ts";
 import { readAbout, readParked } from "./reading-rows.ts";
@@ -50,6 +51,7 @@ export class Builder {
   #work: Promise<void> = Promise.resolve();
   readonly #urgent: (() => Promise<void>)[] = [];
   readonly #patience: Patience;
+  readonly #held: HeldBack;
   readonly #purging: Purging;
 
   constructor(parts: BuilderParts) {
@@ -59,6 +61,14 @@ export class Builder {
     this.#batch = new Batch({ projection: build.projection, plan, sink, erased: this.#erased });
     this.#reader = new RecordReader((type) => build.projection.handlers.has(type));
     this.#patience = new Patience({ attend: () => this.#attend(), say: parts.say });
+    this.#held = new HeldBack({
+      sink,
+      batch: this.#batch,
+      reader: this.#reader,
+      patience: this.#patience,
+      commit: () => this.#commit(),
+      positionOf: (shard) => this.#placeOf(shard).position,
+    });
     this.#purging = new Purging({
       runUrgently: (work) => this.#runUrgently(work),
       purge: () => this.#patience.with(() => sink.purge()),
@@ -106,20 +116,11 @@ export class Builder {
     });
   }
 
-  /**
-   * Takes events again of an entity that is held back. It is let go when they reach where the shard is; until then, and
-   * from the first that fails, it stays held back, so that every commit says what is left.
-   */
+  /** Takes events again of an entity that is held back. */
   unpark(id: number, number: number, page: FeedPage): Promise<void> {
     return this.#enqueue(async () => {
       await this.#commit();
-      const { shard, upTo } = page;
-      const held = (await readParked(this.#parts.sink)).find(
-        (one) => one.shard === shard && one.number === number,
-      );
-      const failure = held && (await this.#takeHeld(held, page));
-      if (failure === undefined && upTo >= this.#placeOf(shard).position) this.#batch.forget(shard, number);
-      await this.#commit();
+      const failure = await this.#held.take(number, page);
       this.#parts.say({ type: "unparked", id, failure });
     });
   }
@@ -255,33 +256,13 @@ export class Builder {
     return this.#changed.get(shard) ?? this.#places.get(shard) ?? { shard, position: 0, recordedAt: 0 };
   }
 
-  async #takeHeld(held: ParkedEntity, page: FeedPage): Promise<EventFailure | undefined> {
-    const place = this.#placeOf(held.shard).position;
-    for (const record of this.#reader.recordsOf(page)) {
-      if (record.position < held.position || record.position > place) continue;
-      const parts = record.parts
-        .filter(({ number }) => number === held.number)
-        .map((part) => ({ ...part, events: part.events.filter(({ seq }) => seq >= held.seq) }));
-      const again = { ...record, parts };
-      let taken = await this.#patience.with(() => this.#batch.takeAgain(again, held));
-      while (taken.end === "commit") {
-        await this.#commit();
-        taken = await this.#patience.with(() => this.#batch.takeAgain(again, held));
-      }
-      if (taken.failures[0] !== undefined) return taken.failures[0];
-    }
-    return undefined;
-  }
-
-  /** Commits what was taken, and says so. */
+  /** Commits what was taken, and says so. Errors: PROJECTION_FAILED when what is refused is of no record. */
   async #commit(erased?: string): Promise<void> {
     if (this.#changed.size === 0 && this.#batch.changes === 0 && erased === undefined) return;
     try {
       await this.#commitBatch(erased);
     } catch (thrown) {
-      const error = toWarpError(thrown, "SINK_UNAVAILABLE");
-      if (error.code !== "PROJECTION_FAILED") throw error;
-      await this.#commitOneByOne(error);
+      await this.#commitOneByOne(refusalOf(thrown));
     }
     this.#committed();
   }
@@ -365,9 +346,7 @@ export class Builder {
       await this.#commitBatch(undefined);
       return undefined;
     } catch (thrown) {
-      const error = toWarpError(thrown, "SINK_UNAVAILABLE");
-      if (error.code !== "PROJECTION_FAILED") throw error;
-      return error;
+      return refusalOf(thrown);
     }
   }
 
