@@ -240,7 +240,7 @@ export class Batch {
       if (part.events.length === 0 || !isOurs) continue;
       // With whatever event it is met first: retention may have dropped its beginning.
       if (this.#keepsEntities) this.#noteSeen(shard, part.number);
-      if (this.#projection.personal) for (const subject of part.subjects) this.#noteSeen(shard, subject);
+      if (this.#projection.personal) for (const { number } of part.subjects) this.#noteSeen(shard, number);
       for (const stored of part.events) {
         const failure = this.#takeEvent(stored);
         if (failure === undefined) continue;

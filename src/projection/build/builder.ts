@@ -15,6 +15,7 @@ import { Batch } from "./batch.ts";
 import { ErasedBefore } from "./erased-before.ts";
 import { HeldBack } from "./held-back.ts";
 import { type EventFailure, refusalOf } from "./outcomes.ts";
+import { ErasedOutOfTurn } from "./out-of-turn.ts";
 import { Ended, Patience, waitMsMax, waitMsMin } from "./patience.ts";
 import { Purging } from "./purging.ts";
 import { readAbout, readParked } from "./reading-rows.ts";
@@ -53,6 +54,7 @@ export class Builder {
   readonly #patience: Patience;
   readonly #held: HeldBack;
   readonly #purging: Purging;
+  readonly #outOfTurn = new ErasedOutOfTurn();
 
   constructor(parts: BuilderParts) {
     this.#parts = parts;
@@ -111,6 +113,7 @@ export class Builder {
     this.#runUrgently(async () => {
       await this.#commit();
       this.#erased.learn(erasure.entity, erasure.erasedAt);
+      if (erasure.position > this.#placeOf(erasure.shard).position) this.#outOfTurn.add(erasure);
       await this.#erase(erasure);
       this.#purging.ask(erasure.shard, erasure.position);
     });
@@ -227,6 +230,7 @@ export class Builder {
         await this.#commit();
         await this.#attend();
       }
+      left = this.#outOfTurn.without(left);
       const { done, failures, end } = await this.#patience.with(() => this.#batch.take(left));
       this.#noteTaken(left, done);
       left = done === left.length ? [] : left.slice(done);
@@ -271,7 +275,10 @@ export class Builder {
   #committed(): void {
     const { events } = this.#batch;
     this.#batch.committed(rowsKeptMax);
-    for (const [shard, place] of this.#changed) this.#places.set(shard, place);
+    for (const [shard, place] of this.#changed) {
+      this.#places.set(shard, place);
+      this.#outOfTurn.passed(shard, place.position);
+    }
     const { parkedCount, skipped } = this.#batch;
     this.#parts.say({
       type: "applied",
@@ -322,7 +329,8 @@ export class Builder {
     for (let waitMs = waitMsMin; ; waitMs = Math.min(waitMs * 2, waitMsMax)) {
       this.#changed = new Map([[record.shard, placeOf(record)]]);
       this.#pending = [record];
-      const { failures, end } = await this.#patience.with(() => this.#batch.take([record]));
+      const [left = record] = this.#outOfTurn.without([record]);
+      const { failures, end } = await this.#patience.with(() => this.#batch.take([left]));
       const refused = end === "retry" ? errorOf(failures) : await this.#refusal();
       if (refused !== undefined) {
         this.#batch.clear();
@@ -333,7 +341,7 @@ export class Builder {
           await this.#patience.wait("retry", refused, waitMs);
           continue;
         }
-        this.#failures.push(...this.#batch.giveUp(record, refused.message));
+        this.#failures.push(...this.#batch.giveUp(left, refused.message));
         await this.#commitBatch(undefined);
       }
       this.#committed();

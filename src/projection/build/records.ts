@@ -27,8 +27,8 @@ export interface EventsOf {
   readonly firstSeq: number;
   /** As stored, those of types that are handled. */
   readonly events: readonly StoredEvent[];
-  /** Numbers of those whom they speak of. */
-  readonly subjects: readonly number[];
+  /** Whom they speak of, by the event that does. */
+  readonly subjects: readonly { readonly seq: number; readonly number: number }[];
 }
 
 export interface FeedRecord {
@@ -93,7 +93,7 @@ export class RecordReader {
       }
       recordedAt = entryRecordedAt(bytes, entryAt);
       const events = this.#eventsOf(bytes, part);
-      const subjects = events.length === 0 ? [] : subjectsOf(bytes, entryAt);
+      const subjects = events.length === 0 ? [] : subjectsOf(bytes, entryAt, firstSeq);
       parts.push({ number, entity, firstSeq, events, subjects });
     }
     if (parts.length > 0) yield { shard, position, recordedAt, parts, erased: undefined };
@@ -128,9 +128,9 @@ export class RecordReader {
   }
 }
 
-function subjectsOf(bytes: Bytes, entryAt: number): number[] {
+function subjectsOf(bytes: Bytes, entryAt: number, firstSeq: number): EventsOf["subjects"] {
   const readable = personalParts(bytes, entryAt)?.filter(({ form }) => form !== partForm.erased) ?? [];
-  return readable.map(({ number }) => number);
+  return readable.map(({ index, number }) => ({ seq: firstSeq + index, number }));
 }
 
 /**

@@ -1,0 +1,104 @@
+/**
+ * An erasure that is carried out while pages from before it are still under way to the rows.
+ */
+import { afterAll, expect, test } from "bun:test";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { StoredEvent } from "../../src/core/event.ts";
+import { ErasedOutOfTurn } from "../../src/projection/build/out-of-turn.ts";
+import type { FeedRecord } from "../../src/projection/build/records.ts";
+import { Harness, removeDirectories, until } from "./harness.ts";
+import { MemoryFeed } from "./memory-feed.ts";
+
+afterAll(removeDirectories);
+
+const root = mkdtempSync(join(tmpdir(), "warp-out-of-turn-"));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+/** The handler of `Bad` fails, or its SQL is refused, until there is this file. */
+const flag = join(root, "flag");
+const isThere = `require("node:fs").existsSync(${JSON.stringify(flag)})`;
+const up = { type: "Up", data: { text: "secret-of-alice" } };
+const bad = { type: "Bad", data: {} };
+const failing = `throw new Error("not yet")`;
+const refused = `run("INSERT INTO nowhere VALUES (1)")`;
+
+for (const [name, what] of Object.entries({ "fails in its handler": failing, "is refused": refused })) {
+  test(`pages that wait behind an event that ${name} bring nothing back`, async () => {
+    rmSync(flag, { force: true });
+    const application = join(root, `application-${name.replaceAll(" ", "-")}.ts`);
+    writeFileSync(
+      application,
+      `import { defineProjection } from "warp";
+       export const said = defineProjection({
+         name: "said", onFailure: "retry",
+         tables: { said: { columns: { id: "text", seq: "integer", text: "text" }, key: ["id", "seq"], subjects: ["id"] } },
+         on: {
+           Up: ({ entity, seq, data }, { said }) => said.insert({ id: entity, seq, text: data.text }),
+           Bad: (_, __, run) => { if (!${isThere}) ${what}; },
+         },
+       });\n`,
+    );
+    const feed = new MemoryFeed(1);
+    // Two pages, which are both sent.
+    feed.append("alice", up);
+    feed.together(["alice", [up]], ["bob", [bad]]);
+    for (let i = 0; i < 60; i++) feed.append("alice", up);
+    feed.append("carol", { type: "Up", data: { text: "of carol" } });
+    const harness = await Harness.open({ feed, application });
+    await until(() => harness.status("said").state === "retrying", "retrying");
+    harness.projections.pause("said");
+    const { shard, position } = feed.erase("alice");
+    await Promise.all(harness.followers.all.map((follower) => follower.passed(shard, position)));
+
+    writeFileSync(flag, "");
+    // What was sent is taken while nothing more is sent.
+    await until(() => harness.status("said").error === null, "it goes on");
+    const texts = "SELECT text FROM said ORDER BY text";
+    await until(async () => {
+      const found = await harness.rows(texts, [], { after: [] });
+      expect(found).not.toContainEqual(["secret-of-alice"]);
+      return harness.status("said").lagRecords <= 1;
+    }, "taken");
+    const folder = join(harness.dataDir, "projections");
+    for (const file of readdirSync(folder))
+      expect(readFileSync(join(folder, file)).includes("secret-of-alice")).toBe(false);
+    feed.append("alice", { type: "Up", data: { text: "of her new life" } });
+    harness.projections.resume("said");
+    expect(await harness.rows(texts)).toEqual([["of carol"], ["of her new life"]]);
+    await harness.close();
+  });
+}
+
+test("what others said of somebody who was erased is not there, up to her erasure", () => {
+  const erased = new ErasedOutOfTurn();
+  const event = (seq: number) => ({ seq, personal: `of ${seq}` }) as unknown as StoredEvent;
+  const record = (position: number, host = 1): FeedRecord => ({
+    ...{ shard: 0, position, recordedAt: 0, erased: undefined },
+    parts: [
+      {
+        ...{ number: host, entity: "host", firstSeq: 1, events: [event(1), event(2)] },
+        subjects: [
+          { seq: 1, number: 7 },
+          { seq: 2, number: 8 },
+        ],
+      },
+    ],
+  });
+  const said = (...records: FeedRecord[]) =>
+    erased
+      .without(records)
+      .map(({ parts }) => parts.map(({ events, subjects }) => [events.map((one) => one.personal), subjects]));
+  const before = said(record(3));
+  erased.add({ shard: 0, number: 7, position: 5 });
+  expect(said(record(4), record(6), record(4, 7))).toEqual([
+    [[[null, "of 2"], [{ seq: 2, number: 8 }]]],
+    before[0] ?? [],
+    [],
+  ]);
+  erased.passed(0, 4);
+  expect(said(record(4))).not.toEqual(before);
+  erased.passed(0, 5);
+  expect(said(record(4))).toEqual(before);
+});
