@@ -120,3 +120,19 @@ test("a held back entity whose SQL is refused again stays held back, from the re
   expect(third.status("count")).toMatchObject({ state: "live", parked: 0 });
   await third.close();
 });
+
+test("events that are left out are counted once, also in a batch that is refused", async () => {
+  const feed = new MemoryFeed(1);
+  const fails = { type: "Up", data: { fails: true } };
+  feed.append("alice", fails, up);
+  feed.append("bob", sql);
+  feed.append("carol", fails, fails);
+  const first = await Harness.open({ feed, application: application("skip", refused) });
+  expect(await first.rows(all)).toEqual([["alice", 1]]);
+  expect(first.status("count").skipped).toBe(4);
+  await first.close();
+  const second = await Harness.open({ feed, dataDir: first.dataDir, application: application("skip", "") });
+  await until(() => second.status("count").state === "live", "live");
+  expect(second.status("count").skipped).toBe(4);
+  await second.close();
+});

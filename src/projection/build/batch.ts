@@ -61,6 +61,8 @@ export class Batch {
   /** … and those of them that this batch has added, in order. */
   #parkedNow: string[] = [];
   #skipped = 0;
+  /** Those that are committed. */
+  #skippedBefore = 0;
   #missing = new Map<Table, Map<string, readonly Stored[]>>();
   /** Statements at the begin of the record under way. */
   #recordStatements = 0;
@@ -111,6 +113,7 @@ export class Batch {
   restore(held: readonly { readonly shard: number; readonly number: number }[], skipped: number): void {
     for (const { shard, number } of held) this.#parked.add(`${shard}:${number}`);
     this.#skipped = skipped;
+    this.#skippedBefore = skipped;
   }
 
   /** Runs the handlers over records, none of which is an erasure. Errors: those of the sink. */
@@ -152,6 +155,7 @@ export class Batch {
     const isUnsure = this.#statements.length > 0;
     this.#statements = [];
     this.#parkedNow = [];
+    this.#skippedBefore = this.#skipped;
     this.#undo.clear();
     this.events = 0;
     if (this.#seen.size > seenKnownMax) this.#seen.clear();
@@ -164,7 +168,7 @@ export class Batch {
 
   /** Forgets everything that is not committed, and every row. */
   clear(): void {
-    this.#rollBack({ undo: 0, statements: 0, parked: 0, skipped: this.#skipped, events: 0 });
+    this.#rollBack({ undo: 0, statements: 0, parked: 0, skipped: this.#skippedBefore, events: 0 });
     for (const rows of this.#rows.values()) rows.clear();
   }
 
