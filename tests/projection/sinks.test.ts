@@ -209,6 +209,33 @@ for (const { name, problem, start, place } of kinds) {
       await second.close();
     });
 
+    test("a handler reads as many rows for one event as it likes", async () => {
+      const feed = new MemoryFeed(1);
+      const stock = `{
+        name: "stock", ${sinkLine}
+        tables: { stock: { columns: { sku: "text", n: "integer" }, key: ["sku"], shared: true, onErase: "keep" } },
+        on: {
+          Ordered: ({ data }, { stock }) => { for (let i = 0; i < data.lines; i++) stock.add({ sku: "s" + i }, { n: 1 }); },
+          Counted: ({ data }, { stock }) => {
+            let n = 0;
+            for (let i = 0; i < data.lines; i++) n += stock.get({ sku: "s" + i }).n;
+            stock.upsert({ sku: "all", n });
+          },
+        } }`;
+      const app = application(stock);
+      const first = await open(feed, app);
+      feed.append("a", { type: "Ordered", data: { lines: 3000 } });
+      expect(await rows(first, "SELECT count(*), sum(n) FROM stock")).toEqual([[3000, 3000]]);
+      await first.close();
+      // None of them is in memory.
+      const second = await open(feed, app, first);
+      feed.append("a", { type: "Counted", data: { lines: 50 } }, { type: "Ordered", data: { lines: 3000 } });
+      expect(await rows(second, "SELECT n FROM stock WHERE sku = 'all'")).toEqual([[50]]);
+      expect(await rows(second, "SELECT count(*), sum(n) FROM stock")).toEqual([[3001, 6050]]);
+      expect(second.status("stock")).toMatchObject({ state: "live", parked: 0 });
+      await second.close();
+    });
+
     test("plain SQL runs behind the rows, and a refused statement parks its entity alone", async () => {
       const feed = new MemoryFeed(1);
       const harness = await open(feed, application(plain));

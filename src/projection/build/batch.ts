@@ -20,6 +20,7 @@ import type { ParkedEntity } from "../messages.ts";
 import { checkpoints, ownTables, parked, type Sink, type Statement, seen, totals } from "../sink.ts";
 import type { ErasedBefore } from "./erased-before.ts";
 import { failureText } from "./failure-text.ts";
+import { MissingRows } from "./missing-rows.ts";
 import type { EventFailure, PassResult } from "./outcomes.ts";
 import type { EventsOf, FeedRecord } from "./records.ts";
 import { RowMissing, Rows, UndoLog } from "./rows.ts";
@@ -36,8 +37,6 @@ interface Mark {
 /** Ends a handler that would use a table behind plain SQL of the same batch. */
 class BehindSql extends Error {}
 
-/** Passes that fetch rows; one more for each `get` whose key depends on the row of another. */
-const passesMax = 32;
 /** Numbers of entities that are known to be in the table of those seen. */
 const seenKnownMax = 100_000;
 
@@ -63,7 +62,7 @@ export class Batch {
   #skipped = 0;
   /** Those that are committed. */
   #skippedBefore = 0;
-  #missing = new Map<Table, Map<string, readonly Stored[]>>();
+  readonly #missing: MissingRows;
   /** Statements at the begin of the record under way. */
   #recordStatements = 0;
   events = 0;
@@ -79,7 +78,8 @@ export class Batch {
     this.#plan = plan;
     this.#sink = sink;
     this.#keepsEntities = projection.tables.some(({ onErase }) => onErase === "rebuild");
-    const read = sink.read ?? ((table, key) => this.#miss(table, key));
+    this.#missing = new MissingRows(sink);
+    const read = sink.read ?? ((table, key) => this.#missing.note(table, key, this.#event));
     const own = { read, onUse: () => {}, isErased: () => false };
     const isErased = (entity: Stored) => this.#event !== undefined && erased.has(entity, this.#event);
     const access = { read, onUse: () => this.#onUse(), isErased };
@@ -132,14 +132,13 @@ export class Batch {
     held?: ParkedEntity,
   ): Promise<PassResult> {
     const begin = this.#mark();
-    for (let pass = 0; pass < passesMax; pass++) {
-      this.#missing.clear();
+    this.#missing.begin();
+    for (;;) {
       const result = this.#pass(records, onFailure, held);
-      if (this.#missing.size === 0) return result;
+      if (this.#missing.isEmpty) return result;
       this.#rollBack(begin);
-      await this.#fetchMissing();
+      await this.#missing.fetch(this.#rows);
     }
-    throw new WarpError("PROJECTION_FAILED", `handlers of ${this.#projection.name} read rows without end`);
   }
 
   /** What to commit. */
@@ -332,27 +331,6 @@ export class Batch {
   /** A table may be used while nothing of it may be changed by SQL that has not run. */
   #onUse(): void {
     if (this.#statements.length > 0) throw new BehindSql();
-  }
-
-  #miss(table: Table, key: readonly Stored[]): never {
-    let keys = this.#missing.get(table);
-    if (keys === undefined) {
-      keys = new Map();
-      this.#missing.set(table, keys);
-    }
-    keys.set(JSON.stringify(key), key);
-    throw new RowMissing();
-  }
-
-  async #fetchMissing(): Promise<void> {
-    for (const [table, wanted] of this.#missing) {
-      const keys = [...wanted.values()];
-      const found = await this.#sink.fetch(table, keys);
-      const rows = this.#rows.get(table);
-      keys.forEach((key, i) => {
-        rows?.provide(key, found[i] ?? null);
-      });
-    }
   }
 
   #own(table: Table): Rows {

@@ -4,7 +4,7 @@
  * - A batch is not a list of statements but the rows as they are in the end: many changes of a row are one write.
  * - Every change can be undone back to a mark, so a handler that fails leaves nothing behind.
  * - A row that is not in memory is read through `read`: at once where the sink can, else by an exception (RowMissing)
- *   that ends the handler; it runs again when the row is there. Handlers are functions of event and rows, so that is not seen.
+ *   that ends the handler, unless it is told nothing of the row; it runs again when the row is there. Handlers are functions of event and rows, so that is not seen.
  */
 import { WarpError } from "../../core/errors.ts";
 import { type Column, type Stored, storedOf, valueFrom } from "../columns.ts";
@@ -139,7 +139,9 @@ export class Rows {
     const row = this.#rowOf(given);
     const key = this.table.key.map((index) => row[index] ?? null);
     const held = this.#hold(key);
-    if (this.#read(held) !== null) {
+    const before = this.#readAhead(held);
+    if (before === undefined) return;
+    if (before !== null) {
       throw new WarpError("PROJECTION_FAILED", `${this.table.name} has a row with this key already`, {
         table: this.table.name,
       });
@@ -167,17 +169,19 @@ export class Rows {
   add(given: Given, amounts: Given): void {
     this.#access.onUse();
     const held = this.#hold(this.#keyOf(given));
-    const row = this.#read(held)?.slice() ?? this.#emptyRow(held.key);
+    const before = this.#readAhead(held);
+    if (before === undefined) return;
+    const row = before?.slice() ?? this.#emptyRow(held.key);
     for (const name in amounts) {
       const index = this.#changed(name);
       const amount = amounts[name];
-      const before = row[index];
-      if (typeof amount !== "number" || typeof before !== "number") {
+      const sum = row[index];
+      if (typeof amount !== "number" || typeof sum !== "number") {
         throw new WarpError("PROJECTION_FAILED", `${this.table.name}.${name}: only numbers can be added`, {
           table: this.table.name,
         });
       }
-      row[index] = this.#stored(name, before + amount);
+      row[index] = this.#stored(name, sum + amount);
     }
     this.#put(held, row);
   }
@@ -212,6 +216,19 @@ export class Rows {
   #read(held: Held): Row | null {
     if (held.row === undefined) held.row = this.#access.read(this.table, held.key);
     return held.row;
+  }
+
+  /**
+   * For what tells the handler nothing of the row: undefined when it has to be fetched first. The handler goes on, so that one
+   * pass finds all such rows; it runs again anyway.
+   */
+  #readAhead(held: Held): Row | null | undefined {
+    try {
+      return this.#read(held);
+    } catch (thrown) {
+      if (thrown instanceof RowMissing) return undefined;
+      throw thrown;
+    }
   }
 
   #hold(key: readonly Stored[]): Held {
