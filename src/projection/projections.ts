@@ -64,7 +64,6 @@ export class Projections {
         places: this.#places,
         startWorker: parts.startWorker,
         logger,
-        onChange: () => {},
       });
       this.#running.set(name, running);
       this.#unregister.push(parts.followers.register(running));

@@ -12,6 +12,7 @@ import { toWarpError, WarpError } from "../core/errors.ts";
 import type { FeedSource } from "../core/feed.ts";
 import type { Logger } from "../core/logger.ts";
 import { erasureNow } from "./build/records.ts";
+import { Changes } from "./changes.ts";
 import type { BuildRecord, Control, ProjectionRecord } from "./control.ts";
 import { type Projection, schemaOf } from "./definition.ts";
 import { Feeder } from "./feeder.ts";
@@ -26,7 +27,6 @@ export interface RunningParts {
   readonly places: Places;
   readonly startWorker: () => Worker;
   readonly logger: Logger;
-  readonly onChange: () => void;
 }
 
 /** A new build may take over when it is at most this far behind. */
@@ -48,7 +48,7 @@ export class RunningProjection implements ErasureFollower {
   #target: { readonly positions: readonly number[]; readonly at: number } | undefined;
   #isSwapping = false;
   #error: WarpError | undefined;
-  #onChange: (() => void)[] = [];
+  readonly #changes = new Changes();
   #isClosed = false;
 
   /** `declared`: all versions that the application exports, none for a projection that it does not know. */
@@ -140,11 +140,15 @@ export class RunningProjection implements ErasureFollower {
     return await this.parked();
   }
 
-  /** Resolves when the rows that queries see are there and past these positions. */
+  /**
+   * Resolves when the rows that queries see are there and past these positions. Rows of a projection that is not declared are as
+   * far as they will ever be: they hold nobody up.
+   */
   async past(positions: readonly number[], signal: AbortSignal): Promise<void> {
-    while (this.#live?.isOpen !== true || !this.#live.progress.isPast(positions)) {
+    while (this.#newest !== undefined) {
+      if (this.#live?.isOpen === true && this.#live.progress.isPast(positions)) return;
       if (signal.aborted) return;
-      await this.#changed(signal);
+      await this.#changes.next(signal);
     }
   }
 
@@ -165,7 +169,7 @@ export class RunningProjection implements ErasureFollower {
         asked.add(feeder);
         feeder.erase(await erasureNow(source, shard, position));
       }
-      await this.#changed();
+      await this.#changes.next();
     }
   }
 
@@ -181,14 +185,14 @@ export class RunningProjection implements ErasureFollower {
     const isToCome = () =>
       feeder.state === "starting" ||
       (feeder.state === "running" && !feeder.isCleaner && !this.isPaused && !feeder.progress.isPast(now));
-    while (isToCome() && !this.#isClosed) await this.#changed();
+    while (isToCome() && !this.#isClosed) await this.#changes.next();
     yield* (await feeder.rowsAbout(entity)).map(({ table, row }) => ({ table, row }));
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
     await Promise.all([this.#live?.close(), this.#building?.close()]);
-    this.#notify();
+    this.#changes.tell();
   }
 
   #startLive(build: BuildRecord): void {
@@ -275,7 +279,7 @@ export class RunningProjection implements ErasureFollower {
       await feeder.close();
       this.#live = undefined;
       if (live !== undefined) this.#drop(live);
-      this.#notify();
+      this.#changes.tell();
       return;
     }
     // A build that began before knows of the same; one that is tainted itself begins anew.
@@ -297,7 +301,7 @@ export class RunningProjection implements ErasureFollower {
       };
       if (building.progress.isPast(this.#target.positions) && !this.#isSwapping) void this.#swap(building);
     }
-    this.#notify();
+    this.#changes.tell();
   }
 
   async #swap(building: Feeder): Promise<void> {
@@ -331,7 +335,7 @@ export class RunningProjection implements ErasureFollower {
       projection: this.#projection,
       version: build.version,
     });
-    this.#notify();
+    this.#changes.tell();
   }
 
   async #dropBuilding(): Promise<void> {
@@ -368,20 +372,6 @@ export class RunningProjection implements ErasureFollower {
     // Rows of a projection that is not declared have nobody who feeds them, only somebody who cleans them.
     if (this.#live === undefined && live !== undefined) this.#live = this.#feeder(live, undefined);
     return [this.#live, this.#building].filter((feeder) => feeder !== undefined);
-  }
-
-  #changed(signal?: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      this.#onChange.push(resolve);
-      signal?.addEventListener("abort", () => resolve(), { once: true });
-    });
-  }
-
-  #notify(): void {
-    const waiting = this.#onChange;
-    this.#onChange = [];
-    for (const resolve of waiting) resolve();
-    this.#parts.onChange();
   }
 
   #notDeclared(): WarpError {
