@@ -54,6 +54,7 @@ export class Feeder {
   #asked = new Map<number, (message: FromBuild) => void>();
   #nextAsk = 1;
   #onClosed: (() => void) | undefined;
+  #closing: Promise<void> | undefined;
   /** Erasures that were asked for and are not done, by their place: a Worker that ends leaves them to the next. */
   readonly #erasures = new Map<string, Erasure>();
   #firstShard = 0;
@@ -168,8 +169,13 @@ export class Feeder {
     return answer.rows;
   }
 
-  /** Ends the Worker; what it has not committed is taken again by the next one. */
-  async close(): Promise<void> {
+  /** Ends the Worker; what it has not committed is taken again by the next one. What it was asked and has not answered fails. */
+  close(): Promise<void> {
+    this.#closing ??= this.#end();
+    return this.#closing;
+  }
+
+  async #end(): Promise<void> {
     clearTimeout(this.#restart);
     const worker = this.#worker;
     this.#state = "closed";
@@ -188,6 +194,7 @@ export class Feeder {
       this.#say({ type: "close" });
     });
     this.#worker = undefined;
+    this.#giveUpAsked(this.#notRunning());
   }
 
   #say(message: ToBuild, memory: ArrayBuffer[] = []): void {
@@ -195,11 +202,7 @@ export class Feeder {
   }
 
   #ask(message: (id: number) => ToBuild): Promise<FromBuild> {
-    if (this.#state !== "running" && this.#state !== "retrying") {
-      throw new WarpError("SINK_UNAVAILABLE", `projection ${this.#parts.order.projection} does not run`, {
-        state: this.#state,
-      });
-    }
+    if (this.#state !== "running" && this.#state !== "retrying") throw this.#notRunning();
     const id = this.#nextAsk++;
     return new Promise((resolve, reject) => {
       this.#asked.set(id, (answer) => {
@@ -208,6 +211,16 @@ export class Feeder {
       });
       this.#say(message(id));
     });
+  }
+
+  #giveUpAsked(error: WarpError): void {
+    for (const answer of this.#asked.values()) answer({ type: "failed", error: error.toWire() });
+    this.#asked.clear();
+  }
+
+  #notRunning(): WarpError {
+    const { projection } = this.#parts.order;
+    return new WarpError("SINK_UNAVAILABLE", `projection ${projection} does not run`, { state: this.#state });
   }
 
   #hear(message: FromBuild): void {
@@ -238,6 +251,7 @@ export class Feeder {
         void this.#pump();
         break;
       case "waiting":
+        if (this.#state === "closed") break;
         this.#state =
           message.why === undefined ? "running" : message.why === "retry" ? "retrying" : "sink-away";
         this.error = message.error === undefined ? undefined : WarpError.fromWire(message.error);
@@ -270,6 +284,7 @@ export class Feeder {
   }
 
   #opened(places: readonly Place[]): void {
+    if (this.#state === "closed") return;
     for (const { shard, position } of places) {
       if (position <= this.#parts.source.committed(shard)) continue;
       this.#parts.onWorthless(`its rows are ahead of shard ${shard}, which has lost its newest records`);
@@ -296,8 +311,7 @@ export class Feeder {
     this.error = error;
     this.progress.lost();
     this.#onIdle?.();
-    for (const answer of this.#asked.values()) answer({ type: "failed", error: error.toWire() });
-    this.#asked.clear();
+    this.#giveUpAsked(error);
     this.#parts.onChange();
     if (!isCrash && error.advice !== "retry") return;
     this.#restart = setTimeout(() => this.start(), this.#restartMs);

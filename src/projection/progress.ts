@@ -6,6 +6,14 @@
 import type { FeedSource } from "../core/feed.ts";
 import type { Place } from "./messages.ts";
 
+/** A new build may take over when it is at most this far behind. */
+const caughtUpMs = 1000;
+
+/** Positions of the newest durable records. */
+export function committedIn(source: FeedSource): number[] {
+  return Array.from({ length: source.shards }, (_, shard) => source.committed(shard));
+}
+
 export class Progress {
   readonly #source: FeedSource;
   /** Everything up to here is in the rows. */
@@ -17,6 +25,8 @@ export class Progress {
   readonly #recordedAt: number[];
   /** Since when the oldest of what is in each message under way has waited. */
   #underWay: number[] = [];
+  /** Where the feed was when that was asked for. */
+  #target: { readonly positions: readonly number[]; readonly at: number } | undefined;
 
   constructor(source: FeedSource) {
     this.#source = source;
@@ -36,6 +46,16 @@ export class Progress {
     for (let shard = 0; shard < this.#source.shards; shard++)
       if (this.#source.committed(shard) > (this.applied[shard] ?? 0)) return false;
     return true;
+  }
+
+  /** It is where the feed was a moment ago: where the feed is, it may never be while others write. */
+  get hasNearlyCaughtUp(): boolean {
+    const now = performance.now();
+    const known = this.#target;
+    const isOld = known === undefined || (this.isPast(known.positions) && now - known.at > caughtUpMs);
+    const target = isOld ? { positions: committedIn(this.#source), at: now } : known;
+    this.#target = target;
+    return this.isPast(target.positions);
   }
 
   isPast(positions: readonly number[]): boolean {

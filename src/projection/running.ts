@@ -18,6 +18,7 @@ import { type Projection, schemaOf } from "./definition.ts";
 import { Feeder } from "./feeder.ts";
 import type { ParkedEntity } from "./messages.ts";
 import type { Places } from "./places.ts";
+import { committedIn } from "./progress.ts";
 import { type ProjectionStatus, statusOf } from "./status.ts";
 
 export interface RunningParts {
@@ -28,9 +29,6 @@ export interface RunningParts {
   readonly startWorker: () => Worker;
   readonly logger: Logger;
 }
-
-/** A new build may take over when it is at most this far behind. */
-const caughtUpMs = 1000;
 
 export class RunningProjection implements ErasureFollower {
   /** For receipts of erasures. */
@@ -44,9 +42,9 @@ export class RunningProjection implements ErasureFollower {
   #live: Feeder | undefined;
   #building: Feeder | undefined;
   #buildingRecord: BuildRecord | undefined;
-  /** What the building one had to reach, and when that was asked for. */
-  #target: { readonly positions: readonly number[]; readonly at: number } | undefined;
   #isSwapping = false;
+  /** A rebuild that has not begun yet. */
+  #beginning: Promise<void> | undefined;
   #error: WarpError | undefined;
   readonly #changes = new Changes();
   #isClosed = false;
@@ -118,13 +116,18 @@ export class RunningProjection implements ErasureFollower {
     this.wake();
   }
 
-  /** Makes all rows again; the present ones stay until the new ones have caught up. */
+  /**
+   * Makes all rows again; the present ones stay until the new ones have caught up. Who asks while one is being begun shares it:
+   * nothing has been taken in by then.
+   */
   async rebuild(): Promise<void> {
     const newest = this.#newest;
     if (newest === undefined) throw this.#notDeclared();
-    await this.#dropBuilding();
-    this.#error = undefined;
-    this.#build(this.#addBuild(newest));
+    if (this.#isClosed) throw new WarpError("CLOSED", "this context is closed");
+    this.#beginning ??= this.#beginAnew(newest).finally(() => {
+      this.#beginning = undefined;
+    });
+    await this.#beginning;
   }
 
   async parked(): Promise<readonly ParkedEntity[]> {
@@ -156,7 +159,7 @@ export class RunningProjection implements ErasureFollower {
     const { source } = this.#parts;
     // Rows about her may come from events of others, in other shards, of which the feed has no common order: she is
     // removed once more when everything that is there now has been taken in.
-    const now = Array.from({ length: source.shards }, (_, index) => source.committed(index));
+    const now = committedIn(source);
     const asked = new Set<Feeder>();
     for (;;) {
       const unclean = this.#feeders().filter((feeder) => !feeder.isClean(shard, position));
@@ -180,8 +183,7 @@ export class RunningProjection implements ErasureFollower {
     const feeder = this.#live;
     if (feeder === undefined) return;
     feeder.start();
-    const { source } = this.#parts;
-    const now = Array.from({ length: source.shards }, (_, shard) => source.committed(shard));
+    const now = committedIn(this.#parts.source);
     const isToCome = () =>
       feeder.state === "starting" ||
       (feeder.state === "running" && !feeder.isCleaner && !this.isPaused && !feeder.progress.isPast(now));
@@ -191,7 +193,8 @@ export class RunningProjection implements ErasureFollower {
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    await Promise.all([this.#live?.close(), this.#building?.close()]);
+    const begun = this.#beginning?.catch(() => undefined);
+    await Promise.all([this.#live?.close(), this.#building?.close(), begun]);
     this.#changes.tell();
   }
 
@@ -229,7 +232,6 @@ export class RunningProjection implements ErasureFollower {
       this.#parts.control.save();
     }
     const feeder = this.#feeder(build, this.#declared.get(build.version));
-    this.#target = undefined;
     if (isFirst) {
       this.#live = feeder;
     } else {
@@ -271,12 +273,14 @@ export class RunningProjection implements ErasureFollower {
 
   /** The rows of a build are worthless: others are made. */
   async #replace(feeder: Feeder, why: string): Promise<void> {
+    // One that is being ended has been replaced already.
+    if (this.#isClosed || (feeder !== this.#live && feeder !== this.#building)) return;
     this.#parts.logger.warn("a projection is built again", { projection: this.#projection, why });
-    if (this.#isClosed) return;
     if (this.#newest === undefined) {
       // Nobody can make its rows again.
       const live = this.liveBuild;
       await feeder.close();
+      if (feeder !== this.#live) return;
       this.#live = undefined;
       if (live !== undefined) this.#drop(live);
       this.#changes.tell();
@@ -288,19 +292,8 @@ export class RunningProjection implements ErasureFollower {
 
   #onFeeder(): void {
     const building = this.#building;
-    if (building !== undefined && !this.#isSwapping && building.state === "running") {
-      const { source } = this.#parts;
-      const now = performance.now();
-      if (this.#target !== undefined && building.progress.isPast(this.#target.positions)) {
-        if (now - this.#target.at <= caughtUpMs) void this.#swap(building);
-        else this.#target = undefined;
-      }
-      this.#target ??= {
-        positions: Array.from({ length: source.shards }, (_, shard) => source.committed(shard)),
-        at: now,
-      };
-      if (building.progress.isPast(this.#target.positions) && !this.#isSwapping) void this.#swap(building);
-    }
+    const isReady = building?.state === "running" && building.progress.hasNearlyCaughtUp;
+    if (building !== undefined && isReady && !this.#isSwapping) void this.#swap(building);
     this.#changes.tell();
   }
 
@@ -336,6 +329,15 @@ export class RunningProjection implements ErasureFollower {
       version: build.version,
     });
     this.#changes.tell();
+  }
+
+  async #beginAnew(projection: Projection): Promise<void> {
+    // It is on disk before the other is dropped, so an end in between does not lose it.
+    const build = this.#addBuild(projection);
+    await this.#dropBuilding();
+    if (this.#isClosed) return;
+    this.#error = undefined;
+    this.#build(build);
   }
 
   async #dropBuilding(): Promise<void> {

@@ -3,10 +3,10 @@
  */
 import { heapStats } from "bun:jsc";
 import { afterAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Harness, removeDirectories } from "./harness.ts";
+import { Harness, removeDirectories, until } from "./harness.ts";
 import { MemoryFeed } from "./memory-feed.ts";
 
 afterAll(removeDirectories);
@@ -70,5 +70,129 @@ test("queries that time out leave nothing behind", async () => {
   };
   const before = await ask(20);
   expect((await ask(400)) - before).toBeLessThan(200);
+  await harness.close();
+});
+
+/** The builds that are on disk, by their numbers. */
+function buildsOf({ dataDir }: Harness): string[] {
+  return readdirSync(join(dataDir, "projections"))
+    .filter((file) => file.endsWith(".db"))
+    .sort();
+}
+
+/** Counts Workers that run while `during` does. */
+async function countingWorkers(during: (running: () => number) => Promise<void>): Promise<void> {
+  const { Worker } = globalThis;
+  let running = 0;
+  globalThis.Worker = class extends Worker {
+    constructor(...parts: ConstructorParameters<typeof Worker>) {
+      super(...parts);
+      running++;
+      this.addEventListener("close", () => running--);
+    }
+  };
+  try {
+    await during(() => running);
+  } finally {
+    globalThis.Worker = Worker;
+  }
+}
+
+test("rebuilds that are asked for at once are one, and leave no build behind", async () => {
+  await countingWorkers(async (running) => {
+    const feed = new MemoryFeed(1);
+    const harness = await Harness.open({ feed, application: application(count("twice")) });
+    feed.append("a", up);
+    await harness.rows("SELECT 1");
+    harness.projections.pause("twice");
+    await harness.projections.rebuild("twice");
+    expect(buildsOf(harness)).toContain("twice.1.db");
+    await Promise.all(["twice", "twice", "twice"].map((name) => harness.projections.rebuild(name)));
+    await until(() => running() === 2, "one Worker for the rows that are seen, one for the rebuild");
+    harness.projections.resume("twice");
+    await until(() => harness.status("twice").building === null, "the rebuilt rows are swapped in");
+    await until(() => running() === 1 && buildsOf(harness).length === 1, "nothing is left of the others");
+    expect(await harness.rows("SELECT n FROM twice")).toEqual([[1]]);
+    await harness.close();
+    await until(() => running() === 0, "no Worker outlives its context");
+  });
+});
+
+test("a rebuild that is asked for at the end of the context starts nothing, and goes on after a restart", async () => {
+  await countingWorkers(async (running) => {
+    const feed = new MemoryFeed(1);
+    const path = application(count("ended"));
+    const first = await Harness.open({ feed, application: path });
+    feed.append("a", up);
+    await first.rows("SELECT 1");
+    first.projections.pause("ended");
+    await first.projections.rebuild("ended");
+    const asked = first.projections.rebuild("ended");
+    await Promise.all([first.close(), asked]);
+    await until(() => running() === 0, "no Worker outlives its context");
+    expect(first.projections.rebuild("ended")).rejects.toMatchObject({ code: "CLOSED" });
+    const second = await Harness.open({ feed, application: path, dataDir: first.dataDir });
+    expect(second.status("ended").building).toEqual({ version: 1, progress: 0 });
+    await second.close();
+  });
+});
+
+test("an erasure that taints the rows that are seen and those of a rebuild leaves one build, without her", async () => {
+  await countingWorkers(async (running) => {
+    const feed = new MemoryFeed(1);
+    const shared = count("sums").replace('subjects: ["id"]', 'shared: true, onErase: "rebuild"');
+    const harness = await Harness.open({ feed, application: application(shared) });
+    for (const id of ["alice", "bob", "bob"]) feed.append(id, up);
+    await harness.rows("SELECT 1");
+    // The rebuild gets as far as her first event.
+    const read = feed.read.bind(feed);
+    let isHeld = true;
+    feed.read = async (shard, after) => {
+      if (!isHeld || after >= 3) return await read(shard, after);
+      return { ...(await read(shard, after)), ...(after === 0 ? {} : { upTo: after }) };
+    };
+    feed.pageRecords = 1;
+    await harness.projections.rebuild("sums");
+    await until(() => (harness.status("sums").building?.progress ?? 0) > 0, "it has seen her");
+    harness.projections.pause("sums");
+    const { shard, position } = feed.erase("alice");
+    const receipt = Promise.all(harness.followers.all.map((follower) => follower.passed(shard, position)));
+    await until(() => harness.status("sums").building?.progress === 0, "it begins anew");
+    isHeld = false;
+    harness.projections.resume("sums");
+    await receipt;
+    await until(() => harness.status("sums").building === null, "the rebuilt rows are swapped in");
+    expect(await harness.rows("SELECT id, n FROM sums")).toEqual([["bob", 2]]);
+    await until(() => running() === 1 && buildsOf(harness).length === 1, "nothing is left of the others");
+    await harness.close();
+  });
+});
+
+test("a rebuild that meets a swap is swapped in itself", async () => {
+  const feed = new MemoryFeed(1);
+  const mended = join(root, "mended");
+  const stuck = `{
+    name: "stuck", onFailure: "retry",
+    tables: { stuck: { columns: { id: "text", n: "integer" }, key: ["id"], subjects: ["id"] } },
+    on: {
+      Up: ({ entity }, { stuck }) => stuck.add({ id: entity }, { n: 1 }),
+      Bad: () => { if (!require("node:fs").existsSync(${JSON.stringify(mended)})) throw new Error("later"); },
+    },
+  }`;
+  const harness = await Harness.open({ feed, application: application(stuck) });
+  for (let i = 0; i < 5; i++) feed.append("a", up);
+  await harness.rows("SELECT 1");
+  harness.projections.pause("stuck");
+  await harness.projections.rebuild("stuck");
+  await until(() => buildsOf(harness).length === 2, "the build is opened");
+  await Bun.sleep(100);
+  // It is where it had to be, and stands still before it can say that it is seen.
+  feed.append("a", { type: "Bad", data: {} });
+  harness.projections.resume("stuck");
+  await until(() => (harness.status("stuck").building?.progress ?? 0) > 0.8, "it is nearly there");
+  await harness.projections.rebuild("stuck");
+  writeFileSync(mended, "");
+  await until(() => harness.status("stuck").building === null, "the rebuilt rows are swapped in");
+  expect(await harness.rows("SELECT n FROM stuck")).toEqual([[5]]);
   await harness.close();
 });
