@@ -180,6 +180,7 @@ export class Feeder {
     const worker = this.#worker;
     this.#state = "closed";
     this.#onIdle?.();
+    this.#parts.onChange();
     if (worker === undefined) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(() => {

@@ -114,11 +114,15 @@ export class Projections {
     positions: readonly number[] | undefined,
     timeoutMs: number,
   ): Promise<QueryPlace> {
-    const members = this.#members(sink);
     const timeout = AbortSignal.timeout(timeoutMs);
-    const nothing = positions ?? [];
-    await Promise.all(members.map((one) => one.past(nothing, timeout)));
-    if (timeout.aborted) throw this.#late(members, timeoutMs);
+    const wanted = positions ?? [];
+    let members = this.#members(sink);
+    // While one is waited for another may change its rows: all have to be there in the moment in which they are named.
+    while (!members.every((one) => one.isPast(wanted))) {
+      await Promise.all(members.map((one) => one.past(wanted, timeout)));
+      if (timeout.aborted) throw this.#late(members, timeoutMs);
+      members = this.#members(sink);
+    }
     if (sink !== undefined) return this.#places.named(sink) as QueryPlace;
     const files = members.flatMap(({ liveBuild, status }) =>
       liveBuild === undefined

@@ -105,6 +105,7 @@ export class RunningProjection implements ErasureFollower {
   pause(): void {
     this.#record.isPaused = true;
     this.#parts.control.save();
+    this.#changes.tell();
   }
 
   /** Goes on, also after a failure. */
@@ -144,15 +145,20 @@ export class RunningProjection implements ErasureFollower {
   }
 
   /**
-   * Resolves when the rows that queries see are there and past these positions. Rows of a projection that is not declared are as
-   * far as they will ever be: they hold nobody up.
+   * Whether the rows that queries see are there and past these positions. Rows of a projection that is not declared are as far as
+   * they will ever be: they hold nobody up.
    */
+  isPast(positions: readonly number[]): boolean {
+    if (this.#newest === undefined) return true;
+    // A database elsewhere shows the new rows before it has said so.
+    const isElsewhere = this.#buildingRecord?.sink !== undefined;
+    if (this.#isSwapping && isElsewhere && this.#building?.progress.isPast(positions) === false) return false;
+    return this.#live?.isOpen === true && this.#live.progress.isPast(positions);
+  }
+
+  /** Resolves when it is past them. It may change to a build that is not, any time after. */
   async past(positions: readonly number[], signal: AbortSignal): Promise<void> {
-    while (this.#newest !== undefined) {
-      if (this.#live?.isOpen === true && this.#live.progress.isPast(positions)) return;
-      if (signal.aborted) return;
-      await this.#changes.next(signal);
-    }
+    while (!this.isPast(positions) && !signal.aborted) await this.#changes.next(signal);
   }
 
   async passed(shard: number, position: number): Promise<void> {
@@ -293,15 +299,23 @@ export class RunningProjection implements ErasureFollower {
   #onFeeder(): void {
     const building = this.#building;
     const isReady = building?.state === "running" && building.progress.hasNearlyCaughtUp;
-    if (building !== undefined && isReady && !this.#isSwapping) void this.#swap(building);
+    const maySwap = !this.#isSwapping && !this.#isClosed;
+    if (building !== undefined && isReady && maySwap) void this.#swap(building);
     this.#changes.tell();
   }
 
   async #swap(building: Feeder): Promise<void> {
     this.#isSwapping = true;
     try {
+      // What somebody was told is in the rows is in these too.
+      const seen = [...(this.#live?.progress.applied ?? [])];
+      while (!building.progress.isPast(seen)) {
+        if (building.state !== "running" || this.isPaused) return;
+        await this.#changes.next();
+      }
       await building.publish();
     } catch (thrown) {
+      if (building.state === "closed") return;
       // Its status says why; it is tried again when it runs and has caught up.
       this.#parts.logger.warn("a projection could not be swapped in", {
         projection: this.#projection,
@@ -310,10 +324,11 @@ export class RunningProjection implements ErasureFollower {
       return;
     } finally {
       this.#isSwapping = false;
+      this.#changes.tell();
     }
     const build = this.#buildingRecord;
     // Another build may have been begun meanwhile, from which this one is dropped.
-    if (build === undefined || this.#building !== building) return;
+    if (build === undefined || this.#building !== building || this.#isClosed) return;
     const old = this.liveBuild;
     const oldFeeder = this.#live;
     this.#record.live = build.number;
@@ -323,7 +338,8 @@ export class RunningProjection implements ErasureFollower {
     this.#buildingRecord = undefined;
     this.#error = undefined;
     await oldFeeder?.close();
-    if (old !== undefined) this.#drop(old);
+    // Otherwise the next start does.
+    if (old !== undefined && !this.#isClosed) this.#drop(old);
     this.#parts.logger.info("a projection was swapped in", {
       projection: this.#projection,
       version: build.version,
@@ -377,12 +393,8 @@ export class RunningProjection implements ErasureFollower {
   }
 
   #notDeclared(): WarpError {
-    return new WarpError(
-      "UNKNOWN_PROJECTION",
-      `the application does not declare projection ${this.#projection}`,
-      {
-        projection: this.#projection,
-      },
-    );
+    const projection = this.#projection;
+    const message = `the application does not declare projection ${projection}`;
+    return new WarpError("UNKNOWN_PROJECTION", message, { projection });
   }
 }

@@ -6,8 +6,10 @@ import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Feeder } from "../../src/projection/feeder.ts";
 import { Harness, removeDirectories, until } from "./harness.ts";
 import { MemoryFeed } from "./memory-feed.ts";
+import { postgresProblem, startPostgres } from "./servers.ts";
 
 afterAll(removeDirectories);
 
@@ -196,3 +198,99 @@ test("a rebuild that meets a swap is swapped in itself", async () => {
   expect(await harness.rows("SELECT n FROM stuck")).toEqual([[5]]);
   await harness.close();
 });
+
+/** A feed that keeps who is told to wait from reading on behind a position. */
+class HeldFeed extends MemoryFeed {
+  readonly #held = new Map<number, { passes: number; release: Promise<void>; letGo: () => void }>();
+
+  /** The first `passes` who read behind this position pass. */
+  hold(after: number, passes: number): void {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#held.set(after, { passes, release: promise, letGo: resolve });
+  }
+
+  letGo(after: number): void {
+    this.#held.get(after)?.letGo();
+    this.#held.delete(after);
+  }
+
+  override async read(shard: number, after: number) {
+    const held = this.#held.get(after);
+    if (held !== undefined && held.passes-- <= 0) await held.release;
+    return await super.read(shard, after);
+  }
+}
+
+test("a query that waits for one projection does not get older rows of another that is swapped meanwhile", async () => {
+  const feed = new HeldFeed(1);
+  feed.pageRecords = 5;
+  const other = count("other");
+  const first = await Harness.open({ feed, application: application(count("swapped"), other) });
+  for (let i = 0; i < 5; i++) feed.append("a", up);
+  await first.rows("SELECT 1");
+  first.projections.pause("swapped");
+  first.projections.pause("other");
+  await first.close();
+  const { dataDir } = first;
+  const both = application(count("swapped"), count("swapped", "version: 2,"), other);
+  const second = await Harness.open({ feed, dataDir, application: both });
+  await until(() => buildsOf(second).includes("swapped.3.db"), "the new build is opened");
+  await until(() => second.status("swapped").lagRecords === 0, "the old build is opened");
+  await Bun.sleep(100);
+  // The old build reads on; the new one gets as far as it had to when it was opened, and not further.
+  feed.hold(0, 0);
+  feed.hold(5, 1);
+  feed.append("a", up);
+  second.projections.resume("swapped");
+  const rows = second.rows("SELECT swapped.n, other.n FROM swapped.swapped, other.other");
+  await until(() => second.status("swapped").lagRecords === 0, "the old build is where the query wants it");
+  feed.letGo(0);
+  await Bun.sleep(300);
+  feed.hold(5, 1);
+  second.projections.resume("other");
+  expect(await rows).toEqual([[6, 6]]);
+  await second.close();
+});
+
+if (postgresProblem === undefined) {
+  test("a database that shows the new rows before it has said so gives no older ones to who waits", async () => {
+    const server = await startPostgres();
+    const feed = new HeldFeed(1);
+    feed.pageRecords = 5;
+    const sinks = { elsewhere: server.url };
+    const path = application(count("early", 'sink: "elsewhere",'));
+    const harness = await Harness.open({ feed, application: path, sinks });
+    for (let i = 0; i < 5; i++) feed.append("a", up);
+    const read = () => harness.rows("SELECT n FROM early", [], { sink: "elsewhere" });
+    expect(await read()).toEqual([[5]]);
+    const { publish } = Feeder.prototype;
+    const { promise: said, resolve: say } = Promise.withResolvers<void>();
+    let isShown = false;
+    Feeder.prototype.publish = async function () {
+      await publish.call(this);
+      isShown = true;
+      await said;
+    };
+    try {
+      await harness.projections.rebuild("early");
+      await until(() => isShown, "the database shows the new rows");
+      feed.hold(5, 1);
+      feed.append("a", up);
+      await until(
+        () => harness.status("early").lagRecords === 0,
+        "the old build is where the query wants it",
+      );
+      const rows = read();
+      await Bun.sleep(300);
+      feed.letGo(5);
+      expect(await rows).toEqual([[6]]);
+      say();
+      await until(() => harness.status("early").building === null, "swapped in");
+      expect(await read()).toEqual([[6]]);
+    } finally {
+      Feeder.prototype.publish = publish;
+    }
+    await harness.close();
+    await server.end();
+  });
+}
