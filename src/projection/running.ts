@@ -162,6 +162,8 @@ export class RunningProjection implements ErasureFollower {
   }
 
   async passed(shard: number, position: number): Promise<void> {
+    // A build that nobody goes on with is not cleaned.
+    if (this.#newest === undefined) this.#dropOthers();
     const { source } = this.#parts;
     // Rows about her may come from events of others, in other shards, of which the feed has no common order: she is
     // removed once more when everything that is there now has been taken in.
@@ -208,10 +210,8 @@ export class RunningProjection implements ErasureFollower {
     const declared = this.#declared.get(build.version);
     if (declared !== undefined && schemaOf(declared) !== build.schema) {
       const message = `the tables or views of projection ${this.#projection} changed: give it a version above ${build.version}`;
-      this.#error = new WarpError("CONFIG_MISMATCH", message, {
-        projection: this.#projection,
-        version: build.version,
-      });
+      const details = { projection: this.#projection, version: build.version };
+      this.#error = new WarpError("CONFIG_MISMATCH", message, details);
       this.#parts.logger.error("a projection does not run", this.#error.toWire());
     }
     const isFed = declared !== undefined && this.#error === undefined;
@@ -297,11 +297,10 @@ export class RunningProjection implements ErasureFollower {
   }
 
   #onFeeder(): void {
-    const building = this.#building;
-    const isReady = building?.state === "running" && building.progress.hasNearlyCaughtUp;
-    const maySwap = !this.#isSwapping && !this.#isClosed;
-    if (building !== undefined && isReady && maySwap) void this.#swap(building);
     this.#changes.tell();
+    const building = this.#building;
+    if (building?.state !== "running" || this.#isSwapping || this.#isClosed) return;
+    if (building.progress.hasNearlyCaughtUp) void this.#swap(building);
   }
 
   async #swap(building: Feeder): Promise<void> {

@@ -3,7 +3,7 @@
  */
 import { heapStats } from "bun:jsc";
 import { afterAll, expect, test } from "bun:test";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Feeder } from "../../src/projection/feeder.ts";
@@ -249,6 +249,33 @@ test("a query that waits for one projection does not get older rows of another t
   feed.hold(5, 1);
   second.projections.resume("other");
   expect(await rows).toEqual([[6, 6]]);
+  await second.close();
+});
+
+test("an erasure leaves nothing of her in a rebuild of a projection that is not declared any more", async () => {
+  const feed = new MemoryFeed(1);
+  const first = await Harness.open({ feed, application: application(count("kept"), count("left")) });
+  for (const id of ["alice", "bob"]) feed.append(id, up);
+  await first.rows("SELECT 1");
+  // It has taken her in, and cannot catch up.
+  const read = feed.read.bind(feed);
+  feed.read = async (shard, after) => ({
+    ...(await read(shard, after)),
+    ...(after === 1 ? { upTo: 1 } : {}),
+  });
+  feed.pageRecords = 1;
+  await first.projections.rebuild("left");
+  await until(() => (first.status("left").building?.progress ?? 0) > 0, "it has seen her");
+  await first.close();
+  const { dataDir } = first;
+  const second = await Harness.open({ feed, dataDir, application: application(count("kept")) });
+  expect(buildsOf(second)).toHaveLength(3);
+  const { shard, position } = feed.erase("alice");
+  await Promise.all(second.followers.all.map((follower) => follower.passed(shard, position)));
+  const folder = join(dataDir, "projections");
+  const holding = readdirSync(folder).filter((file) => readFileSync(join(folder, file)).includes("alice"));
+  expect(holding).toEqual([]);
+  expect(await second.rows('SELECT id FROM "left"', [], { after: [] })).toEqual([["bob"]]);
   await second.close();
 });
 
