@@ -84,7 +84,7 @@ export const limits = {
   connectionSubscriptionsMax: 4096,
   /** Pushes that a client lets a server send ahead of its reader, per subscription. */
   clientPushBytes: 512 * kiB,
-  /** Events that a group has read and is not done with. */
+  /** Events that a group has read and is not done with, or that are done behind one that is not. */
   groupOutstandingMax: 4096,
   /** … and about what they take. */
   groupOutstandingBytes: 16 * miB,
