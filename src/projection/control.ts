@@ -7,7 +7,7 @@
  */
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { WarpError } from "../core/errors.ts";
+import { toWarpError, WarpError } from "../core/errors.ts";
 import { replaceFile } from "../core/replace-file.ts";
 import type { Table } from "./definition.ts";
 
@@ -67,37 +67,54 @@ export class Control {
     return fresh;
   }
 
-  addBuild(name: string, build: Omit<BuildRecord, "number">): BuildRecord {
-    const added = { ...build, number: this.#content.nextBuild++ };
-    this.of(name).builds.push(added);
-    this.save();
-    return added;
+  /** Never given before. */
+  nextNumber(): number {
+    return this.#content.nextBuild++;
   }
 
-  /** The build is not used any more; its rows are to be dropped. */
-  retire(name: string, build: BuildRecord): void {
-    const record = this.of(name);
-    record.builds = record.builds.filter(({ number }) => number !== build.number);
+  /** Changes a record, here and on disk or not at all. Errors: DISK_FULL, IO_ERROR. */
+  change(record: ProjectionRecord, to: Partial<ProjectionRecord>): void {
+    const before = { ...record };
+    Object.assign(record, to);
+    this.#saveOr(() => Object.assign(record, before));
+  }
+
+  /** The build is not used any more. Rows of a sink elsewhere are to be dropped; those of a file are. Errors: as above. */
+  retire(projection: string, record: ProjectionRecord, build: BuildRecord): void {
+    const { dropping } = this.#content;
+    if (build.sink !== undefined) this.#content.dropping = [...dropping, { projection, build }];
+    const before = { ...record };
+    record.builds = record.builds.filter((one) => one !== build);
     if (record.live === build.number) record.live = undefined;
-    if (build.sink !== undefined) this.#content.dropping.push({ projection: name, build });
-    this.save();
+    this.#saveOr(() => {
+      Object.assign(record, before);
+      this.#content.dropping = dropping;
+    });
   }
 
   get dropping(): readonly { readonly projection: string; readonly build: BuildRecord }[] {
     return this.#content.dropping;
   }
 
-  dropped(build: BuildRecord): void {
-    this.#content.dropping = this.#content.dropping.filter((one) => one.build.number !== build.number);
-    this.save();
+  /** Nothing is left of its rows. Errors: as above. */
+  dropped({ number }: BuildRecord): void {
+    const { dropping } = this.#content;
+    this.#content.dropping = dropping.filter(({ build }) => build.number !== number);
+    this.#saveOr(() => {
+      this.#content.dropping = dropping;
+    });
   }
 
-  forget(name: string): void {
-    delete this.#content.projections[name];
-    this.save();
+  #saveOr(takeBack: () => void): void {
+    try {
+      this.#save();
+    } catch (thrown) {
+      takeBack();
+      throw toWarpError(thrown, "IO_ERROR", { file: this.#file });
+    }
   }
 
-  save(): void {
+  #save(): void {
     // What is in here is as readable as what it was derived from.
     mkdirSync(this.directory, { recursive: true, mode: 0o700 });
     replaceFile(this.#file, JSON.stringify(this.#content, undefined, 1));

@@ -13,10 +13,9 @@ import type { EventFailure } from "./build/outcomes.ts";
 import { historyOf, memoryOf, owned } from "./build/records.ts";
 import type { BuildOrder, Erasure, FromBuild, ParkedEntity, Place, TableRow, ToBuild } from "./messages.ts";
 import { Progress } from "./progress.ts";
+import { Retry } from "./retry.ts";
 
 const messagesMax = 2;
-const restartMsMin = 500;
-const restartMsMax = 60_000;
 /** A Worker that does not end by itself within this is given up. */
 const closeMs = 5000;
 
@@ -49,8 +48,7 @@ export class Feeder {
   #lastUnpark: Promise<unknown> = Promise.resolve();
   /** Looks again whether pages are under way. */
   #onIdle: (() => void) | undefined;
-  #restartMs = restartMsMin;
-  #restart: NodeJS.Timeout | undefined;
+  readonly #restart = new Retry(() => this.start());
   #asked = new Map<number, (message: FromBuild) => void>();
   #nextAsk = 1;
   #onClosed: (() => void) | undefined;
@@ -82,7 +80,7 @@ export class Feeder {
   /** Starts, or starts again after a failure. */
   start(): void {
     if (this.#worker !== undefined || this.#state === "closed") return;
-    clearTimeout(this.#restart);
+    this.#restart.cancel();
     this.#state = "starting";
     const worker = this.#parts.startWorker();
     this.#worker = worker;
@@ -176,7 +174,7 @@ export class Feeder {
   }
 
   async #end(): Promise<void> {
-    clearTimeout(this.#restart);
+    this.#restart.cancel();
     const worker = this.#worker;
     this.#state = "closed";
     this.#onIdle?.();
@@ -247,7 +245,7 @@ export class Feeder {
         break;
       case "taken":
         this.progress.messageDone();
-        this.#restartMs = restartMsMin;
+        this.#restart.reset();
         this.#onIdle?.();
         void this.#pump();
         break;
@@ -315,8 +313,7 @@ export class Feeder {
     this.#giveUpAsked(error);
     this.#parts.onChange();
     if (!isCrash && error.advice !== "retry") return;
-    this.#restart = setTimeout(() => this.start(), this.#restartMs);
-    this.#restartMs = Math.min(this.#restartMs * 2, restartMsMax);
+    this.#restart.plan();
   }
 
   /** Sends pages while there are some and room for them. */

@@ -34,6 +34,8 @@ export interface Erasure {
   readonly entity: string;
   /** ms since 1970; 0 when it is not known. */
   readonly erasedAt: number;
+  /** The id has a new life since. */
+  readonly isReborn: boolean;
 }
 
 export type ToBuild =

@@ -36,16 +36,25 @@ export class Places {
     return this.#elsewhere(sink, 0);
   }
 
-  /** Drops the rows of a build that nobody uses any more; what is not reached is dropped at the next start. */
-  async drop(projection: string, build: BuildRecord): Promise<void> {
+  /** Whether its rows are here, or in a sink that the settings name. */
+  knows({ sink }: BuildRecord): boolean {
+    return sink === undefined || this.#sinks[sink] !== undefined;
+  }
+
+  /** Drops the rows of a build of a sink that nobody uses any more; false when it could not be reached. */
+  async drop(projection: string, build: BuildRecord): Promise<boolean> {
     try {
       const sink = openSink(this.of(projection, build), stubOf(projection, build));
-      await sink.drop();
-      await sink.close();
-      this.#control.dropped(build);
+      try {
+        await sink.drop();
+      } finally {
+        await sink.close();
+      }
+      return true;
     } catch (thrown) {
       const reason = thrown instanceof Error ? thrown.message : String(thrown);
       this.#logger.warn("rows of an old build are still there", { projection, sink: build.sink, reason });
+      return false;
     }
   }
 

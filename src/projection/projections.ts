@@ -72,7 +72,6 @@ export class Projections {
 
   start(): void {
     this.#removeStrangers();
-    for (const { projection, build } of this.#control.dropping) void this.#places.drop(projection, build);
     for (const running of this.#running.values()) running.start();
     if (this.#parts.declared.length === 0) return;
     this.#unwatch = this.#parts.source.watch(() => {

@@ -5,20 +5,22 @@
  *   one are worthless, is seen when it has caught up; until then the present one stays.
  * - A build whose handlers are gone (an older version that the application does not export any more) stands still.
  * - Tables that changed without a new version are CONFIG_MISMATCH: the rows stay as they are, and nothing is added.
+ * - What cannot be done now, because the disk is full or a database is away, is tried again.
  */
-import { rmSync } from "node:fs";
 import type { ErasureFollower } from "../core/erasure.ts";
 import { toWarpError, WarpError } from "../core/errors.ts";
 import type { FeedSource } from "../core/feed.ts";
 import type { Logger } from "../core/logger.ts";
 import { erasureNow } from "./build/records.ts";
+import { Builds } from "./builds.ts";
 import { Changes } from "./changes.ts";
-import type { BuildRecord, Control, ProjectionRecord } from "./control.ts";
+import type { BuildRecord, Control } from "./control.ts";
 import { type Projection, schemaOf } from "./definition.ts";
 import { Feeder } from "./feeder.ts";
 import type { ParkedEntity } from "./messages.ts";
 import type { Places } from "./places.ts";
 import { committedIn } from "./progress.ts";
+import { Retry } from "./retry.ts";
 import { type ProjectionStatus, statusOf } from "./status.ts";
 
 export interface RunningParts {
@@ -38,13 +40,19 @@ export class RunningProjection implements ErasureFollower {
   /** By version. */
   readonly #declared: ReadonlyMap<number, Projection>;
   readonly #newest: Projection | undefined;
-  readonly #record: ProjectionRecord;
+  readonly #builds: Builds;
   #live: Feeder | undefined;
   #building: Feeder | undefined;
   #buildingRecord: BuildRecord | undefined;
   #isSwapping = false;
-  /** A rebuild that has not begun yet. */
+  /** A rebuild that has not begun yet, and its build. */
   #beginning: Promise<void> | undefined;
+  #beginningRecord: BuildRecord | undefined;
+  /** Builds that are not needed any more and whose Workers may still write. */
+  readonly #ending = new Map<BuildRecord, Feeder>();
+  /** Feeders whose rows could not be replaced yet, and why they have to be. */
+  readonly #worthless = new Map<Feeder, string>();
+  readonly #retry = new Retry(() => this.#tryAgain());
   #error: WarpError | undefined;
   readonly #changes = new Changes();
   #isClosed = false;
@@ -56,30 +64,33 @@ export class RunningProjection implements ErasureFollower {
     this.#parts = parts;
     this.#declared = new Map(declared.map((projection) => [projection.version, projection]));
     this.#newest = this.#declared.get(Math.max(...this.#declared.keys()));
-    this.#record = parts.control.of(name);
+    this.#builds = new Builds(name, parts.control, parts.places);
+    this.#builds.onDropped = (isDone) => {
+      if (isDone) this.#retry.reset();
+      else this.#retry.plan();
+      this.#changes.tell();
+    };
   }
 
   /** The build that queries see. */
   get liveBuild(): BuildRecord | undefined {
-    return this.#record.builds.find(({ number }) => number === this.#record.live);
+    return this.#builds.live;
   }
 
   get isPaused(): boolean {
-    return this.#record.isPaused;
+    return this.#builds.isPaused;
   }
 
   start(): void {
+    this.#builds.dropRetired();
     const newest = this.#newest;
     if (newest === undefined) return;
     const live = this.liveBuild;
     if (live !== undefined) this.#startLive(live);
     // One that had been begun for this version goes on: the version is new, or its rows are made again.
-    const begun = this.#record.builds.findLast(
-      ({ number, version, schema }) =>
-        number !== live?.number && version === newest.version && schema === schemaOf(newest),
-    );
+    const begun = this.#builds.begunFor(newest);
     if (begun !== undefined) this.#build(begun);
-    else if (live?.version !== newest.version) this.#build(this.#addBuild(newest));
+    else if (live?.version !== newest.version) this.#build(this.#builds.add(newest));
     this.#dropOthers();
   }
 
@@ -103,15 +114,13 @@ export class RunningProjection implements ErasureFollower {
   }
 
   pause(): void {
-    this.#record.isPaused = true;
-    this.#parts.control.save();
+    this.#builds.setPaused(true);
     this.#changes.tell();
   }
 
   /** Goes on, also after a failure. */
   resume(): void {
-    this.#record.isPaused = false;
-    this.#parts.control.save();
+    this.#builds.setPaused(false);
     this.#live?.start();
     this.#building?.start();
     this.wake();
@@ -123,7 +132,9 @@ export class RunningProjection implements ErasureFollower {
    */
   async rebuild(): Promise<void> {
     const newest = this.#newest;
-    if (newest === undefined) throw this.#notDeclared();
+    const projection = this.#projection;
+    const unknown = `the application does not declare projection ${projection}`;
+    if (newest === undefined) throw new WarpError("UNKNOWN_PROJECTION", unknown, { projection });
     if (this.#isClosed) throw new WarpError("CLOSED", "this context is closed");
     this.#beginning ??= this.#beginAnew(newest).finally(() => {
       this.#beginning = undefined;
@@ -162,16 +173,16 @@ export class RunningProjection implements ErasureFollower {
   }
 
   async passed(shard: number, position: number): Promise<void> {
-    // A build that nobody goes on with is not cleaned.
-    if (this.#newest === undefined) this.#dropOthers();
     const { source } = this.#parts;
     // Rows about her may come from events of others, in other shards, of which the feed has no common order: she is
     // removed once more when everything that is there now has been taken in.
     const now = committedIn(source);
     const asked = new Set<Feeder>();
     for (;;) {
+      // A build that nobody goes on with is not cleaned: nothing may be left of it.
+      const areOthersGone = this.#dropOthers();
       const unclean = this.#feeders().filter((feeder) => !feeder.isClean(shard, position));
-      if (unclean.length === 0) return;
+      if (areOthersGone && unclean.length === 0) return;
       if (this.#isClosed) throw new WarpError("CLOSED", "this context is closed");
       for (const feeder of unclean) {
         // What takes no pages now would not get there by itself.
@@ -201,8 +212,11 @@ export class RunningProjection implements ErasureFollower {
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#retry.cancel();
+    this.#builds.close();
     const begun = this.#beginning?.catch(() => undefined);
-    await Promise.all([this.#live?.close(), this.#building?.close(), begun]);
+    const feeders = [this.#live, this.#building, ...this.#ending.values()];
+    await Promise.all([...feeders.map((feeder) => feeder?.close()), begun]);
     this.#changes.tell();
   }
 
@@ -219,31 +233,13 @@ export class RunningProjection implements ErasureFollower {
     if (isFed) this.#live.start();
   }
 
-  #addBuild(projection: Projection): BuildRecord {
-    const { version, tables, views, sink } = projection;
-    return this.#parts.control.addBuild(this.#projection, {
-      version,
-      schema: schemaOf(projection),
-      tables,
-      views: Object.fromEntries(views),
-      ...(sink === undefined ? undefined : { sink }),
-    });
-  }
-
   #build(build: BuildRecord): void {
-    const isFirst = this.#record.live === undefined;
-    if (isFirst) {
-      // There is nothing to be seen instead.
-      this.#record.live = build.number;
-      this.#parts.control.save();
-    }
+    const isFirst = this.liveBuild === undefined;
+    // There is nothing to be seen instead.
+    if (isFirst) this.#builds.show(build);
     const feeder = this.#feeder(build, this.#declared.get(build.version));
-    if (isFirst) {
-      this.#live = feeder;
-    } else {
-      this.#building = feeder;
-      this.#buildingRecord = build;
-    }
+    if (isFirst) this.#live = feeder;
+    else [this.#building, this.#buildingRecord] = [feeder, build];
     feeder.start();
   }
 
@@ -260,7 +256,7 @@ export class RunningProjection implements ErasureFollower {
         tables: build.tables,
         incarnation: source.incarnation,
         place: places.of(this.#projection, build),
-        isLive: build.number === this.#record.live,
+        isLive: build.number === this.liveBuild?.number,
       },
       startWorker,
       isPaused: () => this.isPaused,
@@ -279,21 +275,25 @@ export class RunningProjection implements ErasureFollower {
 
   /** The rows of a build are worthless: others are made. */
   async #replace(feeder: Feeder, why: string): Promise<void> {
+    this.#worthless.delete(feeder);
     // One that is being ended has been replaced already.
     if (this.#isClosed || (feeder !== this.#live && feeder !== this.#building)) return;
     this.#parts.logger.warn("a projection is built again", { projection: this.#projection, why });
-    if (this.#newest === undefined) {
-      // Nobody can make its rows again.
-      const live = this.liveBuild;
-      await feeder.close();
-      if (feeder !== this.#live) return;
-      this.#live = undefined;
-      if (live !== undefined) this.#drop(live);
-      this.#changes.tell();
-      return;
+    try {
+      if (this.#newest === undefined) {
+        // Nobody can make its rows again.
+        const live = this.liveBuild;
+        this.#builds.show(undefined);
+        this.#live = undefined;
+        await this.#end(feeder, live);
+      } else if (feeder === this.#building || this.#building === undefined) {
+        // A build that began before knows of the same; one that is tainted itself begins anew.
+        await this.rebuild();
+      }
+    } catch (thrown) {
+      this.#worthless.set(feeder, why);
+      this.#putOff("a projection could not be built again", thrown);
     }
-    // A build that began before knows of the same; one that is tainted itself begins anew.
-    if (feeder === this.#building || this.#building === undefined) await this.rebuild();
   }
 
   #onFeeder(): void {
@@ -304,6 +304,7 @@ export class RunningProjection implements ErasureFollower {
   }
 
   async #swap(building: Feeder): Promise<void> {
+    const old = { feeder: this.#live, build: this.liveBuild };
     this.#isSwapping = true;
     try {
       // What somebody was told is in the rows is in these too.
@@ -313,74 +314,80 @@ export class RunningProjection implements ErasureFollower {
         await this.#changes.next();
       }
       await building.publish();
+      const build = this.#buildingRecord;
+      // Another build may have been begun meanwhile, from which this one is dropped.
+      if (build === undefined || this.#building !== building || this.#isClosed) return;
+      this.#builds.show(build);
+      this.#live = building;
+      this.#building = undefined;
+      this.#buildingRecord = undefined;
+      this.#error = undefined;
+      const { version } = build;
+      this.#parts.logger.info("a projection was swapped in", { projection: this.#projection, version });
     } catch (thrown) {
-      if (building.state === "closed") return;
-      // Its status says why; it is tried again when it runs and has caught up.
-      this.#parts.logger.warn("a projection could not be swapped in", {
-        projection: this.#projection,
-        ...toWarpError(thrown, "SINK_UNAVAILABLE").toWire(),
-      });
+      // Its status says why where it is the sink.
+      if (building.state !== "closed") this.#putOff("a projection could not be swapped in", thrown);
       return;
     } finally {
       this.#isSwapping = false;
       this.#changes.tell();
     }
-    const build = this.#buildingRecord;
-    // Another build may have been begun meanwhile, from which this one is dropped.
-    if (build === undefined || this.#building !== building || this.#isClosed) return;
-    const old = this.liveBuild;
-    const oldFeeder = this.#live;
-    this.#record.live = build.number;
-    this.#parts.control.save();
-    this.#live = building;
-    this.#building = undefined;
-    this.#buildingRecord = undefined;
-    this.#error = undefined;
-    await oldFeeder?.close();
-    // Otherwise the next start does.
-    if (old !== undefined && !this.#isClosed) this.#drop(old);
-    this.#parts.logger.info("a projection was swapped in", {
-      projection: this.#projection,
-      version: build.version,
-    });
-    this.#changes.tell();
+    await this.#end(old.feeder, old.build);
   }
 
   async #beginAnew(projection: Projection): Promise<void> {
     // It is on disk before the other is dropped, so an end in between does not lose it.
-    const build = this.#addBuild(projection);
-    await this.#dropBuilding();
+    const build = this.#builds.add(projection);
+    this.#beginningRecord = build;
+    try {
+      const other = { feeder: this.#building, build: this.#buildingRecord };
+      this.#building = undefined;
+      this.#buildingRecord = undefined;
+      await this.#end(other.feeder, other.build);
+      if (this.#isClosed) return;
+      this.#error = undefined;
+      this.#build(build);
+    } finally {
+      this.#beginningRecord = undefined;
+    }
+  }
+
+  /** Ends who feeds a build that is not needed any more, and drops its rows. */
+  async #end(feeder: Feeder | undefined, build: BuildRecord | undefined): Promise<void> {
+    if (feeder !== undefined && build !== undefined) {
+      this.#ending.set(build, feeder);
+      await feeder.close();
+      this.#ending.delete(build);
+    }
+    this.#retry.reset();
+    this.#dropOthers();
+    this.#changes.tell();
+  }
+
+  /** Drops the builds that nobody needs. False while something is left of one; then it is told when that is less. */
+  #dropOthers(): boolean {
+    // The next start does.
+    if (this.#isClosed || this.#retry.isPlanned) return false;
+    const needed = [this.liveBuild, this.#buildingRecord, this.#beginningRecord, ...this.#ending.keys()];
+    try {
+      return this.#builds.dropOthers(new Set(needed)) && this.#ending.size === 0;
+    } catch (thrown) {
+      this.#putOff("rows of an old build are still there", thrown);
+      return false;
+    }
+  }
+
+  #putOff(what: string, thrown: unknown): void {
     if (this.#isClosed) return;
-    this.#error = undefined;
-    this.#build(build);
+    const why = toWarpError(thrown, "SINK_UNAVAILABLE").toWire();
+    this.#parts.logger.warn(what, { projection: this.#projection, ...why });
+    this.#retry.plan();
   }
 
-  async #dropBuilding(): Promise<void> {
-    const { control } = this.#parts;
-    const feeder = this.#building;
-    const build = this.#buildingRecord;
-    this.#building = undefined;
-    this.#buildingRecord = undefined;
-    await feeder?.close();
-    if (build !== undefined && control.get(this.#projection) !== undefined) this.#drop(build);
-  }
-
-  /** Builds that are neither live nor wanted any more. */
-  #dropOthers(): void {
-    for (const build of [...this.#record.builds]) {
-      if (build.number !== this.#record.live && build !== this.#buildingRecord) this.#drop(build);
-    }
-  }
-
-  #drop(build: BuildRecord): void {
-    const { control, places } = this.#parts;
-    control.retire(this.#projection, build);
-    if (build.sink !== undefined) {
-      void places.drop(this.#projection, build);
-      return;
-    }
-    const file = control.fileOf(this.#projection, build.number);
-    for (const path of [file, `${file}-wal`, `${file}-shm`]) rmSync(path, { force: true });
+  #tryAgain(): void {
+    for (const [feeder, why] of [...this.#worthless]) void this.#replace(feeder, why);
+    this.#dropOthers();
+    this.#onFeeder();
   }
 
   /** Every build whose rows may be about somebody. */
@@ -389,11 +396,5 @@ export class RunningProjection implements ErasureFollower {
     // Rows of a projection that is not declared have nobody who feeds them, only somebody who cleans them.
     if (this.#live === undefined && live !== undefined) this.#live = this.#feeder(live, undefined);
     return [this.#live, this.#building].filter((feeder) => feeder !== undefined);
-  }
-
-  #notDeclared(): WarpError {
-    const projection = this.#projection;
-    const message = `the application does not declare projection ${projection}`;
-    return new WarpError("UNKNOWN_PROJECTION", message, { projection });
   }
 }

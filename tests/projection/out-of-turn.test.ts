@@ -71,6 +71,55 @@ for (const [name, what] of Object.entries({ "fails in its handler": failing, "is
   });
 }
 
+const plain = `{
+  name: "said",
+  tables: { said: { columns: { id: "text", seq: "integer", text: "text" }, key: ["id", "seq"], subjects: ["id"] } },
+  on: { Up: ({ entity, seq, data }, { said }) => said.insert({ id: entity, seq, text: data.text }) },
+}`;
+
+const other = `export const other = defineProjection(${plain.replaceAll("said", "other")});`;
+
+for (const isDeclared of [true, false]) {
+  const rows = isDeclared ? "a paused projection" : "a projection that is not declared any more";
+  test(`an id that begins again behind its erasure leaves nothing of its old life in the rows of ${rows}`, async () => {
+    const module = (name: string, ...exported: string[]) => {
+      const path = join(root, `${name}-${isDeclared}.ts`);
+      writeFileSync(path, `import { defineProjection } from "warp";\n${exported.join("\n")}\n`);
+      return path;
+    };
+    const said = module("said", `export const said = defineProjection(${plain});`);
+    const feed = new MemoryFeed(1);
+    let harness = await Harness.open({ feed, application: said });
+    feed.append("alice", up);
+    feed.append("bob", { type: "Up", data: { text: "of bob" } });
+    const texts = "SELECT text FROM said ORDER BY text";
+    expect(await harness.rows(texts)).toEqual([["of bob"], ["secret-of-alice"]]);
+    if (isDeclared) {
+      harness.projections.pause("said");
+    } else {
+      await harness.close();
+      const { dataDir } = harness;
+      harness = await Harness.open({ feed, dataDir, application: module("other", other) });
+    }
+    const { shard, position } = feed.erase("alice");
+    feed.append("alice", { type: "Up", data: { text: "of her new life" } });
+    await Promise.all(harness.followers.all.map((follower) => follower.passed(shard, position)));
+    expect(await harness.rows(texts, [], { after: [] })).toEqual([["of bob"]]);
+    const folder = join(harness.dataDir, "projections");
+    for (const file of readdirSync(folder))
+      expect(readFileSync(join(folder, file)).includes("secret-of-alice")).toBe(false);
+    if (isDeclared) {
+      harness.projections.resume("said");
+      expect(await harness.rows(texts)).toEqual([["of bob"], ["of her new life"]]);
+      // Erased behind it once more: these rows are of the new life, and stay.
+      harness.projections.pause("said");
+      await Promise.all(harness.followers.all.map((follower) => follower.passed(shard, position)));
+      expect(await harness.rows(texts)).toEqual([["of bob"], ["of her new life"]]);
+    }
+    await harness.close();
+  });
+}
+
 test("what others said of somebody who was erased is not there, up to her erasure", () => {
   const erased = new ErasedOutOfTurn();
   const event = (seq: number) => ({ seq, personal: `of ${seq}` }) as unknown as StoredEvent;

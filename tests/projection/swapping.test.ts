@@ -3,10 +3,11 @@
  */
 import { heapStats } from "bun:jsc";
 import { afterAll, expect, test } from "bun:test";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Feeder } from "../../src/projection/feeder.ts";
+import { Places } from "../../src/projection/places.ts";
 import { Harness, removeDirectories, until } from "./harness.ts";
 import { MemoryFeed } from "./memory-feed.ts";
 import { postgresProblem, startPostgres } from "./servers.ts";
@@ -279,7 +280,98 @@ test("an erasure leaves nothing of her in a rebuild of a projection that is not 
   await second.close();
 });
 
+/** Keeps the list of builds from being written, until it is called. */
+function withUnwritableList({ dataDir }: Harness): () => void {
+  const inTheWay = join(dataDir, "projections", "control.json.new");
+  mkdirSync(join(inTheWay, "something"), { recursive: true });
+  return () => rmSync(inTheWay, { recursive: true });
+}
+
+test("a swap that cannot be written to disk is made when it can, and the old rows are seen until then", async () => {
+  const feed = new HeldFeed(1);
+  const harness = await Harness.open({ feed, application: application(count("full")) });
+  for (let i = 0; i < 5; i++) feed.append("a", up);
+  await harness.rows("SELECT 1");
+  feed.hold(0, 0);
+  await harness.projections.rebuild("full");
+  await until(() => buildsOf(harness).length === 2, "the build is opened");
+  const mend = withUnwritableList(harness);
+  for (const refused of ["pause", "resume"] as const)
+    expect(() => harness.projections[refused]("full")).toThrow(expect.objectContaining({ code: "IO_ERROR" }));
+  expect(harness.projections.rebuild("full")).rejects.toMatchObject({ code: "IO_ERROR" });
+  feed.letGo(0);
+  await until(() => harness.status("full").building?.progress === 1, "it has caught up");
+  await Bun.sleep(700);
+  expect(harness.status("full")).toMatchObject({ state: "live", building: { version: 1, progress: 1 } });
+  expect(await harness.rows("SELECT n FROM full")).toEqual([[5]]);
+  expect(buildsOf(harness)).toContain("full.1.db");
+  mend();
+  await until(() => harness.status("full").building === null, "swapped in");
+  await until(() => buildsOf(harness).length === 1, "the old rows are dropped");
+  expect(await harness.rows("SELECT n FROM full")).toEqual([[5]]);
+  await harness.close();
+});
+
+test("rows that an erasure taints are made again when the list of builds can be written", async () => {
+  const feed = new MemoryFeed(1);
+  const shared = count("sums").replace('subjects: ["id"]', 'shared: true, onErase: "rebuild"');
+  const harness = await Harness.open({ feed, application: application(shared) });
+  for (const id of ["alice", "bob"]) feed.append(id, up);
+  await harness.rows("SELECT 1");
+  const mend = withUnwritableList(harness);
+  const { shard, position } = feed.erase("alice");
+  let isPast = false;
+  const receipt = Promise.all(harness.followers.all.map((follower) => follower.passed(shard, position)));
+  void receipt.then(() => {
+    isPast = true;
+  });
+  await until(() => harness.status("sums").lagRecords === 0, "it has taken the erasure");
+  await Bun.sleep(700);
+  expect(isPast).toBe(false);
+  mend();
+  await receipt;
+  expect(await harness.rows("SELECT id FROM sums")).toEqual([["bob"]]);
+  const folder = join(harness.dataDir, "projections");
+  const holding = readdirSync(folder).filter((file) => readFileSync(join(folder, file)).includes("alice"));
+  expect(holding).toEqual([]);
+  await harness.close();
+});
+
 if (postgresProblem === undefined) {
+  test("an erasure waits for an old build of a database that could not be reached", async () => {
+    const server = await startPostgres();
+    const { drop } = Places.prototype;
+    let isAway = true;
+    Places.prototype.drop = async function (...parts) {
+      return !isAway && (await drop.apply(this, parts));
+    };
+    try {
+      const feed = new MemoryFeed(1);
+      const path = application(count("away", 'sink: "elsewhere",'));
+      const harness = await Harness.open({ feed, application: path, sinks: { elsewhere: server.url } });
+      for (const id of ["alice", "bob"]) feed.append(id, up);
+      await harness.projections.rebuild("away");
+      await until(() => harness.status("away").building === null, "the rebuilt rows are swapped in");
+      const { shard, position } = feed.erase("alice");
+      let isPast = false;
+      const receipt = Promise.all(harness.followers.all.map((one) => one.passed(shard, position)));
+      void receipt.then(() => {
+        isPast = true;
+      });
+      await until(() => harness.status("away").lagRecords === 0, "it has taken the erasure");
+      await Bun.sleep(700);
+      expect(isPast).toBe(false);
+      isAway = false;
+      await receipt;
+      const tables = "SELECT count(*) FROM pg_tables WHERE tablename LIKE 'away\\_\\_%'";
+      expect(await harness.rows(tables, [], { sink: "elsewhere" })).toEqual([[1]]);
+      await harness.close();
+    } finally {
+      Places.prototype.drop = drop;
+      await server.end();
+    }
+  });
+
   test("a database that shows the new rows before it has said so gives no older ones to who waits", async () => {
     const server = await startPostgres();
     const feed = new HeldFeed(1);

@@ -113,8 +113,10 @@ export class Builder {
     this.#runUrgently(async () => {
       await this.#commit();
       this.#erased.learn(erasure.entity, erasure.erasedAt);
-      if (erasure.position > this.#placeOf(erasure.shard).position) this.#outOfTurn.add(erasure);
-      await this.#erase(erasure);
+      const isToCome = erasure.position > this.#placeOf(erasure.shard).position;
+      if (isToCome) this.#outOfTurn.add(erasure);
+      // Rows of a new life stay; before the erasure has come in turn all rows are of the old one.
+      await this.#erase(erasure.isReborn && !isToCome ? { ...erasure, entity: "" } : erasure);
       this.#purging.ask(erasure.shard, erasure.position);
     });
   }

@@ -175,11 +175,11 @@ function* partsOf(page: FeedPage, number: number): Generator<Uint8Array> {
 
 /**
  * The erasure at a place of the feed, as it can be done now: with the id that the feed has until everybody is past it, and
- * with none when the id has a new life since, whose rows stay. Nothing has become durable between what was looked at and
- * the moment in which it resolves.
+ * with whether that id has a new life since. Nothing has become durable between what was looked at and the moment in which
+ * it resolves.
  */
 export async function erasureNow(source: FeedSource, shard: number, position: number): Promise<Erasure> {
-  let erasure: Erasure = { shard, position, number: 0, entity: "", erasedAt: 0 };
+  let erasure: Erasure = { shard, position, number: 0, entity: "", erasedAt: 0, isReborn: false };
   const reader = new RecordReader(() => false);
   for (let after = position - 1; after < source.committed(shard); ) {
     const page = await source.read(shard, after, pageBytes);
@@ -191,7 +191,7 @@ export async function erasureNow(source: FeedSource, shard: number, position: nu
       const isAlive = record.parts.some(
         ({ entity, number }) => entity === erasure.entity && number !== erasure.number,
       );
-      if (isAlive && record.position > position) return { ...erasure, entity: "" };
+      if (isAlive && record.position > position) return { ...erasure, isReborn: true };
     }
     after = page.upTo;
   }
