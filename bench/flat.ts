@@ -13,7 +13,7 @@
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { type FlatRecord, readFlat, writeFlat } from "./flat-record.ts";
+import { type FlatRecord, readFlat, soakSecondsOf, writeFlat } from "./flat-record.ts";
 import { axesOf } from "./flat-series.ts";
 import { drawPlots } from "./plots.ts";
 import { soak } from "./soak.ts";
@@ -64,10 +64,18 @@ for (let round = 1; round <= Number(values.rounds); round++) {
     save();
   }
 }
-const soakSeconds = values.again ? 0 : (recorded.soak?.seconds ?? 0);
-if (isChosen("soak") && Number(values.soak) > soakSeconds) {
-  recorded.soak = await soak({ seconds: Number(values.soak), lifeSeconds: Number(values.life) });
-  save();
+const soakOnRecord = values.again ? 0 : soakSecondsOf(recorded.soak);
+if (isChosen("soak") && Number(values.soak) > soakOnRecord) {
+  await soak({
+    seconds: Number(values.soak),
+    lifeSeconds: Number(values.life),
+    onSlice(soFar) {
+      // A shorter one does not take the place of a longer one.
+      if (soakSecondsOf(soFar) <= soakOnRecord) return;
+      recorded.soak = soFar;
+      writeFlat(recorded);
+    },
+  });
 }
 await drawPlots();
 process.exit(0);

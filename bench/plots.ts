@@ -44,10 +44,12 @@ export async function drawPlots(record: FlatRecord | undefined = readFlat()): Pr
   const { soak } = record;
   if (soak === undefined) return;
   const { slices } = soak;
+  let seconds = 0;
+  const ends = slices.map((slice) => (seconds += slice.seconds));
   const rows = (pick: (slice: SoakSlice) => number, series = "server") =>
-    slices.map((slice) => ({ x: slice.seconds, y: pick(slice), series }));
+    slices.map((slice, i) => ({ x: ends[i] ?? 0, y: pick(slice), series }));
   await draw("soak", "Time of running", "one server, 256 callers, single events", { title: "seconds" }, [
-    { title: "events/s", rows: rows(({ eventsPerSecond }) => eventsPerSecond) },
+    { title: "events/s", rows: rows((slice) => slice.events / slice.seconds) },
     {
       title: "latency, ms",
       rows: [...rows(({ p50Ms }) => p50Ms, "p50"), ...rows(({ p99Ms }) => p99Ms, "p99")],

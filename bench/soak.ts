@@ -1,28 +1,21 @@
 /**
- * One server under the same load for as long as it is told to, measured in slices: `warp bench` drives it again and
- * again, each time with entities of its own. Entities live for some minutes and are then erased, as many at once as a slice made, beside the load: so the
- * directory grows for some minutes and should not grow any more, however many hours follow.
+ * One server under a load that does not pause for as long as it is told to (bench/soak-load.ts), measured in slices. The entities of a
+ * slice live for some minutes and are then erased, all of them at once, beside the load: so the directory grows for some minutes and
+ * should not grow any more, however many hours follow.
  */
 import { lstatSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Client, connect } from "../src/client/index.ts";
 import { median } from "./results-page.ts";
+import type { LoadSlice } from "./soak-load.ts";
 
-export interface SoakSlice {
-  /** Since the load began. */
-  readonly seconds: number;
-  readonly eventsPerSecond: number;
-  readonly eventsSoFar: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-  /** Of the server. */
-  readonly rssBytes: number;
+export interface SoakSlice extends Omit<LoadSlice, "prefix"> {
   /** All files of the data directory. */
   readonly diskBytes: number;
-  /** Entities, in this slice. */
+  /** Entities whose receipt came in it; those of a slice are asked for at once, when another one begins. */
   readonly erased: number;
-  /** From asking to the receipt, of the erasures in this slice; absent in slices without. */
+  /** From asking to the receipt, of those; absent in slices without. */
   readonly erasureP50Ms?: number;
 }
 
@@ -30,84 +23,110 @@ export interface SoakOptions {
   readonly seconds: number;
   /** How old entities become. */
   readonly lifeSeconds: number;
+  /** Hears what there is after every slice, so that what an interruption leaves is on record. */
+  readonly onSlice: (record: SoakRecord) => void;
 }
 
-export interface SoakRecord extends SoakOptions {
+export interface SoakRecord {
+  readonly date: string;
+  /** So long it was told to run; it ran for the sum of its slices. */
+  readonly secondsAsked: number;
+  readonly lifeSeconds: number;
   readonly slices: readonly SoakSlice[];
 }
 
-const slicesMax = 360;
-const sliceSecondsMin = 5;
+const sliceSeconds = 20;
 const entitiesOfSlice = 10_000;
 /** Beside the load, for ten thousand. */
 const receiptMs = 120_000;
 
 const root = join(import.meta.dir, "..");
 
-export async function soak({ seconds, lifeSeconds }: SoakOptions): Promise<SoakRecord> {
+export async function soak({ seconds, lifeSeconds, onSlice }: SoakOptions): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), "warp-soak-"));
   const dataDir = join(directory, "data");
   const server = await startServer(dataDir);
   const client = await connect({ address: server.address, timeoutMs: 2 * receiptMs });
+  const date = new Date().toISOString();
   const slices: SoakSlice[] = [];
   /** Whose entities are alive, oldest first. */
   const generations: Generation[] = [];
+  const load = startLoad(server);
   try {
-    const sliceSeconds = Math.max(sliceSecondsMin, Math.ceil(seconds / slicesMax));
     const begun = performance.now();
-    let events = 0;
-    while (performance.now() - begun < seconds * 1000) {
-      const isOver =
-        (generations[0]?.begun ?? Number.POSITIVE_INFINITY) < performance.now() - lifeSeconds * 1000;
-      const old = isOver ? generations.shift() : undefined;
-      const generationBegun = performance.now();
-      const [line, waits] = await Promise.all([
-        runSlice(server.address, server.http, sliceSeconds),
-        old === undefined ? [] : eraseAll(client, old.prefix),
-      ]);
-      generations.push({ begun: generationBegun, prefix: line.server.entityPrefix });
-      events += line.events;
-      const { eventsPerSecond, p50Ms, p99Ms, rssBytes } = line;
-      slices.push({
-        seconds: (performance.now() - begun) / 1000,
-        eventsPerSecond,
-        eventsSoFar: events,
-        p50Ms,
-        p99Ms,
-        rssBytes,
-        diskBytes: bytesBelow(dataDir),
-        erased: waits.length,
-        ...(waits.length === 0 ? {} : { erasureP50Ms: median(waits) }),
-      });
+    const erasing = new Erasing(client);
+    let isOver = false;
+    for await (const { prefix, ...figures } of load.slices()) {
+      // The one that was cut short.
+      if (isOver) continue;
+      const waits = erasing.takeWaits();
+      const diskBytes = bytesBelow(dataDir);
+      const erasureP50Ms = waits.length === 0 ? {} : { erasureP50Ms: median(waits) };
+      slices.push({ ...figures, diskBytes, erased: waits.length, ...erasureP50Ms });
+      onSlice({ date, secondsAsked: seconds, lifeSeconds, slices });
       console.error(`soak: ${JSON.stringify(slices.at(-1))}`);
+      isOver = performance.now() - begun > seconds * 1000;
+      if (isOver) load.end();
+      generations.push({ ended: performance.now(), prefix });
+      const young = generations.filter(({ ended }) => ended >= performance.now() - lifeSeconds * 1000);
+      if (!isOver && !erasing.isUnderWay) {
+        const old = generations.splice(0, generations.length - young.length);
+        erasing.begin(old.map((generation) => generation.prefix));
+      }
     }
-    return { seconds: (performance.now() - begun) / 1000, lifeSeconds, slices };
   } finally {
+    load.kill();
     await client.close();
     await server.stop();
     rmSync(directory, { recursive: true, force: true });
   }
 }
 
-/** The entities that a slice made. */
+/** The entities of a slice. */
 interface Generation {
-  readonly begun: number;
+  readonly ended: number;
   readonly prefix: string;
 }
 
-/**
- * Erases the entities that `warp bench` made under the prefix, all of them asked for at once; resolves with the milliseconds that each
- * receipt took.
- */
-async function eraseAll(client: Client, prefix: string): Promise<number[]> {
-  const asked = performance.now();
-  const erase = async (_: unknown, number: number): Promise<number> => {
-    const id = `${prefix}${number}`;
-    const { status } = await client.entity(id).delete({ reason: "bench", waitMs: receiptMs });
-    if (status !== "erased") throw new Error(`the receipt of ${id} says ${status}`);
-    return performance.now() - asked;
-  };
-  return await Promise.all(Array.from({ length: entitiesOfSlice }, erase));
+/** Erases entities beside the load. */
+class Erasing {
+  readonly #client: Client;
+  #waits: number[] = [];
+  #failure: unknown;
+  isUnderWay = false;
+
+  constructor(client: Client) {
+    this.#client = client;
+  }
+
+  /** The entities of these prefixes, all of them asked for at once. */
+  begin(prefixes: readonly string[]): void {
+    if (prefixes.length === 0) return;
+    this.isUnderWay = true;
+    const asked = performance.now();
+    const erase = async (id: string): Promise<void> => {
+      const { status } = await this.#client.entity(id).delete({ reason: "bench", waitMs: receiptMs });
+      if (status !== "erased") throw new Error(`the receipt of ${id} says ${status}`);
+      this.#waits.push(performance.now() - asked);
+    };
+    const ids = prefixes.flatMap((prefix) =>
+      Array.from({ length: entitiesOfSlice }, (_, number) => `${prefix}${number}`),
+    );
+    Promise.all(ids.map(erase)).then(
+      () => {
+        this.isUnderWay = false;
+      },
+      (thrown: unknown) => {
+        this.#failure = thrown;
+      },
+    );
+  }
+
+  /** The milliseconds from asking to the receipt, of those that came since this was asked last. Throws what an erasure failed with. */
+  takeWaits(): number[] {
+    if (this.#failure !== undefined) throw this.#failure;
+    return this.#waits.splice(0);
+  }
 }
 
 function bytesBelow(directory: string): number {
@@ -134,17 +153,9 @@ async function startServer(dataDir: string): Promise<Server> {
     stdout: "pipe",
     stderr: "inherit",
   });
-  const decoder = new TextDecoder();
-  let text = "";
-  for await (const piece of child.stdout) {
-    text += decoder.decode(piece, { stream: true });
-    if (text.includes("\n")) break;
-  }
-  if (text === "") throw new Error("the server ended before it listened");
-  const { listen, http } = JSON.parse(text.slice(0, text.indexOf("\n"))) as {
-    readonly listen: string;
-    readonly http: string;
-  };
+  const { value: line } = await linesOf(child.stdout).next();
+  if (line === undefined) throw new Error("the server ended before it listened");
+  const { listen, http } = JSON.parse(line) as { readonly listen: string; readonly http: string };
   const stop = async () => {
     child.kill("SIGTERM");
     await child.exited;
@@ -152,32 +163,39 @@ async function startServer(dataDir: string): Promise<Server> {
   return { address: listen, http, stop };
 }
 
-type Line = Pick<SoakSlice, "eventsPerSecond" | "p50Ms" | "p99Ms" | "rssBytes"> & {
-  readonly events: number;
-  readonly server: { readonly entityPrefix: string };
-};
+interface Load {
+  /** Until it has ended. */
+  slices(): AsyncGenerator<LoadSlice>;
+  end(): void;
+  kill(): void;
+}
 
-async function runSlice(address: string, http: string, seconds: number): Promise<Line> {
-  const options = [
-    "--callers",
-    "256",
-    "--entities",
-    String(entitiesOfSlice),
-    "--seconds",
-    String(seconds),
-    "--warmup",
-    "1",
-    "--yardstick",
-    "0",
-    "--json",
-  ];
-  const command = ["src/main.ts", "bench", "--addr", address, "--http", http, ...options];
-  const child = Bun.spawn([process.execPath, ...command], {
+function startLoad({ address, http }: Server): Load {
+  const where = [`--addr=${address}`, `--http=${http}`];
+  const what = [`--slice=${sliceSeconds}`, `--entities=${entitiesOfSlice}`];
+  const child = Bun.spawn([process.execPath, "bench/soak-load.ts", ...where, ...what], {
     cwd: root,
     stdout: "pipe",
     stderr: "inherit",
   });
-  const text = await new Response(child.stdout).text();
-  if ((await child.exited) !== 0) throw new Error("a slice of the soak failed");
-  return JSON.parse(text) as Line;
+  return {
+    async *slices() {
+      for await (const line of linesOf(child.stdout)) yield JSON.parse(line) as LoadSlice;
+      if ((await child.exited) !== 0) throw new Error("the load of the soak failed");
+    },
+    end: () => child.kill("SIGTERM"),
+    kill: () => child.kill("SIGKILL"),
+  };
+}
+
+async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string, undefined> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const piece of stream) {
+    text += decoder.decode(piece, { stream: true });
+    for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n")) {
+      yield text.slice(0, end);
+      text = text.slice(end + 1);
+    }
+  }
 }
