@@ -115,6 +115,7 @@ export const cassandra: Peer = {
     durability: "`commitlog_sync: group`, 1 ms: the commit log is fsynced before the acknowledgement",
     isDurable: true,
     seq: "the caller's, in the primary key; a second one would overwrite (a check takes a Paxos round)",
+    batch: "one unlogged batch of the partition",
     state: "the newest event of the partition",
   },
   async install() {

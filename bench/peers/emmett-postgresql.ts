@@ -19,6 +19,7 @@ export const emmettPostgresql: Peer = {
     durability: "`synchronous_commit=on`",
     isDurable: true,
     seq: emmettSeq,
+    batch: "one appendToStream, one transaction",
     state: emmettState,
   },
   install: () => postgres.install().then(installNpmPackages),

@@ -35,6 +35,7 @@ export const emmettSqlite: Peer = {
     durability: "WAL, `synchronous=FULL` (SQLite's own default)",
     isDurable: true,
     seq: emmettSeq,
+    batch: "one appendToStream, one transaction",
     state: emmettState,
   },
   async install() {

@@ -48,6 +48,7 @@ export const etcd: Peer = {
     durability: "the Raft log is fsynced",
     isDurable: true,
     seq: "the caller's, in the key; a second one is refused by the transaction's comparison",
+    batch: "one transaction of all keys",
     state: "the newest event by key",
   },
   async install() {

@@ -36,6 +36,7 @@ export const lmdb: Peer = {
     durability: "a transaction is synced before its promise resolves (`overlappingSync: false`)",
     isDurable: true,
     seq: "the caller's, in the key; a second one is refused",
+    batch: "one transaction",
     state: "the newest event by key",
   },
   async install() {

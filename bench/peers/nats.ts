@@ -45,6 +45,7 @@ export const nats: Peer = {
     durability: "its directory is synchronous (`chattr +S`); the server itself syncs every two minutes",
     isDurable: true,
     seq: "the stream's, not the entity's",
+    batch: "as many messages; some can be missing after a crash",
     state: "the newest message of the subject (direct get)",
   },
   async install() {

@@ -78,6 +78,7 @@ export const postgres: Peer = {
     durability: "`synchronous_commit=on`",
     isDurable: true,
     seq: "the caller's, in the primary key; a second one is refused",
+    batch: "one INSERT of all rows",
     state: "the newest event by primary key",
   },
   async install() {

@@ -17,6 +17,7 @@ export const restate: Peer = {
     durability: "its log is fsynced before the invocation goes on (its default)",
     isDurable: true,
     seq: "the virtual object gives it, one writer",
+    batch: "one invocation, a key of the object for each event",
     state: "the newest event, by a shared handler",
   },
   async install() {

@@ -23,6 +23,7 @@ export const rqlite: Peer = {
     durability: "the Raft log is fsynced; SQLite behind it is not, and is replayed",
     isDurable: true,
     seq: "the caller's, in the primary key; a second one is refused",
+    batch: "one INSERT of all rows",
     state: "the newest event by primary key (`level=weak`)",
   },
   async install() {

@@ -12,6 +12,7 @@ import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { memorySettings } from "../../src/cli/own-process.ts";
 import { measureDisk } from "./harness/disk.ts";
 import type { Peer } from "./harness/peer.ts";
 import { type Record as PeerRecord, readRecord, writeRecord } from "./harness/record.ts";
@@ -54,22 +55,19 @@ for (const peer of [...warpForms, ...chosen]) {
     console.error(`${peer.name} cannot be installed: ${messageOf(thrown)}`);
   }
 }
+const date = new Date().toISOString();
 const record: PeerRecord = {
-  date: new Date().toISOString(),
   processors: availableParallelism(),
-  seconds,
-  rounds,
-  loads: [],
   disk: [],
   peers: chosen.map((peer) => ({
     ...{ name: peer.name, title: peer.title, partner: peer.partner, notes: peer.notes, version: "" },
-    ...{ seconds: secondsOf(peer), runs: [], counts: [] },
+    ...{ date, seconds: secondsOf(peer), loads: [], runs: [], counts: [] },
   })),
 };
 for (let round = 1; round <= rounds; round++) {
   record.disk.push(measureDisk(1));
   for (const peer of chosen.filter((peer) => round <= roundsOf(peer) && !failures.has(peer.name))) {
-    record.loads.push(loadavg()[0] ?? 0);
+    record.peers.find(({ name }) => name === peer.name)?.loads.push(loadavg()[0] ?? 0);
     try {
       await measurePair(peer, round);
     } catch (thrown) {
@@ -82,7 +80,7 @@ for (const peer of record.peers) {
   const failure = failures.get(peer.name);
   if (failure !== undefined) peer.failure = failure;
 }
-if (!values.dry) writeRecord({ ...readRecord(), ...record, peers: mergedPeers() });
+if (!values.dry) writeRecord({ ...record, peers: mergedPeers() });
 const wrong = record.peers.filter(({ counts }) =>
   counts.some(({ acknowledged, counted }) => acknowledged !== counted),
 );
@@ -116,7 +114,8 @@ async function measurePair(peer: Peer, round: number): Promise<void> {
     stderr: "inherit",
     // In a group of its own, which can be ended whole.
     detached: true,
-    env: { ...process.env, BUN_CONFIG_MAX_HTTP_REQUESTS: "4000" },
+    // Memory is kept as `warp serve` and `warp bench` keep theirs (ADR 0017).
+    env: { ...process.env, ...memorySettings, BUN_CONFIG_MAX_HTTP_REQUESTS: "4000" },
   });
   current = child;
   const patience = setTimeout(endCurrent, (60 + workloads.length * 2 * (secondsOf(peer) * 3 + 10)) * 1000);

@@ -14,6 +14,7 @@ const notes = {
   durability,
   isDurable: true,
   seq: "the caller's, in the primary key; a second one is refused",
+  batch: "one transaction",
   state: "the newest event by primary key",
 };
 

@@ -17,6 +17,7 @@ const notes = {
   durability,
   isDurable: true,
   seq: "the entity's actor gives it",
+  batch: "one append, all or none",
   state: "the folded state, in memory",
 };
 

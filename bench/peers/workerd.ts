@@ -34,6 +34,7 @@ export const workerd: Peer = {
     durability: "the answer waits for the object's SQLite commit (WAL); 10,000 objects have 10,000 files",
     isDurable: true,
     seq: "the object gives it, one writer",
+    batch: "one request, one transaction of the object",
     state: "the newest event, in the object",
   },
   async install() {

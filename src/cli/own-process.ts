@@ -11,7 +11,7 @@
  * still in use: under load most of it is needed again at once, page fault by page fault. With these it goes back after ten
  * seconds.
  */
-const memorySettings = { MIMALLOC_PURGE_DELAY: "10000", MIMALLOC_PURGE_HOLES: "0" };
+export const memorySettings = { MIMALLOC_PURGE_DELAY: "10000", MIMALLOC_PURGE_HOLES: "0" };
 
 const longVerbs = new Set(["serve", "bench", "import"]);
 

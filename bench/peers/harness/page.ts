@@ -14,7 +14,7 @@ const unavailable: Readonly<{ [name: string]: string }> = {
 };
 
 export function peersSection(record: Record): string {
-  const { peers, rounds, seconds, loads, disk, processors } = record;
+  const { peers, disk, processors } = record;
   const syncs = (way: keyof DiskSpeed, bytes: number) =>
     spread(
       disk.map((speed) => speed[way][bytes] ?? Number.NaN),
@@ -24,20 +24,20 @@ export function peersSection(record: Record): string {
     [4096, 32_768, 262_144].map((bytes) => syncs(way, bytes)).join(" / ");
   return `## Beside other systems
 
-Written by \`bun bench/peers/run.ts --seconds=${seconds} --rounds=${rounds}\` on ${record.date.slice(0, 10)}; raw numbers in
-\`bench/results/peers.json\`. Client and server share the ${processors} processors of one machine. Each system is measured in turns with a
+Written by \`bun bench/peers/run.ts\`; raw numbers in \`bench/results/peers.json\`. When, how often and how long each was measured stands in
+the last table: those that a goal names longer than those that are far away. Client and server share the ${processors} processors of one machine. Each system is measured in turns with a
 Warp of its own: both run, one at a time is driven, first one, then the other, workload by workload, and the next round the other way
 round. A cell is the median over the rounds, with the smallest and the largest in brackets. After each round the events that the system
 itself counts are compared with those that it acknowledged. 10,000 entities, with an event each before the first workload; a batch is one append to one entity.
 
 - the disk, fdatasync/s of 4 / 32 / 256 KiB: ${speeds("direct")} past the page cache, as Warp's journal writes; ${speeds("cached")} through it
-- load average before each pair: ${spread(loads, (load) => load.toFixed(1))}; above 1, other work took processor and disk from both
 
 ### Speed, in thousands per second
 
-Events appended, or states read (“reads”), or both together (“mixed”). Warp's row is the median of its runs beside all peers of that kind.
+Events appended, or states read (“reads”), or both together (“mixed”). Below each is the Warp that took turns with it, a server beside servers
+and the library beside libraries.
 
-${table(["", ...headings], [...warpRows(peers), ...peers.map((peer) => speedRow(peer))])}
+${table(["", ...headings], peers.flatMap(speedRows))}
 
 ### How many times as fast Warp is
 
@@ -56,15 +56,23 @@ From the call to the continuation behind it, Warp's beside the same peer in the 
 
 ${table(["", ...headings], peers.filter(isMeasured).flatMap(latencyRows))}
 
+### Processors that the client kept busy
+
+The process that drives. Where it takes one (its main thread, and what its runtime does beside it), the client is what is measured. A library
+is part of it.
+
+${table(["", ...headings], peers.filter(isMeasured).flatMap(clientRows))}
+
 ### What each was set to
 
-${table(["", "version", "client", "durable by", "seq of an event", "current state"], peers.map(notesRow))}
+${table(["", "version", "client", "durable by", "seq of an event", "a batch", "current state", "measured"], peers.map(notesRow))}
 
 ${marks(peers)}Not measured: ${Object.entries(unavailable)
     .map(([title, why]) => `${title} (${why})`)
     .join("; ")}.`;
 }
 
+const beside = "– Warp beside it";
 const headings = workloads.map(({ title }) => title);
 const isMeasured = ({ runs }: RecordedPeer) => runs.length > 0;
 
@@ -80,23 +88,31 @@ function runsOf(peer: RecordedPeer, workload: Workload, side: Run["side"]): Run[
   return peer.runs.filter((run) => run.workload === workload.name && run.side === side);
 }
 
-function speedRow(peer: RecordedPeer): string[] {
-  const speeds = workloads.map((workload) => spread(runsOf(peer, workload, "peer").map(speedOf), kilo));
-  return [peer.failure === undefined ? name(peer) : `${name(peer)} ¹`, ...speeds];
+function speedRows(peer: RecordedPeer): string[][] {
+  const cells = (side: Run["side"]) =>
+    workloads.map((workload) => {
+      const runs = runsOf(peer, workload, side);
+      const isCut = runs.some(
+        ({ eventsPerSecond, seconds }) => eventsPerSecond * seconds < (workload.events ?? 0),
+      );
+      return `${spread(runs.map(speedOf), kilo)}${isCut ? " ²" : ""}`;
+    });
+  return [
+    [peer.failure === undefined ? name(peer) : `${name(peer)} ¹`, ...cells("peer")],
+    [beside, ...cells("warp")],
+  ];
 }
 
-function warpRows(peers: readonly RecordedPeer[]): string[][] {
-  return (["warp-tcp", "warp"] as const).flatMap((partner) => {
-    const own = peers.filter((peer) => peer.partner === partner && isMeasured(peer));
-    if (own.length === 0) return [];
-    const speeds = workloads.map((workload) =>
-      spread(
-        own.flatMap((peer) => runsOf(peer, workload, "warp").map(speedOf)),
-        kilo,
-      ),
-    );
-    return [[partner === "warp" ? "**Warp, in process**" : "**Warp, server**", ...speeds]];
-  });
+function clientRows(peer: RecordedPeer): string[][] {
+  const cells = (side: Run["side"]) =>
+    workloads.map((workload) => {
+      const runs = runsOf(peer, workload, side);
+      return runs.length === 0 ? "–" : median(runs.map(({ clientBusy }) => clientBusy)).toFixed(2);
+    });
+  return [
+    [name(peer), ...cells("peer")],
+    [beside, ...cells("warp")],
+  ];
 }
 
 function ratios(peer: RecordedPeer, workload: Workload): string {
@@ -105,7 +121,7 @@ function ratios(peer: RecordedPeer, workload: Workload): string {
     const beside = warp.find(({ round }) => round === run.round);
     return beside === undefined ? [] : [speedOf(beside) / speedOf(run)];
   });
-  return spread(pairs, (ratio) => (ratio < 10 ? ratio.toFixed(1) : ratio.toFixed(0)));
+  return spread(pairs, (ratio) => ratio.toFixed(ratio < 2 ? 2 : ratio < 10 ? 1 : 0));
 }
 
 function latencyRows(peer: RecordedPeer): string[][] {
@@ -117,19 +133,23 @@ function latencyRows(peer: RecordedPeer): string[][] {
     });
   return [
     [name(peer), ...cells("peer")],
-    ["– Warp beside it", ...cells("warp")],
+    [beside, ...cells("warp")],
   ];
 }
 
 function notesRow(peer: RecordedPeer): string[] {
-  const { client, durability, isDurable, seq, state } = peer.notes;
+  const { client, durability, isDurable, seq, batch, state } = peer.notes;
+  const rounds = new Set(peer.runs.map(({ round }) => round)).size;
+  const when = `${peer.date.slice(0, 10)}, ${rounds} × ${Number(peer.seconds.toFixed(1))} s, load average ${spread(peer.loads, (load) => load.toFixed(1))}`;
   return [
     peer.title,
     peer.version || "–",
     client,
     isDurable ? durability : `**not durable:** ${durability}`,
     seq,
+    batch,
     state,
+    when,
   ];
 }
 
@@ -147,6 +167,7 @@ function marks(peers: readonly RecordedPeer[]): string {
       ({ title, counts }) =>
         `${title} had ${thousands(Math.min(...counts.map(({ entities }) => entities)))} entities or more: it made no more of them in ten seconds.`,
     ),
+    "² Fewer than the million: the time was over before.",
     ...failed.map(({ title, failure }) => `¹ ${title}: ${(failure ?? "").split("\n").join(" ")}`),
     ...wrong.map(({ title }) => `**${title} did not hold exactly what it had acknowledged.**`),
     wrong.length === 0

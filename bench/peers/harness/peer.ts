@@ -35,6 +35,8 @@ export interface PeerNotes {
   readonly isDurable: boolean;
   /** Who gives an event its place in its entity, and what refuses a wrong one. */
   readonly seq: string;
+  /** What an append of many events is, and whether all or none of them are there. */
+  readonly batch: string;
   /** What a read of the current state returns. */
   readonly state: string;
 }

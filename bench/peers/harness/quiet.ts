@@ -5,17 +5,20 @@
 import { readdirSync, readFileSync } from "node:fs";
 
 const pollMs = 200;
-const waitMsMax = 2000;
+/** So long without a pause. Warp begins to settle what is journalled after two seconds at the latest. */
+const quietMs = 2400;
+const waitMsMax = 20_000;
 /** Busy so many hundredths of a second in one poll, or less, is idle. */
 const idleTicks = 1;
 
 export async function untilQuiet(): Promise<void> {
   const begun = performance.now();
+  let quietSince = begun;
   let before = ticksBelow(process.pid);
-  while (performance.now() - begun < waitMsMax) {
+  for (let now = begun; now - quietSince < quietMs && now - begun < waitMsMax; now = performance.now()) {
     await Bun.sleep(pollMs);
     const after = ticksBelow(process.pid);
-    if (after - before <= idleTicks) return;
+    if (after - before > idleTicks) quietSince = performance.now();
     before = after;
   }
 }

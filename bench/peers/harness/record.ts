@@ -29,20 +29,19 @@ export interface RecordedPeer {
   readonly partner: "warp-tcp" | "warp";
   readonly notes: PeerNotes;
   version: string;
+  readonly date: string;
   /** The measured window of each run. */
   readonly seconds: number;
+  /** Load average before each round. */
+  readonly loads: number[];
   readonly runs: Run[];
   readonly counts: Count[];
   failure?: string;
 }
 
 export interface Record {
-  readonly date: string;
   readonly processors: number;
-  readonly seconds: number;
-  readonly rounds: number;
-  /** Load average before each pair. */
-  readonly loads: number[];
+  /** Before each round of the last run. */
   readonly disk: DiskSpeed[];
   readonly peers: RecordedPeer[];
 }
