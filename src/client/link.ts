@@ -16,7 +16,9 @@ import { readError, readWelcome, type Welcome } from "../net/protocol/replies.ts
 import { writeHello, writePing } from "../net/protocol/requests.ts";
 import { frameKind, operation } from "../net/protocol/words.ts";
 import { Arrival } from "./arrival.ts";
+import { Backoff } from "./backoff.ts";
 import { aborted, noConnection, refused, tooLate, unreadable } from "./failures.ts";
+import { Heartbeat } from "./heartbeat.ts";
 import { readResult } from "./result.ts";
 import type { Numberable } from "./sending/entity-numbers.ts";
 import { Outbox } from "./sending/outbox.ts";
@@ -33,12 +35,6 @@ type Phase = "connecting" | "greeting" | "ready" | "waiting" | "closed";
  * Less would cost more in wake-ups and system calls than it gains.
  */
 const sendBytesMin = 8 * 1024;
-const pingAfterMs = 10_000;
-/** Who is only pushed to has to say something too: a server closes a connection that it hears nothing of. */
-const pingAnywayMs = 60_000;
-const lostAfterMs = 25_000;
-const retryMsMin = 50;
-const retryMsMax = 5_000;
 /** A server that says so will say it again. */
 const finalCodes: ReadonlySet<string> = new Set(["UNAUTHORIZED", "CONFIG_MISMATCH", "UNSUPPORTED"]);
 
@@ -64,10 +60,8 @@ export class Link {
   #isFlushing = false;
   #isFull = false;
   #now = 0;
-  #receivedAt = 0;
-  #pingedAt = 0;
-  #attempts = 0;
-  #retry: NodeJS.Timeout | undefined;
+  readonly #heartbeat = new Heartbeat();
+  readonly #backoff = new Backoff();
   #failure: WarpError | undefined;
   /** Why there is no connection. */
   #lost: WarpError | undefined;
@@ -221,12 +215,12 @@ export class Link {
   #dial(): void {
     this.#phase = "connecting";
     this.#isFull = false;
-    this.#receivedAt = performance.now();
+    this.#heartbeat.heard();
     const { host, port } = this.#settings;
     const socket = dial(host, port, {
       onOpen: () => this.#greet(socket),
       onData: (chunk) => {
-        this.#receivedAt = performance.now();
+        this.#heartbeat.heard();
         this.#arrival.push(chunk);
       },
       onDrain: () => {
@@ -306,7 +300,7 @@ export class Link {
   #welcomed(welcome: Welcome): void {
     this.#phase = "ready";
     this.#welcome = welcome;
-    this.#attempts = 0;
+    this.#backoff.reset();
     this.#lost = undefined;
     this.#outbox.begin(welcome, performance.now());
     this.#settings.onConnection("connected", `${this.#settings.host}:${this.#settings.port}`);
@@ -341,8 +335,7 @@ export class Link {
     this.#phase = "waiting";
     this.#lost = why;
     this.receivers.lost(why);
-    const longest = Math.min(retryMsMax, retryMsMin * 2 ** this.#attempts++);
-    this.#retry = setTimeout(() => this.#dial(), longest * (0.5 + Math.random() / 2));
+    this.#backoff.wait(() => this.#dial());
   }
 
   #fail(error: WarpError): void {
@@ -356,7 +349,7 @@ export class Link {
   #end(): void {
     this.#phase = "closed";
     endSweeping(this.#sweep);
-    clearTimeout(this.#retry);
+    this.#backoff.cancel();
     this.#socket?.end();
     this.#arrival.drop();
     this.#socket = undefined;
@@ -372,14 +365,10 @@ export class Link {
     }
     const socket = this.#socket;
     if (socket === undefined) return;
-    const silentMs = now - this.#receivedAt;
-    if (silentMs > lostAfterMs) {
-      this.#drop(
-        socket,
-        new WarpError("DISCONNECTED", `the server was silent for ${Math.round(silentMs)} ms`),
-      );
-    } else if (isReady && now - this.#pingedAt > (silentMs > pingAfterMs ? pingAfterMs : pingAnywayMs)) {
-      this.#pingedAt = now;
+    if (this.#heartbeat.isDead(now)) {
+      const silentMs = Math.round(this.#heartbeat.silentMs(now));
+      this.#drop(socket, new WarpError("DISCONNECTED", `the server was silent for ${silentMs} ms`));
+    } else if (isReady && this.#heartbeat.takePing(now)) {
       this.#ping(now);
     }
   };

@@ -11,14 +11,13 @@ import type { FrameWriter } from "../../net/protocol/frame-writer.ts";
 import { type Pushed, readPush } from "../../net/protocol/subscription/read-push.ts";
 import { writeUnsubscribe } from "../../net/protocol/subscription/requests.ts";
 import { operation } from "../../net/protocol/words.ts";
+import { Backoff } from "../backoff.ts";
 import { unreadable } from "../failures.ts";
 import type { Link } from "../link.ts";
 import type { Receiver } from "./receivers.ts";
 
 /** Reasons of a server that is going away: they pass. */
 const passing: ReadonlySet<ErrorCode> = new Set(["CLOSED", "ENGINE_FAILED", "OUTCOME_UNKNOWN"]);
-const retryMsMin = 50;
-const retryMsMax = 5_000;
 
 export interface Attempted {
   /** The operation that begins it, and its request. */
@@ -39,8 +38,7 @@ export class Attempts implements Receiver {
   readonly #attempted: Attempted;
   #number = 0;
   #asking = new AbortController();
-  #count = 0;
-  #retry: NodeJS.Timeout | undefined;
+  readonly #backoff = new Backoff();
   #isOver = false;
 
   constructor(link: Link, attempted: Attempted) {
@@ -66,7 +64,7 @@ export class Attempts implements Receiver {
       .then(
         () => {
           if (this.#number !== number) return;
-          this.#count = 0;
+          this.#backoff.reset();
           attempted.begun?.();
         },
         (thrown) => {
@@ -88,8 +86,7 @@ export class Attempts implements Receiver {
       return;
     }
     this.#attempted.interrupted(error);
-    const longest = Math.min(retryMsMax, retryMsMin * 2 ** this.#count++);
-    this.#retry = setTimeout(() => this.begin(), longest * (0.5 + Math.random() / 2));
+    this.#backoff.wait(() => this.begin());
   }
 
   /** Nobody wants it any more. Tells the server, if it knows of it. */
@@ -137,7 +134,7 @@ export class Attempts implements Receiver {
   #stop(): void {
     this.#isOver = true;
     this.#forgetNumber();
-    clearTimeout(this.#retry);
+    this.#backoff.cancel();
     this.#link.receivers.remove(this);
   }
 
