@@ -23,7 +23,7 @@ import { writeEntities, writePing } from "../net/protocol/requests.ts";
 import { operation } from "../net/protocol/words.ts";
 import { pagesOf, requireWhole } from "./encoding.ts";
 import { Link } from "./link.ts";
-import type { CallOptions } from "./sending/requests.ts";
+import type { CallOptions, WriteRequest } from "./sending/requests.ts";
 import { RemoteEntity } from "./remote-entity.ts";
 import { type ConnectSettings, resolveConnect } from "./settings.ts";
 import { RemoteGroups } from "./subscription/remote-groups.ts";
@@ -120,16 +120,19 @@ export class Client {
     return { columns: first.columns, rows: all, isTruncated: first.isTruncated };
   }
 
-  /** What operators do with projections. The result is the status of the projection, or of all, or what is held back. */
+  /**
+   * What operators do with projections. The result is the status of the projection, or of all, or what is held back. What
+   * changes something is not repeated: see {@link RemoteEntity.delete}.
+   */
   projection(
     action: ProjectionAction,
     projection = "",
     entity?: string,
     options?: CallOptions,
   ): Promise<readonly Readonly<Record<string, unknown>>[]> {
-    return this.#link.request(operation.projection, "", options, (writer, id) =>
-      writeProjection(writer, id, { action, projection, entity }),
-    );
+    const write: WriteRequest = (writer, id) => writeProjection(writer, id, { action, projection, entity });
+    const effect = action === "list" || action === "parked" ? "none" : "once";
+    return this.#link.request(operation.projection, "", options, write, 0, effect);
   }
 
   /**
@@ -139,7 +142,8 @@ export class Client {
    */
   backup(target?: string, options?: CallOptions): Promise<BackupReport> {
     const call = { timeoutMs: longMs, ...options };
-    return this.#link.request(operation.backup, "", call, (writer, id) => writeBackup(writer, id, target));
+    const write: WriteRequest = (writer, id) => writeBackup(writer, id, target);
+    return this.#link.request(operation.backup, "", call, write, 0, "repeatable");
   }
 
   /**
@@ -157,7 +161,9 @@ export class Client {
   }
 
   #keys<Result>(action: KeysAction, call: CallOptions): Promise<Result> {
-    return this.#link.request(operation.keys, "", call, (writer, id) => writeKeys(writer, id, action));
+    const write: WriteRequest = (writer, id) => writeKeys(writer, id, action);
+    const effect = action === "rotate" ? "repeatable" : "none";
+    return this.#link.request(operation.keys, "", call, write, 0, effect);
   }
 
   /** The ledgers: what was erased, shard by shard. There is no personal data in them. */

@@ -14,17 +14,23 @@ export function noConnection(withinMs: number, lost: WarpError | undefined): War
   return new WarpError("DISCONNECTED", `no connection within ${withinMs} ms: ${why}`, {}, lost);
 }
 
-/** Says whether the write may have happened. */
+/** The connection is gone that it was sent on, and it is not sent on another. */
+export function cutOff(lost: WarpError): WarpError {
+  const message = `the connection was lost before the answer: ${lost.message}`;
+  return new WarpError("DISCONNECTED", message, { outcome: "unknown" }, lost);
+}
+
+/** Says whether what it changes may have happened. */
 export function tooLate(request: Request, isConnected: boolean, lost: WarpError | undefined): WarpError {
-  const outcome = request.wasSent && request.isWrite ? "unknown" : "none";
+  const outcome = request.wasSent && request.changesSomething ? "unknown" : "none";
   if (isConnected) return new WarpError("TIMEOUT", "the server did not answer in time", { outcome });
   const why = lost?.message ?? "it does not answer";
   return new WarpError("DISCONNECTED", `the server was not reached in time: ${why}`, { outcome }, lost);
 }
 
-/** The connection was refused with the request on it, or its answer cannot be read: a write may have happened before that. */
+/** The connection was refused with the request on it, or its answer cannot be read: what it changes may have happened before that. */
 export function refused(request: Request, error: WarpError): WarpError {
-  if (!request.isWrite) return error;
+  if (!request.changesSomething) return error;
   return new WarpError(error.code, error.message, { ...error.details, outcome: "unknown" }, error);
 }
 

@@ -6,6 +6,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { decode, encode } from "@msgpack/msgpack";
 import { operation } from "../net/protocol/words.ts";
 import { type Client, connect } from "./client.ts";
+import type { ConnectSettings } from "./settings.ts";
 
 const welcome = {
   version: 1,
@@ -40,6 +41,11 @@ class Peer {
     this.#socket.write(Buffer.concat([length, body]));
   }
 
+  /** Ends the connection. */
+  close(): void {
+    this.#socket.destroy();
+  }
+
   #read(chunk: Buffer): void {
     this.#bytes = Buffer.concat([this.#bytes, chunk]);
     while (this.#bytes.length >= 4 && this.#bytes.length >= 4 + this.#bytes.readUInt32BE()) {
@@ -65,18 +71,19 @@ afterEach(async () => {
 });
 
 /** A client of a server that answers by `take`. */
-async function served(take: Take): Promise<{ client: Client; states: string[] }> {
+async function served(
+  take: Take,
+  settings: Partial<ConnectSettings> = {},
+): Promise<{ client: Client; states: string[]; address: string }> {
   const listening = createServer((socket) => void new Peer(socket, take));
   server = listening;
   await new Promise<void>((resolve) => listening.listen(0, "127.0.0.1", resolve));
   const address = listening.address();
   if (address === null || typeof address === "string") throw new Error("the server has no port");
   const states: string[] = [];
-  client = await connect({
-    address: `127.0.0.1:${address.port}`,
-    onConnection: (state) => states.push(state),
-  });
-  return { client, states };
+  const of = `127.0.0.1:${address.port}`;
+  client = await connect({ address: of, onConnection: (state) => states.push(state), ...settings });
+  return { client, states, address: of };
 }
 
 async function errorOf(call: Promise<unknown>): Promise<unknown> {
@@ -171,6 +178,8 @@ test("a subscription that the server ends because it stops is begun again", asyn
   await subscription.return();
 });
 
+/** A value as the wire carries it. */
+const encoded = (value: unknown) => new Uint8Array(Buffer.from(JSON.stringify(value)));
 const noJson = new Uint8Array(Buffer.from("{no json"));
 
 test("a reply that cannot be read costs its call, and neither the connection nor a repeat", async () => {
@@ -221,4 +230,81 @@ test("a push that cannot be read ends its subscription, and nothing else", async
   expect(await other.next()).toMatchObject({ value: { kind: "caughtUp" } });
   await other.return();
   expect(states).toEqual(["connected"]);
+});
+
+test("what may undo others' work is not sent again: whether it has happened is unknown", async () => {
+  const asked: number[] = [];
+  const { client } = await served((peer, id, op) => {
+    asked.push(op);
+    if (op === operation.ping) peer.send(1, id, null);
+    else peer.close();
+  });
+  const entity = client.entity("a");
+  const calls: (() => Promise<unknown>)[] = [
+    () => entity.delete(),
+    () => entity.hold({ reason: "claim" }),
+    () => entity.releaseHold(),
+    () => client.groups.replay("g"),
+    () => client.groups.remove("g"),
+    () => client.projection("rebuild", "p"),
+  ];
+  for (const call of calls) {
+    asked.length = 0;
+    expect(await errorOf(call())).toMatchObject({ code: "DISCONNECTED", details: { outcome: "unknown" } });
+    // Repeated, it would come before this.
+    await client.ping();
+    expect(asked).toHaveLength(2);
+  }
+});
+
+test("what was not sent yet when the connection was lost is sent on the next one", async () => {
+  const lost = Promise.withResolvers<void>();
+  let pings = 0;
+  const { client } = await served(
+    (peer, id, op) => {
+      if (op === operation.ping && pings++ === 0) peer.close();
+      else peer.send(1, id, op === operation.delete ? encoded({ status: "nothing" }) : 7);
+    },
+    { onConnection: (state) => state === "lost" && lost.resolve() },
+  );
+  const ping = client.ping();
+  await lost.promise;
+  expect(await client.entity("a").delete()).toMatchObject({ status: "nothing" });
+  await ping;
+});
+
+test("reads of holds, keys, groups and projections, backups and rotations are asked again", async () => {
+  const seen = new Set<number>();
+  const { client } = await served((peer, id, op) => {
+    if (seen.has(op)) peer.send(1, id, encoded([]));
+    else peer.close();
+    seen.add(op);
+  });
+  const calls: (() => Promise<unknown>)[] = [
+    () => client.entity("a").deletePlan(),
+    () => client.entity("a").currentHold(),
+    () => client.keysStatus(),
+    () => client.rotateKeys(),
+    () => client.backup(),
+    () => client.groups.parked("g"),
+    () => client.projection("list"),
+  ];
+  for (const call of calls) {
+    seen.clear();
+    await call();
+  }
+});
+
+test("what goes on when its caller stops waiting has an unknown outcome", async () => {
+  const { client } = await served(() => {});
+  const call = { timeoutMs: 100 };
+  const unknown = { code: "TIMEOUT", details: { outcome: "unknown" } };
+  const [erased, rotated, plan] = await Promise.all([
+    errorOf(client.entity("a").delete({ waitMs: 60_000 }, call)),
+    errorOf(client.rotateKeys(call)),
+    errorOf(client.entity("a").deletePlan(call)),
+  ]);
+  expect(erased).toMatchObject(unknown);
+  expect(rotated).toMatchObject(unknown);
+  expect(plan).toMatchObject({ code: "TIMEOUT", details: { outcome: "none" } });
 });

@@ -1,7 +1,8 @@
 /**
  * The client's one connection: packs the requests of a turn into one write, and keeps the connection alive.
  *
- * - A request stays until it is answered, abandoned or too old. After a reconnect everything unanswered is sent again.
+ * - A request stays until it is answered, abandoned or too old. After a reconnect everything unanswered is sent again, but for
+ *   what was sent and may only happen once ({@link Effect}): that ends with the connection.
  * - Not more is sent than the server says it reads, nor while the socket's buffer is full.
  * - Of a long arrival a part is answered, and what those callers ask next is sent before the rest: both sides then work.
  */
@@ -17,12 +18,12 @@ import { writeHello, writePing } from "../net/protocol/requests.ts";
 import { frameKind, operation } from "../net/protocol/words.ts";
 import { Arrival } from "./arrival.ts";
 import { Backoff } from "./backoff.ts";
-import { aborted, noConnection, refused, tooLate, unreadable } from "./failures.ts";
+import { aborted, cutOff, noConnection, refused, tooLate, unreadable } from "./failures.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { readResult } from "./result.ts";
 import type { Numberable } from "./sending/entity-numbers.ts";
 import { Outbox } from "./sending/outbox.ts";
-import type { CallOptions, Request, WriteRequest } from "./sending/requests.ts";
+import type { CallOptions, Effect, Request, WriteRequest } from "./sending/requests.ts";
 import { type ResolvedConnect, requireTimeout } from "./settings.ts";
 import { type ClientSocket, dial } from "./socket/client-socket.ts";
 import { Receivers } from "./subscription/receivers.ts";
@@ -129,11 +130,13 @@ export class Link {
     call: CallOptions | undefined,
     write: WriteRequest,
     dataBytes = 0,
+    effect: Effect = "none",
   ): Promise<Result> {
     const answer = new Promised<Result>();
     try {
       const deadline = this.#admit(call);
       const request = this.#outbox.add(op, entity, write, dataBytes, answer, this.#now, deadline);
+      request.effect = effect;
       if (call?.signal !== undefined) this.#watch(request, call.signal);
       this.#flushLater();
     } catch (thrown) {
@@ -330,6 +333,8 @@ export class Link {
     this.#arrival.drop();
     socket.destroy();
     if (this.#phase === "closed") return;
+    for (const request of this.#requests)
+      if (request.wasSent && request.effect === "once") this.#settle(request, cutOff(why));
     this.#outbox.end();
     if (this.#phase === "ready") this.#settings.onConnection("lost", why.message);
     this.#phase = "waiting";

@@ -32,7 +32,7 @@ import { operation, tableForm } from "../net/protocol/words.ts";
 import { neverCalled } from "./sending/entity-numbers.ts";
 import { encodeEvents, encodePlain, momentOf, pagesOf, requireExpect, requireRange } from "./encoding.ts";
 import type { Link } from "./link.ts";
-import type { CallOptions, WriteRequest } from "./sending/requests.ts";
+import type { CallOptions, Effect, WriteRequest } from "./sending/requests.ts";
 
 export interface WriteCall extends CallOptions {
   /** Default `any`. */
@@ -171,13 +171,21 @@ export class RemoteEntity {
     } while (cursor !== undefined);
   }
 
-  /** Erases the entity; resolves with the receipt. Errors: HELD, INVALID_ARGUMENT, OUTCOME_UNKNOWN. */
+  /**
+   * Erases the entity; resolves with the receipt. It is not repeated when the connection is lost, since by then there may be
+   * somebody new under the id: DISCONNECTED, or TIMEOUT, says by `details.outcome` whether it may have happened, or go on
+   * (`unknown`), or not (`none`). When it has, the id is answered ERASED until it begins anew.
+   * Errors: HELD, INVALID_ARGUMENT, OUTCOME_UNKNOWN, TIMEOUT, DISCONNECTED.
+   */
   delete(
     erasure: { reason?: string; by?: string; waitMs?: number } = {},
     options?: CallOptions,
   ): Promise<Receipt> {
-    return this.#ask(options, operation.delete, (writer, number) =>
-      writeDelete(writer, number, this.id, erasure),
+    return this.#ask(
+      options,
+      operation.delete,
+      (writer, number) => writeDelete(writer, number, this.id, erasure),
+      "once",
     );
   }
 
@@ -188,16 +196,23 @@ export class RemoteEntity {
     );
   }
 
-  /** Refuses erasures of the entity (HELD) until the hold ends or is released. */
+  /** Refuses erasures of the entity (HELD) until the hold ends or is released. Not repeated, as {@link delete}. */
   hold(hold: { reason: string; by?: string; until?: number }, options?: CallOptions): Promise<Hold> {
-    return this.#ask(options, operation.hold, (writer, number) =>
-      writeHold(writer, number, this.id, "set", hold),
+    return this.#ask(
+      options,
+      operation.hold,
+      (writer, number) => writeHold(writer, number, this.id, "set", hold),
+      "once",
     );
   }
 
+  /** Not repeated, as {@link delete}. */
   async releaseHold(options?: CallOptions): Promise<void> {
-    await this.#ask(options, operation.hold, (writer, number) =>
-      writeHold(writer, number, this.id, "release", {}),
+    await this.#ask(
+      options,
+      operation.hold,
+      (writer, number) => writeHold(writer, number, this.id, "release", {}),
+      "once",
     );
   }
 
@@ -213,8 +228,9 @@ export class RemoteEntity {
     options: CallOptions | undefined,
     op: number,
     write: (writer: FrameWriter, number: number) => void,
+    effect: Effect = "none",
   ): Promise<Result> {
-    return this.#link.request<Result>(op, this.id, options, write);
+    return this.#link.request<Result>(op, this.id, options, write, 0, effect);
   }
 
   #read(

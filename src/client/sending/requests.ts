@@ -29,6 +29,19 @@ export type WriteRequest = (writer: FrameWriter, id: number, delivery: Delivery,
 /** How a request names its entity; "told" is a number and the id that it stands for from there on, "group" as its group does. */
 export type Naming = "id" | "number" | "told" | "group";
 
+/**
+ * What a request changes that no delivery id tells apart from a repeat, and so whether it is sent again on another connection.
+ *
+ * - "none": nothing, or nothing that outlives the connection: reads, subscriptions, answers of a member. Sent again. Writes
+ *   too, since they have a delivery id.
+ * - "repeatable": what does no harm once more, however late: a backup, and a rotation of keys. Sent again; what the first one
+ *   did stays done, and goes on when nobody waits for it.
+ * - "once": what undoes, when it comes late, what others did meanwhile. A deletion erases the next life of its id; a hold that
+ *   was released is set again, a new one released; a group that was made anew is removed, events that were parked again are
+ *   delivered again; a projection that was resumed is paused, or its build begins anew. Never sent again.
+ */
+export type Effect = "none" | "repeatable" | "once";
+
 /** Who waits for a request, whatever its result is. */
 export type Waiting = Pick<Promised<never>, "resolve" | "reject">;
 
@@ -49,6 +62,7 @@ export class Request {
   readonly deadline: number;
   /** True once it may have reached a server. */
   wasSent = false;
+  effect: Effect = "none";
   /** Ends the watch over an AbortSignal. */
   unwatch: (() => void) | undefined;
   readonly answer: Waiting;
@@ -79,6 +93,11 @@ export class Request {
 
   get isWrite(): boolean {
     return this.operation === operation.append || this.operation === operation.send;
+  }
+
+  /** Whether who gets no answer has to know if it has happened. */
+  get changesSomething(): boolean {
+    return this.isWrite || this.effect !== "none";
   }
 
   /** It was written once more, with the id. What it leaves is never written to again: the old socket may still be holding it. */

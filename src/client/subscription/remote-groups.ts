@@ -6,6 +6,7 @@ import { type GroupRequest, writeGroup, writeGroups } from "../../net/protocol/s
 import { operation } from "../../net/protocol/words.ts";
 import { requireWhole } from "../encoding.ts";
 import type { Link } from "../link.ts";
+import type { WriteRequest } from "../sending/requests.ts";
 
 export class RemoteGroups {
   readonly #link: Link;
@@ -24,20 +25,22 @@ export class RemoteGroups {
     return this.#ask({ group, action: "parked", limit });
   }
 
-  /** Delivers parked events again; returns how many. Errors: INVALID_ARGUMENT when the group has no members. */
+  /** Delivers parked events again; returns how many. Not repeated, as {@link RemoteEntity.delete}. Errors: INVALID_ARGUMENT when the group has no members. */
   replay(group: string, limit?: number): Promise<number> {
     return this.#ask({ group, action: "replay", limit });
   }
 
-  /** Forgets a group without members. */
+  /** Forgets a group without members. Not repeated, as {@link RemoteEntity.delete}. */
   async remove(group: string): Promise<void> {
     await this.#ask({ group, action: "remove", limit: undefined });
   }
 
   #ask<Result>(request: GroupRequest): Promise<Result> {
-    return this.#link.request(operation.group, "", undefined, (writer, id) => {
+    const write: WriteRequest = (writer, id) => {
       requireWhole("limit", request.limit);
       writeGroup(writer, id, request);
-    });
+    };
+    const effect = request.action === "parked" ? "none" : "once";
+    return this.#link.request(operation.group, "", undefined, write, 0, effect);
   }
 }
