@@ -74,8 +74,9 @@ afterEach(async () => {
 async function served(
   take: Take,
   settings: Partial<ConnectSettings> = {},
-): Promise<{ client: Client; states: string[]; address: string }> {
-  const listening = createServer((socket) => void new Peer(socket, take));
+): Promise<{ client: Client; states: string[]; address: string; peers: Peer[] }> {
+  const peers: Peer[] = [];
+  const listening = createServer((socket) => void peers.push(new Peer(socket, take)));
   server = listening;
   await new Promise<void>((resolve) => listening.listen(0, "127.0.0.1", resolve));
   const address = listening.address();
@@ -83,7 +84,7 @@ async function served(
   const states: string[] = [];
   const of = `127.0.0.1:${address.port}`;
   client = await connect({ address: of, onConnection: (state) => states.push(state), ...settings });
-  return { client, states, address: of };
+  return { client, states, address: of, peers };
 }
 
 async function errorOf(call: Promise<unknown>): Promise<unknown> {
@@ -180,6 +181,20 @@ test("a subscription that the server ends because it stops is begun again", asyn
 
 /** A value as the wire carries it. */
 const encoded = (value: unknown) => new Uint8Array(Buffer.from(JSON.stringify(value)));
+/** Warnings of the process while `run` runs. */
+async function warningsOf(run: () => Promise<void>): Promise<string[]> {
+  const warnings: string[] = [];
+  const onWarning = ({ message }: Error): void => void warnings.push(message);
+  process.on("warning", onWarning);
+  try {
+    await run();
+    await new Promise((resolve) => setImmediate(resolve));
+  } finally {
+    process.off("warning", onWarning);
+  }
+  return warnings;
+}
+
 const noJson = new Uint8Array(Buffer.from("{no json"));
 
 test("a reply that cannot be read costs its call, and neither the connection nor a repeat", async () => {
@@ -307,4 +322,87 @@ test("what goes on when its caller stops waiting has an unknown outcome", async 
   expect(erased).toMatchObject(unknown);
   expect(rotated).toMatchObject(unknown);
   expect(plan).toMatchObject({ code: "TIMEOUT", details: { outcome: "none" } });
+});
+
+const answerAll: Take = (peer, id) => peer.send(1, id, null);
+
+test("a client that is closed when it hears of the lost connection does not dial again", async () => {
+  const states: string[] = [];
+  const closed = Promise.withResolvers<void>();
+  const { client, address, peers } = await served(answerAll, {
+    onConnection: (state) => {
+      states.push(state);
+      if (state === "lost") void client.close().then(closed.resolve);
+    },
+  });
+  peers[0]?.close();
+  await closed.promise;
+  // By the time that another client has found its server again three times, this one would have tried.
+  const back = [0, 1, 2, 3].map(() => Promise.withResolvers<void>());
+  let connections = 0;
+  const onConnection = (state: string): void => {
+    if (state === "connected") back[connections++]?.resolve();
+  };
+  const other = await connect({ address, onConnection });
+  for (const { promise } of back) {
+    await promise;
+    peers.at(-1)?.close();
+  }
+  await other.close();
+  expect(states).toEqual(["connected", "lost"]);
+});
+
+test("a callback that throws keeps the client from nothing, and is a warning of the process", async () => {
+  const states: string[] = [];
+  const warnings = await warningsOf(async () => {
+    const { client, peers } = await served(answerAll, {
+      timeoutMs: 2000,
+      onConnection: (state) => {
+        states.push(state);
+        throw new Error(state);
+      },
+    });
+    peers[0]?.close();
+    await client.ping();
+    await client.ping();
+  });
+  expect(states).toEqual(["connected", "lost", "connected"]);
+  expect(warnings).toEqual(Array(3).fill("onConnection of a Warp client has failed"));
+});
+
+test("subscriptions and memberships go on when onInterrupted throws, whatever interrupted them", async () => {
+  const begun: number[] = [];
+  const take: Take = (peer, id, op, [subscription]) => {
+    if (op !== operation.subscribe && op !== operation.join) {
+      peer.send(1, id, null);
+      return;
+    }
+    begun.push(op);
+    const times = begun.filter((one) => one === op).length;
+    if (times === 2) {
+      peer.send(2, id, "CLOSED", "the server stops", null);
+      return;
+    }
+    peer.send(1, id, null);
+    if (times < 3) return;
+    if (op === operation.subscribe) peer.send(3, subscription, 1, "cursor");
+    else peer.send(3, subscription, 4, "INVALID_ARGUMENT", "the end", null);
+  };
+  const warnings = await warningsOf(async () => {
+    const { client, peers } = await served(take);
+    const onInterrupted = (): void => {
+      throw new Error("why");
+    };
+    const subscription = client.subscribe({ onInterrupted });
+    const membership = client.join("g", { onInterrupted });
+    const read = [subscription.next(), errorOf(membership.next())];
+    await client.ping();
+    peers[0]?.close();
+    expect(await Promise.all(read)).toMatchObject([
+      { value: { kind: "caughtUp" } },
+      { code: "INVALID_ARGUMENT" },
+    ]);
+    await subscription.return();
+  });
+  expect(warnings).toEqual(Array(4).fill("onInterrupted of a Warp client has failed"));
 });

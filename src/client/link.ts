@@ -336,11 +336,13 @@ export class Link {
     for (const request of this.#requests)
       if (request.wasSent && request.effect === "once") this.#settle(request, cutOff(why));
     this.#outbox.end();
-    if (this.#phase === "ready") this.#settings.onConnection("lost", why.message);
+    const wasReady = this.#phase === "ready";
     this.#phase = "waiting";
     this.#lost = why;
-    this.receivers.lost(why);
     this.#backoff.wait(() => this.#dial());
+    // Who hears of it may close the client, which then ends for good.
+    if (wasReady) this.#settings.onConnection("lost", why.message);
+    this.receivers.lost(why);
   }
 
   #fail(error: WarpError): void {

@@ -2,6 +2,7 @@
  * What a program may set of its connection, with the defaults, checked once.
  */
 import { WarpError } from "../core/errors.ts";
+import { guarded } from "./callback.ts";
 
 export interface ConnectSettings {
   /** `HOST:PORT`; the port is 7400 when it is left out. An IPv6 host stands in brackets. */
@@ -15,7 +16,7 @@ export interface ConnectSettings {
   readonly timeoutMs?: number | undefined;
   /** How long `connect` tries before it gives up; by default as long as a call. */
   readonly connectTimeoutMs?: number | undefined;
-  /** Called when a connection is lost and when there is one again. */
+  /** Called when a connection is lost and when there is one again. What it throws is a warning of the process. */
   readonly onConnection?: ((state: "connected" | "lost", reason: string) => void) | undefined;
 }
 
@@ -27,6 +28,7 @@ export interface ResolvedConnect {
   readonly name: string | undefined;
   readonly timeoutMs: number;
   readonly connectTimeoutMs: number;
+  /** Does not throw. */
   readonly onConnection: (state: "connected" | "lost", reason: string) => void;
 }
 
@@ -34,7 +36,8 @@ const defaultPort = 7400;
 
 /** Errors: INVALID_ARGUMENT. */
 export function resolveConnect(given: ConnectSettings): ResolvedConnect {
-  const { context, token, name, onConnection = () => {} } = given;
+  const { context, token, name } = given;
+  const onConnection = guarded("onConnection", given.onConnection);
   const timeoutMs = requireTimeout(given.timeoutMs ?? 30_000);
   const connectTimeoutMs = requireTimeout(given.connectTimeoutMs ?? timeoutMs);
   for (const text of [context, token, name]) requireWellFormed(text);

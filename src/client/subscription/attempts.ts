@@ -27,7 +27,7 @@ export interface Attempted {
   push(pushed: Pushed | undefined, bytes: number): void;
   /** The server has answered that it is begun. */
   begun?(): void;
-  /** It is going to be begun again. */
+  /** It is going to be begun again, unless it is left in here. Does not throw. */
   interrupted(reason: WarpError): void;
   /** It will not be begun again. */
   failed(error: WarpError): void;
@@ -85,8 +85,8 @@ export class Attempts implements Receiver {
       this.failed(failure ?? error);
       return;
     }
-    this.#attempted.interrupted(error);
     this.#backoff.wait(() => this.begin());
+    this.#attempted.interrupted(error);
   }
 
   /** Nobody wants it any more. Tells the server, if it knows of it. */

@@ -10,6 +10,7 @@ import type { GroupAnswer, GroupDelivery, JoinQuery } from "../../net/protocol/o
 import { writeAnswer, writeJoin } from "../../net/protocol/subscription/groups.ts";
 import type { Pushed } from "../../net/protocol/subscription/read-push.ts";
 import { operation } from "../../net/protocol/words.ts";
+import { guarded } from "../callback.ts";
 import { requireTypes, requireWhole } from "../encoding.ts";
 import type { Link } from "../link.ts";
 import { Attempts } from "./attempts.ts";
@@ -23,7 +24,7 @@ export interface RemoteJoinOptions extends JoinQuery {
    */
   readonly onDropped?: ((gap: DroppedEvents) => void | Promise<void>) | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** Hears of every interruption that is going to be repaired, and why. */
+  /** Hears of every interruption that is going to be repaired, and why. What it throws is a warning of the process. */
   readonly onInterrupted?: ((reason: WarpError) => void) | undefined;
 }
 
@@ -83,7 +84,8 @@ export class RemoteMembership implements AsyncIterableIterator<RemoteWork, undef
 
   /** Use `client.join`. */
   constructor(link: Link, group: string, options: RemoteJoinOptions) {
-    const { prefix, types, from, window = 64, signal, onInterrupted } = options;
+    const { prefix, types, from, window = 64, signal } = options;
+    const onInterrupted = guarded("onInterrupted", options.onInterrupted);
     this.#link = link;
     this.#signal = signal;
     this.#onDropped = options.onDropped;
@@ -100,7 +102,7 @@ export class RemoteMembership implements AsyncIterableIterator<RemoteWork, undef
         // They are given to others.
         this.#ready = [];
         this.#acks = [];
-        onInterrupted?.(reason);
+        onInterrupted(reason);
       },
       failed: (error: WarpError) => this.#end(error),
     });

@@ -14,6 +14,7 @@ import type { SubscribeQuery, SubscriptionMessage } from "../../net/protocol/out
 import type { Pushed } from "../../net/protocol/subscription/read-push.ts";
 import { writeCredit, writeSubscribe } from "../../net/protocol/subscription/requests.ts";
 import { operation } from "../../net/protocol/words.ts";
+import { guarded } from "../callback.ts";
 import { requireTypes } from "../encoding.ts";
 import type { Link } from "../link.ts";
 import { Attempts } from "./attempts.ts";
@@ -23,7 +24,7 @@ export interface RemoteSubscribeQuery extends Omit<SubscribeQuery, "from"> {
   readonly from?: string | { readonly time: number | Date } | undefined;
   /** Ends the subscription. */
   readonly signal?: AbortSignal | undefined;
-  /** Hears of every interruption that is going to be repaired, and why. */
+  /** Hears of every interruption that is going to be repaired, and why. What it throws is a warning of the process. */
   readonly onInterrupted?: ((reason: WarpError) => void) | undefined;
 }
 
@@ -66,7 +67,7 @@ export class RemoteSubscription implements AsyncIterableIterator<SubscriptionMes
         this.#hasBegun = true;
         this.#postGrant();
       },
-      interrupted: (reason) => options.onInterrupted?.(reason),
+      interrupted: guarded("onInterrupted", options.onInterrupted),
       failed: (error) => this.#end(error),
     });
     this.#hasEnded = signal?.aborted === true;
