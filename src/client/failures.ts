@@ -28,7 +28,7 @@ export function tooLate(request: Request, isConnected: boolean, lost: WarpError 
   return new WarpError("DISCONNECTED", `the server was not reached in time: ${why}`, { outcome }, lost);
 }
 
-/** The connection was refused with the request on it, or its answer cannot be read: what it changes may have happened before that. */
+/** Its connection was refused after it was sent, or the next one was, or its answer cannot be read: what it changes may have happened. */
 export function refused(request: Request, error: WarpError): WarpError {
   if (!request.changesSomething) return error;
   return new WarpError(error.code, error.message, { ...error.details, outcome: "unknown" }, error);

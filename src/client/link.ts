@@ -348,7 +348,8 @@ export class Link {
   #fail(error: WarpError): void {
     this.#failure = error;
     this.receivers.failed(error);
-    for (const request of this.#requests) this.#settle(request, error);
+    for (const request of this.#requests)
+      this.#settle(request, request.wasSent ? refused(request, error) : error);
     this.#end();
     this.#onFailed?.(error);
   }

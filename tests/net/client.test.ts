@@ -273,6 +273,53 @@ test("a write on a connection that the server refuses has an unknown outcome", a
   server.close();
 });
 
+test("a write that was sent has an unknown outcome when no other connection is let in", async () => {
+  const peer = await RawPeer.open(served.tcp.port);
+  peer.send(frameOf([0, 1, 0, 1]));
+  const welcome = (await peer.next())?.[2];
+  peer.close();
+  const lost = Promise.withResolvers<void>();
+  const more = Promise.withResolvers<void>();
+  let connections = 0;
+  const server = createServer((socket) => {
+    let frames = 0;
+    const isFirst = connections++ === 0;
+    socket.on("error", () => {});
+    socket.on("data", () => {
+      if (!isFirst) {
+        void more.promise.then(() =>
+          socket.end(frameOf([2, 0, "UNAUTHORIZED", "the token has changed", null])),
+        );
+      } else if (frames++ === 0) {
+        socket.write(frameOf([1, 1, welcome]));
+      } else {
+        socket.destroy();
+      }
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("the server has no port");
+  const refused = await connect({
+    address: `127.0.0.1:${address.port}`,
+    onConnection: (state) => state === "lost" && lost.resolve(),
+  });
+  const sent = [refused.entity("a").append(added(1)), refused.entity("a").seq()];
+  const settled = Promise.allSettled(sent);
+  await lost.promise;
+  const unsent = refused.entity("a").append(added(1));
+  more.resolve();
+  const [write, read] = (await settled).map((call) => (call.status === "rejected" ? call.reason : undefined));
+  expect(write).toMatchObject({ code: "UNAUTHORIZED", details: { outcome: "unknown" } });
+  expect(read).toMatchObject({ code: "UNAUTHORIZED" });
+  expect(read.details.outcome).toBeUndefined();
+  const [late] = await Promise.allSettled([unsent]);
+  expect(late).toMatchObject({ status: "rejected", reason: { code: "UNAUTHORIZED" } });
+  expect(late).not.toHaveProperty("reason.details.outcome");
+  await refused.close();
+  server.close();
+});
+
 test("draining answers what is under way, refuses nothing that was sent, and ends", async () => {
   const own = await serveContext();
   const other = await connect({ address: own.tcp.address, timeoutMs: 10_000 });
