@@ -240,6 +240,19 @@ describe("a group", () => {
     expect(bytes.includes("alice")).toBe(false);
   });
 
+  test("is read by one reader: nobody gets the work of another", async () => {
+    const warp = await openSmall(freshDirectory());
+    const membership = warp.join("g");
+    const first = next(membership);
+    const second = membership.next().catch((thrown: unknown) => thrown);
+    await warp.entity("a").appendBatch([credited(1), credited(2)]);
+    expect((await first).event.seq).toBe(1);
+    expect(await second).toMatchObject({ code: "INVALID_ARGUMENT" });
+    (await first).ack();
+    expect((await next(membership)).event.seq).toBe(2);
+    await warp.close();
+  });
+
   test("is refused with a name, a window or a query that does not do", async () => {
     const warp = await openSmall(freshDirectory());
     expect(await codeOf(() => warp.join(""))).toBe("INVALID_ARGUMENT");

@@ -115,6 +115,19 @@ test("what a member held when it died goes to another, and operators see the gro
   expect(await client.groups.status()).toEqual([]);
 });
 
+test("a membership is read by one reader: nobody gets the work of another", async () => {
+  const { warp, tcp } = await serve();
+  const client = await dial(tcp.address);
+  const membership = client.join("g");
+  const first = next(membership);
+  const second = membership.next().catch((thrown: WarpError) => thrown);
+  await warp.entity("a").appendBatch([added(1), added(2)]);
+  expect((await first).event.seq).toBe(1);
+  expect(await second).toMatchObject({ code: "INVALID_ARGUMENT" });
+  (await first).ack();
+  expect((await next(membership)).event.seq).toBe(2);
+});
+
 test("says by its code what is wrong with a member", async () => {
   const { tcp } = await serve();
   const client = await dial(tcp.address);

@@ -112,12 +112,15 @@ export class RemoteMembership implements AsyncIterableIterator<RemoteWork, undef
     this.#attempts.begin();
   }
 
-  /** One call at a time. */
+  /** One call at a time; another one is INVALID_ARGUMENT. */
   next(): Promise<Result> {
     const ready = this.#ready.shift();
     if (ready !== undefined) return Promise.resolve(this.#work(ready));
     if (this.#hasEnded) return this.#ended();
-    this.#waiting ??= Promise.withResolvers();
+    if (this.#waiting !== undefined) {
+      return Promise.reject(new WarpError("INVALID_ARGUMENT", "a membership is read by one reader"));
+    }
+    this.#waiting = Promise.withResolvers();
     return this.#waiting.promise;
   }
 

@@ -4,7 +4,7 @@
  * Whoever stops reading leaves the group, and what was not answered goes to others.
  */
 import { type DroppedEvents, droppedType } from "../../core/dropped.ts";
-import type { WarpError } from "../../core/errors.ts";
+import { WarpError } from "../../core/errors.ts";
 import type { StoredEvent } from "../../core/event.ts";
 import type { GroupAnswer, GroupDelivery, Member } from "./group.ts";
 import type { Groups, JoinQuery } from "./groups.ts";
@@ -83,12 +83,15 @@ export class Membership implements AsyncIterableIterator<Work, undefined> {
     else this.#signal?.addEventListener("abort", this.#onAbort, { once: true });
   }
 
-  /** One call at a time. */
+  /** One call at a time; another one is INVALID_ARGUMENT. */
   next(): Promise<Result> {
     const ready = this.#ready.shift();
     if (ready !== undefined) return Promise.resolve(this.#work(ready));
     if (this.#hasEnded) return this.#ended();
-    this.#waiting ??= Promise.withResolvers();
+    if (this.#waiting !== undefined) {
+      return Promise.reject(new WarpError("INVALID_ARGUMENT", "a membership is read by one reader"));
+    }
+    this.#waiting = Promise.withResolvers();
     return this.#waiting.promise;
   }
 
