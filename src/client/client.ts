@@ -204,7 +204,7 @@ export class Client {
     return this.#link.request(operation.ping, "", options, writePing);
   }
 
-  /** Takes no more calls, waits for the answers to those under way, and closes the connection. */
+  /** Takes no more calls, waits for the answers to those under way, acknowledgements too, and closes the connection. */
   close(): Promise<void> {
     return this.#link.close();
   }

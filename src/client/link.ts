@@ -165,6 +165,7 @@ export class Link {
   }
 
   async #close(): Promise<void> {
+    if (this.#failure === undefined) this.receivers.closing();
     this.#failure ??= new WarpError("CLOSED", "this client is closed");
     this.receivers.failed(this.#failure);
     if (this.#requests.count > 0 && this.#phase !== "closed") {

@@ -128,6 +128,20 @@ test("a membership is read by one reader: nobody gets the work of another", asyn
   expect((await next(membership)).event.seq).toBe(2);
 });
 
+test("what is acknowledged right before the client closes is done", async () => {
+  const { warp, tcp } = await serve();
+  const first = await dial(tcp.address);
+  const second = await dial(tcp.address);
+  for (let i = 1; i <= 3; i++) await warp.entity("a").append(added(i));
+  const membership = first.join("g", { from: "start" });
+  const work = await next(membership);
+  work.ack();
+  await first.close();
+  // Too late, and without effect.
+  work.ack();
+  expect((await next(second.join("g"))).event.seq).toBe(2);
+});
+
 test("says by its code what is wrong with a member", async () => {
   const { tcp } = await serve();
   const client = await dial(tcp.address);

@@ -29,6 +29,8 @@ export interface Attempted {
   begun?(): void;
   /** It is going to be begun again, unless it is left in here. Does not throw. */
   interrupted(reason: WarpError): void;
+  /** The client closes: what is still to be asked is asked now. */
+  closing?(): void;
   /** It will not be begun again. */
   failed(error: WarpError): void;
 }
@@ -123,6 +125,10 @@ export class Attempts implements Receiver {
     this.#forgetNumber();
     this.#attempted.interrupted(reason);
     this.begin();
+  }
+
+  closing(): void {
+    this.#attempted.closing?.();
   }
 
   failed(error: WarpError): void {

@@ -8,6 +8,8 @@ export interface Receiver {
   push(reader: FrameReader, bytes: number): void;
   /** The connection was lost, and what was subscribed on it is gone. */
   lost(reason: WarpError): void;
+  /** The client takes no more requests after this. */
+  closing(): void;
   /** There will be no connection any more. */
   failed(error: WarpError): void;
 }
@@ -41,6 +43,10 @@ export class Receivers {
 
   lost(reason: WarpError): void {
     for (const receiver of [...this.#all]) receiver.lost(reason);
+  }
+
+  closing(): void {
+    for (const receiver of [...this.#all]) receiver.closing();
   }
 
   failed(error: WarpError): void {

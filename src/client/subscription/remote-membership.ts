@@ -104,6 +104,7 @@ export class RemoteMembership implements AsyncIterableIterator<RemoteWork, undef
         this.#acks = [];
         onInterrupted(reason);
       },
+      closing: () => this.#sendAcks(),
       failed: (error: WarpError) => this.#end(error),
     });
     this.#hasEnded = signal?.aborted === true;
