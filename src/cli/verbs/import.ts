@@ -2,7 +2,8 @@
  * `warp import FILE`: appends the rows of a file as events, each to its entity. Safe to run again.
  *
  * What makes a second run add nothing twice is the import's name: by default that of the file's content, so the same
- * file under the same name is the same import, and with `--name` whatever the caller says.
+ * file under the same name is the same import, and with `--name` whatever the caller says. Other input under a used name
+ * adds nothing twice either (`import/appender.ts`).
  */
 import { InvalidArgumentError, Option } from "commander";
 import { type ExitCode, exitCode, UsageError } from "../exit.ts";

@@ -36,11 +36,12 @@ class ScriptedTarget {
   }
 }
 
+/** The chunk that begins on line `number` * 10. */
 function chunk(number: number, groups: Record<string, readonly number[]>): Chunk {
   const events = Object.entries(groups).map(
     ([entity, data]) => [entity, data.map((n) => ({ type: "T", data: n }))] as const,
   );
-  return { number, rows: 1, firstLine: number * 10, lastLine: number * 10 + 9, groups: new Map(events) };
+  return { rows: 1, firstLine: number * 10, lastLine: number * 10 + 9, groups: new Map(events) };
 }
 
 const appended = (count: number, seq: number, duplicate = false): AppendOutcome => ({
@@ -61,7 +62,7 @@ describe("the groups of chunks", () => {
     expect(first.map(({ entity, key, data }) => [entity, key, data])).toEqual([
       ["a", "import:name:1", [1, 2]],
       ["b", "import:name:1", [3]],
-      ["c", "import:name:2", [5]],
+      ["c", "import:name:1", [5]],
     ]);
     first[0]?.answer(appended(2, 2));
     const second = await target.newCalls();

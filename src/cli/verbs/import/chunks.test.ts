@@ -23,14 +23,14 @@ function cut(rows: readonly Given[]): Chunk[] {
 
 const rowsOf = (count: number, row: Given = {}): Given[] => Array.from({ length: count }, () => row);
 const spans = (chunks: readonly Chunk[]) =>
-  chunks.map(({ number, firstLine, lastLine, rows }) => [number, firstLine, lastLine, rows]);
+  chunks.map(({ firstLine, lastLine, rows }) => [firstLine, lastLine, rows]);
 
 describe("a chunk", () => {
   test("ends after a fixed number of rows", () => {
     expect(spans(cut(rowsOf(chunkRows * 2 + 1)))).toEqual([
-      [1, 1, chunkRows, chunkRows],
-      [2, chunkRows + 1, chunkRows * 2, chunkRows],
-      [3, chunkRows * 2 + 1, chunkRows * 2 + 1, 1],
+      [1, chunkRows, chunkRows],
+      [chunkRows + 1, chunkRows * 2, chunkRows],
+      [chunkRows * 2 + 1, chunkRows * 2 + 1, 1],
     ]);
     expect(cut(rowsOf(chunkRows))).toHaveLength(1);
     expect(cut([])).toEqual([]);
@@ -39,18 +39,18 @@ describe("a chunk", () => {
   test("ends where it would become too large for one append", () => {
     const half = { bytes: chunkBytes / 2 };
     expect(spans(cut([half, half, half, { bytes: chunkBytes * 2 }, half]))).toEqual([
-      [1, 1, 2, 2],
-      [2, 3, 3, 1],
-      [3, 4, 4, 1],
-      [4, 5, 5, 1],
+      [1, 2, 2],
+      [3, 3, 1],
+      [4, 4, 1],
+      [5, 5, 1],
     ]);
   });
 
   test("ends where it would have more types than one append may have", () => {
     const rows = Array.from({ length: limits.appendTypesMax + 2 }, (_, i) => ({ type: `T${i}` }));
     expect(spans(cut([...rows, { type: "T0" }]))).toEqual([
-      [1, 1, limits.appendTypesMax, limits.appendTypesMax],
-      [2, limits.appendTypesMax + 1, limits.appendTypesMax + 3, 3],
+      [1, limits.appendTypesMax, limits.appendTypesMax],
+      [limits.appendTypesMax + 1, limits.appendTypesMax + 3, 3],
     ]);
   });
 

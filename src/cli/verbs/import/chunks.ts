@@ -2,7 +2,7 @@
  * Cuts the rows of an input into chunks, and the rows of a chunk into one group of events per entity.
  *
  * - Where a chunk ends depends on nothing but the input: each row counts, also one that is skipped. So every run over
- *   the same input makes the same chunks, and a group has the same caller key and the same events each time.
+ *   the same input makes the same chunks, and the groups of an entity are the same each time.
  * - A group is one append: a chunk is small enough that all its rows in one group are within the limits of an append.
  */
 import { assert } from "../../../core/errors.ts";
@@ -17,8 +17,6 @@ assert(chunkRows <= limits.appendEventsMax, "a chunk of one entity is one append
 assert(chunkBytes * 6 < limits.recordBytesMax, "a chunk of one entity fits in a record");
 
 export interface Chunk {
-  /** 1, 2, 3 … */
-  readonly number: number;
   readonly rows: number;
   readonly firstLine: number;
   readonly lastLine: number;
@@ -29,7 +27,6 @@ export interface Chunk {
 export class ChunkCutter {
   private groups = new Map<string, NewEvent[]>();
   private readonly types = new Set<string>();
-  private number = 1;
   private rows = 0;
   private bytes = 0;
   private firstLine = 0;
@@ -67,12 +64,11 @@ export class ChunkCutter {
   }
 
   private cut(): Chunk {
-    const { number, rows, firstLine, lastLine, groups } = this;
-    this.number++;
+    const { rows, firstLine, lastLine, groups } = this;
     this.rows = 0;
     this.bytes = 0;
     this.groups = new Map();
     this.types.clear();
-    return { number, rows, firstLine, lastLine, groups };
+    return { rows, firstLine, lastLine, groups };
   }
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { WarpError } from "../../../core/errors.ts";
 import type { NewEvent } from "../../../core/event.ts";
 import type { AppendOutcome } from "../../target.ts";
 import { type ImportOptions, importRows, type Progress } from "./import-rows.ts";
@@ -7,17 +8,21 @@ import type { Source } from "./source.ts";
 /** The far end of the interface: remembers what came, by entity and key, and adds nothing twice. */
 class RememberingTarget {
   readonly events = new Map<string, NewEvent[]>();
-  private readonly keys = new Map<string, AppendOutcome>();
+  private readonly keys = new Map<string, { readonly contents: string; readonly outcome: AppendOutcome }>();
 
   async append(entity: string, events: readonly NewEvent[], { key = "" } = {}): Promise<AppendOutcome> {
+    const contents = JSON.stringify(events);
     const known = this.keys.get(`${key} ${entity}`);
-    if (known !== undefined) return { ...known, duplicate: true } as AppendOutcome;
+    if (known !== undefined) {
+      if (known.contents !== contents) throw new WarpError("KEY_REUSED", "it was used for something else");
+      return { ...known.outcome, duplicate: true } as AppendOutcome;
+    }
     const all = this.events.get(entity) ?? [];
     this.events.set(entity, all);
     const firstSeq = all.length + 1;
     all.push(...events);
     const outcome = { ok: true as const, seq: all.length, firstSeq, count: events.length, duplicate: false };
-    this.keys.set(`${key} ${entity}`, outcome);
+    this.keys.set(`${key} ${entity}`, { contents, outcome });
     return outcome;
   }
 }
@@ -62,6 +67,14 @@ function optionsFor(
     onProgress: () => undefined,
     ...more,
   };
+}
+
+const linesOf = (rows: readonly object[]) => rows.map((row) => `${JSON.stringify(row)}\n`).join("");
+
+/** What the target has of each entity, as the `n` of the rows. */
+function numbersIn(target: RememberingTarget): Record<string, number[]> {
+  const numbers = ({ data }: NewEvent) => (data as { n: number }).n;
+  return Object.fromEntries([...target.events].map(([entity, events]) => [entity, events.map(numbers)]));
 }
 
 const rowsOf = (count: number) => Array.from({ length: count }, (_, n) => ({ id: `e${n % 7}`, n }));
@@ -145,6 +158,18 @@ describe("an import", () => {
     expect(mended).toMatchObject({ events: 1000, alreadyThere: 4000 });
   });
 
+  test("that was stopped says the name that goes on", async () => {
+    const stopped = importRows(
+      optionsFor(
+        sourceOf(() => inPieces("{"), "a.ndjson"),
+        new RememberingTarget(),
+        { name: "a.ndjson:0123" },
+      ),
+    );
+    expect(stopped).rejects.toMatchObject({ code: "INVALID_EVENT", details: { name: "a.ndjson:0123" } });
+    await stopped.catch(() => undefined);
+  });
+
   test("of nothing has no rows", async () => {
     const summary = await importRows(
       optionsFor(
@@ -198,5 +223,56 @@ describe("an import", () => {
     expect(summary.events).toBe(blocks * 32);
     const [early = 0] = resident;
     expect((resident.at(-1) ?? 0) - early).toBeLessThan((blocks * block.length) / 4);
+  });
+});
+
+describe("another input under the same name", () => {
+  const run = (target: RememberingTarget, rows: readonly object[]) =>
+    importRows(
+      optionsFor(
+        sourceOf(() => inPieces(linesOf(rows)), "rows.ndjson"),
+        target,
+      ),
+    );
+  const eachItsOwn = (count: number, from = 0) =>
+    Array.from({ length: count }, (_, i) => ({ id: `e${from + i}`, n: from + i }));
+  const numbersOf = (rows: readonly { id: string; n: number }[]) =>
+    Object.fromEntries(rows.map(({ id, n }) => [id, [n]]));
+
+  test("adds nothing twice when rows have moved over the ends of chunks", async () => {
+    const target = new RememberingTarget();
+    const rows = [...eachItsOwn(4999), { id: "e1999", n: 4999 }];
+    await run(target, rows);
+    const added = await run(target, [{ id: "new", n: -1 }, ...rows]);
+    expect(added).toMatchObject({ events: 1, alreadyThere: 5000 });
+    const removed = await run(target, rows.slice(3));
+    expect(removed).toMatchObject({ events: 0, alreadyThere: 4997 });
+    expect(numbersIn(target)).toEqual({ ...numbersOf(eachItsOwn(4999)), e1999: [1999, 4999], new: [-1] });
+  });
+
+  test("is refused when it has other rows of an entity, or they are cut otherwise", async () => {
+    const rows = rowsOf(5000);
+    for (const other of [
+      [{ id: "e0", n: -1 }, ...rows],
+      [{ id: "new", n: -1 }, ...rows],
+      rows.slice(1),
+      rows.filter(({ n }) => n !== 3000),
+      rows.map((row) => (row.n === 4999 ? { ...row, n: -1 } : row)),
+    ]) {
+      const target = new RememberingTarget();
+      await run(target, rows);
+      const before = numbersIn(target);
+      const second = run(target, other);
+      expect(second).rejects.toMatchObject({ code: "KEY_REUSED", details: { name: "test" } });
+      await second.catch(() => undefined);
+      const { new: _, ...after } = numbersIn(target);
+      expect(after).toEqual(before);
+    }
+  });
+
+  test("goes on with rows that follow behind those that are there", async () => {
+    const target = new RememberingTarget();
+    await run(target, eachItsOwn(3000));
+    expect(await run(target, eachItsOwn(5000))).toMatchObject({ events: 2000, alreadyThere: 3000 });
   });
 });

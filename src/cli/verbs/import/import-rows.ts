@@ -1,5 +1,6 @@
 /**
- * One import from its first byte to its last acknowledgement, in constant memory.
+ * One import from its first byte to its last acknowledgement, in memory that grows only with the number of entities, by
+ * some 20 bytes each.
  *
  * - It stops before the chunk that holds the first bad row, so that a chunk is sent whole or not at all; a later run,
  *   with the row put right or skipped, goes on from there.
@@ -77,14 +78,14 @@ class ImportRun {
     return this.appender.finish();
   }
 
-  /** The error with what is durable in its details. */
+  /** The error with what is durable in its details, and the name under which the import goes on. */
   withTally(error: unknown): unknown {
     if (!(error instanceof WarpError)) return error;
     const { events, alreadyThere } = this.appender.tally;
     return new WarpError(
       error.code,
       error.message,
-      { ...error.details, imported: events, alreadyThere },
+      { ...error.details, name: this.options.name, imported: events, alreadyThere },
       error,
     );
   }
