@@ -244,6 +244,42 @@ describe("an import", () => {
     });
   });
 
+  test("goes on behind an erasure with --skip-invalid, and leaves out what was erased", async () => {
+    const about = (id: string, of: string, n: number) =>
+      JSON.stringify({ id, kind: "Sent", of, street: "Elm 1", n });
+    const file = write(
+      "erased.ndjson",
+      about("alice", "alice", 1),
+      about("order", "alice", 2),
+      about("order", "bob", 3),
+    );
+    const personal = ["--subject", "of", "--personal", "street"];
+    const importing = ["import", file, ...mapping, ...personal, ...target("erased")];
+    expect((await runWarp(importing)).code).toBe(0);
+    expect((await runWarp(["delete", "alice", ...target("erased")])).code).toBe(0);
+    const stopped = await runWarp(importing);
+    expect({ code: stopped.code, failure: JSON.parse(stopped.stderr).code }).toEqual({
+      code: 1,
+      failure: "ERASED",
+    });
+    // Under another name, so that the order's rows are not there already.
+    const { code, stdout, stderr } = await runWarp([...importing, "--skip-invalid", "--name", "second"]);
+    expect(code).toBe(0);
+    expect(jsonLines(stdout)[0]).toMatchObject({ rows: 3, events: 2, skipped: 1 });
+    expect(jsonLines(stderr)).toMatchObject([
+      {
+        warning: 'lines 1 to 3: 1 row of entity "alice" left out, which was erased',
+        entity: "alice",
+        rows: 1,
+      },
+      { entity: "order", subject: "alice", rows: 1 },
+    ]);
+    const again = await runWarp([...importing, "--skip-invalid", "--name", "second"]);
+    expect(jsonLines(again.stdout)[0]).toMatchObject({ events: 0, alreadyThere: 2, skipped: 1 });
+    const { stdout: events } = await runWarp(["events", "order", "--from", "3", ...target("erased")]);
+    expect(jsonLines(events).map((event) => event.personal)).toEqual([undefined, { street: "Elm 1" }]);
+  });
+
   test("keeps the order of an entity's rows over many chunks", async () => {
     const file = write("order.ndjson", ...Array.from({ length: 20_000 }, (_, n) => row(`e${n % 3}`, n)));
     const { code } = await runWarp(["import", file, ...mapping, ...target("order")]);

@@ -8,9 +8,10 @@
 import { InvalidArgumentError, Option } from "commander";
 import { type ExitCode, exitCode, UsageError } from "../exit.ts";
 import type { EpochUnit } from "../moment.ts";
-import { formatBytes, formatCount, formatDuration, ProgressMeter } from "../progress.ts";
+import { formatBytes, formatCount, formatCounted, formatDuration, ProgressMeter } from "../progress.ts";
 import { addCreateOptions, addTargetOptions, list, targetSettings } from "../settings.ts";
 import type { Verb, VerbContext } from "../verb.ts";
+import type { LeftOut } from "./import/appender.ts";
 import { type Format, formats } from "./import/format.ts";
 import { type ImportOptions, importRows, type Summary } from "./import/import-rows.ts";
 import { compileMapping, faultOfType, type MappingOptions, type PersonalFields } from "./import/mapping.ts";
@@ -34,7 +35,7 @@ interface ImportVerbOptions {
 }
 
 const nameBytesMax = 200;
-const skippedShownMax = 20;
+const leftOutShownMax = 20;
 
 export const importVerb: Verb = {
   name: "import",
@@ -96,7 +97,10 @@ export const importVerb: Verb = {
       .option("--delimiter <character>", "CSV: between cells (default: comma; tab for .tsv)", delimiter)
       .option("--numbers <a,b,c>", "CSV: columns that are numbers; other cells are text", list)
       .option("--booleans <a,b,c>", "CSV: columns that are true or false", list)
-      .option("--skip-invalid", "leave out rows that cannot be used (default: stop at the first)")
+      .option(
+        "--skip-invalid",
+        "leave out rows that cannot be used, and what was erased (default: stop at the first)",
+      )
       .option("--name <name>", "name of this import (default: from the file's name and content)", importName);
     addCreateOptions(addTargetOptions(command));
   },
@@ -163,26 +167,28 @@ function personalOf({ subject, personal, fields = [] }: ImportVerbOptions): Pers
   throw new UsageError(`"${kept}" is in --personal and in --fields, where it would not be erased`);
 }
 
-type RunOptions = Omit<ImportOptions, "signal" | "onSkipped" | "onProgress">;
+type RunOptions = Omit<ImportOptions, "signal" | "onSkipped" | "onErased" | "onProgress">;
 
 /** Runs the import with its progress, and its first warnings, on standard error. */
 async function runImport({ output, errors, signal }: VerbContext, options: RunOptions): Promise<Summary> {
   const { source } = options;
   const meter = new ProgressMeter(errors, output.json);
-  let skipped = 0;
+  let told = 0;
   const warn = (text: string, details: object) => {
     meter.clear();
     errors.write(output.json ? `${JSON.stringify({ warning: text, ...details })}\n` : `warp: ${text}\n`);
+  };
+  const warnOfLeftOut = (text: string, details: object) => {
+    told++;
+    if (told <= leftOutShownMax) warn(text, details);
+    if (told === leftOutShownMax) warn("more that is left out is only counted", {});
   };
   try {
     return await importRows({
       ...options,
       signal,
-      onSkipped: (line, problem) => {
-        skipped++;
-        if (skipped <= skippedShownMax) warn(`line ${line} is left out: it ${problem}`, { line });
-        if (skipped === skippedShownMax) warn("more rows that are left out are only counted", {});
-      },
+      onSkipped: (line, problem) => warnOfLeftOut(`line ${line} is left out: it ${problem}`, { line }),
+      onErased: (leftOut) => warnOfLeftOut(erasedText(leftOut), leftOut),
       onProgress: ({ rows }) => {
         meter.update({ rows, bytes: source.bytesRead, bytesTotal: source.bytesTotal });
       },
@@ -190,6 +196,14 @@ async function runImport({ output, errors, signal }: VerbContext, options: RunOp
   } finally {
     meter.clear();
   }
+}
+
+function erasedText({ entity, subject, rows, firstLine, lastLine }: LeftOut): string {
+  const lines = firstLine === lastLine ? `line ${firstLine}` : `lines ${firstLine} to ${lastLine}`;
+  const of = `${formatCounted(rows, "row")} of entity ${JSON.stringify(entity)}`;
+  return subject === undefined
+    ? `${lines}: ${of} left out, which was erased`
+    : `${lines}: of ${of}, what is said of ${JSON.stringify(subject)} is left out, who was erased`;
 }
 
 async function printSummary(

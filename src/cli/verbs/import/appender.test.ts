@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { WarpError } from "../../../core/errors.ts";
 import type { NewEvent } from "../../../core/event.ts";
 import type { AppendOutcome } from "../../target.ts";
-import { ChunkAppender } from "./appender.ts";
+import { ChunkAppender, type LeftOut } from "./appender.ts";
 import type { Chunk } from "./chunks.ts";
 
 /** A call that has reached the target and waits for the test to answer it. */
@@ -10,6 +10,7 @@ interface Call {
   readonly entity: string;
   readonly key: string;
   readonly data: readonly unknown[];
+  readonly events: readonly NewEvent[];
   answer(outcome: AppendOutcome): void;
   fail(error: Error): void;
 }
@@ -25,7 +26,7 @@ class ScriptedTarget {
   ): Promise<AppendOutcome> {
     return new Promise((resolve, reject) => {
       const data = events.map((event) => event.data);
-      this.calls.push({ entity, key: options.key ?? "", data, answer: resolve, fail: reject });
+      this.calls.push({ entity, key: options.key ?? "", data, events, answer: resolve, fail: reject });
     });
   }
 
@@ -135,5 +136,57 @@ describe("the groups of chunks", () => {
       '"name" was imported before with other contents or options (lines 30 to 39',
     );
     await target.newCalls();
+  });
+
+  test("of an erased entity are left out when there is somebody to tell, and else a failure", async () => {
+    for (const told of [undefined, [] as LeftOut[]]) {
+      const target = new ScriptedTarget();
+      const appender = new ChunkAppender(target, "name", told && ((leftOut) => told.push(leftOut)));
+      await appender.submit(chunk(1, { alice: [1, 2], bob: [3] }));
+      await appender.submit(chunk(2, { bob: [4] }));
+      const [alice, bob] = await target.newCalls();
+      alice?.fail(new WarpError("ERASED", "she was erased", { erasedAt: 5 }));
+      bob?.answer(appended(1, 1));
+      const [next] = await target.newCalls();
+      if (told === undefined) {
+        expect(next).toBeUndefined();
+        expect(appender.finish()).rejects.toThrow("she was erased");
+        continue;
+      }
+      next?.answer(appended(1, 2));
+      await appender.finish();
+      expect(appender.tally.events).toBe(2);
+      expect(told).toEqual([{ entity: "alice", subject: undefined, rows: 2, firstLine: 10, lastLine: 19 }]);
+    }
+  });
+
+  test("are sent without what they say of a subject that was erased, under the same key", async () => {
+    const target = new ScriptedTarget();
+    const told: LeftOut[] = [];
+    const appender = new ChunkAppender(target, "name", (leftOut) => told.push(leftOut));
+    const of = (subject: string, data: number) => ({
+      ...{ type: "T", data },
+      personal: { subject, data: "Elm 1" },
+    });
+    const events = [of("alice", 1), of("bob", 2), of("carol", 3), { type: "T", data: 4 }];
+    await appender.submit({ rows: 4, firstLine: 1, lastLine: 4, groups: new Map([["order", events]]) });
+    for (const subject of ["alice", "carol"]) {
+      const [call] = await target.newCalls();
+      call?.fail(new WarpError("ERASED", "she was erased", { subject }));
+    }
+    const [last] = await target.newCalls();
+    expect(last?.key).toBe("import:name:1");
+    expect(last?.events).toEqual([
+      { type: "T", data: 1 },
+      of("bob", 2),
+      { type: "T", data: 3 },
+      { type: "T", data: 4 },
+    ]);
+    last?.answer(appended(4, 4));
+    await appender.finish();
+    expect(told.map(({ subject, rows }) => [subject, rows])).toEqual([
+      ["alice", 1],
+      ["carol", 1],
+    ]);
   });
 });

@@ -7,7 +7,10 @@
  *   contents with those the key was used for. So what an import has appended to an entity is always the first groups of
  *   the entity in the input, each once. An input whose groups are others is refused at the first one that differs, where
  *   ever in the input it stands; groups behind those that are there are added.
- * - After the first failure nothing more is sent.
+ * - After the first failure nothing more is sent. Erasures are failures too, unless there is somebody to tell of what is left
+ *   out: then the groups of an erased entity are, and of others what they say of an erased subject. That is what there would
+ *   be if the erasure had come behind the import; a key is not compared by what is said of subjects, so a group without it
+ *   is still the same.
  */
 import { assert, WarpError } from "../../../core/errors.ts";
 import type { NewEvent } from "../../../core/event.ts";
@@ -37,9 +40,21 @@ interface Group {
   readonly chunk: Chunk;
 }
 
+/** What is left out of a group because of an erasure. */
+export interface LeftOut {
+  readonly entity: string;
+  /** Whose parts of the rows are left out; undefined when the rows are, because their entity was erased. */
+  readonly subject: string | undefined;
+  readonly rows: number;
+  /** The lines that the rows are among. */
+  readonly firstLine: number;
+  readonly lastLine: number;
+}
+
 export class ChunkAppender {
   private readonly target: Pick<Target, "append">;
   private readonly name: string;
+  private readonly onErased: ((leftOut: LeftOut) => void) | undefined;
   private readonly numbers = new GroupNumbers();
   /** The newest group of each entity that is not acknowledged yet. */
   private readonly newest = new Map<string, Promise<void>>();
@@ -49,9 +64,11 @@ export class ChunkAppender {
   private alreadyThere = 0;
   private entitiesNew = 0;
 
-  constructor(target: Pick<Target, "append">, name: string) {
+  /** Without `onErased` an erasure is a failure. */
+  constructor(target: Pick<Target, "append">, name: string, onErased?: (leftOut: LeftOut) => void) {
     this.target = target;
     this.name = name;
+    this.onErased = onErased;
   }
 
   get tally(): Tally {
@@ -93,7 +110,8 @@ export class ChunkAppender {
 
   private async send(group: Group): Promise<void> {
     if (this.failure !== undefined) return;
-    const outcome = await this.append(group);
+    const outcome = await this.appendUnerased(group);
+    if (outcome === undefined) return;
     assert(outcome.ok, "an append that expects nothing has no conflict");
     if (outcome.duplicate) {
       this.alreadyThere += outcome.count;
@@ -101,6 +119,36 @@ export class ChunkAppender {
       this.events += outcome.count;
       if (outcome.firstSeq === 1) this.entitiesNew++;
     }
+  }
+
+  /** Appends what may be appended of a group; undefined when that is nothing. */
+  private async appendUnerased(group: Group): Promise<AppendOutcome | undefined> {
+    for (let unerased: Group | undefined = group; unerased !== undefined; ) {
+      try {
+        return await this.append(unerased);
+      } catch (error) {
+        if (!(error instanceof WarpError) || error.code !== "ERASED") throw error;
+        unerased = this.leaveOut(unerased, error);
+      }
+    }
+    return undefined;
+  }
+
+  /** The group without what an erasure forbids. Throws the error when that is not to be left out. */
+  private leaveOut(group: Group, error: WarpError): Group | undefined {
+    const { entity, events, chunk } = group;
+    const subject = typeof error.details.subject === "string" ? error.details.subject : undefined;
+    const about = subject === undefined ? events : events.filter((event) => isAbout(event, subject));
+    if (this.onErased === undefined || about.length === 0) throw error;
+    this.onErased({
+      entity,
+      subject,
+      rows: about.length,
+      firstLine: chunk.firstLine,
+      lastLine: chunk.lastLine,
+    });
+    if (subject === undefined) return undefined;
+    return { ...group, events: events.map((event) => (isAbout(event, subject) ? unsaid(event) : event)) };
   }
 
   private async append(group: Group): Promise<AppendOutcome> {
@@ -123,4 +171,12 @@ export class ChunkAppender {
     const message = `"${this.name}" was imported before with other contents or options (${lines}, entity ${JSON.stringify(entity)}); rows that are all to be added need another --name`;
     return new WarpError("KEY_REUSED", message, { name: this.name, entity, ...cause.details }, cause);
   }
+}
+
+function isAbout({ personal }: NewEvent, subject: string): boolean {
+  return personal?.subject === subject;
+}
+
+function unsaid({ personal: _, ...event }: NewEvent): NewEvent {
+  return event;
 }

@@ -64,6 +64,7 @@ function optionsFor(
     skipInvalid: false,
     signal: new AbortController().signal,
     onSkipped: () => undefined,
+    onErased: () => undefined,
     onProgress: () => undefined,
     ...more,
   };

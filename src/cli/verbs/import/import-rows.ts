@@ -8,7 +8,7 @@
  */
 import { WarpError } from "../../../core/errors.ts";
 import type { Target } from "../../target.ts";
-import { ChunkAppender, type Tally } from "./appender.ts";
+import { ChunkAppender, type LeftOut, type Tally } from "./appender.ts";
 import { type Chunk, ChunkCutter } from "./chunks.ts";
 import { createReader, type FormatOptions, headBytes, withoutByteOrderMark } from "./format.ts";
 import { compileMapping, type MappingOptions } from "./mapping.ts";
@@ -22,17 +22,20 @@ export interface ImportOptions {
   readonly name: string;
   readonly format: FormatOptions;
   readonly mapping: MappingOptions;
-  /** Leave bad rows out instead of stopping. */
+  /** Leave bad rows, and what was erased, out instead of stopping. */
   readonly skipInvalid: boolean;
   /** Ends the import early, between two chunks. */
   readonly signal: AbortSignal;
   /** Told of every bad row that is left out. */
   readonly onSkipped: (line: number, problem: string) => void;
+  /** Told of what is left out because it was erased. */
+  readonly onErased: (leftOut: LeftOut) => void;
   readonly onProgress: (progress: Progress) => void;
 }
 
 export interface Progress extends Tally {
   readonly rows: number;
+  /** Rows that are left out, because they are bad or their entity was erased. */
   readonly skipped: number;
 }
 
@@ -67,7 +70,15 @@ class ImportRun {
   constructor(options: ImportOptions) {
     this.options = options;
     this.map = compileMapping(options.mapping);
-    this.appender = new ChunkAppender(options.target, options.name);
+    const onErased = (leftOut: LeftOut) => {
+      if (leftOut.subject === undefined) this.skipped += leftOut.rows;
+      options.onErased(leftOut);
+    };
+    this.appender = new ChunkAppender(
+      options.target,
+      options.name,
+      options.skipInvalid ? onErased : undefined,
+    );
   }
 
   get summary(): Summary {
