@@ -191,6 +191,14 @@ describe("output", () => {
     expect(await new Response(started.stderr).text()).toBe("");
   });
 
+  test("of an export leaves a file that is there as it is", async () => {
+    const file = write("held.txt", "something else");
+    const { code, stdout, stderr } = await runWarp(["export", "alice", "--to", file, ...data]);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toMatch(/^warp: IO_ERROR: .*held\.txt.*\n$/);
+    expect(readFileSync(file, "utf8")).toBe("something else\n");
+  });
+
   test("finds the data directory in WARP_DATA", async () => {
     const { stdout } = await runWarp(["entities", "--prefix", "bob", "--json"], undefined, {
       WARP_DATA: dataDir,

@@ -1,8 +1,7 @@
 /**
  * `warp export ENTITY`: everything that the context holds of an entity, as NDJSON with a manifest.
  */
-import { createWriteStream } from "node:fs";
-import { finished } from "node:stream/promises";
+import { type FileHandle, open, rm } from "node:fs/promises";
 import { toWarpError } from "../../../core/errors.ts";
 import { exitCode, NotFoundError } from "../../exit.ts";
 import { formatBytes } from "../../progress.ts";
@@ -35,26 +34,36 @@ export const exportVerb: Verb = {
         for await (const text of target.export(entity)) await output.raw(text);
         return exitCode.ok;
       }
-      const bytes = await writeFile(to, target.export(entity));
+      const bytes = await writeNewFile(to, target.export(entity));
       await output.item({ entity, file: to, bytes }, `exported ${entity} to ${to}: ${formatBytes(bytes)}`);
       return exitCode.ok;
     });
   },
 };
 
-async function writeFile(path: string, pieces: AsyncIterable<string>): Promise<number> {
-  const file = createWriteStream(path, { flags: "wx", mode: 0o600, flush: true });
-  let bytes = 0;
+/**
+ * Writes a file that must not exist, for its owner's eyes only, and returns its bytes when they are durable. What cannot be
+ * written to its end leaves no file behind. Errors: IO_ERROR, DISK_FULL, and what `pieces` fails with.
+ */
+export async function writeNewFile(path: string, pieces: AsyncIterable<string>): Promise<number> {
+  const file = await open(path, "wx", 0o600).catch((thrown: unknown) => {
+    throw toWarpError(thrown, "IO_ERROR", { file: path });
+  });
   try {
-    for await (const text of pieces) {
-      bytes += Buffer.byteLength(text);
-      if (!file.write(text)) await new Promise((resolve) => file.once("drain", resolve));
-    }
-    file.end();
-    await finished(file);
-    return bytes;
+    return await writeAll(file, pieces).finally(() => file.close());
   } catch (thrown) {
-    file.destroy();
+    await rm(path, { force: true });
     throw toWarpError(thrown, "IO_ERROR", { file: path });
   }
+}
+
+async function writeAll(file: FileHandle, pieces: AsyncIterable<string>): Promise<number> {
+  let bytes = 0;
+  for await (const text of pieces) {
+    const piece = Buffer.from(text);
+    for (let at = 0; at < piece.length; ) at += (await file.write(piece, at)).bytesWritten;
+    bytes += piece.length;
+  }
+  await file.sync();
+  return bytes;
 }
