@@ -18,6 +18,8 @@ export const exitCode = {
   notFound: 4,
   /** Another seq than expected, or a command that said no; nothing was appended. */
   refused: 5,
+  /** An erasure has begun and goes on by itself, but something of the entity is still there. */
+  pending: 6,
   /** Ended by SIGINT or SIGTERM; what was acknowledged is durable. */
   interrupted: 130,
 } as const;

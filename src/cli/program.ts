@@ -22,6 +22,7 @@ Exit status:
   3  check found damage
   4  the entity has no events
   5  refused: another seq than expected, or a command that said no
+  6  an erasure is pending; the receipt says what is not done yet
   130  interrupted; what was acknowledged is durable
 
 "warp VERB --help" shows the options of a verb, with examples.`;

@@ -6,6 +6,7 @@ import { Failure, type FrontEnd, type Guard, type Stored } from "./front-end.ts"
 
 const refused = 5;
 const notFound = 4;
+const pending = 6;
 
 export function openCommandLine(address: string): FrontEnd {
   const run = async (
@@ -22,7 +23,8 @@ export function openCommandLine(address: string): FrontEnd {
     const args = [verb, "--json", `--addr=${address}`, ...flags, "--", ...words];
     const { code, stdout, stderr } = await runWarp(args, input);
     if (code === notFound) return [];
-    if (code !== 0 && code !== refused) throw new Failure(String(JSON.parse(stderr).code));
+    if (code !== 0 && code !== refused && code !== pending)
+      throw new Failure(String(JSON.parse(stderr).code));
     return jsonLines(stdout);
   };
   const guardOf = ({ expect, key }: Guard = {}) => ({ expect, key });

@@ -1,6 +1,10 @@
 import { expect, test } from "bun:test";
+import { Command } from "commander";
 import type { DeletePlan, Receipt } from "../../../core/receipt.ts";
-import { planText, receiptText } from "./delete.ts";
+import { Output } from "../../output.ts";
+import type { Target } from "../../target.ts";
+import { addVerb, type VerbContext } from "../../verb.ts";
+import { deleteVerb, planText, receiptText } from "./delete.ts";
 
 function plan(count: number): DeletePlan {
   return {
@@ -36,5 +40,36 @@ test("a receipt counts one and many", () => {
   );
   expect(receiptText(receipt(2, undefined))).toBe(
     "alice: erased, 2 events\n2 parts of events of other entities, under 2 destroyed keys",
+  );
+});
+
+/** The exit status of `warp delete alice` when this is what comes back. */
+async function statusOf(answer: Receipt): Promise<number | undefined> {
+  const { signal } = new AbortController();
+  const write = (_text: string, done?: () => void) => {
+    done?.();
+    return true;
+  };
+  // Of a target nothing else is asked.
+  const target = { delete: async () => answer } as unknown as Target;
+  const context: VerbContext = {
+    output: new Output({ write }, true, signal, {}),
+    errors: { write },
+    signal,
+    withTarget: (_settings, use) => use(target),
+  };
+  let status: number | undefined;
+  const program = new Command("warp");
+  addVerb(program, deleteVerb, context, (code) => {
+    status = code;
+  });
+  await program.parseAsync(["delete", "alice"], { from: "user" });
+  return status;
+}
+
+test("an erasure that is pending has a status of its own", async () => {
+  expect(await statusOf(receipt(1, 1))).toBe(0);
+  expect(await statusOf({ ...receipt(1, 1), status: "pending", pending: ["accounts is not past it"] })).toBe(
+    6,
   );
 });

@@ -46,7 +46,7 @@ export const deleteVerb: Verb = {
       const receipt = await target.delete(entity, given);
       if (receipt.status === "nothing") throw nothing(entity);
       await output.item(receipt, receiptText(receipt));
-      return exitCode.ok;
+      return receipt.status === "erased" ? exitCode.ok : exitCode.pending;
     });
   },
 };
