@@ -5,6 +5,7 @@ import { resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { limits } from "../core/limits.ts";
 import { UsageError } from "./exit.ts";
+import { readJson } from "./input/exact-json.ts";
 import type { TargetSettings } from "./local-target.ts";
 import { toTime } from "./moment.ts";
 import { sinks } from "./setting-values.ts";
@@ -113,13 +114,11 @@ export function expectation(text: string): Expect {
   return wholeNumber(0)(text);
 }
 
-/** A parser of JSON. */
+/** A parser of JSON that changes nothing silently. */
 export function json(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (thrown) {
-    throw new UsageError(`not JSON: ${text} (${thrown instanceof Error ? thrown.message : String(thrown)})`);
-  }
+  const read = readJson(text);
+  if (read.problem !== undefined) throw new UsageError(`${text} ${read.problem}`);
+  return read.value;
 }
 
 /** How a write is guarded. */

@@ -63,6 +63,9 @@ describe("the exit status", () => {
       ["import", "x.csv", "--entity", "id", "--type", "a", "--type-name", "b", "--data", nowhere],
       ["import", "-", "--entity", "id", "--type", "a", "--data", nowhere],
       ["import", "x.csv", "--entity", "id", "--type", "a", "--shards", "1000", "--data", nowhere],
+      ["append", "a", "Paid", '{"ref":9007199254740993}', "--data", nowhere],
+      ["query", "SELECT 1", "--out", join(folder, "rows.json"), "--data", nowhere],
+      ["query", "SELECT 1", "--format", "table", "--out", join(folder, "rows.csv"), "--data", nowhere],
     ]) {
       const { code, stdout } = await runWarp(args);
       expect({ args, code, stdout }).toEqual({ args, code: 2, stdout: "" });
@@ -204,6 +207,36 @@ describe("output", () => {
       WARP_DATA: dataDir,
     });
     expect(jsonLines(stdout)).toEqual([{ id: "bob", seq: 1 }]);
+  });
+});
+
+describe("input", () => {
+  test("of a batch that would be changed on the way in is refused", async () => {
+    const good = JSON.stringify({ type: "Paid", data: { ref: "é" } });
+    const rounded = write("rounded.ndjson", good, '{"type":"Paid","data":{"ref":9007199254740993}}');
+    const latin = join(folder, "latin.ndjson");
+    writeFileSync(latin, Buffer.concat([Buffer.from(`${good}\n`), Buffer.from(`${good}\n`, "latin1")]));
+    for (const [file, why] of [
+      [rounded, "line 2 has an integer beyond 2^53 as data.ref"],
+      [latin, "line 2 is not UTF-8"],
+    ] as const) {
+      const { code, stdout, stderr } = await runWarp(["append", "carol", "--batch", file, ...data]);
+      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+      expect(stderr).toStartWith(`warp: INVALID_EVENT: ${why}`);
+    }
+  });
+
+  test("of a query may be a whole number of 64 bits", async () => {
+    const query = ["query", "SELECT ? AS id, ? = 9007199254740993 AS isSame", ...data, "--json"];
+    const { code, stdout } = await runWarp([
+      ...query,
+      "--param",
+      "9007199254740993",
+      "--param",
+      "9007199254740993",
+    ]);
+    expect(code).toBe(0);
+    expect(jsonLines(stdout)).toEqual([{ id: "9007199254740993", isSame: 1 }]);
   });
 });
 

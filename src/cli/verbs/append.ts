@@ -1,9 +1,11 @@
 /**
  * `warp append ENTITY TYPE [DATA]`: appends one event, or with `--batch` those of a file, all or none.
  */
-import { WarpError } from "../../core/errors.ts";
+import { isUtf8 } from "node:buffer";
+import { toWarpError, WarpError } from "../../core/errors.ts";
 import type { NewEvent, Personal } from "../../core/event.ts";
 import { UsageError } from "../exit.ts";
+import { readJson } from "../input/exact-json.ts";
 import { toTime } from "../moment.ts";
 import { printOutcome } from "../output.ts";
 import {
@@ -86,14 +88,29 @@ async function readBatch(path: string, type: string | undefined, given: AppendOp
   if (type !== undefined || Object.keys(given).some((name) => eventOptions.includes(name))) {
     throw new UsageError("with --batch, types, times and personal data are in the file");
   }
-  const text = await (path === "-" ? Bun.stdin : Bun.file(path)).text();
-  const lines = text.split("\n");
+  const lines = (await readText(path)).split("\n");
   return lines.flatMap((line, i) => (line.trim() === "" ? [] : [eventOf(line, i + 1)]));
+}
+
+/** The text of a file, or of standard input. A byte order mark is left out. */
+async function readText(path: string): Promise<string> {
+  let bytes: Buffer;
+  try {
+    bytes = Buffer.from(await (path === "-" ? Bun.stdin : Bun.file(path)).arrayBuffer());
+  } catch (thrown) {
+    throw toWarpError(thrown, "IO_ERROR", { file: path });
+  }
+  if (isUtf8(bytes)) return new TextDecoder().decode(bytes);
+  const lines = bytes.toString("latin1").split("\n");
+  const at = lines.findIndex((line) => !isUtf8(Buffer.from(line, "latin1")));
+  throw invalid(`line ${at + 1} is not UTF-8`);
 }
 
 function eventOf(line: string, number: number): NewEvent {
   const where = `line ${number}`;
-  const value = parse(line, where);
+  const read = readJson(line);
+  if (read.problem !== undefined) throw invalid(`${where} ${read.problem}`);
+  const { value } = read;
   if (typeof value !== "object" || value === null || !("type" in value) || typeof value.type !== "string") {
     throw invalid(`${where} is no event: {"type": "…", "data": …}`);
   }
@@ -104,14 +121,6 @@ function eventOf(line: string, number: number): NewEvent {
   const occurredAt = toTime(value.occurredAt, "ms");
   if (occurredAt === undefined) throw invalid(`occurredAt of ${where} is no time`);
   return { type: value.type, data, occurredAt, ...said };
-}
-
-function parse(line: string, where: string): unknown {
-  try {
-    return JSON.parse(line);
-  } catch (thrown) {
-    throw invalid(`${where} is no JSON: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
-  }
 }
 
 function invalid(message: string): WarpError {

@@ -2,14 +2,15 @@
  * `warp query SQL`: one SELECT over the rows of projections, as a table, CSV, NDJSON or Parquet.
  */
 import { Option } from "commander";
-import { WarpError } from "../../core/errors.ts";
+import { toWarpError, WarpError } from "../../core/errors.ts";
 import { limits } from "../../core/limits.ts";
-import { exitCode, UsageError } from "../exit.ts";
+import { exitCode } from "../exit.ts";
 import { duration } from "../setting-values.ts";
-import { addTargetOptions, json, targetSettings, wholeNumber } from "../settings.ts";
+import { addTargetOptions, targetSettings, wholeNumber } from "../settings.ts";
 import type { QueryParam } from "../target.ts";
 import type { Verb } from "../verb.ts";
-import { csvOf, type Format, formats, ndjsonOf, parquetOf } from "./query/formats.ts";
+import { csvOf, type Format, formatOf, formats, ndjsonOf, parquetOf } from "./query/formats.ts";
+import { paramOf } from "./query/parameters.ts";
 
 interface QueryCommandOptions {
   readonly param?: readonly QueryParam[];
@@ -56,22 +57,20 @@ export const queryVerb: Verb = {
       out,
       ...options
     } = command.opts<QueryCommandOptions>();
-    const format = options.format ?? formatOf(out) ?? (output.json ? "ndjson" : "table");
-    if (format === "parquet" && out === undefined)
-      throw new UsageError("parquet is written to a file: --out FILE");
+    const format = formatOf({ format: options.format, out, json: output.json });
     return await withTarget(targetSettings(command, false), async (target) => {
       const result = await target.query(sql, params, { after, timeoutMs: timeout, rows, sink });
       if (result.isTruncated && (rows === undefined || result.rows.length < rows)) {
         const message = `there are more than ${result.rows.length} rows: say --rows, or ask for fewer at once`;
         // Half of the data must not pass for all of it.
         if (format !== "table") throw new WarpError("QUERY_FAILED", message);
-        errors.write(output.json ? `${JSON.stringify({ warning: message })}\n` : `${message}\n`);
+        errors.write(`${message}\n`);
       }
       if (out !== undefined) {
-        await Bun.write(out, format === "parquet" ? parquetOf(result) : textOf(format, result));
+        await writeFile(out, format === "parquet" ? parquetOf(result) : textOf(format, result));
         return exitCode.ok;
       }
-      if (format !== "table" || output.json) {
+      if (format !== "table") {
         await output.text(textOf(format, result));
         return exitCode.ok;
       }
@@ -86,6 +85,14 @@ export const queryVerb: Verb = {
   },
 };
 
+async function writeFile(path: string, contents: string | Uint8Array): Promise<void> {
+  try {
+    await Bun.write(path, contents);
+  } catch (thrown) {
+    throw toWarpError(thrown, "IO_ERROR", { file: path });
+  }
+}
+
 function textOf(format: Format, result: Parameters<typeof csvOf>[0]): string {
   return format === "csv" ? csvOf(result) : ndjsonOf(result);
 }
@@ -99,21 +106,8 @@ function shown(value: unknown): string {
   return value instanceof Uint8Array ? Buffer.from(value).toString("base64") : String(value);
 }
 
-function formatOf(out: string | undefined): Format | undefined {
-  const ending = out?.slice(out.lastIndexOf(".") + 1);
-  if (ending === "jsonl") return "ndjson";
-  return formats.find((format) => format === ending);
-}
-
 function param(text: string, before: readonly QueryParam[] = []): readonly QueryParam[] {
-  let value: unknown = text;
-  try {
-    value = json(text);
-  } catch {
-    // Text that is no JSON is a text.
-  }
-  const isPlain = value === null || ["string", "number", "boolean"].includes(typeof value);
-  return [...before, isPlain ? (value as QueryParam) : text];
+  return [...before, paramOf(text)];
 }
 
 function place(

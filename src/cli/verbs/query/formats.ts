@@ -5,12 +5,39 @@
  * - NDJSON is an object a line; of columns with one name the last one counts.
  * - Parquet: a column of whole numbers is INT64, of numbers DOUBLE, of bytes BYTE_ARRAY, of anything else STRING.
  */
+import { extname } from "node:path";
 import { parquetWriteBuffer } from "hyparquet-writer";
+import { UsageError } from "../../exit.ts";
 import { toJson } from "../../output.ts";
 import type { QueryResult, QueryValue } from "../../target.ts";
 
 export type Format = "table" | "csv" | "ndjson" | "parquet";
 export const formats: readonly Format[] = ["table", "csv", "ndjson", "parquet"];
+
+/** How rows are written. With `--json` a table is one for programs, so it is NDJSON. Errors: UsageError. */
+export function formatOf({
+  format,
+  out,
+  json,
+}: {
+  readonly format: Format | undefined;
+  readonly out: string | undefined;
+  readonly json: boolean;
+}): Format {
+  if (out === undefined) {
+    if (format === "parquet") throw new UsageError("parquet is written to a file: --out FILE");
+    if (format !== undefined && format !== "table") return format;
+    return json ? "ndjson" : "table";
+  }
+  const written = format ?? formatOfEnding(out);
+  if (written !== undefined && written !== "table") return written;
+  throw new UsageError("a file is .csv, .ndjson, .jsonl or .parquet, or has another --format than table");
+}
+
+function formatOfEnding(path: string): Format | undefined {
+  const ending = extname(path).slice(1).toLowerCase();
+  return ending === "jsonl" ? "ndjson" : formats.find((format) => format === ending);
+}
 
 export function csvOf({ columns, rows }: QueryResult): string {
   const lines = [columns.map(cell), ...rows.map((row) => row.map(cell))];
