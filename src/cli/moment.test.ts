@@ -82,6 +82,12 @@ describe("a number", () => {
   });
 });
 
+test("a time that no calendar has is printed as the number it is", () => {
+  expect(formatTime(1_764_470_000_000_000_000)).toBe("1764470000000000000");
+  expect(formatTime(-8.65e15)).toBe("-8650000000000000");
+  expect(formatTime(8.64e15)).toBe("+275760-09-13T00:00:00.000Z");
+});
+
 test("what is printed is read as the same time", () => {
   expect(toTime(formatTime(979_397_760_123))).toBe(979_397_760_123);
 });

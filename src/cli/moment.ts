@@ -63,7 +63,7 @@ function fromDate(text: string): number | undefined {
   return whole.getTime() + sinceMidnight - east;
 }
 
-/** "2001-01-13T14:56:00.000Z", for people. */
+/** "2001-01-13T14:56:00.000Z", for people; the number itself when no calendar has it, as programs may store any. */
 export function formatTime(time: number): string {
-  return new Date(time).toISOString();
+  return Math.abs(time) <= timeMax ? new Date(time).toISOString() : String(time);
 }

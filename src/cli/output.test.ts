@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { WarpError } from "../core/errors.ts";
 import { describeFailure, UsageError } from "./exit.ts";
-import { type Column, Output, toJson, toLine } from "./output.ts";
+import { type Column, Output, printOutcome, toJson, toLine } from "./output.ts";
 import { formatBytes, formatCount, formatDuration, ProgressMeter } from "./progress.ts";
 
 /** A stream that keeps what is written to it. */
@@ -89,6 +89,14 @@ describe("a table", () => {
     const text = await tableOf(new Collected(true), false, {}, { name: "a\u001b[2Jb\nc\u009bd", count: 1 });
     expect(text.split("\n")[1]).toContain("a\\u001b[2Jb\\u000ac\\u009bd");
     expect(toLine("é 日本 😀")).toBe("é 日本 😀");
+  });
+
+  test("cannot steer it with the outcome of a write either", async () => {
+    const stream = new Collected(true);
+    const output = new Output(stream, false, new AbortController().signal, {});
+    const rejected = { ok: false, reason: "rejected", code: "no\u009bway", details: "\u0085" } as const;
+    await printOutcome(output, "a\nb", { ...rejected, seq: 1, duplicate: false });
+    expect(stream.text).toBe('a\\u000ab: rejected, no\\u009bway "\\u0085"\n');
   });
 
   test("ends when it is interrupted", async () => {

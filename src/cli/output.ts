@@ -145,7 +145,7 @@ export class Output {
  * failure, so it is on standard output too.
  */
 export async function printOutcome(output: Output, entity: string, outcome: SendOutcome): Promise<ExitCode> {
-  await output.item({ entity, ...outcome }, sentenceOf(entity, outcome));
+  await output.item({ entity, ...outcome }, toLine(sentenceOf(entity, outcome)));
   return outcome.ok ? exitCode.ok : exitCode.refused;
 }
 

@@ -85,6 +85,6 @@ function queryOf(
   return { entity, prefix, types, stored, from: time === undefined ? from : { time }, signal, onInterrupted };
 }
 
-function lineOf({ entity, seq, recordedAt, type, data }: StoredEvent): string {
-  return [formatTime(recordedAt), toLine(entity), String(seq), type, toLine(toJson(data))].join("  ");
+export function lineOf({ entity, seq, recordedAt, type, data }: StoredEvent): string {
+  return [formatTime(recordedAt), entity, String(seq), type, toJson(data)].map(toLine).join("  ");
 }

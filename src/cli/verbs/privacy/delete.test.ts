@@ -34,6 +34,11 @@ test("a plan counts one and many", () => {
   );
 });
 
+test("a reason of a hold stays on its line", () => {
+  const held = { ...plan(1), hold: { reason: "a\nb\u009b", by: "", since: 0, until: undefined } };
+  expect(planText(held)).toEndWith("it is held since 1970-01-01T00:00:00.000Z: a\\u000ab\\u009b");
+});
+
 test("a receipt counts one and many", () => {
   expect(receiptText(receipt(1, 1))).toBe(
     "alice: erased, 1 event\n1 part of events of 1 other entity, under 1 destroyed key",

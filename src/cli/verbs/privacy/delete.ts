@@ -4,6 +4,7 @@
 import type { DeletePlan, PersonalCounts, Receipt } from "../../../core/receipt.ts";
 import { exitCode, NotFoundError } from "../../exit.ts";
 import { formatTime } from "../../moment.ts";
+import { toLine } from "../../output.ts";
 import { formatBytes, formatCounted, formatDuration } from "../../progress.ts";
 import { addTargetOptions, targetSettings } from "../../settings.ts";
 import type { Verb } from "../../verb.ts";
@@ -74,7 +75,7 @@ export function planText({
   const all = formatCounted(events, "event");
   const lines = [`${entity}: ${all} (${rows}; ${formatBytes(bytes)}) would be erased`];
   if (personal.parts > 0) lines.push(`${partsText(personal)} would be unreadable`);
-  if (hold !== undefined) lines.push(`it is held since ${formatTime(hold.since)}: ${hold.reason}`);
+  if (hold !== undefined) lines.push(`it is held since ${formatTime(hold.since)}: ${toLine(hold.reason)}`);
   for (const name of followers) lines.push(`${name} would have to pass it`);
   return lines.join("\n");
 }

@@ -4,6 +4,7 @@
 import type { Hold } from "../../../core/receipt.ts";
 import { exitCode, UsageError } from "../../exit.ts";
 import { formatTime } from "../../moment.ts";
+import { toLine } from "../../output.ts";
 import { addTargetOptions, targetSettings, time } from "../../settings.ts";
 import type { Verb } from "../../verb.ts";
 
@@ -47,7 +48,7 @@ export const holdVerb: Verb = {
         reason === undefined
           ? await target.currentHold(entity)
           : await target.hold(entity, { reason, ...options });
-      await output.item({ entity, hold: hold ?? null }, textOf(entity, hold));
+      await output.item({ entity, hold: hold ?? null }, toLine(textOf(entity, hold)));
       return exitCode.ok;
     });
   },
