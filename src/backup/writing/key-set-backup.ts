@@ -59,13 +59,13 @@ export class KeySetBackup {
     try {
       for (const first of due) {
         const parts = this.#object(task, vault, first, nextNumber, ledger);
-        await this.#putLedger(task);
+        await this.putLedger(task);
         await this.#target.replace(keysObject(shard, first), parts);
       }
     } finally {
       vault.close();
     }
-    await this.#putLedger(task);
+    await this.putLedger(task);
     this.written = due.length;
     return ledger;
   }
@@ -111,8 +111,8 @@ export class KeySetBackup {
     return [encodeHeader(header), ...blocks, encodeEnd(blocks.length === 0 ? 0 : 1)];
   }
 
-  /** Writes the ledger as it is now, unless the target has it. */
-  async #putLedger(task: BackupTask): Promise<void> {
+  /** Writes the ledger as it is now, unless the target has it; also of entities that the key set still has. */
+  async putLedger(task: BackupTask): Promise<void> {
     const { count, bytes } = this.#readLedger(task);
     if (count === this.#ledgerInTarget) return;
     await this.#target.replace(ledgerObject(task.shard), [bytes()]);

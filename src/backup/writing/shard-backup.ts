@@ -1,7 +1,7 @@
 /**
  * Backing up one shard, again and again: each time what was settled since the last time.
  *
- *   point, made durable → key set (ledger first) → segments → head → tidying up
+ *   point, made durable → key set (ledger first) → segments → ledger again → head → tidying up
  *
  * - The head is written last. Until then everything new is without effect; the next backup begins where the head says,
  *   and removes what was left over.
@@ -10,6 +10,8 @@
  * - Another disk can be mounted in the target's place, or an older copy put back: what is remembered counts only while the
  *   target's head is the one that this object wrote.
  * - The key set is as new as the head or newer: whoever has rows in the backup has a key there, or is in the ledger.
+ * - Whoever is erased while the segments are written has only some of her rows in them. The ledger is as new as the segments, so
+ *   a restore leaves her out.
  */
 import { WarpError } from "../../core/errors.ts";
 import { ledgerEntryBytes, ledgerHeaderBytes } from "../../shard/files/ledger-format.ts";
@@ -75,6 +77,7 @@ export class ShardBackup {
     const ledger = await this.#keys.run(task, head, point.nextNumber);
     await this.#putHolds(task);
     const added = isNew ? await this.#write(task, head, point, deliveries, onBytes) : [];
+    await this.#keys.putLedger(task);
     const all = [...segments, ...added];
     const next: HeadHeader = {
       ...point,
