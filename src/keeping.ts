@@ -41,8 +41,9 @@ export function startKeeping(parts: KeepingParts): Keeping {
   const { path: dataDir, identity } = parts.directory;
   const { context, shards } = identity;
   const backups = new Backups({ ...parts, periods: new PeriodKeys(parts.periods) });
-  const rotation = new Rotation({ ...parts, dataDir, context, shards, apart: (work) => backups.apart(work) });
-  const retention = new Retention({ ...parts, backedUpTo: (shard) => backups.backedUpTo(shard) });
+  const apart: RotationParts["apart"] = (work) => backups.apart(work);
+  const rotation = new Rotation({ ...parts, dataDir, context, shards, apart });
+  const retention = new Retention({ ...parts, backedUpTo: (shard) => backups.backedUpTo(shard), apart });
   return { backups, retention, rotation };
 }
 

@@ -5,6 +5,7 @@
  * - An entity that cannot be folded keeps its events; the search goes on with the others and tells once how many there were.
  * - One order is under way at a time; shard writers carry it out between their rounds. Actors do not notice: neither the
  *   newest run nor a state changes.
+ * - Nothing goes while a backup is made: it reads page by page, and would have neither the events nor what stands in their place.
  */
 import type { Folding } from "../actor/folding.ts";
 import type { Reading } from "../actor/storage/reading.ts";
@@ -25,7 +26,11 @@ export interface RetentionOptions {
   readonly shards: readonly ShardState[];
   /** The position up to which a shard is in a backup. */
   readonly backedUpTo: (shard: number) => number;
+  /** Does something while no backup is made. */
+  readonly apart: <Result>(work: () => Promise<Result>) => Promise<Result>;
   readonly logger: Logger;
+  /** Resolves when the engine fails. */
+  readonly failed: Promise<WarpError>;
 }
 
 /** What one search let go. */
@@ -61,9 +66,16 @@ export class Retention {
   #running: Promise<unknown> = Promise.resolve();
   #timer: Timer | undefined;
   #isClosed = false;
+  #failure: WarpError | undefined;
+  /** Ends the waiting for the order under way. */
+  #giveUp: ((error: WarpError) => void) | undefined;
 
   constructor(options: RetentionOptions) {
     this.#options = options;
+    void options.failed.then((error) => {
+      this.#failure = error;
+      this.#giveUp?.(error);
+    });
     this.#rules = new RetentionRules(options.folding.plan);
     if (!this.#rules.isEmpty) this.#schedule();
   }
@@ -161,7 +173,7 @@ export class Retention {
 
   /** Folds what goes into the states before it, and has the writer put the new ones in its place. */
   async #drop(shard: ShardState, number: number, to: number): Promise<{ runs: number; events: number }> {
-    const { folding, reading, settlings } = this.#options;
+    const { folding, reading, apart } = this.#options;
     const [entity = ""] = await reading.ids(shard.index, Float64Array.of(number));
     const base = await reading.base(shard.index, number, folding.snapshotVersions);
     const begun = folding.begin(entity, base?.snapshots ?? [], base?.dropped);
@@ -192,8 +204,18 @@ export class Retention {
       ...{ shard: shard.index, number, to, states: drafts },
       ...{ about: about.toJson(), places: about.places },
     };
-    const runs = (await settlings[shard.writer]?.drop(order)) ?? 0;
+    const runs = await apart(() => this.#carryOut(shard.writer, order));
     return { runs, events: to - before };
+  }
+
+  /** Returns the number of runs. A failed engine answers no order, and others wait for this one. Errors: ENGINE_FAILED. */
+  #carryOut(writer: number, order: Parameters<Settling["drop"]>[0]): Promise<number> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure !== undefined) throw this.#failure;
+      this.#giveUp = reject;
+      const dropped = this.#options.settlings[writer]?.drop(order) ?? Promise.resolve(0);
+      dropped.then(resolve, reject);
+    });
   }
 }
 

@@ -2,11 +2,20 @@
  * Events that retention lets go: states and later history do not change, and what is missing is said wherever one looks.
  */
 import { afterEach, describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { checkDirectory, defineAggregate, type Settings, type Warp, WarpError } from "../../src/index.ts";
 import { freshDirectory, removeDirectories, restoredModel, rootKeyOf } from "../backup/sample.ts";
-import { cleanUp, codeOf, collect, credited, openSmall, seededRandom, settled } from "../engine/sample.ts";
+import {
+  cleanUp,
+  codeOf,
+  collect,
+  credited,
+  openSmall,
+  seededRandom,
+  settled,
+  until,
+} from "../engine/sample.ts";
 
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
 
@@ -263,6 +272,37 @@ describe("with backups", () => {
       );
       expect(restored.get(id)).toEqual(expected as never);
     }
+  });
+
+  test("events that may go while a backup is made go when it is done, and the backup has them", async () => {
+    const directory = freshDirectory();
+    const dataDir = join(directory, "data");
+    const target = join(directory, "target");
+    const retention = { keepLast: 3, beyond: "drop" };
+    const aggregates = [accountKeeping(retention)];
+    const warp = await open(dataDir, retention, { shards: 1 });
+    await warp.backup(target);
+    await fill(warp, "alice", 9);
+    const whole = (await collect(warp.entity("alice").storedEvents())).map(
+      ({ position: _, ...event }) => event,
+    );
+    // A backup reads the holds when the keys are in the target and no event is: here it waits for who writes to them.
+    const holds = join(target, "shard-000/holds");
+    rmSync(holds);
+    expect(Bun.spawnSync(["mkfifo", holds]).exitCode).toBe(0);
+    const backup = warp.backup(target);
+    await until(() => existsSync(join(target, "shard-000/keys/000001")));
+    const retaining = warp.retain();
+    // The shard writer has time for an order of retention's before each of these is settled.
+    for (const id of ["bob", "carol"]) await fill(warp, id, 3);
+    writeFileSync(holds, "");
+    await backup;
+    expect(await retaining).toMatchObject({ events: 6 });
+    const restored = await restoredModel(target, rootKeyOf(dataDir).file, {}, { aggregates });
+    expect(restored).toEqual(new Map([["alice", whole as never]]));
+    await warp.backup(target);
+    const later = await restoredModel(target, rootKeyOf(dataDir).file, {}, { aggregates });
+    expect([...later.keys()]).toEqual(["alice", "bob", "carol"]);
   });
 });
 
