@@ -39,9 +39,9 @@ export function taskOf(dataDir: string, target: string): BackupTask {
 }
 
 /** Backs the shard up into a target that this directory was backed up into before. */
-export async function backUpShard(dataDir: string, target: BackupTarget) {
+export async function backUpShard(dataDir: string, target: BackupTarget, segmentBytes?: number) {
   const task = taskOf(dataDir, target.name);
-  const backup = new ShardBackup(target, task, new SegmentDraft());
+  const backup = new ShardBackup(target, task, new SegmentDraft(segmentBytes));
   try {
     return await backup.run(task, () => undefined);
   } finally {

@@ -13,12 +13,12 @@ import type { ChainedSegment } from "../reading/chain.ts";
 import type { BackupTarget } from "../target/target.ts";
 
 const mergedAtOnce = 8;
-const mergedBytesMax = 16 * 1024 * 1024;
 
-/** The chain of a shard after merging what is due. Its head is written already. */
+/** The chain of a shard after merging what is due into segments of at most `bytesMax`. Its head is written already. */
 export async function mergeSmall(
   target: BackupTarget,
   segments: readonly ChainedSegment[],
+  bytesMax: number,
 ): Promise<readonly ChainedSegment[]> {
   let chain = segments;
   for (;;) {
@@ -26,7 +26,7 @@ export async function mergeSmall(
     const pieces = parts[0]?.header.pieces;
     const isDue = parts.length === mergedAtOnce && parts.every(({ header }) => header.pieces === pieces);
     const bytes = parts.reduce((sum, { header }) => sum + header.bytes, 0);
-    if (!isDue || bytes > mergedBytesMax) return chain;
+    if (!isDue || bytes > bytesMax) return chain;
     const merged = await merge(target, parts);
     chain = [...chain.slice(0, -mergedAtOnce), merged];
   }
@@ -57,7 +57,9 @@ async function merge(target: BackupTarget, parts: readonly ChainedSegment[]): Pr
     rows: sum(({ rows }) => rows),
   };
   const object = segmentObject(header.shard, { from: header.from, to: header.position, id: header.id });
-  await target.put(object, [encodeHeader(header), ...bodies, encodeEnd(blocks)]);
-  for (const part of parts) await target.delete(part.object);
+  // Parts that all begin and end at one position: the merged one has the name of the last.
+  const write = object === last.object ? target.replace : target.put;
+  await write.call(target, object, [encodeHeader(header), ...bodies, encodeEnd(blocks)]);
+  for (const part of parts) if (part.object !== object) await target.delete(part.object);
   return { object, header };
 }

@@ -11,8 +11,7 @@ import { BlockDraft, type Row, type Table } from "../format/tables.ts";
 import type { ChainedSegment } from "../reading/chain.ts";
 import type { BackupTarget } from "../target/target.ts";
 
-/** A segment is ended at the next batch when it has this much. */
-export const segmentBytes = 16 * 1024 * 1024;
+const segmentBytes = 16 * 1024 * 1024;
 const blockBytes = 1024 * 1024;
 /** What a draft of small segments has room for. */
 const firstBytes = 1024 * 1024;
@@ -25,10 +24,16 @@ export class SegmentDraft {
   #bytes = 0;
   #blocks = 0;
   #rows = 0;
+  /** With this much it is full. */
+  readonly bytesMax: number;
 
-  /** What its blocks take, about. */
-  get bytes(): number {
-    return this.#bytes + (this.#draft?.bytes ?? 0);
+  constructor(bytesMax = segmentBytes) {
+    this.bytesMax = bytesMax;
+  }
+
+  /** True when its blocks take, about, as much as a segment shall have. */
+  get isFull(): boolean {
+    return this.#bytes + (this.#draft?.bytes ?? 0) >= this.bytesMax;
   }
 
   /** Forgets what is in it. */

@@ -27,14 +27,15 @@ import {
   type ShardPoint,
   segmentsFolder,
 } from "../format/objects.ts";
-import { BlockDraft, type Row, tables } from "../format/tables.ts";
+import { BlockDraft, tables } from "../format/tables.ts";
 import { type ChainedSegment, readChain, readHead } from "../reading/chain.ts";
 import { ledgerTooOld } from "../reading/shard-contents.ts";
 import type { BackupTarget } from "../target/target.ts";
 import type { BackupTask, ShardBackedUp } from "../work/messages.ts";
 import { KeySetBackup } from "./key-set-backup.ts";
 import { mergeSmall } from "./merge.ts";
-import { type SegmentDraft, segmentBytes } from "./segment-draft.ts";
+import { NewSegments } from "./new-segments.ts";
+import type { SegmentDraft } from "./segment-draft.ts";
 import { ShardSource } from "./shard-source.ts";
 
 /** What the target has of the shard. */
@@ -76,7 +77,8 @@ export class ShardBackup {
     if (isNew) this.#source.sync({ hasNewNames: point.nextNumber > head.nextNumber });
     const ledger = await this.#keys.run(task, head, point.nextNumber);
     await this.#putHolds(task);
-    const added = isNew ? await this.#write(task, head, point, deliveries, onBytes) : [];
+    const options = { target: this.#target, source: this.#source, draft: this.#draft, head, point, onBytes };
+    const added = isNew ? await new NewSegments(options).write(deliveries) : [];
     await this.#keys.putLedger(task);
     const all = [...segments, ...added];
     const next: HeadHeader = {
@@ -91,7 +93,8 @@ export class ShardBackup {
     };
     const isUnchanged = isSame(next, head);
     if (!isUnchanged) await this.#target.replace(headObject(this.#shard), [encodeObject(next)]);
-    this.#known = { head: isUnchanged ? head : next, segments: await mergeSmall(this.#target, all) };
+    const merged = await mergeSmall(this.#target, all, this.#draft.bytesMax);
+    this.#known = { head: isUnchanged ? head : next, segments: merged };
     const sum = (of: "rows" | "bytes") => added.reduce((total, { header }) => total + header[of], 0);
     return {
       type: "backup",
@@ -149,64 +152,6 @@ export class ShardBackup {
     if (known === undefined || !object.equals(known))
       await this.#target.replace(holdsObject(shard), [object]);
   }
-
-  /** Everything behind the head, in as many segments as it takes. */
-  async #write(
-    task: BackupTask,
-    head: HeadHeader,
-    point: ShardPoint,
-    deliveries: readonly Row[],
-    onBytes: (bytes: number) => void,
-  ): Promise<ChainedSegment[]> {
-    const written: ChainedSegment[] = [];
-    let from = head.position;
-    let previous = head.segment;
-    const draft = this.#draft;
-    draft.clear();
-    let firstSeqs = new Map<number, number>();
-    const end = async (at: ShardPoint) => {
-      // A snapshot that is older than these runs is with older ones, or is made again from them.
-      for (const row of this.#source.states(tables.snapshots, firstSeqs)) draft.add(tables.snapshots, row);
-      // Of what was dropped before it came into a backup, what stands in its place.
-      if (this.#source.hasBases) {
-        for (const row of this.#source.states(tables.bases, before(firstSeqs))) draft.add(tables.bases, row);
-      }
-      const of = { shard: this.#shard, incarnation: task.incarnation, from, previous };
-      const segment = await draft.write(this.#target, of, at);
-      written.push(segment);
-      onBytes(segment.header.bytes);
-      from = at.position;
-      previous = segment.header.id;
-      firstSeqs = new Map();
-    };
-    // Where no entity has a state beside its events, nobody needs to know whose these are.
-    const hasStates = this.#source.hasSnapshots || this.#source.hasBases;
-    let lastBatch = from;
-    for (const page of this.#source.runs(from, point.position)) {
-      for (const row of page) {
-        const batch = Number(row[3]);
-        // Between batches is between positions. Caller keys and delivery windows go with the last segment.
-        if (batch !== lastBatch && draft.bytes >= segmentBytes) {
-          const { lastCallerKey, deliveriesAt } = head;
-          await end({ ...point, position: lastBatch, lastCallerKey, deliveriesAt });
-        }
-        lastBatch = batch;
-        draft.add(tables.runs, row);
-        if (hasStates && !firstSeqs.has(Number(row[0]))) firstSeqs.set(Number(row[0]), Number(row[1]));
-      }
-    }
-    for (const page of this.#source.callerKeys(head.lastCallerKey, point.lastCallerKey)) {
-      for (const row of page) draft.add(tables.callerKeys, row);
-    }
-    for (const row of deliveries) draft.add(tables.deliveries, row);
-    await end(point);
-    return written;
-  }
-}
-
-/** The seq before that of each entity. */
-function before(seqs: ReadonlyMap<number, number>): Map<number, number> {
-  return new Map([...seqs].map(([number, seq]) => [number, seq - 1]));
 }
 
 /** True when two heads differ in nothing but when they were made, and the older one counts. */

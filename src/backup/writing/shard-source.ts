@@ -23,8 +23,16 @@ const cacheBytes = 2 * 1024 * 1024;
 const rowsAtOnce = 128;
 /** About what a row takes beside its data. */
 const rowBytes = 64;
-/** Entities whose snapshots one walk looks for. */
+/** Entities whose snapshots one walk looks for … */
 const walkedAtOnce = 512;
+/** … and how many it reads at once. */
+const statesAtOnce = 32;
+
+/** Seqs of an entity, both ends included. */
+export interface SeqRange {
+  first: number;
+  last: number;
+}
 
 export class ShardSource {
   readonly directory: string;
@@ -116,33 +124,44 @@ export class ShardSource {
     return this.#pages(tables.callerKeys, from + 1, to);
   }
 
-  /** The snapshots of these entities that are of this seq or later, or what their histories begin with. */
-  *states(table: Table, firstSeqs: ReadonlyMap<number, number>): Generator<Row> {
-    const numbers = [...firstSeqs.keys()].sort((a, b) => a - b);
+  /**
+   * The snapshots of these entities, or what their histories begin with, as far as their seqs are in these ranges. Pages, each in a
+   * transaction of its own: states may be large.
+   */
+  *states(table: Table, seqs: ReadonlyMap<number, SeqRange>): Generator<Row> {
+    const numbers = [...seqs.keys()].sort((a, b) => a - b);
     for (let i = 0; i < numbers.length; ) {
       // Where most entities are concerned one walk finds what each search would find.
       const first = numbers[i] ?? 0;
       const isDense = (numbers[i + walkedAtOnce] ?? Number.POSITIVE_INFINITY) - first < 8 * walkedAtOnce;
       const end = isDense ? i + walkedAtOnce : i + 1;
-      yield* this.#statesBetween(table, first, numbers[end - 1] ?? first, firstSeqs);
+      yield* this.#statesBetween(table, first, numbers[end - 1] ?? first, seqs);
       i = end;
     }
   }
 
-  #statesBetween(
+  *#statesBetween(
     table: Table,
     first: number,
     last: number,
-    firstSeqs: ReadonlyMap<number, number>,
-  ): readonly Row[] {
-    const query = `SELECT ${columnsOf(table)} FROM ${table.name} WHERE number BETWEEN ? AND ? AND seq >= ?`;
-    const leastSeq = first === last ? (firstSeqs.get(first) ?? 0) : 0;
-    const rows = this.#page(
-      () => this.#runs.query<unknown, number[]>(query).values(first, last, leastSeq) as Value[][],
+    seqs: ReadonlyMap<number, SeqRange>,
+  ): Generator<Row> {
+    const query = this.#runs.query<unknown, [number, number, number, number]>(
+      `SELECT ${columnsOf(table)} FROM ${table.name} WHERE (number, aggregate) > (?, ?) AND number <= ? AND seq >= ?
+       ORDER BY number, aggregate LIMIT ${statesAtOnce}`,
     );
-    return rows.filter(
-      ([number, , , seq]) => Number(seq) >= (firstSeqs.get(Number(number)) ?? Number.POSITIVE_INFINITY),
-    );
+    const leastSeq = first === last ? (seqs.get(first)?.first ?? 0) : 0;
+    for (let after: readonly [number, number] = [first, Number.NEGATIVE_INFINITY]; ; ) {
+      const rows = this.#page(() => query.values(...after, last, leastSeq) as Value[][]);
+      for (const row of rows) {
+        const range = seqs.get(Number(row[0]));
+        const seq = Number(row[3]);
+        if (range !== undefined && seq >= range.first && seq <= range.last) yield row;
+      }
+      const end = rows.at(-1);
+      if (end === undefined || rows.length < statesAtOnce) return;
+      after = [Number(end[0]), Number(end[1])];
+    }
   }
 
   /** True when there are states of entities. */
