@@ -27,21 +27,26 @@ interface Hearing<Done> {
 }
 
 export class BackupWorkers {
-  readonly #workers: readonly BackupWorker[];
+  readonly #begin: () => Worker;
+  #workers: readonly BackupWorker[];
 
-  constructor(count: number) {
-    this.#workers = Array.from({ length: count }, () => new BackupWorker());
+  constructor(count: number, begin = beginWorker) {
+    this.#begin = begin;
+    this.#workers = Array.from({ length: count }, () => new BackupWorker(begin()));
   }
 
   /**
    * Runs tasks of different shards; returns their results in the order of the tasks. After a failure the others are waited
-   * for, and the first failure is thrown.
+   * for, and the first failure is thrown. In the place of a Worker that died there is a new one by the next call.
    */
   async run<T extends Task>(
     tasks: readonly T[],
     how: How,
     { onBytes, onDone }: Hearing<Extract<Result, { type: T["type"] }>>,
   ): Promise<Extract<Result, { type: T["type"] }>[]> {
+    this.#workers = this.#workers.map((worker) =>
+      worker.hasDied ? new BackupWorker(this.#begin()) : worker,
+    );
     const ended: PromiseSettledResult<Result>[] = [];
     const ownerOf = ({ shard }: T) => this.#workers[shard % this.#workers.length] as BackupWorker;
     const drain = async (queue: Iterable<[number, T]>, workerOf: (task: T) => BackupWorker) => {
@@ -72,14 +77,19 @@ export class BackupWorkers {
   }
 }
 
-/** One Worker. What it is asked is answered in order. */
+function beginWorker(): Worker {
+  return new Worker(new URL("./backup-worker.ts", import.meta.url));
+}
+
+/** One Worker. What it is asked is answered in order; one that died answers nothing, so nothing is asked of it. */
 class BackupWorker {
-  readonly #worker = new Worker(new URL("./backup-worker.ts", import.meta.url));
+  readonly #worker: Worker;
   readonly #closed: Promise<void>;
   #waiting: Waiting[] = [];
+  #failure: WarpError | undefined;
 
-  constructor() {
-    const worker = this.#worker;
+  constructor(worker: Worker) {
+    this.#worker = worker;
     worker.onmessage = (event: MessageEvent<FromBackupWorker>) => this.#onMessage(event.data);
     worker.onerror = (event) => this.#fail(`a backup Worker died: ${event.message}`);
     this.#closed = new Promise((resolve) => {
@@ -90,15 +100,20 @@ class BackupWorker {
     });
   }
 
+  get hasDied(): boolean {
+    return this.#failure !== undefined;
+  }
+
   run(task: Task, onBytes: Waiting["onBytes"]): Promise<Result> {
     return new Promise((resolve, reject) => {
+      if (this.#failure !== undefined) throw this.#failure;
       this.#waiting.push({ onBytes, shard: task.shard, resolve, reject });
       this.#post(task);
     });
   }
 
   async close(): Promise<void> {
-    this.#post({ type: "close" });
+    if (this.#failure === undefined) this.#post({ type: "close" });
     await this.#closed;
   }
 
@@ -115,7 +130,8 @@ class BackupWorker {
   }
 
   #fail(why: string): void {
-    for (const { reject } of this.#waiting.splice(0)) reject(new WarpError("ENGINE_FAILED", why));
+    this.#failure ??= new WarpError("ENGINE_FAILED", why);
+    for (const { reject } of this.#waiting.splice(0)) reject(this.#failure);
   }
 
   #post(message: ToBackupWorker): void {
