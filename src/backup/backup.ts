@@ -17,6 +17,7 @@ import { type RootHeader, rootObject } from "./format/objects.ts";
 import { type KnownTarget, KnownTargets } from "./known-targets.ts";
 import { type BackupTarget, openTarget } from "./target/target.ts";
 import type { BackupTask, ShardBackedUp } from "./work/messages.ts";
+import { StopFlag } from "./work/stop-flag.ts";
 import { BackupWorkers } from "./work/workers.ts";
 
 export interface BackupOptions {
@@ -26,6 +27,8 @@ export interface BackupOptions {
   readonly settle?: boolean | undefined;
   /** Hears of the bytes that were written, as they are. */
   readonly onProgress?: ((bytes: number) => void) | undefined;
+  /** Ends it early, with ABORTED; the backup before it stays as it was. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface BackupsOptions {
@@ -61,7 +64,18 @@ export class Backups {
    * IO_ERROR, DISK_FULL, ABORTED, CLOSED.
    */
   run(target: string, options: BackupOptions = {}): Promise<BackupReport> {
-    return this.apart(() => this.#run(openTarget(target), options));
+    return this.apart(async () => {
+      const stop = new StopFlag();
+      const onAbort = () => stop.set();
+      const { signal } = options;
+      signal?.addEventListener("abort", onAbort);
+      if (signal?.aborted) onAbort();
+      try {
+        return await this.#run(openTarget(target), options, stop);
+      } finally {
+        signal?.removeEventListener("abort", onAbort);
+      }
+    });
   }
 
   /** Does something while no backup is made. Errors: CLOSED, its own. */
@@ -89,7 +103,9 @@ export class Backups {
   async #run(
     target: BackupTarget,
     { onProgress, everyMs, settle: isComplete = true }: BackupOptions,
+    stop: StopFlag,
   ): Promise<BackupReport> {
+    stop.requireUnset();
     const startedAt = Date.now();
     const { directory, periods, idHashKey } = this.#options;
     const { path: dataDir, identity } = directory;
@@ -108,6 +124,7 @@ export class Backups {
           currentPeriod: periods.current.period,
           idHashKey,
           isNewTarget,
+          stop: stop.memory,
         },
       }),
     );

@@ -3,6 +3,7 @@
  * somebody asks.
  *
  * - By itself it takes what is settled and orders nothing, so it is behind by the time between backups and `settle.delayMs`.
+ * - Stopping waits for the backup under way; interrupting ends it early, and those that somebody asks for.
  * - A failure is told once and tried again at the next turn. How old the newest backup is says `ageMs`.
  */
 import type { BackupReport } from "../core/backup-report.ts";
@@ -27,6 +28,7 @@ export class BackupSchedule {
   #coveredAt = Date.now();
   #isFailing = false;
   #isStopped = false;
+  readonly #interrupted = new AbortController();
   #timer: Timer | undefined;
   #running: Promise<void>;
 
@@ -56,6 +58,12 @@ export class BackupSchedule {
     await this.#running;
   }
 
+  /** Ends the backup under way early, and begins no more. */
+  interrupt(): void {
+    this.#isStopped = true;
+    this.#interrupted.abort();
+  }
+
   async #run(): Promise<void> {
     try {
       await this.#backUp(false);
@@ -71,8 +79,9 @@ export class BackupSchedule {
 
   async #backUp(settle: boolean): Promise<BackupReport> {
     const { target, everyMs, logger, backup } = this.#options;
+    const { signal } = this.#interrupted;
     try {
-      const report = await backup(target, { settle, everyMs });
+      const report = await backup(target, { settle, everyMs, signal });
       this.#coveredAt = report.startedAt;
       this.backups++;
       this.bytes += report.bytes;
@@ -82,8 +91,12 @@ export class BackupSchedule {
       this.#isFailing = false;
       return report;
     } catch (thrown) {
-      this.failures++;
       const error = toWarpError(thrown, "IO_ERROR");
+      if (signal.aborted && error.code === "ABORTED") {
+        logger.warn("the backup under way was interrupted; the one before it is as it was", { target });
+        throw error;
+      }
+      this.failures++;
       if (!this.#isFailing)
         logger.error("the backup failed; it is tried again", { target, ...error.toWire() });
       this.#isFailing = true;

@@ -5,6 +5,7 @@
 import type { BackupTarget } from "../../src/backup/target/target.ts";
 import { DirectoryTarget } from "../../src/backup/target/directory-target.ts";
 import type { BackupTask } from "../../src/backup/work/messages.ts";
+import { StopFlag } from "../../src/backup/work/stop-flag.ts";
 import { SegmentDraft } from "../../src/backup/writing/segment-draft.ts";
 import { ShardBackup } from "../../src/backup/writing/shard-backup.ts";
 import { readIdentity } from "../../src/core/data-directory.ts";
@@ -35,12 +36,18 @@ export function taskOf(dataDir: string, target: string): BackupTask {
   return {
     ...{ type: "backup", target, shard, context, incarnation, dataDir, idHashKey, isNewTarget: false },
     ...{ keyring: readKeyring(dataDir), periods: periods.memory, currentPeriod: periods.current.period },
+    stop: new StopFlag().memory,
   };
 }
 
 /** Backs the shard up into a target that this directory was backed up into before. */
-export async function backUpShard(dataDir: string, target: BackupTarget, segmentBytes?: number) {
-  const task = taskOf(dataDir, target.name);
+export async function backUpShard(
+  dataDir: string,
+  target: BackupTarget,
+  segmentBytes?: number,
+  stop = new StopFlag(),
+) {
+  const task = { ...taskOf(dataDir, target.name), stop: stop.memory };
   const backup = new ShardBackup(target, task, new SegmentDraft(segmentBytes));
   try {
     return await backup.run(task, () => undefined);

@@ -7,6 +7,7 @@ import { randomBytes } from "node:crypto";
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { DirectoryTarget } from "../../src/backup/target/directory-target.ts";
+import { StopFlag } from "../../src/backup/work/stop-flag.ts";
 import { mergeSmall } from "../../src/backup/writing/merge.ts";
 import { SegmentDraft } from "../../src/backup/writing/segment-draft.ts";
 import { type ChainedSegment, readChain, readHead } from "../../src/backup/reading/chain.ts";
@@ -14,7 +15,7 @@ import { encodeObject } from "../../src/backup/format/container.ts";
 import { headObject } from "../../src/backup/format/objects.ts";
 import { tables } from "../../src/backup/format/tables.ts";
 import { defineAggregate, restoreBackup, verifyBackup, type Warp } from "../../src/index.ts";
-import { cleanUp, openSmall, settled } from "../engine/sample.ts";
+import { cleanUp, codeOf, openSmall, settled } from "../engine/sample.ts";
 import {
   filesUnder,
   freshDirectory,
@@ -23,7 +24,7 @@ import {
   restoredModel,
   rootKeyOf,
 } from "./sample.ts";
-import { backUpShard } from "./one-shard.ts";
+import { backUpShard, WatchedTarget } from "./one-shard.ts";
 
 afterEach(async () => {
   await cleanUp();
@@ -92,6 +93,13 @@ test("states and caller keys are cut into segments like runs, and no state is in
   const warp = await filled(dataDir, target);
   const model = await modelOf(warp);
   await warp.close();
+  // One that is interrupted behind its first segment leaves nothing but what the next one removes.
+  const stop = new StopFlag();
+  const watched = new WatchedTarget(target, (call) => {
+    if (call === "put") stop.set();
+  });
+  expect(await codeOf(backUpShard(dataDir, watched, segmentBytes, stop))).toBe("ABORTED");
+  expect(segmentsOf(target).length).toBe(1);
   const { segments } = await backUpShard(dataDir, new DirectoryTarget(target), segmentBytes);
   expect(segments).toBeGreaterThan(2);
   const sizes = segmentsOf(target);

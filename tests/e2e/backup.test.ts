@@ -3,7 +3,7 @@
  * when something is wrong.
  */
 import { afterAll, expect, test } from "bun:test";
-import { copyFileSync, cpSync, existsSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { filesUnder } from "../backup/sample.ts";
 import { jsonLines, runWarp, temporaryFolder } from "./command.ts";
@@ -98,6 +98,31 @@ test("a running server backs up when it is asked, into its own target and nowher
   without.process.kill("SIGTERM");
   await without.ended;
   expect((await runWarp(["backup", "--data", own])).code).toBe(2);
+});
+
+test("a server that is told to stop ends when its drain timeout is over, whatever its backup has to do", async () => {
+  const into = path("interrupted");
+  const holds = join(into, "shard-000/holds");
+  mkdirSync(join(into, "shard-000"), { recursive: true });
+  // The backup waits here until somebody writes.
+  expect(Bun.spawnSync(["mkfifo", holds]).exitCode).toBe(0);
+  const settings = ["--data", path("busy"), "--backup", into, "--drain-timeout", "100ms"];
+  const server = await startServer([...settings, ...smallServer]);
+  while (!existsSync(join(into, "shard-000/ledger"))) await Bun.sleep(10);
+  server.process.kill("SIGTERM");
+  const messages = () => server.log().map(({ message }) => message);
+  while (!messages().includes("requests and backups under way were cut off")) await Bun.sleep(10);
+  writeFileSync(holds, "");
+  expect(await server.ended).toBe(0);
+  expect(messages().filter((message) => String(message).includes("backup"))).toEqual([
+    "requests and backups under way were cut off",
+    "the backup under way was interrupted; the one before it is as it was",
+  ]);
+  const unfinished = await runWarp(["backup", "verify", into, "--json"]);
+  expect(jsonLines(unfinished.stderr)[0]).toMatchObject({ code: "CORRUPT" });
+  const again = await runWarp(["backup", into, "--data", path("busy"), "--json"]);
+  expect([again.code, again.stderr]).toEqual([0, ""]);
+  expect((await runWarp(["backup", "verify", into])).code).toBe(0);
 });
 
 test("a backup by hand adds what is new, and a restored directory needs a target of its own", async () => {

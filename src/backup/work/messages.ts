@@ -23,6 +23,8 @@ export interface BackupTask extends Task {
   readonly idHashKey: Uint8Array;
   /** The target was found empty: nothing that is remembered of it holds. */
   readonly isNewTarget: boolean;
+  /** Memory of the flag that ends it early (stop-flag.ts). */
+  readonly stop: SharedArrayBuffer;
 }
 
 export interface VerifyTask extends Task {

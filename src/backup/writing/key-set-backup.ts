@@ -24,6 +24,7 @@ import {
 import { BlockDraft, tables } from "../format/tables.ts";
 import type { BackupTarget } from "../target/target.ts";
 import type { BackupTask } from "../work/messages.ts";
+import type { StopFlag } from "../work/stop-flag.ts";
 import type { ShardSource } from "./shard-source.ts";
 
 const cachedKeysMax = 256;
@@ -50,7 +51,7 @@ export class KeySetBackup {
   }
 
   /** Returns how many entries of the ledger the whole key set has taken notice of. */
-  async run(task: BackupTask, head: HeadHeader, nextNumber: number): Promise<number> {
+  async run(task: BackupTask, head: HeadHeader, nextNumber: number, stop: StopFlag): Promise<number> {
     const ledger = this.#readLedger(task).count;
     const due = this.#due(task, head, nextNumber);
     const path = join(this.#source.directory, "vault");
@@ -58,6 +59,7 @@ export class KeySetBackup {
     const vault = Vault.open({ path, shard, context, periods, cachedKeysMax }, "read");
     try {
       for (const first of due) {
+        stop.requireUnset();
         const parts = this.#object(task, vault, first, nextNumber, ledger);
         await this.putLedger(task);
         await this.#target.replace(keysObject(shard, first), parts);

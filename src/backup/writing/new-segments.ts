@@ -9,6 +9,7 @@ import type { HeadHeader, ShardPoint } from "../format/objects.ts";
 import { type Row, type Table, tables } from "../format/tables.ts";
 import type { ChainedSegment } from "../reading/chain.ts";
 import type { BackupTarget } from "../target/target.ts";
+import type { StopFlag } from "../work/stop-flag.ts";
 import type { SegmentDraft } from "./segment-draft.ts";
 import type { SeqRange, ShardSource } from "./shard-source.ts";
 
@@ -22,6 +23,7 @@ export interface NewSegmentsOptions {
   readonly point: ShardPoint;
   /** Hears of the bytes of each segment. */
   readonly onBytes: (bytes: number) => void;
+  readonly stop: StopFlag;
 }
 
 export class NewSegments {
@@ -39,15 +41,16 @@ export class NewSegments {
     this.#previous = options.head.segment;
   }
 
-  /** The segments, oldest first; at least one. Errors: IO_ERROR, DISK_FULL, CORRUPT. */
+  /** The segments, oldest first; at least one. Errors: IO_ERROR, DISK_FULL, CORRUPT, ABORTED. */
   async write(deliveries: readonly Row[]): Promise<readonly ChainedSegment[]> {
-    const { draft, head, point, source } = this.#options;
+    const { draft, head, point, source, stop } = this.#options;
     const { lastCallerKey, deliveriesAt } = head;
     // Caller keys and delivery windows go with the last segments.
     const before: ShardPoint = { ...point, lastCallerKey, deliveriesAt };
     draft.clear();
     await this.#addRuns(before);
     for (const page of source.callerKeys(lastCallerKey, point.lastCallerKey)) {
+      stop.requireUnset();
       for (const row of page) {
         if (draft.isFull) await this.#end({ ...before, lastCallerKey: Number(row[0]) - 1 });
         draft.add(tables.callerKeys, row);
@@ -62,11 +65,12 @@ export class NewSegments {
   }
 
   async #addRuns(before: ShardPoint): Promise<void> {
-    const { draft, head, point, source } = this.#options;
+    const { draft, head, point, source, stop } = this.#options;
     // Where no entity has a state beside its events, nobody needs to know whose these are.
     const hasStates = source.hasSnapshots || source.hasBases;
     let lastBatch = head.position;
     for (const page of source.runs(head.position, point.position)) {
+      stop.requireUnset();
       for (const row of page) {
         const [number, seq, count, batch] = row as readonly [number, number, number, number];
         // Between batches is between positions.
@@ -115,7 +119,8 @@ export class NewSegments {
   }
 
   async #end(at: ShardPoint): Promise<void> {
-    const { target, draft, head, onBytes } = this.#options;
+    const { target, draft, head, onBytes, stop } = this.#options;
+    stop.requireUnset();
     const { shard, incarnation } = head;
     const of = { shard, incarnation, from: this.#from, previous: this.#previous };
     const segment = await draft.write(target, of, at);

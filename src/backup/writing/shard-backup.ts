@@ -32,6 +32,7 @@ import { type ChainedSegment, readChain, readHead } from "../reading/chain.ts";
 import { ledgerTooOld } from "../reading/shard-contents.ts";
 import type { BackupTarget } from "../target/target.ts";
 import type { BackupTask, ShardBackedUp } from "../work/messages.ts";
+import { StopFlag } from "../work/stop-flag.ts";
 import { KeySetBackup } from "./key-set-backup.ts";
 import { mergeSmall } from "./merge.ts";
 import { NewSegments } from "./new-segments.ts";
@@ -64,9 +65,11 @@ export class ShardBackup {
 
   /**
    * Backs up everything that is settled now; `onBytes` hears of what was written. Errors: CONFIG_MISMATCH (the backup is
-   * of another directory, or of a newer state of this one), CORRUPT, IO_ERROR, DISK_FULL, ABORTED (again, later).
+   * of another directory, or of a newer state of this one), CORRUPT, IO_ERROR, DISK_FULL, ABORTED (again, later; or `task.stop`).
    */
   async run(task: BackupTask, onBytes: (bytes: number) => void): Promise<ShardBackedUp> {
+    const stop = new StopFlag(task.stop);
+    stop.requireUnset();
     const { head, segments } = await this.#inTarget(task);
     this.#known = undefined;
     await requireLedger(this.#target, head);
@@ -75,10 +78,12 @@ export class ShardBackup {
     // Delivery windows may be stored after their records, so a segment can be without a position of its own.
     const isNew = point.position > head.position || point.deliveriesAt > head.deliveriesAt;
     if (isNew) this.#source.sync({ hasNewNames: point.nextNumber > head.nextNumber });
-    const ledger = await this.#keys.run(task, head, point.nextNumber);
+    const ledger = await this.#keys.run(task, head, point.nextNumber, stop);
     await this.#putHolds(task);
-    const options = { target: this.#target, source: this.#source, draft: this.#draft, head, point, onBytes };
+    const parts = { target: this.#target, source: this.#source, draft: this.#draft };
+    const options = { ...parts, head, point, onBytes, stop };
     const added = isNew ? await new NewSegments(options).write(deliveries) : [];
+    stop.requireUnset();
     await this.#keys.putLedger(task);
     const all = [...segments, ...added];
     const next: HeadHeader = {

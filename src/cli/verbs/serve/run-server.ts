@@ -4,7 +4,8 @@
  *   application → context (recovery included) → wire protocol → HTTP → announce … → drain → close
  *
  * - Nothing listens before the context is open, and the context is closed after nothing listens any more.
- * - Told to stop, it takes no new work, answers what is under way, and ends well: everything acknowledged is on disk.
+ * - Told to stop, it takes no new work, answers what is under way, lets a backup end, both for as long as it may, and ends
+ *   well: everything acknowledged is on disk.
  * - A failed engine ends the server with the engine's error; a new start reads the disk again.
  */
 import { resolve } from "node:path";
@@ -31,12 +32,16 @@ export interface Listening {
   readonly http: string | undefined;
 }
 
-/** One of the doors of the server. */
-interface Door {
-  readonly address: Address;
-  /** Takes no new connection and resolves when the requests under way are answered. */
+/** What has something under way. */
+interface Drained {
+  /** Begins nothing new and resolves when what is under way has ended. */
   drain(): Promise<unknown>;
   abort(): unknown;
+}
+
+/** One of the doors of the server: requests are under way. */
+interface Door extends Drained {
+  readonly address: Address;
 }
 
 /** How long the answers of a failed engine have to leave … */
@@ -98,11 +103,12 @@ export async function runServer(
     }
     status = "draining";
     logger.info("draining: no new work is taken", { pendingWrites: warp.pressure.pendingWrites });
-    await drain(doors, settings.drainTimeout, logger);
+    await drain(backups === undefined ? doors : [...doors, underWay(backups)], settings.drainTimeout, logger);
     await backups?.stop();
   } catch (thrown) {
     if (status !== "failed") {
       for (const door of doors) await door.abort();
+      backups?.interrupt();
       await backups?.stop();
       await warp.close();
     }
@@ -173,16 +179,20 @@ function openHttp(address: Address, parts: Parameters<typeof listenHttp>[1]): Do
   };
 }
 
-/** Until the doors are closed or the time is over; then what is still under way is cut off. */
-async function drain(doors: readonly Door[], timeoutMs: number, logger: Logger): Promise<void> {
+function underWay(backups: BackupSchedule): Drained {
+  return { drain: () => backups.stop(), abort: () => backups.interrupt() };
+}
+
+/** Until all of them have ended or the time is over; then what is still under way is cut off. */
+async function drain(all: readonly Drained[], timeoutMs: number, logger: Logger): Promise<void> {
   const late = Symbol("late");
   const timer = Promise.withResolvers<typeof late>();
   const timeout = setTimeout(() => timer.resolve(late), timeoutMs);
-  const ended = await Promise.race([Promise.all(doors.map((door) => door.drain())), timer.promise]);
+  const ended = await Promise.race([Promise.all(all.map((one) => one.drain())), timer.promise]);
   clearTimeout(timeout);
   if (ended !== late) return;
-  logger.warn("requests under way were cut off", { drainTimeoutMs: timeoutMs });
-  await Promise.all(doors.map((door) => door.abort()));
+  logger.warn("requests and backups under way were cut off", { drainTimeoutMs: timeoutMs });
+  await Promise.all(all.map((one) => one.abort()));
 }
 
 function warnOfStrangers(doors: readonly Door[], logger: Logger): void {
