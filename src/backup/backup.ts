@@ -121,7 +121,6 @@ export class Backups {
         ...{
           keyring: file,
           periods: periods.memory,
-          currentPeriod: periods.current.period,
           idHashKey,
           isNewTarget,
           stop: stop.memory,

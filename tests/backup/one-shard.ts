@@ -35,7 +35,7 @@ export function taskOf(dataDir: string, target: string): BackupTask {
   const { context, periods, idHashKey } = keysOf(dataDir);
   return {
     ...{ type: "backup", target, shard, context, incarnation, dataDir, idHashKey, isNewTarget: false },
-    ...{ keyring: readKeyring(dataDir), periods: periods.memory, currentPeriod: periods.current.period },
+    ...{ keyring: readKeyring(dataDir), periods: periods.memory },
     stop: new StopFlag().memory,
   };
 }

@@ -141,7 +141,7 @@ test("segments that end where they begin are merged like others", async () => {
   }
   chain = await mergeSmall(target, chain, draft.bytesMax);
   const segment = chain.at(-1)?.header.id;
-  const head = { kind: "head", ...of, ...point, segment, ledger: 0, period: 1, at: 1 } as const;
+  const head = { kind: "head", ...of, ...point, segment, ledger: 0, periods: [1], at: 1 } as const;
   await target.replace(headObject(0), [encodeObject(head)]);
   const found = await readHead(target, 0);
   expect(found).toEqual(head);

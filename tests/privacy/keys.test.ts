@@ -3,10 +3,13 @@
  * and when the process ends at any of its steps.
  */
 import { afterEach, expect, test } from "bun:test";
-import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { cpSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { openKeyring } from "../../src/core/keyring.ts";
-import { rotationSteps } from "../../src/core/rotation-steps.ts";
+import { decodeHeader } from "../../src/backup/format/container.ts";
+import type { KeysHeader } from "../../src/backup/format/objects.ts";
+import { rotationChannel, rotationSteps } from "../../src/core/rotation-steps.ts";
 import { checkDirectory, restoreBackup, verifyBackup, type Warp } from "../../src/index.ts";
 import {
   account,
@@ -107,6 +110,30 @@ test("callers append, read, make and erase entities, and backups are made, while
     }
     await opened.close();
   }
+});
+
+test("a backup between a rotation that failed and its repetition keeps no older period for longer than that", async () => {
+  const dataDir = freshDirectory();
+  const target = `${dataDir}-target`;
+  const warp = await openSmall(dataDir, { shards: 1 });
+  await warp.entity("alice").append(credited(1));
+  // The keyring cannot be replaced when the older period is to be destroyed.
+  const inTheWay = join(dataDir, "keyring.json.new");
+  const onStep = (message: unknown) => {
+    if ((message as { step: string }).step === "retired") mkdirSync(inTheWay);
+  };
+  subscribe(rotationChannel, onStep);
+  expect(await codeOf(warp.rotateKeys())).toBe("IO_ERROR");
+  unsubscribe(rotationChannel, onStep);
+  await warp.backup(target);
+  rmdirSync(inTheWay);
+  expect(await warp.rotateKeys()).toMatchObject({ period: 2 });
+  expect(await warp.backup(target)).toMatchObject({ keyObjects: 1 });
+  expect(await warp.backup(target)).toMatchObject({ keyObjects: 0 });
+  const object = "shard-000/keys/000001";
+  const { header } = decodeHeader<KeysHeader>(readFileSync(join(target, object)), object);
+  expect(header.keyring.periods.map(({ number }) => number)).toEqual([2]);
+  await verifyBackup({ target, rootKey: { file: join(dataDir, "root.key") } });
 });
 
 test("a root key that is another one, or gone, refuses a rotation, and nothing has changed", async () => {

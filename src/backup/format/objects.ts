@@ -51,8 +51,8 @@ export interface HeadHeader extends ShardPoint {
   readonly segment: string | undefined;
   /** Entries of the ledger that every object of the key set has taken notice of. */
   readonly ledger: number;
-  /** The newest period of the keyring that every object of the key set stands under. */
-  readonly period: number;
+  /** The periods of the keyring that every object of the key set has, rising. Heads of earlier versions name the newest alone. */
+  readonly periods?: readonly number[];
   /** When this backup was made, ms. */
   readonly at: number;
 }

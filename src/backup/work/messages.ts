@@ -19,7 +19,6 @@ export interface BackupTask extends Task {
   /** As it stands in the directory, and the keys of its periods; there is no rotation meanwhile. */
   readonly keyring: KeyringFile;
   readonly periods: SharedArrayBuffer;
-  readonly currentPeriod: number;
   readonly idHashKey: Uint8Array;
   /** The target was found empty: nothing that is remembered of it holds. */
   readonly isNewTarget: boolean;

@@ -1,8 +1,8 @@
 /**
  * The key set and the ledger of one shard, brought up to date in the target.
  *
- * - An object is due when it has new entities, when one of its entities is in the ledger since, or when the keys were
- *   rotated. It is made from the vault and overwrites the one before: what was erased is in no backup any more.
+ * - An object is due when it has new entities, when one of its entities is in the ledger since, or when its keyring has
+ *   other periods than that of now. It is made from the vault and overwrites the one before: what was erased is in no backup any more.
  * - The order of reading is ledger, names, slots; that of writing is ledger, key set. An entity that goes meanwhile is
  *   then missing from the keys, and the ledger beside them says why.
  */
@@ -75,7 +75,9 @@ export class KeySetBackup {
   /** First numbers of the objects to be written, rising. */
   #due(task: BackupTask, head: HeadHeader, nextNumber: number): number[] {
     const firsts = new Set<number>();
-    const from = head.period === task.currentPeriod ? head.nextNumber : 1;
+    // A rotation that was tried again adds no period, so the newest alone says nothing of the older ones.
+    const hasPeriods = JSON.stringify(head.periods) === JSON.stringify(periodsOf(task));
+    const from = hasPeriods ? head.nextNumber : 1;
     for (let first = firstOf(from); from < nextNumber && first < nextNumber; first += keysPerObject)
       firsts.add(first);
     // What was erased since; also of a number that was never backed up, whose object is due anyway.
@@ -138,6 +140,11 @@ export class KeySetBackup {
     this.#isErased = new Set(erased);
     return { count: erased.length, bytes };
   }
+}
+
+/** The periods that a key set has which is written now. */
+export function periodsOf({ keyring }: BackupTask): number[] {
+  return keyring.periods.map(({ number }) => number);
 }
 
 /** The first number of the object that holds a number. */

@@ -33,7 +33,7 @@ import { ledgerTooOld } from "../reading/shard-contents.ts";
 import type { BackupTarget } from "../target/target.ts";
 import type { BackupTask, ShardBackedUp } from "../work/messages.ts";
 import { StopFlag } from "../work/stop-flag.ts";
-import { KeySetBackup } from "./key-set-backup.ts";
+import { KeySetBackup, periodsOf } from "./key-set-backup.ts";
 import { mergeSmall } from "./merge.ts";
 import { NewSegments } from "./new-segments.ts";
 import type { SegmentDraft } from "./segment-draft.ts";
@@ -93,7 +93,7 @@ export class ShardBackup {
       incarnation: task.incarnation,
       segment: all.at(-1)?.header.id,
       ledger,
-      period: task.currentPeriod,
+      periods: periodsOf(task),
       at: Date.now(),
     };
     const isUnchanged = isSame(next, head);
@@ -130,8 +130,8 @@ export class ShardBackup {
   }
 
   /** A head that leads to nothing, before there is anything: segments without a head are damage, never left over. */
-  async #begin({ incarnation, currentPeriod }: BackupTask): Promise<HeadHeader> {
-    const shard = this.#shard;
+  async #begin(task: BackupTask): Promise<HeadHeader> {
+    const { shard, incarnation } = task;
     const object = headObject(shard);
     const remains = [
       ...(await this.#target.list(segmentsFolder(shard))),
@@ -140,7 +140,14 @@ export class ShardBackup {
     if (remains.length > 0) throw missing(object);
     const head: HeadHeader = {
       ...{ kind: "head", shard, incarnation, position: 0, nextNumber: 1, lastRecordedAt: 0, epoch: 0 },
-      ...{ lastCallerKey: 0, deliveriesAt: 0, segment: undefined, ledger: 0, period: currentPeriod, at: 0 },
+      ...{
+        lastCallerKey: 0,
+        deliveriesAt: 0,
+        segment: undefined,
+        ledger: 0,
+        periods: periodsOf(task),
+        at: 0,
+      },
     };
     await this.#target.replace(object, [encodeObject(head)]);
     return head;
