@@ -15,8 +15,12 @@ import { isPieces, joined, textLength } from "../core/entry.ts";
 import { WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 
-/** Bytes that the value being walked may still take. */
+/** Bytes that the value being walked may still take … */
 let room = 0;
+/** … and that it may take in all. */
+let roomMax: number = limits.eventBytesMax;
+/** The value being walked is only read: what is undefined may stand in it, and is left out. */
+let isRead = false;
 
 /**
  * Whether JSON gives back exactly this value: plain objects, arrays, strings, finite numbers but -0, booleans, null.
@@ -25,6 +29,30 @@ let room = 0;
 export function isJsonData(value: unknown): boolean {
   room = limits.eventBytesMax;
   return walk(value, 0);
+}
+
+/**
+ * As {@link isJsonData}, of what is only read, such as a state: it may take up to `bytesMax` bytes, and JSON leaves out its fields that
+ * are undefined.
+ */
+export function isReadableJson(value: unknown, bytesMax: number): boolean {
+  return reading(bytesMax, () => walk(value, 0));
+}
+
+/** As {@link validateData}, of what is only read. Errors: INVALID_EVENT, EVENT_TOO_LARGE above `bytesMax`. */
+export function validateReadable(value: unknown, name: string, bytesMax: number): void {
+  reading(bytesMax, () => check(value, name, []));
+}
+
+function reading<Result>(bytesMax: number, look: () => Result): Result {
+  isRead = true;
+  room = roomMax = bytesMax;
+  try {
+    return look();
+  } finally {
+    isRead = false;
+    roomMax = limits.eventBytesMax;
+  }
 }
 
 /** The least bytes of JSON that a value `depth` objects deep takes; -1 when {@link isJsonData} would refuse it there. */
@@ -41,7 +69,7 @@ function walk(value: unknown, depth: number): boolean {
   if (--room < 0) return false;
   if (typeof value === "number") return isJsonNumber(value);
   if (typeof value === "boolean" || value === null) return true;
-  if (typeof value !== "object" || depth === limits.dataDepthMax) return false;
+  if (typeof value !== "object" || depth === limits.dataDepthMax) return isRead && value === undefined;
   const prototype = Object.getPrototypeOf(value);
   if (prototype === Object.prototype) return walkObject(value as Record<string, unknown>, depth + 1);
   return prototype === Array.prototype && Array.isArray(value) && walkArray(value, depth + 1);
@@ -92,7 +120,7 @@ export function validateData(value: unknown, name = "data"): void {
 
 function check(value: unknown, path: string, within: readonly object[]): void {
   const refuse = (why: string): WarpError => new WarpError("INVALID_EVENT", `${path} ${why}`, { path });
-  if (--room < 0) throw tooLarge(path.replace(/(data).*$/s, "$1"), limits.eventBytesMax);
+  if (--room < 0) throw tooLarge(path.replace(/(data).*$/s, "$1"), roomMax);
   switch (typeof value) {
     case "boolean":
     case "number":
@@ -105,6 +133,7 @@ function check(value: unknown, path: string, within: readonly object[]): void {
       if (BigInt.asIntN(64, value) !== value) throw refuse("is a bigint of more than 64 bits: use a string");
       return;
     case "undefined":
+      if (isRead) return;
       throw refuse("is undefined: leave it out or use null");
     case "object":
       break;

@@ -44,6 +44,8 @@ export interface EntityHandle {
 
 /** What a subscription is handed at once: events of one shard, one erasure, or what is said of events that are gone. */
 export interface PushedChunk {
+  /** Of which its events are. */
+  readonly shard: number;
   readonly events: readonly StoredEvent[];
   /** Set when it tells of an erasure; the id may be empty. */
   readonly erased: string | undefined;

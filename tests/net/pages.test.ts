@@ -3,10 +3,11 @@
  * nobody else.
  */
 import { afterEach, expect, test } from "bun:test";
+import { connect } from "../../src/client/index.ts";
 import { limits } from "../../src/core/limits.ts";
 import type { EnginePort } from "../../src/net/engine-port.ts";
 import { frameOf, jsonValue, RawPeer } from "./raw-peer.ts";
-import { type ServedContext, serveContext, until } from "./served-context.ts";
+import { briefly, filled, largeSettings, type ServedContext, serveContext, until } from "./served-context.ts";
 
 const { connectionPagesMax, connectionQueueBytes } = limits;
 
@@ -167,4 +168,33 @@ test("a server that stops answers what waits", async () => {
   expect((await repliesOf(peer, pages.length)).toSorted((a, b) => a - b)).toEqual(pages);
   expect(await peer.next()).toBeUndefined();
   await drained;
+});
+
+test("history is read whatever forms of data follow each other, and however large they would be in the other", async () => {
+  served = await serveContext({}, undefined, largeSettings);
+  const { warp, tcp } = served;
+  const client = await connect({ address: tcp.address });
+  const numbers = filled(150_000);
+  const dates = [new Date(5), -0, Number.NaN, 2n ** 60n, new Uint8Array([1, 2])].map((of) => ({
+    type: "Noted",
+    data: { of },
+  }));
+  const said = { type: "Noted", data: 1, personal: { subject: "bob", data: "x".repeat((1 << 20) - 8) } };
+  const histories = {
+    first: [...dates, numbers, numbers, ...dates],
+    last: [numbers, numbers, numbers, ...dates],
+    turns: [...dates.flatMap((event) => [event, numbers]), { type: "Noted", data: { small: [1] } }, ...dates],
+    large: [filled(500_000), ...dates, said, said],
+  };
+  for (const [entity, history] of Object.entries(histories)) {
+    for (const event of history) await warp.entity(entity).append(event);
+    for (const direction of ["forward", "backward"] as const) {
+      const expected = await Array.fromAsync(warp.entity(entity).events({ direction }));
+      const all = await Array.fromAsync(client.entity(entity).events({ direction }));
+      expect(briefly(all)).toEqual(briefly(expected));
+      const some = await Array.fromAsync(client.entity(entity).events({ direction, limit: 4 }));
+      expect(briefly(some)).toEqual(briefly(expected.slice(0, 4)));
+    }
+  }
+  await client.close();
 });

@@ -13,7 +13,7 @@ import {
 import { limits } from "../../src/core/limits.ts";
 import { openCuttingProxy, randomOf } from "./cutting-proxy.ts";
 import { frameOf, RawPeer } from "./raw-peer.ts";
-import { type ServedContext, serveContext, until } from "./served-context.ts";
+import { briefly, filled, largeSettings, type ServedContext, serveContext, until } from "./served-context.ts";
 
 const closers: (() => unknown)[] = [];
 afterEach(async () => {
@@ -389,4 +389,44 @@ test("a subscription that the client has given up waiting for is taken back", as
   await until(() => warp.subscriptions.followers === 1);
   await subscription.return();
   await until(() => warp.subscriptions.followers === 0);
+});
+
+test("a chunk is pushed whatever forms its data has, in parts where it would be too large for a frame", async () => {
+  const served = await serveContext({}, undefined, largeSettings);
+  closers.push(() => served.close());
+  const { warp, tcp } = served;
+  const client = await dial(tcp.address);
+  const noted = { type: "Noted", data: { at: new Date(5), minus: -0 } };
+  const [a = "", b = ""] = ["{x}a", "{x}b"];
+  await warp.entity(a).append(noted);
+  await warp.entity(b).append(filled(150_000));
+  await warp.entity(a).append(noted);
+  // Records that are too large in one form with what comes before and behind them, and one that is of both forms itself.
+  const large = Array.from({ length: 6 }, () => filled(400_000));
+  await warp.entity(b).appendBatch(large);
+  await warp.entity(a).append(noted);
+  await warp.atomically([a, b], ([first, second]) => {
+    first?.append(noted);
+    second?.append(...large);
+  });
+  await warp.entity(a).append(noted);
+
+  const expected: StoredEvent[] = [];
+  for await (const message of warp.subscribe()) {
+    if (message.kind === "events") expected.push(...message.events);
+    if (message.kind === "caughtUp") break;
+  }
+  const messages = await untilCaughtUp(client, {});
+  expect(briefly(eventsOf(messages))).toEqual(briefly(expected));
+  // From the cursor of each push it goes on behind it, or with the record that it is a part of.
+  let read = 0;
+  for (const message of messages) {
+    if (message.kind !== "events") continue;
+    read += message.events.length;
+    const { position } = message.events.at(-1) ?? {};
+    const isPart = expected[read]?.position === position;
+    const begin = isPart ? expected.findIndex((event) => event.position === position) : read;
+    const rest = eventsOf(await untilCaughtUp(client, { from: message.cursor }));
+    expect(briefly(rest)).toEqual(briefly(expected.slice(begin)));
+  }
 });

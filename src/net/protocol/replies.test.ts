@@ -7,7 +7,7 @@ import { writeProjectionResult, writeQuery } from "./querying.ts";
 import { writeEventsPage, writeNothing, writeOutcome, writeStateAt, writeValue } from "./replies.ts";
 
 const lone = { text: "\ud800" };
-const large = { text: "é".repeat(600_000) };
+const large = { text: "é".repeat(6_000_000) };
 const rejected = { ok: false, reason: "rejected", code: "NO", seq: 3, duplicate: false } as const;
 const event: StoredEvent = {
   entity: "a",

@@ -1,15 +1,15 @@
 /**
  * Pages of history and of listings, collected from the engine for one reply.
  *
- * A page ends at its number of items or of bytes; `next` is where the peer asks on. A page may be the last one although it
- * names a next one, which is then empty.
+ * A page ends at its number of items or of bytes, or in front of an event that JSON cannot hold when those before it would take too
+ * much as MessagePack; `next` is where the peer asks on. A page may be the last one although it names a next one, which is then empty.
  */
-import { encodeData, isJsonData } from "../../aggregate/json-data.ts";
 import type { StoredEvent } from "../../core/event.ts";
 import { limits } from "../../core/limits.ts";
 import type { EnginePort } from "../engine-port.ts";
 import type { EntitiesQuery, EntityListed } from "../protocol/outcomes.ts";
 import type { EventsRequest } from "../protocol/requests.ts";
+import { DataList, encodeReadable } from "../protocol/value.ts";
 
 export interface EncodedEvents {
   readonly events: readonly StoredEvent[];
@@ -23,29 +23,22 @@ export async function collectEvents(port: EnginePort, request: EventsRequest): P
   const wanted = query.limit ?? Number.POSITIVE_INFINITY;
   const limit = Math.min(wanted, limits.eventsPage);
   const events: StoredEvent[] = [];
-  const texts: string[] = [];
-  let bytes = 0;
+  const data = new DataList();
+  let personalBytes = 0;
   let isCut = false;
   for await (const event of port.events(entity, { ...query, limit }, stored)) {
+    isCut = !data.add(event.data, limits.readPageBytes);
+    if (isCut) break;
     events.push(event);
-    if (isJsonData(event.data)) {
-      const text = JSON.stringify(event.data);
-      texts.push(text);
-      bytes += text.length;
-    } else {
-      bytes += encodeData([event.data]).length;
-    }
-    if (event.personal !== undefined) bytes += encodeData([event.personal]).length;
-    isCut = bytes >= limits.readPageBytes;
+    if (event.personal !== undefined) personalBytes += encodeReadable(event.personal).length;
+    isCut = data.bytes + personalBytes >= limits.readPageBytes;
     if (isCut) break;
   }
-  const data =
-    texts.length === events.length ? `[${texts.join(",")}]` : encodeData(events.map((event) => event.data));
   const last = events.at(-1);
   const isMore = events.length < wanted && (isCut || events.length === limits.eventsPage);
   const step = query.direction === "backward" ? -1 : 1;
   const next = last === undefined || !isMore ? undefined : last.seq + step;
-  return { events, data, next: next === 0 ? undefined : next };
+  return { events, data: data.encoded(), next: next === 0 ? undefined : next };
 }
 
 export interface ListedEntities {

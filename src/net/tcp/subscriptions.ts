@@ -5,16 +5,17 @@
  *   So what waits for a peer that does not read is bounded by the connection's output and one push.
  * - A subscription that ends by itself says why, in its last push.
  */
+import { decodeCursor, encodeCursor } from "../../core/cursor.ts";
 import { toWarpError, WarpError } from "../../core/errors.ts";
 import { limits } from "../../core/limits.ts";
-import type { PushedChunk, SubscriptionHandle, SubscriptionSink } from "../engine-port.ts";
+import type { EnginePort, PushedChunk, SubscriptionHandle, SubscriptionSink } from "../engine-port.ts";
 import { writeNothing } from "../protocol/replies.ts";
 import type { AnswerRequest, JoinRequest } from "../protocol/subscription/groups.ts";
 import {
   encodeDroppedPush,
   encodeEndedPush,
   encodeErasedPush,
-  encodeEventsPush,
+  encodeEventsPushes,
   encodeMarkPush,
   type PushContent,
   writePush,
@@ -130,10 +131,13 @@ export class Subscriptions {
   }
 }
 
-function contentOf({ events, erased, gap }: PushedChunk, cursor: string): PushContent {
-  if (erased !== undefined) return encodeErasedPush(erased, cursor);
-  if (gap !== undefined) return encodeDroppedPush(gap.entity, gap.droppedTo, cursor);
-  return encodeEventsPush(events, cursor);
+function contentsOf(port: EnginePort, chunk: PushedChunk, cursor: string): readonly PushContent[] {
+  const { events, erased, gap, shard } = chunk;
+  if (erased !== undefined) return [encodeErasedPush(erased, cursor)];
+  if (gap !== undefined) return [encodeDroppedPush(gap.entity, gap.droppedTo, cursor)];
+  return encodeEventsPushes(events, cursor, (position) =>
+    encodeCursor(port.incarnation, decodeCursor(cursor, port).with(shard, position)),
+  );
 }
 
 class Subscriber implements SubscriptionSink, Open {
@@ -183,18 +187,18 @@ class Subscriber implements SubscriptionSink, Open {
   chunk(chunk: PushedChunk, cursor: string): void {
     // Whoever did not ask to be told of dropped events hears that its cursor has moved.
     if (chunk.gap !== undefined && this.#request.gaps !== true) this.moved(cursor);
-    else this.#push(() => chunk.shared(() => contentOf(chunk, cursor)));
+    else this.#push(() => chunk.shared(() => contentsOf(this.#connection.shared.port, chunk, cursor)));
     this.#connection.shared.counters.pushedEvents += chunk.events.length;
   }
 
   caughtUp(cursor: string): void {
-    this.#push(() => encodeMarkPush("caughtUp", cursor));
+    this.#push(() => [encodeMarkPush("caughtUp", cursor)]);
   }
 
   /** Only a mark: where nothing was granted it is left out, and the next event or mark says more. */
   moved(cursor: string): void {
     if (!this.hasRoom) return;
-    this.#push(() => encodeMarkPush("moved", cursor));
+    this.#push(() => [encodeMarkPush("moved", cursor)]);
   }
 
   ended(error: WarpError | undefined): void {
@@ -217,10 +221,10 @@ class Subscriber implements SubscriptionSink, Open {
     this.#handle?.end();
   }
 
-  #push(content: () => PushContent): void {
+  #push(contents: () => readonly PushContent[]): void {
     if (this.#isClosed) return;
     try {
-      this.#credit -= this.#send(content());
+      for (const content of contents()) this.#credit -= this.#send(content);
     } catch (thrown) {
       this.endWith(toWarpError(thrown, "INVALID_EVENT"));
     }

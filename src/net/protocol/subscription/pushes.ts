@@ -3,13 +3,21 @@
  *
  * What is behind the subscription's number is the same for all who are pushed it, so it is encoded apart, as *content*.
  */
-import { encodeData, isJsonData } from "../../../aggregate/json-data.ts";
-import type { WarpError } from "../../../core/errors.ts";
+import { WarpError } from "../../../core/errors.ts";
 import type { StoredEvent } from "../../../core/event.ts";
+import { limits } from "../../../core/limits.ts";
 import type { FrameReader } from "../frame-reader.ts";
 import { FrameWriter } from "../frame-writer.ts";
 import { protocolError } from "../protocol-error.ts";
-import { decodeList, decodeValue, encodeDetails, encodeValue, shortMessage } from "../value.ts";
+import {
+  DataList,
+  decodeList,
+  decodeValue,
+  encodeDetails,
+  encodeReadable,
+  shortMessage,
+  tooLargeToRead,
+} from "../value.ts";
 import { frameKind } from "../words.ts";
 
 export const pushKind = {
@@ -39,15 +47,60 @@ export function writePush(writer: FrameWriter, subscription: number, content: Pu
   return writer.at - from;
 }
 
+/** What stands in front of the content of a push, at most. */
+const headBytes = 8;
+
 const scratch = new FrameWriter(64 * 1024);
 
-/** What `write` has written; nothing of it stays where it throws. */
+/** What `write` has written; nothing of it stays where it throws. Errors: EVENT_TOO_LARGE for what no frame can hold. */
 export function contentOf(elements: number, write: (writer: FrameWriter) => void): PushContent {
   scratch.at = 0;
   write(scratch);
+  if (scratch.at + headBytes > limits.frameBytesMax) throw tooLargeToRead();
   return { elements, bytes: Buffer.from(scratch.buffer.subarray(0, scratch.at)) };
 }
 
+/**
+ * The events behind which `cursor` stands: one push, or several where that would be too large for a frame. `cursorAt` tells the cursor
+ * behind a position of their shard. Those of one record have one position: all parts of it but the last have the cursor in front of it.
+ */
+export function encodeEventsPushes(
+  events: readonly StoredEvent[],
+  cursor: string,
+  cursorAt: (position: number) => string,
+): PushContent[] {
+  try {
+    return [encodeEventsPush(events, cursor)];
+  } catch (thrown) {
+    const isTooLarge = thrown instanceof WarpError && thrown.code === "EVENT_TOO_LARGE";
+    if (!isTooLarge || events.length === 1) throw thrown;
+  }
+  const at = middleOf(events);
+  const behind = events[at]?.position ?? 0;
+  const within = isBetweenRecords(events, at) ? (events[at - 1]?.position ?? 0) : behind - 1;
+  return [
+    ...encodeEventsPushes(events.slice(0, at), cursorAt(within), cursorAt),
+    ...encodeEventsPushes(events.slice(at), cursor, cursorAt),
+  ];
+}
+
+/** Where to cut: between two records, as near to the middle as there is such a place; else in the middle. */
+function middleOf(events: readonly StoredEvent[]): number {
+  const middle = Math.floor(events.length / 2);
+  for (let off = 0; off <= middle; off++) {
+    if (isBetweenRecords(events, middle - off)) return middle - off;
+    if (isBetweenRecords(events, middle + off)) return middle + off;
+  }
+  return middle;
+}
+
+function isBetweenRecords(events: readonly StoredEvent[], at: number): boolean {
+  const before = events[at - 1];
+  const behind = events[at];
+  return before !== undefined && behind !== undefined && before.position !== behind.position;
+}
+
+/** Errors: EVENT_TOO_LARGE. */
 export function encodeEventsPush(events: readonly StoredEvent[], cursor: string): PushContent {
   const data = encodeEventData(events);
   return contentOf(4, (writer) => {
@@ -84,7 +137,7 @@ export function personalElements(event: StoredEvent): 0 | 1 {
 
 /** What it says of somebody else, as it is written; undefined when it says nothing. */
 export function encodePersonal({ personal }: StoredEvent): string | Uint8Array | undefined {
-  return personal === undefined ? undefined : encodeValue(personal);
+  return personal === undefined ? undefined : encodeReadable(personal);
 }
 
 /** What is left of an event's head: undefined, or the field that it makes. */
@@ -92,13 +145,12 @@ export function readPersonal(reader: FrameReader): { readonly personal: unknown 
   return reader.left === 0 ? undefined : { personal: decodeValue(reader.value()) };
 }
 
+/** The value of the list of their data. Errors: EVENT_TOO_LARGE for what no frame can hold. */
 export function encodeEventData(events: readonly StoredEvent[]): string | Uint8Array {
-  const texts: string[] = [];
-  for (const { data } of events) {
-    if (!isJsonData(data)) return encodeData(events.map((event) => event.data));
-    texts.push(JSON.stringify(data));
-  }
-  return `[${texts.join(",")}]`;
+  const list = new DataList();
+  const most = limits.frameBytesMax;
+  for (const { data } of events) if (!list.add(data, most) || list.bytes > most) throw tooLargeToRead();
+  return list.encoded();
 }
 
 /** A mark with a cursor alone. */
