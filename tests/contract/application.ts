@@ -6,6 +6,8 @@
 import { defineAggregate, reject } from "warp";
 
 type Moved = { data: { cents: number } };
+type Filled = { data: { text: string; times: number } };
+type Tally = { movements: number; texts?: string[]; nothing?: undefined };
 
 export const purse = defineAggregate({
   name: "purse",
@@ -32,10 +34,16 @@ export const purse = defineAggregate({
 export const tally = defineAggregate({
   name: "tally",
   version: 1,
-  initialState: { movements: 0 },
+  initialState: { movements: 0 } as Tally,
   evolve: {
     Earned: ({ movements }) => ({ movements: movements + 1 }),
     Spent: ({ movements }) => ({ movements: movements + 1 }),
+    /** A state that is larger than any event, with a field that JSON leaves out. */
+    Filled: (state, { data }: Filled) => ({
+      ...state,
+      texts: Array<string>(data.times).fill(data.text),
+      nothing: undefined,
+    }),
   },
   commands: {},
 });

@@ -135,6 +135,15 @@ describe.each(Object.keys(openings))("the %s", (way) => {
     expect(await front.state(id)).toEqual({ cents: 2 });
   });
 
+  test("reads a state that is larger than an event may be, and has fields that are undefined", async () => {
+    const id = own("large");
+    const data = { text: "größer", times: 300_000 };
+    await front.append(id, [{ type: "Filled", data }]);
+    const state = { movements: 0, texts: Array<string>(data.times).fill(data.text) };
+    expect(await front.state(id, "tally")).toEqual(state);
+    expect(await front.state(id, "tally", { seq: 1 })).toEqual(state);
+  });
+
   test("reads the state of each aggregate, the first one by default", async () => {
     const id = own("state");
     expect([await front.seq(id), await front.state(id)]).toEqual([0, undefined]);

@@ -7,7 +7,14 @@ import { limits } from "../../core/limits.ts";
 import type { FrameReader } from "./frame-reader.ts";
 import type { FrameWriter } from "./frame-writer.ts";
 import { protocolError } from "./protocol-error.ts";
-import { decodeForeignValue, decodeValue, encodeList, encodeRows, encodeValue } from "./value.ts";
+import {
+  decodeForeignValue,
+  decodeValue,
+  encodeList,
+  encodeReadable,
+  encodeRows,
+  encodeValue,
+} from "./value.ts";
 import { frameKind, operation } from "./words.ts";
 
 export type QueryParam = string | number | bigint | boolean | null;
@@ -209,7 +216,7 @@ export function readProjection(reader: FrameReader): ProjectionRequest {
 
 /** A list of maps: statuses, or entities that are held back. */
 export function writeProjectionResult(writer: FrameWriter, id: number, list: readonly object[]): void {
-  const encoded = encodeList(list);
+  const encoded = encodeReadable(list);
   const frame = writer.startFrame(3);
   writer.num(frameKind.reply);
   writer.num(id);

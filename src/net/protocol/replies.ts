@@ -12,7 +12,14 @@ import type { FrameWriter } from "./frame-writer.ts";
 import type { EntityListed, SendResult, StateAt } from "./outcomes.ts";
 import { protocolError } from "./protocol-error.ts";
 import { encodePersonal, personalElements, readPersonal } from "./subscription/pushes.ts";
-import { decodeList, decodeValue, encodeDetails, encodeValue, shortMessage } from "./value.ts";
+import {
+  decodeList,
+  decodeValue,
+  encodeDetails,
+  encodeReadable,
+  encodeValue,
+  shortMessage,
+} from "./value.ts";
 import { frameKind, outcomeKind } from "./words.ts";
 
 function start(writer: FrameWriter, id: number): number {
@@ -123,7 +130,7 @@ export function readOutcome(reader: FrameReader): SendResult {
 }
 
 export function writeStateAt(writer: FrameWriter, id: number, result: StateAt): void {
-  const encoded = encodeValue(result.state);
+  const encoded = encodeReadable(result.state);
   const frame = start(writer, id);
   writer.array(2);
   writer.numOrNil(result.seq);
@@ -145,7 +152,7 @@ export function writeNothing(writer: FrameWriter, id: number): void {
 
 /** A reply that is one value. */
 export function writeValue(writer: FrameWriter, id: number, value: unknown): void {
-  const encoded = encodeValue(value);
+  const encoded = encodeReadable(value);
   const frame = start(writer, id);
   writer.value(encoded);
   writer.endFrame(frame);
