@@ -96,7 +96,7 @@ test("a request for which the server is at work is not idle; one whose body does
 const json = { "content-type": "application/json" };
 
 async function call(method: string, path: string, body?: unknown, headers: Record<string, string> = {}) {
-  const text = typeof body === "string" ? body : JSON.stringify(body);
+  const text = typeof body === "string" || body instanceof Uint8Array ? body : JSON.stringify(body);
   const response = await fetch(`${url}${path}`, {
     method,
     headers: body === undefined ? headers : { ...json, ...headers },
@@ -114,6 +114,8 @@ function firstJson(text: string): unknown {
   return JSON.parse(text.split("\n")[0] ?? "");
 }
 
+/** {"type":"Earned","data":{"cents":1,"of":"M\u00fcller"}} in Latin-1. */
+const notUtf8 = Buffer.from('{"type":"Earned","data":{"cents":1,"of":"M\u00fcller"}}', "latin1");
 const earned = (cents: number) => ({ type: "Earned", data: { cents } });
 const eventsOf = (id: string) => `/v1/entities/${encodeURIComponent(id)}/events`;
 
@@ -179,6 +181,15 @@ describe("writing over HTTP", () => {
     ["an event with a field that it does not have", { ...earned(1), seq: 4 }, {}, 400, "INVALID_EVENT"],
     ["a time that is none", { ...earned(1), occurredAt: "soon" }, {}, 400, "INVALID_ARGUMENT"],
     ["a form of a web page", "a=1", { "content-type": "text/plain" }, 415, "UNSUPPORTED_MEDIA_TYPE"],
+    [
+      "JSON in another character set",
+      earned(1),
+      { "content-type": "application/json; charset=iso-8859-1" },
+      415,
+      "UNSUPPORTED_MEDIA_TYPE",
+    ],
+    ["text that is no UTF-8", notUtf8, {}, 400, "INVALID_ARGUMENT"],
+    ["a line that is no UTF-8", notUtf8, { "content-type": "application/x-ndjson" }, 400, "INVALID_ARGUMENT"],
     ["a tag that is none", earned(1), { "if-match": "1" }, 400, "INVALID_ARGUMENT"],
     ["both conditions", earned(1), { "if-match": "*", "if-none-match": "*" }, 400, "INVALID_ARGUMENT"],
     ["a page of another site", earned(1), { origin: "https://example.com" }, 403, "FOREIGN_ORIGIN"],
@@ -188,6 +199,18 @@ describe("writing over HTTP", () => {
     expect([answer.status, answer.body.code]).toEqual([expected, code]);
     expect(answer.headers.get("content-type")).toBe("application/problem+json");
     expect(await warp.entity("w6").seq()).toBe(0);
+  });
+
+  test("a character set that is UTF-8 may be named, in any spelling, and a byte order mark may stand in front", async () => {
+    for (const charset of ["utf-8", "UTF-8", '"utf-8"', "utf8"]) {
+      const headers = { "content-type": `application/json;charset=${charset}` };
+      const body = `\ufeff${JSON.stringify({ type: "Noted", data: "M\u00fcller \ufffd" })}`;
+      expect((await call("POST", eventsOf("w8"), body, headers)).status).toBe(201);
+    }
+    const { body } = await call("GET", eventsOf("w8"));
+    expect(body.events.map(({ data }: { data: string }) => data)).toEqual(
+      Array(4).fill("M\u00fcller \ufffd"),
+    );
   });
 
   test("a body without a length is cut off at the limit too", async () => {

@@ -1,20 +1,25 @@
 /**
- * The bodies of writes: JSON, or one JSON event a line.
+ * The bodies of writes: JSON, or one JSON event a line, in UTF-8.
+ *
+ * Text that is not well-formed is refused, never repaired: something else would be stored than was sent.
  *
  * JSON has to be declared. A page of another site can send a body without asking only as a form or as plain text, so
  * that rule also keeps such pages out.
  */
 import type { NewEvent, Personal } from "../../core/event.ts";
+import { readStrictUtf8 } from "../../core/utf8.ts";
 import { timeOf } from "./parameters.ts";
 import { badRequest, ProblemError } from "./problem.ts";
+
+const byteOrderMark = "\ufeff";
 
 /** One event, `{ "events": [...] }`, or a line for each. */
 export async function readEvents(request: Request): Promise<NewEvent[]> {
   if (mediaTypeOf(request) === "ndjson") {
-    const lines = (await request.text()).split("\n").filter((line) => line.trim() !== "");
+    const lines = (await textOf(request)).split("\n").filter((line) => line.trim() !== "");
     return lines.map((line, i) => toEvent(parseJson(line, `line ${i + 1}`), `line ${i + 1}`));
   }
-  const body = parseJson(await request.text(), "the body");
+  const body = parseJson(await textOf(request), "the body");
   if (!isRecord(body)) throw badRequest('the body is an event, or {"events": [...]}');
   if (!("events" in body)) return [toEvent(body, "the body")];
   const { events, ...others } = body;
@@ -26,10 +31,17 @@ export async function readEvents(request: Request): Promise<NewEvent[]> {
 
 /** Any JSON value; undefined without a body. */
 export async function readInput(request: Request): Promise<unknown> {
-  const text = await request.text();
+  const text = await textOf(request);
   if (text === "") return undefined;
   if (mediaTypeOf(request) !== "json") throw unsupported("application/json");
   return parseJson(text, "the body");
+}
+
+async function textOf(request: Request): Promise<string> {
+  const bytes = Buffer.from(await request.arrayBuffer());
+  const text = readStrictUtf8(bytes, 0, bytes.length);
+  if (text === undefined) throw badRequest("the body is not well-formed UTF-8");
+  return text.startsWith(byteOrderMark) ? text.slice(1) : text;
 }
 
 function toEvent(value: unknown, where: string): NewEvent {
@@ -61,7 +73,13 @@ function toPersonal(value: unknown, where: string): Personal {
 }
 
 function mediaTypeOf(request: Request): "json" | "ndjson" {
-  const given = request.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase() ?? "";
+  const [type = "", ...parameters] = (request.headers.get("content-type") ?? "").toLowerCase().split(";");
+  for (const parameter of parameters) {
+    const charset = /^\s*charset\s*=\s*"?([^"]*?)"?\s*$/.exec(parameter)?.[1];
+    if (charset !== undefined && charset !== "utf-8" && charset !== "utf8")
+      throw unsupported("application/json or application/x-ndjson, in UTF-8");
+  }
+  const given = type.trim();
   if (given === "application/json" || /^application\/[\w.-]+\+json$/.test(given)) return "json";
   if (given === "application/x-ndjson" || given === "application/ndjson") return "ndjson";
   throw unsupported("application/json or application/x-ndjson");
