@@ -28,7 +28,7 @@ export interface HttpListening {
 /** Errors: IO_ERROR when the address cannot be had. */
 export function listenHttp(options: HttpListening, parts: HttpParts): HttpServer {
   const { host, port, idleTimeoutSeconds: idle = idleTimeoutSeconds } = options;
-  const app = createApp(parts);
+  const app = createApp(parts, host);
   try {
     const server = Bun.serve({
       hostname: host,

@@ -8,7 +8,7 @@ import { defineAggregate, reject, start, type Warp } from "../../index.ts";
 import { enginePortOf } from "../../server.ts";
 import { type HttpServer, listenHttp } from "../http-server.ts";
 import { createMetrics } from "./metrics.ts";
-import type { ServerStatus } from "./parts.ts";
+import type { HttpParts, ServerStatus } from "./parts.ts";
 
 const purse = defineAggregate({
   name: "purse",
@@ -41,20 +41,21 @@ beforeAll(async () => {
     journal: { segmentBytes: 256 * 1024, segmentsMax: 8 },
     memory: { tailBytes: 1 << 20 },
   });
-  server = listenHttp(
-    { host: "127.0.0.1", port: 0 },
-    {
-      engine: enginePortOf(warp),
-      status: () => status,
-      metrics: createMetrics({ context: warp.context }, [
-        { name: "warp_pending_writes", help: "Writes under way.", read: () => warp.pressure.pendingWrites },
-      ]),
-      logger: silentLogger,
-      bodyBytesMax: 100_000,
-    },
-  );
+  server = listenHttp({ host: "127.0.0.1", port: 0 }, partsOf());
   url = `http://127.0.0.1:${server.port}`;
 });
+
+function partsOf(): HttpParts {
+  return {
+    engine: enginePortOf(warp),
+    status: () => status,
+    metrics: createMetrics({ context: warp.context }, [
+      { name: "warp_pending_writes", help: "Writes under way.", read: () => warp.pressure.pendingWrites },
+    ]),
+    logger: silentLogger,
+    bodyBytesMax: 100_000,
+  };
+}
 
 afterAll(async () => {
   await server.close();
@@ -82,7 +83,9 @@ test("a request for which the server is at work is not idle; one whose body does
   const stalled = new Promise<number>((resolve) => {
     const begun = performance.now();
     const socket = connect(slow.port, "127.0.0.1", () =>
-      socket.write("POST /v1/entities/slow/events HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\n\r\n{"),
+      socket.write(
+        "POST /v1/entities/slow/events HTTP/1.1\r\nhost: localhost\r\ncontent-length: 50\r\n\r\n{",
+      ),
     );
     socket.on("data", () => {});
     socket.on("close", () => resolve(performance.now() - begun));
@@ -319,6 +322,43 @@ describe("ids in paths", () => {
   });
 });
 
+describe("a server for this machine alone", () => {
+  const ask = (method: string, path: string, host: string, port: number, body = "") => {
+    const lines = [
+      `${method} ${path} HTTP/1.1`,
+      `Host: ${host}`,
+      `Origin: http://${host}`,
+      "Connection: close",
+    ];
+    const about = ["Content-Type: application/json", `Content-Length: ${body.length}`];
+    return rawRequest([...lines, ...(body === "" ? [] : about), "", body].join("\r\n"), port);
+  };
+  const write = (host: string, port = server.port) =>
+    ask("POST", eventsOf("n1"), host, port, JSON.stringify(earned(1)));
+
+  test("answers no page of a site whose name was made to stand for its address", async () => {
+    for (const name of ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "[::2]", ""]) {
+      const host = `${name}:${server.port}`;
+      for (const answer of [await write(host), await ask("GET", "/v1/entities", host, server.port)]) {
+        expect(answer).toStartWith("HTTP/1.1 403");
+        expect(answer).toContain("FOREIGN_ORIGIN");
+      }
+    }
+    expect(await warp.entity("n1").seq()).toBe(0);
+    for (const host of ["localhost:8080", "LOCALHOST", `127.0.0.1:${server.port}`, "[::1]:7401"]) {
+      expect(await write(host)).toStartWith("HTTP/1.1 201");
+      expect(await ask("GET", "/v1/entities", host, server.port)).toStartWith("HTTP/1.1 200");
+    }
+  });
+
+  test("is told from one for others, which is called by any name", async () => {
+    const open = listenHttp({ host: "0.0.0.0", port: 0 }, partsOf());
+    expect(await write("warp.example", open.port)).toStartWith("HTTP/1.1 201");
+    expect(await ask("GET", "/v1/entities", "warp.example", open.port)).toStartWith("HTTP/1.1 200");
+    await open.close();
+  });
+});
+
 describe("for operators", () => {
   test("health and readiness follow the status, and work is refused while draining", async () => {
     expect((await call("GET", "/healthz")).status).toBe(200);
@@ -354,9 +394,9 @@ describe("for operators", () => {
 });
 
 /** The answer to bytes that a proper client would never send. */
-function rawRequest(bytes: string): Promise<string> {
+function rawRequest(bytes: string, port = server.port): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
-  const socket = connect(server.port, "127.0.0.1", () => socket.write(bytes));
+  const socket = connect(port, "127.0.0.1", () => socket.write(bytes));
   let answer = "";
   socket.on("data", (piece) => {
     answer += piece.toString();

@@ -4,6 +4,8 @@
  * - Every failure is a problem document; a bug is logged and says nothing of its insides.
  * - The id in a path is percent-encoded UTF-8; what does not decode is refused, since two ids must never become one.
  * - A page of another site cannot write: its browser names the site, and that is refused.
+ * - A server for this machine alone answers only who calls it by a name of this machine. The name of another site may be made to stand
+ *   for this machine's address, and to a browser its pages are then of the same site as this server.
  * - While the server drains, no new work is taken.
  */
 import { Hono } from "hono";
@@ -19,8 +21,10 @@ import { badRequest, ProblemError, problemOf, problemResponse } from "./problem.
 
 const reading: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
 
-export function createApp(parts: HttpParts): Hono {
+/** `host` is where the server listens. */
+export function createApp(parts: HttpParts, host: string): Hono {
   const app = new Hono();
+  const ownNames = isLoopback(host) ? new Set([...loopbackNames, nameOf(host)]) : undefined;
   const { metrics, logger, status, bodyBytesMax } = parts;
 
   app.use(async (context, next) => {
@@ -31,6 +35,7 @@ export function createApp(parts: HttpParts): Hono {
   });
   app.use("/v1/*", async (context, next) => {
     const request = context.req.raw;
+    if (ownNames !== undefined) requireOwnName(request, ownNames);
     requireDecodable(request.url);
     if (!reading.has(request.method)) requireOwnOrigin(request);
     if (status() !== "ready") {
@@ -85,12 +90,35 @@ function requireDecodable(url: string): void {
   }
 }
 
+const loopbackNames = ["localhost", "127.0.0.1", "[::1]"];
+
+function isLoopback(host: string): boolean {
+  const name = nameOf(host);
+  return loopbackNames.includes(name) || /^127\.\d+\.\d+\.\d+$/.test(name);
+}
+
+/** As it stands in the header Host. */
+function nameOf(host: string): string {
+  return (host.includes(":") && !host.startsWith("[") ? `[${host}]` : host).toLowerCase();
+}
+
+/** Any port: it may have been forwarded from another. Only programs of old name no host. */
+function requireOwnName(request: Request, names: ReadonlySet<string>): void {
+  const host = request.headers.get("host");
+  if (host === null || names.has(host.toLowerCase().replace(/:\d*$/, ""))) return;
+  throw new ProblemError({
+    code: "FOREIGN_ORIGIN",
+    detail: "this server is for this machine alone: call it localhost",
+    more: { host },
+  });
+}
+
 /** Programs send no Origin; a browser sends that of the page. */
 function requireOwnOrigin(request: Request): void {
   const origin = request.headers.get("origin");
   if (origin === null) return;
   const host = request.headers.get("host");
-  if (host !== null && URL.canParse(origin) && new URL(origin).host === host) return;
+  if (host !== null && URL.canParse(origin) && new URL(origin).host === host.toLowerCase()) return;
   throw new ProblemError({
     code: "FOREIGN_ORIGIN",
     detail: "pages of other sites cannot write here",
