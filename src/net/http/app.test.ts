@@ -372,6 +372,8 @@ describe("for operators", () => {
       expect(refused.headers.get("retry-after")).toBe("1");
       status = "failed";
       expect((await call("GET", "/healthz")).status).toBe(503);
+      for (const failed of [await call("POST", eventsOf("o1"), earned(1)), await call("GET", eventsOf("o1"))])
+        expect([failed.status, failed.body.code]).toEqual([503, "ENGINE_FAILED"]);
     } finally {
       status = "ready";
     }

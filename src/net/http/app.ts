@@ -38,9 +38,13 @@ export function createApp(parts: HttpParts, host: string): Hono {
     if (ownNames !== undefined) requireOwnName(request, ownNames);
     requireDecodable(request.url);
     if (!reading.has(request.method)) requireOwnOrigin(request);
-    if (status() !== "ready") {
-      throw new ProblemError({ code: "CLOSED", detail: `this server is ${status()}` });
-    }
+    const now = status();
+    if (now === "failed")
+      throw new ProblemError({
+        code: "ENGINE_FAILED",
+        detail: "the engine has failed, and has to be restarted",
+      });
+    if (now !== "ready") throw new ProblemError({ code: "CLOSED", detail: `this server is ${now}` });
     await next();
   });
   const onError = () => {
