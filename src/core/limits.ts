@@ -155,6 +155,10 @@ export const limits = {
   handshakeMs: 10_000,
   /** From the first byte of a frame to its last; and for a peer that reads nothing while replies wait. */
   stallMs: 30_000,
+  /** Bodies of HTTP requests that are read or worked on, over all connections; what is beyond is answered OVERLOADED. */
+  httpBodiesBytes: 256 * miB,
+  /** From the head of an HTTP request to the end of its body. */
+  httpBodyMs: 60_000,
   /** A connection that is silent for this long is closed. */
   idleMs: 120_000,
   /** Requests that a client holds, sent or waiting. */

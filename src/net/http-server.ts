@@ -36,7 +36,7 @@ export function listenHttp(options: HttpListening, parts: HttpParts): HttpServer
       // Two servers on one port would share its connections between two data directories.
       reusePort: false,
       idleTimeout: idle,
-      // The app answers a body that is too large itself; this one ends a connection that goes on sending.
+      // The app answers a body that is too large or too slow itself; this one ends a connection that goes on sending.
       maxRequestBodySize: parts.bodyBytesMax + 1024 * 1024,
       development: false,
       fetch: async (request, server) => {

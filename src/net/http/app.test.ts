@@ -228,6 +228,54 @@ describe("writing over HTTP", () => {
   });
 });
 
+describe("bodies that do not come", () => {
+  /** Sends the head of a write and the beginning of its body; resolves with what it is answered. */
+  const begin = (port: number, declared: number | undefined, sent: number) => {
+    const socket = connect(port, "127.0.0.1");
+    const answer = Promise.withResolvers<string>();
+    const length = declared === undefined ? "Transfer-Encoding: chunked" : `Content-Length: ${declared}`;
+    const body = " ".repeat(sent);
+    socket.write(`POST ${eventsOf("b1")} HTTP/1.1\r\nHost: localhost\r\n${length}\r\n`);
+    socket.write("Content-Type: application/json\r\n\r\n");
+    socket.write(declared === undefined ? `${sent.toString(16)}\r\n${body}\r\n` : body);
+    socket.on("data", (piece) => answer.resolve(piece.toString()));
+    socket.on("error", () => answer.resolve(""));
+    socket.on("close", () => answer.resolve(""));
+    return { answer: answer.promise, end: () => socket.destroy() };
+  };
+
+  test("take bounded memory over all connections, and others are served again when they have gone", async () => {
+    const limits = { bodyBytesMax: 100_000, bodiesBytesMax: 250_000 };
+    const bounded = listenHttp({ host: "127.0.0.1", port: 0 }, { ...partsOf(), ...limits });
+    const slow = [100_000, undefined, 100_000].map((declared) => begin(bounded.port, declared, 70_000));
+    const post = async (text: string) => {
+      const to = `http://127.0.0.1:${bounded.port}${eventsOf("b2")}`;
+      return (await fetch(to, { method: "POST", headers: json, body: text })).status;
+    };
+    // It is no JSON, so that nothing is written where there is room for it.
+    const large = " ".repeat(60_000);
+    let answered = 0;
+    while (answered !== 503) answered = await post(large);
+    // What is small has room beside them.
+    expect(await post(JSON.stringify(earned(1)))).toBe(201);
+    for (const one of slow) one.end();
+    while (answered !== 400) answered = await post(large);
+    await bounded.close();
+  });
+
+  test.each([
+    ["short", 50, 10],
+    ["long", 90_000, 70_000],
+    ["of any length", undefined, 10],
+  ])("are waited for no longer than a time, if they are %s", async (_what, declared, sent) => {
+    const hasty = listenHttp({ host: "127.0.0.1", port: 0 }, { ...partsOf(), bodyMs: 50 });
+    const { answer, end } = begin(hasty.port, declared, sent);
+    expect(await answer).toContain('"code":"TIMEOUT"');
+    end();
+    await hasty.close();
+  });
+});
+
 describe("reading over HTTP", () => {
   test("the state has the newest seq as its tag, and can be cut at a seq or a time", async () => {
     await call("POST", eventsOf("r1"), { events: [{ ...earned(1), occurredAt: "2001-01-13T00:00:00Z" }] });

@@ -9,8 +9,8 @@
  * - While the server drains, no new work is taken.
  */
 import { Hono } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { routePath } from "hono/route";
+import { Bodies } from "./body.ts";
 import { addCommands } from "./commands.ts";
 import { addEntities } from "./entities.ts";
 import { addEntity } from "./entity.ts";
@@ -25,7 +25,8 @@ const reading: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
 export function createApp(parts: HttpParts, host: string): Hono {
   const app = new Hono();
   const ownNames = isLoopback(host) ? new Set([...loopbackNames, nameOf(host)]) : undefined;
-  const { metrics, logger, status, bodyBytesMax } = parts;
+  const { metrics, logger, status } = parts;
+  const bodies = new Bodies(parts);
 
   app.use(async (context, next) => {
     const startedAt = performance.now();
@@ -45,22 +46,18 @@ export function createApp(parts: HttpParts, host: string): Hono {
         detail: "the engine has failed, and has to be restarted",
       });
     if (now !== "ready") throw new ProblemError({ code: "CLOSED", detail: `this server is ${now}` });
-    await next();
+    try {
+      await next();
+    } finally {
+      bodies.done(request);
+    }
   });
-  const onError = () => {
-    throw new ProblemError({
-      code: "BODY_TOO_LARGE",
-      detail: `a body has at most ${bodyBytesMax} bytes`,
-      more: { limit: bodyBytesMax },
-    });
-  };
-  app.use("/v1/*", bodyLimit({ maxSize: bodyBytesMax, onError }));
 
   addOperations(app, parts);
   addEntities(app, parts);
   addEntity(app, parts);
-  addEvents(app, parts);
-  addCommands(app, parts);
+  addEvents(app, parts, bodies);
+  addCommands(app, parts, bodies);
 
   app.notFound((context) =>
     problemResponse({

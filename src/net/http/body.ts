@@ -3,23 +3,151 @@
  *
  * Text that is not well-formed is refused, never repaired: something else would be stored than was sent.
  *
+ * What bodies take is bounded, each and all together, and so is the time that one takes to come: a body counts from its first byte
+ * until its request is answered, a short one from the beginning.
+ *
  * JSON has to be declared. A page of another site can send a body without asking only as a form or as plain text, so
  * that rule also keeps such pages out.
  */
 import type { NewEvent, Personal } from "../../core/event.ts";
+import { limits } from "../../core/limits.ts";
 import { readStrictUtf8 } from "../../core/utf8.ts";
 import { timeOf } from "./parameters.ts";
+import type { HttpParts } from "./parts.ts";
 import { badRequest, ProblemError } from "./problem.ts";
 
 const byteOrderMark = "\ufeff";
 
+/** A body of a declared length up to this is read at once, which costs less. */
+const shortBytes = 16 * 1024;
+
+/** The bodies of the requests of one server. */
+export class Bodies {
+  readonly #one: number;
+  readonly #all: number;
+  readonly #ms: number;
+  /** What each request that is under way has sent. */
+  readonly #taken = new Map<Request, number>();
+  #bytes = 0;
+
+  constructor({
+    bodyBytesMax,
+    bodiesBytesMax = limits.httpBodiesBytes,
+    bodyMs = limits.httpBodyMs,
+  }: HttpParts) {
+    this.#one = bodyBytesMax;
+    this.#all = Math.max(bodiesBytesMax, bodyBytesMax);
+    this.#ms = bodyMs;
+  }
+
+  /** The text of a request's body. Errors, as problems: BODY_TOO_LARGE, OVERLOADED, TIMEOUT, INVALID_ARGUMENT for what is no UTF-8. */
+  async text(request: Request): Promise<string> {
+    const bytes = await this.#read(request);
+    const text = readStrictUtf8(bytes, 0, bytes.length);
+    if (text === undefined) throw badRequest("the body is not well-formed UTF-8");
+    return text.startsWith(byteOrderMark) ? text.slice(1) : text;
+  }
+
+  /** The request is answered. */
+  done(request: Request): void {
+    const taken = this.#taken.get(request);
+    if (taken === undefined) return;
+    this.#taken.delete(request);
+    this.#bytes -= taken;
+  }
+
+  async #read(request: Request): Promise<Buffer> {
+    const { body } = request;
+    if (body === null) return Buffer.alloc(0);
+    const declared = Number(request.headers.get("content-length") ?? Number.NaN);
+    if (declared > this.#one) throw this.#tooLarge();
+    try {
+      if (!(declared <= shortBytes)) return await this.#readPieces(request, body);
+      this.#take(request, declared);
+      return await this.#readWhole(request);
+    } catch (thrown) {
+      if (thrown instanceof ProblemError) throw thrown;
+      const why = thrown instanceof Error ? thrown.message : String(thrown);
+      throw badRequest(`the body did not come whole: ${why}`);
+    }
+  }
+
+  async #readWhole(request: Request): Promise<Buffer> {
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => late.reject(this.#tooLate()), this.#ms);
+    try {
+      return Buffer.from(await Promise.race([request.arrayBuffer(), late.promise]));
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #readPieces(request: Request, body: ReadableStream<Uint8Array>): Promise<Buffer> {
+    const reader = body.getReader();
+    // What it still sends is not kept; whoever waits for it hears of the end.
+    const cancel = () => void reader.cancel().catch(() => {});
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      cancel();
+    }, this.#ms);
+    let read = Buffer.alloc(0);
+    let length = 0;
+    try {
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (isLate) throw this.#tooLate();
+        if (done) return read.subarray(0, length);
+        this.#take(request, value.length);
+        // Pieces may be as small as the peer likes, and are not kept as they are.
+        if (length + value.length > read.length) read = grown(read, length + value.length);
+        read.set(value, length);
+        length += value.length;
+      }
+    } catch (thrown) {
+      cancel();
+      throw thrown;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #take(request: Request, bytes: number): void {
+    const taken = (this.#taken.get(request) ?? 0) + bytes;
+    if (taken > this.#one) throw this.#tooLarge();
+    if (this.#bytes + bytes > this.#all) {
+      const detail = "the bodies of all requests together take too much: try again";
+      throw new ProblemError({ code: "OVERLOADED", detail, more: { limit: "httpBodiesBytes" } });
+    }
+    this.#taken.set(request, taken);
+    this.#bytes += bytes;
+  }
+
+  #tooLarge(): ProblemError {
+    const limit = this.#one;
+    const detail = `a body has at most ${limit} bytes`;
+    return new ProblemError({ code: "BODY_TOO_LARGE", detail, more: { limit } });
+  }
+
+  #tooLate(): ProblemError {
+    const detail = `the body did not come within ${this.#ms} ms`;
+    return new ProblemError({ code: "TIMEOUT", detail, headers: { connection: "close" } });
+  }
+}
+
+function grown(bytes: Buffer, least: number): Buffer<ArrayBuffer> {
+  const larger = Buffer.alloc(Math.max(least, 2 * bytes.length, 4 * shortBytes));
+  larger.set(bytes);
+  return larger;
+}
+
 /** One event, `{ "events": [...] }`, or a line for each. */
-export async function readEvents(request: Request): Promise<NewEvent[]> {
+export async function readEvents(request: Request, bodies: Bodies): Promise<NewEvent[]> {
   if (mediaTypeOf(request) === "ndjson") {
-    const lines = (await textOf(request)).split("\n").filter((line) => line.trim() !== "");
+    const lines = (await bodies.text(request)).split("\n").filter((line) => line.trim() !== "");
     return lines.map((line, i) => toEvent(parseJson(line, `line ${i + 1}`), `line ${i + 1}`));
   }
-  const body = parseJson(await textOf(request), "the body");
+  const body = parseJson(await bodies.text(request), "the body");
   if (!isRecord(body)) throw badRequest('the body is an event, or {"events": [...]}');
   if (!("events" in body)) return [toEvent(body, "the body")];
   const { events, ...others } = body;
@@ -30,18 +158,11 @@ export async function readEvents(request: Request): Promise<NewEvent[]> {
 }
 
 /** Any JSON value; undefined without a body. */
-export async function readInput(request: Request): Promise<unknown> {
-  const text = await textOf(request);
+export async function readInput(request: Request, bodies: Bodies): Promise<unknown> {
+  const text = await bodies.text(request);
   if (text === "") return undefined;
   if (mediaTypeOf(request) !== "json") throw unsupported("application/json");
   return parseJson(text, "the body");
-}
-
-async function textOf(request: Request): Promise<string> {
-  const bytes = Buffer.from(await request.arrayBuffer());
-  const text = readStrictUtf8(bytes, 0, bytes.length);
-  if (text === undefined) throw badRequest("the body is not well-formed UTF-8");
-  return text.startsWith(byteOrderMark) ? text.slice(1) : text;
 }
 
 function toEvent(value: unknown, where: string): NewEvent {

@@ -3,7 +3,7 @@
  */
 import type { Hono } from "hono";
 import type { EventsQuery } from "../protocol/outcomes.ts";
-import { readEvents } from "./body.ts";
+import { type Bodies, readEvents } from "./body.ts";
 import { jsonTextResponse, toJson } from "./json.ts";
 import { ndjsonResponse, wantsNdjson } from "./ndjson.ts";
 import { takePage } from "./page.ts";
@@ -15,12 +15,12 @@ const pageUsual = 100;
 const pageMax = 1000;
 const path = "/v1/entities/:id/events";
 
-export function addEvents(app: Hono, { engine }: HttpParts): void {
+export function addEvents(app: Hono, { engine }: HttpParts, bodies: Bodies): void {
   app.post(path, async (context) => {
     const request = context.req.raw;
     queryOf(request);
     const options = writeOptionsOf(request);
-    const events = await readEvents(request);
+    const events = await readEvents(request, bodies);
     const id = context.req.param("id");
     return writeResponse(await ask((answer) => engine.append(id, events, options, answer)));
   });

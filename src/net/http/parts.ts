@@ -17,7 +17,12 @@ export interface HttpParts {
   readonly status: () => ServerStatus;
   readonly metrics: HttpMetrics;
   readonly logger: Logger;
+  /** Of one request … */
   readonly bodyBytesMax: number;
+  /** … and of all together; `httpBodiesBytes` when absent. */
+  readonly bodiesBytesMax?: number;
+  /** How long a body may take to come; `httpBodyMs` when absent. */
+  readonly bodyMs?: number;
 }
 
 /** One call of the engine as a promise. */
