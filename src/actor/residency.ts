@@ -45,6 +45,9 @@ interface Folded {
   readonly tipPosition: number;
 }
 
+/** What a load of what is settled gives, and up to where each state was stored. */
+type Settled = Folded & { readonly covered: readonly number[] };
+
 /** What an actor takes beside its id and its states, bytes; measured as resident memory per actor. */
 const actorBytes = 336;
 
@@ -258,7 +261,15 @@ export class Residency {
     }
   }
 
-  async #foldSettled(actor: Actor): Promise<(Folded & { readonly covered: readonly number[] }) | undefined> {
+  async #foldSettled(actor: Actor): Promise<Settled | undefined> {
+    for (;;) {
+      const settled = await this.#foldSettledOnce(actor);
+      if (settled !== "dropped") return settled;
+    }
+  }
+
+  /** Each page is what the file has by then: "dropped" when retention let go of some that was not read yet. */
+  async #foldSettledOnce(actor: Actor): Promise<Settled | "dropped" | undefined> {
     const { reading, folding } = this.#options;
     const { shard } = actor;
     const found = await reading.loadSettled(shard.index, actor.id, folding.snapshotVersions);
@@ -280,6 +291,7 @@ export class Residency {
         direction: "forward",
         bytesMax: limits.readPageBytes,
       });
+      if (page.dropped !== undefined) return "dropped";
     }
     const snapshotSeq = covered.length === 0 ? found.seq : Math.min(...covered);
     return { number: found.number, seq: found.seq, states, covered, snapshotSeq, tailRow: 0, tipPosition: 0 };

@@ -1,9 +1,10 @@
 /**
  * Events that retention lets go: states and later history do not change, and what is missing is said wherever one looks.
  */
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, spyOn, test } from "bun:test";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Reading } from "../../src/actor/storage/reading.ts";
 import { checkDirectory, defineAggregate, type Settings, type Warp, WarpError } from "../../src/index.ts";
 import { freshDirectory, removeDirectories, restoredModel, rootKeyOf } from "../backup/sample.ts";
 import {
@@ -304,6 +305,33 @@ describe("with backups", () => {
     const later = await restoredModel(target, rootKeyOf(dataDir).file, {}, { aggregates });
     expect([...later.keys()]).toEqual(["alice", "bob", "carol"]);
   });
+});
+
+test("a load of several pages whose later ones are dropped meanwhile begins again", async () => {
+  const dataDir = join(freshDirectory(), "data");
+  const unsnapped = { ...accountKeeping({ keepLast: 5, beyond: "drop" }), snapshotEvery: 1000 };
+  const settings = { aggregates: [unsnapped] };
+  let warp = await openSmall(dataDir, settings);
+  const note = "x".repeat(90_000);
+  for (let seq = 1; seq <= 30; seq++) {
+    await warp.entity("alice").append({ type: "Credited", data: { cents: seq, note } });
+    await settled(warp);
+  }
+  await warp.close();
+  warp = await openSmall(dataDir, settings);
+  const { entries } = Reading.prototype;
+  let retained: unknown;
+  const reading = spyOn(Reading.prototype, "entries").mockImplementation(async function (
+    this: Reading,
+    request,
+  ) {
+    // The first page is there, and what the second one would begin with goes.
+    reading.mockRestore();
+    retained = await warp.retain();
+    return entries.call(this, request);
+  });
+  expect(await warp.entity("alice").read("account")).toEqual(sumTo(30));
+  expect(retained).toMatchObject({ events: 25 });
 });
 
 test("an entity with dropped events can be erased: nothing of it is left", async () => {
