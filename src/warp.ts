@@ -115,7 +115,9 @@ export class Warp {
 
   /**
    * Appends to several entities of one shard at once, all or nothing: `decide` sees them at one moment and appends to
-   * them, or returns `reject(code)`. It may run more than once before anything is appended, so it only looks and appends. Errors: CROSS_SHARD unless the ids share a shard (give them a common `{tag}`).
+   * them, or returns `reject(code)`. It may run more than once before anything is appended, so it only looks and appends,
+   * and is not async. Errors: CROSS_SHARD unless the ids share a shard (give them a common `{tag}`); COMMAND_FAILED when it throws or
+   * returns anything else.
    */
   atomically(
     ids: readonly string[],

@@ -2,7 +2,7 @@
  * Appending to several entities of one shard at once: all of it or nothing.
  */
 import type { Aggregate, StateOf } from "../aggregate/aggregate.ts";
-import { Rejection } from "../aggregate/command.ts";
+import { outcomeProblem, Rejection } from "../aggregate/command.ts";
 import { WarpError } from "../core/errors.ts";
 import type { NewEvent } from "../core/event.ts";
 import { limits } from "../core/limits.ts";
@@ -53,7 +53,8 @@ type Decide = (participants: readonly Participant[]) => Rejection | undefined | 
 
 /**
  * Runs `decide` on all entities at one moment; what it appends to them becomes durable together. It may return
- * `reject(code)` to change nothing. Errors: CROSS_SHARD unless all ids are of one shard (share a `{tag}`).
+ * `reject(code)` to change nothing. Errors: CROSS_SHARD unless all ids are of one shard (share a `{tag}`); COMMAND_FAILED
+ * when it throws or returns something else, such as the Promise of an async function: nothing is appended then.
  */
 export async function together(
   parts: { readonly engine: Engine; readonly residency: Residency; readonly folding: Folding },
@@ -95,7 +96,10 @@ async function decideTogether(
   let rejection: Rejection | undefined;
   const results = await engine.atomically(actors, (ready) => {
     const participants = ready.map((actor) => new Participant(folding, actor));
-    const decided = decide(participants);
+    const decided: unknown = decide(participants);
+    const problem = outcomeProblem(decided);
+    if (problem !== undefined)
+      throw new WarpError("COMMAND_FAILED", `the function given to atomically ${problem}`);
     rejection = decided instanceof Rejection ? decided : undefined;
     // A rejection appends nothing and is answered like an append: not before what it was decided on is durable.
     return rejection === undefined ? participants.map((participant) => participant.events) : [];

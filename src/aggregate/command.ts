@@ -64,11 +64,7 @@ export function decide(
 function problemOf(returned: unknown): string | undefined {
   if (returned === undefined || returned === null) return undefined;
   if (returned instanceof Rejection) return rejectionProblem(returned);
-  if (returned instanceof Promise) {
-    // Its own failure would otherwise be reported as unhandled, beside the one that is thrown here.
-    returned.catch(() => undefined);
-    return "returned a Promise: decide on the state alone, and call others before or after";
-  }
+  if (returned instanceof Promise) return promiseProblem(returned);
   if (!Array.isArray(returned)) return eventProblem(returned);
   for (const event of returned) {
     const problem = eventProblem(event);
@@ -81,6 +77,20 @@ function eventProblem(event: unknown): string | undefined {
   if (typeof event !== "object" || event === null) return `returned ${typeof event}, which is no event`;
   const problem = eventTypeProblem((event as { type?: unknown }).type);
   return problem === undefined ? undefined : `returned an event whose type ${problem}`;
+}
+
+function promiseProblem(returned: Promise<unknown>): string {
+  // Its own failure would otherwise be reported as unhandled, beside the one that is thrown here.
+  returned.catch(() => undefined);
+  return "returned a Promise: decide on the state alone, and call others before or after";
+}
+
+/** What is wrong with what a function returned that may return nothing or a rejection; undefined when nothing is. */
+export function outcomeProblem(returned: unknown): string | undefined {
+  if (returned === undefined || returned === null) return undefined;
+  if (returned instanceof Rejection) return rejectionProblem(returned);
+  if (returned instanceof Promise) return promiseProblem(returned);
+  return `returned ${typeof returned}, which is neither nothing nor a rejection`;
 }
 
 function rejectionProblem({ code, details }: Rejection): string | undefined {

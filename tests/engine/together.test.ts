@@ -1,7 +1,8 @@
 /**
  * `atomically`: what is appended together is seen together; what is refused waits for what it was refused for.
  */
-import { afterEach, expect, test } from "bun:test";
+import { afterEach, describe, expect, test } from "bun:test";
+import { reject } from "../../src/index.ts";
 import { cleanUp, codeOf, credited, freshDirectory, openSmall } from "./sample.ts";
 
 afterEach(cleanUp);
@@ -55,6 +56,35 @@ test("a function given to atomically that throws changes nothing and is named as
   });
   expect(await codeOf(work)).toBe("COMMAND_FAILED");
   expect(await warp.entity("{a}1").seq()).toBe(0);
+});
+
+describe("a function given to atomically that returns", () => {
+  type Decide = Parameters<Awaited<ReturnType<typeof openSmall>>["atomically"]>[1];
+  const cases: [string, Decide][] = [
+    [
+      "a Promise, since it is async",
+      (async ([one, other]: Parameters<Decide>[0]) => {
+        one?.append(credited(1));
+        await Promise.resolve();
+        other?.append(credited(1));
+        throw new Error("nobody hears of this one");
+      }) as unknown as Decide,
+    ],
+    [
+      "events",
+      ((all: Parameters<Decide>[0]) => {
+        all[0]?.append(credited(1));
+        return [credited(1)];
+      }) as unknown as Decide,
+    ],
+    ["a rejection without a code", () => reject("")],
+    ["a rejection whose details are no data", () => reject("NO", () => 1)],
+  ];
+  test.each(cases)("%s has failed, and nothing is appended", async (_, decide) => {
+    const warp = await openSmall(freshDirectory());
+    expect(await codeOf(warp.atomically(["{a}1", "{a}2"], decide))).toBe("COMMAND_FAILED");
+    expect([await warp.entity("{a}1").seq(), await warp.entity("{a}2").seq()]).toEqual([0, 0]);
+  });
 });
 
 test("a state in memory can be read while a key of its entity is looked up on the disk", async () => {
