@@ -174,3 +174,25 @@ export class Actor {
     return this.tipPosition <= this.shard.settledPosition;
   }
 }
+
+/**
+ * A program's function that appends to the entity it is asked about, instead of returning events, has decided on what is
+ * no longer so; two records would carry one seq.
+ */
+export function requireTip(actor: Actor, tipSeq: number, code: "COMMAND_FAILED" | "EVOLVE_FAILED"): void {
+  if (actor.tipSeq === tipSeq) return;
+  const entity = JSON.stringify(actor.id);
+  throw new WarpError(code, `entity ${entity} was appended to by the function that was run for it`);
+}
+
+/** Why a call for an erased entity is refused. */
+export function erased({ id, erasedAt = 0 }: Actor): WarpError {
+  const time = new Date(erasedAt).toISOString();
+  const why = `entity ${JSON.stringify(id)} was erased at ${time}; it begins again with expect "none"`;
+  return new WarpError("ERASED", why, { erasedAt });
+}
+
+/** Only a call that expects nothing begins an erased entity again; so no late repeat does. */
+export function requireNotErased(actor: Actor): void {
+  if (actor.erasedAt !== undefined && actor.number === 0) throw erased(actor);
+}

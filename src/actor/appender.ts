@@ -11,17 +11,17 @@ import type { Delivery } from "../core/append-record.ts";
 import { toWarpError, WarpError } from "../core/errors.ts";
 import type { NewEvent } from "../core/event.ts";
 import type { Journal } from "../journal/journal.ts";
-import type { Actor, States } from "./actor.ts";
+import { type Actor, requireNotErased, requireTip, type States } from "./actor.ts";
 import { findKeyed, keyedOf, rememberKeyed, repeatedResult } from "./caller-keys.ts";
-import { draftEvents, emptyDraft, foldEvent, foldEvents, typeRef } from "./draft.ts";
+import { draftEvents, emptyDraft, foldEvent, foldEvents, plainEvent, typeRef } from "./draft.ts";
 import type { Folding } from "./folding.ts";
 import { nameSubjects, recordNaming } from "./personal/naming.ts";
 import type { Missing, Subjects } from "./personal/subjects.ts";
-import type { Appended, Expect, Rejected, SendResult } from "./results.ts";
+import { type Appended, appended, meets, type Rejected, type SendResult } from "./results.ts";
 import type { Reading } from "./storage/reading.ts";
 import { partOf, partsTogether } from "./storage/record-parts.ts";
 import type { Recorder } from "./storage/recorder.ts";
-import { type CommandCall, Write } from "./write.ts";
+import { type CommandCall, noteTip, textOf, Write } from "./write.ts";
 
 export interface AppenderParts {
   readonly folding: Folding;
@@ -331,53 +331,6 @@ export class Appender {
   }
 }
 
-/**
- * A program's function that appends to the entity it is asked about, instead of returning events, has decided on what is
- * no longer so; two records would carry one seq.
- */
-function requireTip(actor: Actor, tipSeq: number, code: "COMMAND_FAILED" | "EVOLVE_FAILED"): void {
-  if (actor.tipSeq === tipSeq) return;
-  const entity = JSON.stringify(actor.id);
-  throw new WarpError(code, `entity ${entity} was appended to by the function that was run for it`);
-}
-
-/** Why a call for an erased entity is refused. */
-export function erased({ id, erasedAt = 0 }: Actor): WarpError {
-  const time = new Date(erasedAt).toISOString();
-  const why = `entity ${JSON.stringify(id)} was erased at ${time}; it begins again with expect "none"`;
-  return new WarpError("ERASED", why, { erasedAt });
-}
-
-/** Only a call that expects nothing begins an erased entity again; so no late repeat does. */
-function requireNotErased(actor: Actor): void {
-  if (actor.erasedAt !== undefined && actor.number === 0) throw erased(actor);
-}
-
-/** What the write's actor will have committed when the write's turn is durable. */
-export function noteTip(write: Write): void {
-  write.seq = write.actor.tipSeq;
-  write.states = write.actor.tipStates;
-}
-
-/** The result of an append of `count` events that the actor's tip has taken in. */
-export function appended(actor: Actor, count: number, position: number): Appended {
-  const seq = actor.tipSeq;
-  const shard = actor.shard.index;
-  return { ok: true, seq, firstSeq: seq - count + 1, count, duplicate: false, shard, position };
-}
-
-/** The only event, when it is an event and has nothing but type and data. */
-function plainEvent(events: readonly NewEvent[]): NewEvent | undefined {
-  const event = events.length === 1 ? events[0] : undefined;
-  if (event === undefined || event === null) return undefined;
-  return event.occurredAt === undefined && event.personal === undefined ? event : undefined;
-}
-
-/** The text that the data was read from. */
-function textOf({ parsed }: Write): string | undefined {
-  return typeof parsed === "string" ? parsed : undefined;
-}
-
 function decideFor(actors: readonly Actor[], decide: DecideTogether): ReturnType<DecideTogether> {
   try {
     return decide(actors);
@@ -386,12 +339,4 @@ function decideFor(actors: readonly Actor[], decide: DecideTogether): ReturnType
     const why = thrown instanceof Error ? thrown.message : String(thrown);
     throw new WarpError("COMMAND_FAILED", `the function given to atomically threw: ${why}`, {}, thrown);
   }
-}
-
-function meets(expect: Expect, seq: number): boolean {
-  if (expect === "any") return true;
-  if (expect === "none") return seq === 0;
-  if (expect === "exists") return seq > 0;
-  if (Number.isSafeInteger(expect) && expect >= 0) return expect === seq;
-  throw new WarpError("INVALID_ARGUMENT", `expect is any, none, exists or a seq, not ${String(expect)}`);
 }

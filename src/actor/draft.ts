@@ -80,6 +80,13 @@ export function draftEvents(folding: Folding, events: readonly NewEvent[], parse
   return entryDraft(count, types, typeIndexes, occurred, encoded, personal);
 }
 
+/** The only event, when it is an event and has nothing but type and data. */
+export function plainEvent(events: readonly NewEvent[]): NewEvent | undefined {
+  const event = events.length === 1 ? events[0] : undefined;
+  if (event === undefined || event === null) return undefined;
+  return event.occurredAt === undefined && event.personal === undefined ? event : undefined;
+}
+
 function personalDraft(index: number, personal: NonNullable<NewEvent["personal"]>): PersonalDraft {
   if (typeof personal !== "object" || personal === null)
     throw new WarpError("INVALID_EVENT", "personal is { subject, data }");

@@ -7,8 +7,7 @@ import { WarpError } from "../core/errors.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
 import { Promised } from "../core/promised.ts";
 import type { Parsed } from "../core/table.ts";
-import type { Actor, States } from "./actor.ts";
-import { erased } from "./appender.ts";
+import { type Actor, erased, type States } from "./actor.ts";
 import type { Engine } from "./engine.ts";
 import type { Folding } from "./folding.ts";
 import type {

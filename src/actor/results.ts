@@ -2,6 +2,8 @@
  * What a write comes back with. An outcome that a correct program must expect is one of these values; everything
  * else is a WarpError.
  */
+import { WarpError } from "../core/errors.ts";
+import type { Actor } from "./actor.ts";
 
 /** The events are durable, at these seqs. */
 export interface Appended {
@@ -40,3 +42,19 @@ export type SendResult = Appended | Conflict | Rejected;
 
 /** What must be true of the entity: nothing, no events yet, some events, or this newest seq. */
 export type Expect = "any" | "none" | "exists" | number;
+
+/** The result of an append of `count` events that the actor's tip has taken in. */
+export function appended(actor: Actor, count: number, position: number): Appended {
+  const seq = actor.tipSeq;
+  const shard = actor.shard.index;
+  return { ok: true, seq, firstSeq: seq - count + 1, count, duplicate: false, shard, position };
+}
+
+/** True when what a write expects is so at the newest seq. Errors: INVALID_ARGUMENT. */
+export function meets(expect: Expect, seq: number): boolean {
+  if (expect === "any") return true;
+  if (expect === "none") return seq === 0;
+  if (expect === "exists") return seq > 0;
+  if (Number.isSafeInteger(expect) && expect >= 0) return expect === seq;
+  throw new WarpError("INVALID_ARGUMENT", `expect is any, none, exists or a seq, not ${String(expect)}`);
+}

@@ -77,3 +77,14 @@ export class Write {
     this.answer = answer;
   }
 }
+
+/** What the write's actor will have committed when the write's turn is durable. */
+export function noteTip(write: Write): void {
+  write.seq = write.actor.tipSeq;
+  write.states = write.actor.tipStates;
+}
+
+/** The text that the data was read from. */
+export function textOf({ parsed }: Write): string | undefined {
+  return typeof parsed === "string" ? parsed : undefined;
+}

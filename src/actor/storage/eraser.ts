@@ -3,10 +3,10 @@
  */
 import type { Journal } from "../../journal/journal.ts";
 import type { Actor } from "../actor.ts";
-import { appended, noteTip } from "../appender.ts";
 import type { Folding } from "../folding.ts";
 import { recordNaming } from "../personal/naming.ts";
-import { type Answer, Write } from "../write.ts";
+import { appended } from "../results.ts";
+import { type Answer, noteTip, Write } from "../write.ts";
 import type { Recorder } from "./recorder.ts";
 
 export interface EraserParts {
