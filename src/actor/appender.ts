@@ -119,7 +119,10 @@ export class Appender {
     if (only !== undefined && text !== undefined) return this.#appendOne(write, only, text);
     const entry = draftEvents(folding, events, write.parsed);
     const { count } = entry;
-    if (count === 0) return this.#answer(write, appended(actor, 0, shard.nextPosition - 1));
+    if (count === 0) {
+      if (options?.key !== undefined) return this.#appendOutcome(write, undefined);
+      return this.#answer(write, appended(actor, 0, shard.nextPosition - 1));
+    }
     const naming = entry.personal === undefined ? undefined : nameSubjects(subjects, shard, [entry]);
     if (naming !== undefined && "ready" in naming) return this.#waitFor(write, naming);
     const recordedAt = recorder.now(shard);
@@ -168,15 +171,15 @@ export class Appender {
       this.#parts.onGrown(actor);
   }
 
-  /** A rejection under a caller key is durable too, so that a repeat gets the same answer. */
-  #appendOutcome(write: Write, rejection: Rejected): boolean {
+  /** A rejection under a caller key, or nothing to append, is durable too, so that a repeat gets the same answer. */
+  #appendOutcome(write: Write, rejection: Rejected | undefined): boolean {
     const { recorder } = this.#parts;
-    const outcome = JSON.stringify(rejection);
+    const outcome = rejection === undefined ? undefined : JSON.stringify(rejection);
     const part = partOf(write, emptyDraft, outcome, undefined);
     write.position = recorder.record(write.actor, part, recorder.now(write.actor.shard));
     if (write.position === 0) return false;
     rememberKeyed(write, write.options?.key ?? "", undefined, outcome);
-    this.#complete(write, rejection);
+    this.#complete(write, rejection ?? appended(write.actor, 0, write.position));
     return true;
   }
 

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, spyOn, test } from "bun:test";
 import { cpSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { limits } from "../../src/core/limits.ts";
-import type { Entity } from "../../src/index.ts";
+import { checkDirectory, defineAggregate, type Entity } from "../../src/index.ts";
 import { shardOf } from "../../src/shard/placement.ts";
 import { account, cleanUp, codeOf, credited, freshDirectory, openSmall, settled } from "./sample.ts";
 
@@ -53,6 +53,48 @@ describe("a caller key", () => {
       duplicate: false,
     });
     expect(await next.entity("alice").read(account)).toEqual({ cents: 51, count: 2 });
+  });
+
+  test("gives repeats the first result also when there was nothing to append", async () => {
+    const till = defineAggregate({
+      name: "till",
+      initialState: { cents: 0 },
+      evolve: {
+        Credited: (state, { data }) => ({ cents: state.cents + data.cents }),
+        Emptied: () => ({ cents: 0 }),
+      },
+      commands: { empty: (state) => (state.cents === 0 ? undefined : { type: "Emptied", data: null }) },
+    });
+    const nothing = { ok: true, seq: 0, firstSeq: 1, count: 0 } as const;
+    const delivery = { sessionStart: Date.now(), sessionNumber: 7, counter: 1 };
+    const empty = (of: Entity) => of.send("empty", null, { key: "evening" });
+    const emptyFromAfar = (of: Entity) => of.send("empty", null, { key: "night", delivery });
+    const none = (of: Entity) => of.appendBatch([], { key: "none" });
+    const expectRepeats = async (of: Entity) => {
+      for (const call of [empty, emptyFromAfar, none])
+        expect(await call(of)).toMatchObject({ ...nothing, duplicate: true });
+      expect(await codeOf(of.append(credited(1), { key: "evening" }))).toBe("KEY_REUSED");
+      expect(await of.read(till)).toEqual({ cents: 5 });
+    };
+    const dataDir = freshDirectory();
+    const settings = { aggregates: [till], settle: { delayMs: 3_600_000 } };
+    const warp = await openSmall(dataDir, settings);
+    const entity = warp.entity("till-1");
+    const firsts = await Promise.all([empty(entity), emptyFromAfar(entity), none(entity)]);
+    for (const result of firsts) expect(result).toMatchObject({ ...nothing, duplicate: false });
+    expect(await entity.append(credited(5))).toMatchObject({ seq: 1 });
+    await expectRepeats(entity);
+    // What a crash leaves: it is in the journal alone.
+    const copy = join(freshDirectory(), "crashed");
+    cpSync(dataDir, copy, { recursive: true });
+    rmSync(join(copy, "lock.db"), { force: true });
+    await warp.close();
+    expect([...checkDirectory({ dataDir })]).toEqual([]);
+    await expectRepeats((await openSmall(dataDir, settings)).entity("till-1"));
+    const crashed = await openSmall(copy, { ...settings, settle: { delayMs: 0 } });
+    await expectRepeats(crashed.entity("till-1"));
+    await settled(crashed);
+    await expectRepeats(crashed.entity("till-1"));
   });
 
   test("names what was asked: other types, times, inputs and commands are something else", async () => {
