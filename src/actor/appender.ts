@@ -319,10 +319,11 @@ export class Appender {
     const { actor } = write;
     const { shard } = actor;
     actor.suspend();
-    const settled = shard.settledPosition;
     this.#parts.reading.key(shard.index, actor.number, key).then(
       (found) => {
-        keyedOf(write).stored = found === undefined ? null : { ...found, position: settled };
+        // Behind a start the question waits until what the journal held is settled: only now the result is sure to be before this.
+        const position = shard.settledPosition;
+        keyedOf(write).stored = found === undefined ? null : { ...found, position };
         actor.resume(() => this.#again(write));
       },
       (thrown) => {

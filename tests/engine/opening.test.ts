@@ -1,12 +1,14 @@
 /**
  * Who may open a directory, with what, and what is refused of a caller.
  */
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, spyOn, test } from "bun:test";
 import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Reading } from "../../src/actor/storage/reading.ts";
+import { Settling } from "../../src/actor/storage/settling.ts";
 import { limits } from "../../src/core/limits.ts";
-import type { Entity, NewEvent, WriteOptions } from "../../src/index.ts";
-import { cleanUp, codeOf, credited, freshDirectory, openSmall, smallSettings } from "./sample.ts";
+import type { Appended, Entity, NewEvent, WriteOptions } from "../../src/index.ts";
+import { cleanUp, codeOf, credited, freshDirectory, openSmall, smallSettings, until } from "./sample.ts";
 
 afterEach(cleanUp);
 
@@ -172,6 +174,33 @@ describe("the journal of a directory that is opened again", () => {
     expect(fitting.at(-1)).toMatchObject({ ok: true, seq: 21 });
     await warp.close();
   });
+});
+
+test("a repeat right behind a start has a position that is not before its write", async () => {
+  const dataDir = freshDirectory();
+  const first = await openSmall(dataDir, { settle: { delayMs: 3_600_000 } });
+  await Promise.all(Array.from({ length: 20 }, () => first.entity("a").append(credited(1))));
+  const { position } = (await first.entity("a").append(credited(1), { key: "k" })) as Appended;
+  // What a crash leaves: all of it is in the journal alone.
+  const image = join(freshDirectory(), "image");
+  cpSync(dataDir, image, { recursive: true, filter: (path) => !path.endsWith("-shm") });
+  await first.close();
+  const asked = spyOn(Reading.prototype, "key");
+  const { order } = Settling.prototype;
+  const orders: (() => void)[] = [];
+  const ordered = spyOn(Settling.prototype, "order").mockImplementation(function (this: Settling) {
+    orders.push(() => order.call(this));
+  });
+  const warp = await openSmall(image);
+  const repeating = warp.entity("a").append(credited(1), { key: "k" });
+  await until(() => asked.mock.calls.length > 0);
+  // Nothing is settled before it was asked for.
+  ordered.mockRestore();
+  asked.mockRestore();
+  for (const go of orders) go();
+  const repeated = (await repeating) as Appended;
+  expect(repeated).toMatchObject({ duplicate: true, seq: 21 });
+  expect(repeated.position).toBeGreaterThanOrEqual(position);
 });
 
 test("a ring that starts without an append have filled is freed, and appends go on", async () => {
