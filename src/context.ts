@@ -11,13 +11,13 @@ import { existsSync, mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Engine } from "./actor/engine.ts";
 import { Folding } from "./actor/folding.ts";
+import { openShards, type Storage } from "./actor/opening/shards.ts";
 import { Subjects } from "./actor/personal/subjects.ts";
 import { Residency } from "./actor/residency.ts";
 import { Reading } from "./actor/storage/reading.ts";
 import { Recorder } from "./actor/storage/recorder.ts";
 import { recover, reportRecovery } from "./actor/storage/recovery.ts";
-import { Settling } from "./actor/storage/settling.ts";
-import { ShardState } from "./actor/storage/shard-state.ts";
+import type { Settling } from "./actor/storage/settling.ts";
 import type { Write } from "./actor/write.ts";
 import type { Aggregate } from "./aggregate/aggregate.ts";
 import { compileAggregates, FoldPlan } from "./aggregate/fold.ts";
@@ -26,7 +26,6 @@ import { type DataDirectory, openDataDirectory } from "./core/data-directory.ts"
 import { ErasureFollowers } from "./core/erasure.ts";
 import { toWarpError, WarpError } from "./core/errors.ts";
 import { type Keyring, openKeyring } from "./core/keyring.ts";
-import { PeriodKeys } from "./core/period-keys.ts";
 import {
   type ResolvedSettings,
   recordSizes,
@@ -36,15 +35,12 @@ import {
 import { Failure } from "./failure.ts";
 import { Journal } from "./journal/journal.ts";
 import { createKeySlots } from "./journal/ring-files.ts";
-import { Tail } from "./journal/tail.ts";
 import { startKeeping, stopKeeping } from "./keeping.ts";
 import { ContextPrivacy } from "./privacy/privacy.ts";
 import { createQueries, startProjections } from "./projecting.ts";
 import type { SinkSettings } from "./projection/places.ts";
 import type { ProjectionsParts } from "./projection/projections.ts";
-import { Filter } from "./shard/files/filter.ts";
-import type { ShardOpened, ShardWorkerOptions } from "./shard/messages.ts";
-import { startReaderWorker, startWriterWorker } from "./shard/threads.ts";
+import { startReaderWorker } from "./shard/threads.ts";
 import { Following } from "./subscription/following.ts";
 import { Warp } from "./warp.ts";
 
@@ -107,9 +103,24 @@ async function open(
   const begun = performance.now();
   const storage = await openShards(directory, settings, keyring, folding, failure);
   const shardsMs = performance.now() - begun;
+  const closers: (() => unknown)[] = [];
   try {
-    return await serve({ directory, settings, folding, projecting, keyring, failure, storage, shardsMs });
+    const opened = { directory, settings, folding, projecting, keyring, failure, storage, shardsMs, closers };
+    return await serve(opened);
   } catch (thrown) {
+    storage.onSettled = () => {};
+    storage.onCheckpointed = () => {};
+    // A thread that is left open would keep the process alive, and write to files that are no longer locked.
+    for (const close of closers.reverse()) {
+      try {
+        await close();
+      } catch (failed) {
+        settings.logger.error(
+          "a part of what could not start did not close",
+          toWarpError(failed, "IO_ERROR").toWire(),
+        );
+      }
+    }
     await Promise.all(storage.settlings.map((settling) => settling.close()));
     throw thrown;
   }
@@ -125,8 +136,10 @@ async function serve(opened: {
   readonly failure: Failure;
   readonly storage: Storage;
   readonly shardsMs: number;
+  /** Takes in what closes the parts that are open, should one behind them not open. */
+  readonly closers: (() => unknown)[];
 }): Promise<Warp> {
-  const { directory, settings, folding, projecting, keyring, failure, storage } = opened;
+  const { directory, settings, folding, projecting, keyring, failure, storage, closers } = opened;
   const { identity } = directory;
   const journalDir = join(directory.path, "journal");
   const { tails, settlings, shards, workerOptions } = storage;
@@ -168,7 +181,9 @@ async function serve(opened: {
     onDurable: (turn, use) => engine.acknowledge(turn, use),
     onFailed: (error) => failure.set(error),
   });
+  closers.push(() => journal.close());
   const reading = await openReading();
+  closers.push(() => reading.close());
   const { recovered, lastTurn } = recovery;
   if (!recovered.isSettled) reading.holdUntil(recovered.whenSettled());
   const erasureFollowers = new ErasureFollowers();
@@ -176,6 +191,7 @@ async function serve(opened: {
   const sources = { incarnation, idHashKey: keyring.idHashKey, shards, tails, lastTurn, openReading };
   const following = new Following(sources, folding, directory.path, erasureFollowers);
   const { feed } = following;
+  closers.push(() => feed.close());
   reading.onForget = (shard, numbers) => following.forget(shard, numbers);
   const residency = new Residency({
     shards,
@@ -236,11 +252,14 @@ async function serve(opened: {
     ...{ dataDir: directory.path, context, source: feed, followers: erasureFollowers, logger },
     ...projecting,
   });
+  closers.push(() => projections.close());
   const queries = createQueries(projections, feed);
+  closers.push(() => queries.close());
   const keeping = startKeeping({
     ...{ directory, folding, reading, settlings, shards, logger, failed, journal, retireSegments: retire },
     ...{ idHashKey: keyring.idHashKey, periods: workerOptions.periods, rootKey: settings.rootKey },
   });
+  closers.push(() => stopKeeping(keeping, failed));
   privacy.resume();
   const close = async (): Promise<void> => {
     await queries.close();
@@ -309,91 +328,4 @@ function relieveRing(
     settling.order();
     settling.checkpoint();
   }
-}
-
-interface Storage {
-  readonly tails: readonly Tail[];
-  readonly settlings: readonly Settling[];
-  readonly shards: readonly ShardState[];
-  /** By shard: records up to this position are named. */
-  readonly named: readonly number[];
-  readonly workerOptions: ShardWorkerOptions;
-  onSettled: () => void;
-  onCheckpointed: () => void;
-}
-
-/** Starts the shard writers; each opens, or makes, the files of its shards. */
-async function openShards(
-  directory: DataDirectory,
-  settings: ResolvedSettings,
-  keyring: Keyring,
-  folding: Folding,
-  failure: Failure,
-): Promise<Storage> {
-  const { identity } = directory;
-  const writers = Math.min(settings.writers, identity.shards);
-  const indexes = Array.from({ length: identity.shards }, (_, index) => index);
-  const workerOptions: ShardWorkerOptions = {
-    dataDir: directory.path,
-    context: identity.context,
-    shards: indexes,
-    periods: PeriodKeys.of(keyring.periods).memory,
-    durability: settings.durability,
-    idHashKey: keyring.idHashKey,
-    create: identity.state === "creating",
-    deliveryBytes: Math.floor(settings.deliveryBytes / identity.shards),
-  };
-  const tails = Array.from({ length: writers }, () => new Tail(settings.tailBytes));
-  const opened: ShardOpened[] = [];
-  const shards: ShardState[] = [];
-  const named: number[] = [];
-  const storage: Storage = {
-    tails,
-    shards,
-    named,
-    workerOptions,
-    onSettled: () => {},
-    onCheckpointed: () => {},
-    settlings: tails.map(
-      (tail, writer) =>
-        new Settling({
-          worker: startWriterWorker(),
-          writer,
-          tail,
-          folding,
-          settings,
-          onSettled: () => storage.onSettled(),
-          onCheckpointed: () => storage.onCheckpointed(),
-          onFilter: (shard, kind, filter) => shards[shard]?.replaceFilter(kind, filter),
-          onFailed: (error) => failure.set(error),
-        }),
-    ),
-  };
-  const openings = storage.settlings.map((settling, writer) => {
-    const own = indexes.filter((index) => index % writers === writer);
-    const tail = tails[writer]?.memory ?? new SharedArrayBuffer(0);
-    return settling.open({ type: "open", options: { ...workerOptions, shards: own }, tail });
-  });
-  const answers = await Promise.race([Promise.all(openings), failure.happened]);
-  if (answers instanceof WarpError) {
-    await Promise.all(storage.settlings.map((settling) => settling.close()));
-    throw answers;
-  }
-  opened.push(...answers.flat().sort((a, b) => a.shard - b.shard));
-  for (const one of opened) {
-    const shard = new ShardState({
-      ...one,
-      index: one.shard,
-      writer: one.shard % writers,
-      ids: new Filter(one.ids),
-      keys: new Filter(one.keys),
-      idHashKey: keyring.idHashKey,
-    });
-    for (const window of one.deliveries) shard.deliveries.restore(window);
-    if (one.deliveriesAbsentTo !== undefined) shard.deliveries.noteAbsent(one.deliveriesAbsentTo);
-    shards.push(shard);
-    named.push(one.namedPosition);
-    storage.settlings[shard.writer]?.adopt(shard);
-  }
-  return storage;
 }

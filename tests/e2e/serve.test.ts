@@ -121,6 +121,23 @@ describe("a server that cannot go on", () => {
     expect(existsSync(elsewhere)).toBe(false);
   });
 
+  test("ends when it has begun to start and cannot go on: a sink that is not set", async () => {
+    const app = join(folder, "elsewhere.ts");
+    const lines = [
+      'import { defineProjection } from "warp";',
+      'const tables = { note: { columns: { id: "text" }, key: ["id"], subjects: ["id"] } };',
+      'export const notes = defineProjection()({ name: "notes", sink: "pg", tables, on: { Noted: () => {} } });',
+    ];
+    writeFileSync(app, lines.join("\n"));
+    const doors = ["--http", "127.0.0.1:0", "--listen", "127.0.0.1:0"];
+    const ended = await runWarp(["serve", ...doors, "--data", newDirectory(), "--app", app, "--json"]);
+    expect(ended.code).toBe(1);
+    expect(jsonLines(ended.stderr).at(-1)).toMatchObject({
+      code: "CONFIG_MISMATCH",
+      details: { sink: "pg" },
+    });
+  });
+
   test("ends with 1 and the reason when its engine fails", async () => {
     const dataDir = newDirectory();
     const server = await serve(dataDir);

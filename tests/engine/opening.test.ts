@@ -21,17 +21,22 @@ async function made(): Promise<string> {
 }
 
 /** Opens the directory in another process and says how that ended. */
-function openElsewhere(dataDir: string): string {
+function openElsewhere(dataDir: string, application?: string): string {
   const sample = join(import.meta.dir, "sample.ts");
+  const settings =
+    application === undefined
+      ? "{}"
+      : `{ application: ${JSON.stringify(application)}, aggregates: undefined }`;
   const program = `
     import { openSmall, codeOf } from ${JSON.stringify(sample)};
-    console.log(await codeOf(openSmall(${JSON.stringify(dataDir)}).then(async (warp) => {
+    console.log(await codeOf(openSmall(${JSON.stringify(dataDir)}, ${settings}).then(async (warp) => {
       const seq = await warp.entity("e").seq();
       await warp.close();
       return seq;
     })));`;
   const run = Bun.spawnSync([process.execPath, "-e", program], { stdin: "ignore", timeout: 240_000 });
-  return `${run.stdout.toString().trim()}${run.exitCode === 0 ? "" : run.stderr.toString()}`;
+  const end = run.exitCode === 0 ? "" : ` and status ${run.exitCode}: ${run.stderr.toString()}`;
+  return `${run.stdout.toString().trim()}${end}`;
 }
 
 describe("a directory", () => {
@@ -63,6 +68,22 @@ describe("a directory", () => {
     expect(await codeOf(openSmall(dataDir, { rootKey: { file: "none" } }))).toBe("ROOT_KEY_MISSING");
     writeFileSync(path, key);
     expect(await (await openSmall(dataDir)).entity("e").seq()).toBe(1);
+  });
+
+  test("is let go, with all threads, by a start that fails when much of it is running", async () => {
+    const dataDir = await made();
+    const application = join(freshDirectory(), "..", "elsewhere.ts");
+    const lines = [
+      `import { defineProjection } from ${JSON.stringify(join(import.meta.dir, "../../src/index.ts"))};`,
+      'const tables = { note: { columns: { id: "text" }, key: ["id"], subjects: ["id"] } };',
+      'export const notes = defineProjection()({ name: "notes", sink: "pg", tables, on: { Noted: () => {} } });',
+    ];
+    writeFileSync(application, lines.join("\n"));
+    expect(await codeOf(openSmall(dataDir, { application, aggregates: undefined }))).toBe("CONFIG_MISMATCH");
+    // It ends by itself only when nothing runs any more.
+    expect(openElsewhere(dataDir, application)).toBe("CONFIG_MISMATCH");
+    expect(openElsewhere(dataDir)).toBe("no error: 1");
+    expect(await (await openSmall(dataDir)).entity("e").append(credited(1))).toMatchObject({ seq: 2 });
   });
 
   test("that must exist is not made", async () => {
