@@ -165,10 +165,7 @@ export class Appender {
     if (options?.delivery !== undefined) actor.shard.deliveries.remember(options.delivery, result);
     if (options?.key !== undefined) rememberKeyed(write, options.key, result, undefined);
     this.#complete(write, result);
-    this.#noteSnapshotDue(actor);
-    // Every event while there are few, then every 256th: states grow slowly.
-    if (actor.tipSeq <= 4 || Math.floor(actor.tipSeq / 256) !== Math.floor(before / 256))
-      this.#parts.onGrown(actor);
+    this.#noteGrowth(actor, before);
   }
 
   /** A rejection under a caller key, or nothing to append, is durable too, so that a repeat gets the same answer. */
@@ -181,6 +178,14 @@ export class Appender {
     rememberKeyed(write, write.options?.key ?? "", undefined, outcome);
     this.#complete(write, rejection ?? appended(write.actor, 0, write.position));
     return true;
+  }
+
+  /** After events behind the seq `before`. */
+  #noteGrowth(actor: Actor, before: number): void {
+    this.#noteSnapshotDue(actor);
+    // Every event while there are few, then every 256th: states grow slowly.
+    if (actor.tipSeq <= 4 || Math.floor(actor.tipSeq / 256) !== Math.floor(before / 256))
+      this.#parts.onGrown(actor);
   }
 
   #noteSnapshotDue(actor: Actor): void {
@@ -243,7 +248,7 @@ export class Appender {
     });
     // One turn for all, so that nobody sees one entity with it and another without.
     this.#parts.journal.completeTogether(writes);
-    for (const actor of actors) this.#noteSnapshotDue(actor);
+    for (const [index, actor] of actors.entries()) this.#noteGrowth(actor, tipSeqs[index] ?? 0);
     return true;
   }
 

@@ -48,7 +48,7 @@ export function repeatedResult(write: Write, key: string, known: KeyedResult): S
   return { ok: true, seq, firstSeq, count, duplicate: true, shard: actor.shard.index, position };
 }
 
-/** Keeps the result of a keyed call; forgets those of the actor that are settled by now. */
+/** Keeps the result of a keyed call until it is settled. */
 export function rememberKeyed(
   write: Write,
   key: string,
@@ -59,7 +59,7 @@ export function rememberKeyed(
   actor.shard.keys.add(key, actor.number);
   const keyed = actor.keyed ?? new Map<string, KeyedResult>();
   actor.keyed = keyed;
-  forgetSettled(actor, keyed);
+  actor.shard.unsettledKeys.note(actor, write.position);
   keyed.set(key, {
     contentHash: contentHashOf(write),
     firstSeq: result?.firstSeq ?? actor.tipSeq + 1,
@@ -106,9 +106,37 @@ function requireKey(key: string): void {
   throw new WarpError("INVALID_ARGUMENT", why, { bytes });
 }
 
-function forgetSettled(actor: Actor, keyed: Map<string, KeyedResult>): void {
+/**
+ * The actors of a shard with results of keyed calls that are not settled, a place for each result, in the order of positions.
+ * So what actors keep of them is gone as soon as the disk has it, and takes in proportion to the tail.
+ */
+export class UnsettledKeys {
+  #actors: Actor[] = [];
+  #positions: number[] = [];
+
+  note(actor: Actor, position: number): void {
+    this.#actors.push(actor);
+    this.#positions.push(position);
+  }
+
+  /** Lets actors forget the results up to a position. */
+  forget(settledPosition: number): void {
+    const unsettled = this.#positions.findIndex((position) => position > settledPosition);
+    const settled = unsettled < 0 ? this.#positions.length : unsettled;
+    if (settled === 0) return;
+    for (let i = 0; i < settled; i++) {
+      const actor = this.#actors[i];
+      if (actor?.keyed !== undefined) forgetSettled(actor, actor.keyed, settledPosition);
+    }
+    this.#actors = this.#actors.slice(settled);
+    this.#positions = this.#positions.slice(settled);
+  }
+}
+
+function forgetSettled(actor: Actor, keyed: Map<string, KeyedResult>, settledPosition: number): void {
   for (const [key, known] of keyed) {
-    if (known.position > actor.shard.settledPosition) return;
+    if (known.position > settledPosition) return;
     keyed.delete(key);
   }
+  actor.keyed = undefined;
 }

@@ -1,7 +1,8 @@
 /**
  * Leaving memory and coming back: the states are right, whatever they are made from.
  */
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, spyOn, test } from "bun:test";
+import { Engine } from "../../src/actor/engine.ts";
 import { defineAggregate } from "../../src/index.ts";
 import {
   account,
@@ -49,6 +50,37 @@ describe("passivation", () => {
       await settled(warp);
       for (const id of ids) expect(await warp.entity(id).read(trace)).toEqual({ last: round, sum: round });
     }
+  });
+});
+
+describe("the estimate", () => {
+  test("counts what an atomic append makes of a state", async () => {
+    const notes = defineAggregate({
+      name: "notes",
+      initialState: { text: "" },
+      evolve: { Noted: (state, { data }) => ({ text: state.text + data }) },
+    });
+    const warp = await openSmall(freshDirectory(), { aggregates: [notes] });
+    await warp.atomically(["{n}1", "{n}2"], (all) => {
+      for (const one of all) one.append({ type: "Noted", data: "x".repeat(20_000) });
+    });
+    expect(warp.pressure.residentBytes).toBeGreaterThan(40_000);
+  });
+
+  test("need not count keyed results: an actor forgets them when the disk has them", async () => {
+    const submitted = spyOn(Engine.prototype, "submit");
+    const warp = await openSmall(freshDirectory());
+    await Promise.all(["a", "b"].map((key) => warp.entity("e").append(credited(1), { key })));
+    const actor = submitted.mock.calls[0]?.[0].actor;
+    submitted.mockRestore();
+    expect(actor?.keyed?.size).toBe(2);
+    await settled(warp);
+    await until(() => actor?.isSettled === true);
+    expect(actor?.keyed).toBeUndefined();
+    expect(await warp.entity("e").append(credited(1), { key: "a" })).toMatchObject({
+      seq: 1,
+      duplicate: true,
+    });
   });
 });
 

@@ -374,7 +374,7 @@ export class Settling {
     const round = this.#underWay;
     if (round === undefined) return;
     this.#underWay = undefined;
-    for (const { shard, position } of round.positions) shard.settledPosition = position;
+    for (const { shard, position } of round.positions) shard.noteSettled(position);
     this.#settledTurn = round.turn;
     this.#options.tail.free(round.turn);
     this.#unchecked.push(round);

@@ -3,6 +3,7 @@
  */
 
 import type { Filter } from "../../shard/files/filter.ts";
+import { UnsettledKeys } from "../caller-keys.ts";
 import { Deliveries } from "../deliveries.ts";
 import { ErasedIds } from "./erased-ids.ts";
 
@@ -15,7 +16,7 @@ export class ShardState {
   nextPosition: number;
   /** Records up to this position are durable and acknowledged. */
   committedPosition: number;
-  /** Records up to this position are in the shard's file, as far as the main thread has heard. */
+  /** Records up to this position are in the shard's file, as far as the main thread has heard; {@link noteSettled} moves it. */
   settledPosition: number;
   /** The number of the next new entity. */
   nextNumber: number;
@@ -24,6 +25,8 @@ export class ShardState {
   ids: Filter;
   /** Over entity number and caller key. */
   keys: Filter;
+  /** Which actors keep results of keyed calls. */
+  readonly unsettledKeys = new UnsettledKeys();
   readonly deliveries: Deliveries;
   readonly erased: ErasedIds;
   /** The newest position that the ledger has. */
@@ -73,6 +76,11 @@ export class ShardState {
     this.settledPosition = this.#erasedPosition;
     this.committedPosition = this.#erasedPosition;
     this.nextPosition = this.#erasedPosition + 1;
+  }
+
+  noteSettled(position: number): void {
+    this.settledPosition = position;
+    this.unsettledKeys.forget(position);
   }
 
   /** A subject is about to be erased. Returns how to end it. */
