@@ -40,6 +40,13 @@ describe("settings", () => {
     }
   });
 
+  test("take a tail of any whole number of bytes", () => {
+    for (const tailBytes of [50_000_001, 50_000_002, 50_000_003]) {
+      const { settleBytes, settleSmallBytes } = resolveSettings({ dataDir, memory: { tailBytes } });
+      expect([settleBytes, settleSmallBytes]).toEqual([12_500_000, 15_625_000]);
+    }
+  });
+
   const wrong: [string, unknown][] = [
     ["dataDir", { dataDir: "" }],
     ["dataDir", {}],

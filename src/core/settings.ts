@@ -91,7 +91,7 @@ export function resolveSettings(given: StorageSettings): ResolvedSettings {
   if (segmentBytes % limits.sectorBytes !== 0) {
     throw new WarpError("INVALID_ARGUMENT", `journal.segmentBytes is a multiple of ${limits.sectorBytes}`);
   }
-  const settleDefault = Math.min(limits.settleBytes, tailBytes / 4);
+  const settleDefault = Math.min(limits.settleBytes, Math.floor(tailBytes / 4));
   return {
     dataDir: nonEmpty("dataDir", given.dataDir),
     context: given.context,
@@ -114,8 +114,8 @@ export function resolveSettings(given: StorageSettings): ResolvedSettings {
     ),
     segmentBytes,
     segmentsMax: within("journal.segmentsMax", journal.segmentsMax ?? limits.segmentsMax, 2, 1024),
-    settleSmallBytes: settle.bytes ?? settleDefault * 1.25,
-    settleBytes: within("settle.bytes", settle.bytes ?? settleDefault, 1, tailBytes / 2),
+    settleSmallBytes: settle.bytes ?? Math.floor(settleDefault * 1.25),
+    settleBytes: within("settle.bytes", settle.bytes ?? settleDefault, 1, Math.floor(tailBytes / 2)),
     settleDelayMs: within("settle.delayMs", settle.delayMs ?? limits.settleDelayMs, 0, 3_600_000),
     writers: within("writers", given.writers ?? defaultWriters(), 1, 32),
     freeze: given.freeze ?? process.env.NODE_ENV === "test",
@@ -129,7 +129,11 @@ export function recordSizes(
   segmentBytes: number,
   tailBytes: number,
 ): { readonly blockBytesMax: number; readonly recordBytesMax: number } {
-  const blockBytesMax = Math.min(limits.blockBytesMax, segmentBytes - 3 * limits.sectorBytes, tailBytes / 2);
+  const blockBytesMax = Math.min(
+    limits.blockBytesMax,
+    segmentBytes - 3 * limits.sectorBytes,
+    Math.floor(tailBytes / 2),
+  );
   return { blockBytesMax, recordBytesMax: Math.min(limits.recordBytesMax, Math.floor(blockBytesMax / 2)) };
 }
 
