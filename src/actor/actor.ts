@@ -141,7 +141,8 @@ export class Actor {
     for (let i = 0; i < waiting.length; i++) {
       waiting[i]?.();
       if (this.isWaiting) {
-        this.#mailbox = waiting.slice(i + 1);
+        // It may have put something into the mailbox that it made; that comes behind what waits already.
+        this.#mailbox = [...waiting.slice(i + 1), ...(this.#mailbox ?? [])];
         return;
       }
     }
