@@ -54,6 +54,8 @@ export function draftEvents(folding: Folding, events: readonly NewEvent[], parse
     if (event.type !== lastName) {
       lastIndex = types.findIndex((type) => type.name === event.type);
       if (lastIndex < 0) lastIndex = types.push(typeRef(folding, event.type)) - 1;
+      // At once: each event is looked for among all types before it.
+      if (lastIndex >= limits.appendTypesMax) throw tooManyTypes();
       lastName = event.type;
     }
     indexes[i] = lastIndex;
@@ -66,9 +68,6 @@ export function draftEvents(folding: Folding, events: readonly NewEvent[], parse
       personal ??= [];
       personal.push(personalDraft(i, event.personal));
     }
-  }
-  if (types.length > limits.appendTypesMax) {
-    throw new WarpError("INVALID_EVENT", `one append takes at most ${limits.appendTypesMax} event types`);
   }
   const encoded =
     parsed === undefined
@@ -147,6 +146,10 @@ export function timeOf(time: number | Date): number {
   const ms = typeof time === "number" ? time : time.getTime();
   if (Number.isFinite(ms)) return ms;
   throw new WarpError("INVALID_EVENT", `occurredAt is not a time: ${String(time)}`);
+}
+
+function tooManyTypes(): WarpError {
+  return new WarpError("INVALID_EVENT", `one append takes at most ${limits.appendTypesMax} event types`);
 }
 
 function notAnEvent(index: number): WarpError {
