@@ -142,11 +142,15 @@ export function typeRef(folding: Folding, name: string): TypeRef {
   return ref;
 }
 
+/** Errors: INVALID_EVENT for what is no time: a Date cannot have it, and nobody could show it. */
 export function timeOf(time: number | Date): number {
-  const ms = typeof time === "number" ? time : time.getTime();
-  if (Number.isFinite(ms)) return ms;
+  const ms = time instanceof Date ? time.getTime() : time;
+  if (typeof ms === "number" && Math.abs(ms) <= timeMax) return ms;
   throw new WarpError("INVALID_EVENT", `occurredAt is not a time: ${String(time)}`);
 }
+
+/** ms before and after 1970 that a Date can have. */
+const timeMax = 8.64e15;
 
 function tooManyTypes(): WarpError {
   return new WarpError("INVALID_EVENT", `one append takes at most ${limits.appendTypesMax} event types`);

@@ -102,6 +102,7 @@ describe("a directory", () => {
 });
 
 describe("a call is refused, and changes nothing, with", () => {
+  type Call = [code: string, what: string, call: (entity: Entity) => Promise<unknown>];
   const loop: { self?: unknown } = {};
   loop.self = loop;
   let deep: unknown = 1;
@@ -111,7 +112,7 @@ describe("a call is refused, and changes nothing, with", () => {
   const keyed = (options: unknown) => options as WriteOptions;
   const many = Array.from({ length: limits.appendEventsMax + 1 }, () => holding(1));
   const types = Array.from({ length: limits.appendTypesMax + 1 }, (_, i) => typed(`T${i}`));
-  const calls: [string, string, (entity: Entity) => Promise<unknown>][] = [
+  const calls: Call[] = [
     ["INVALID_EVENT", "no event", (entity) => entity.append(undefined as unknown as NewEvent)],
     ["INVALID_EVENT", "an empty type", (entity) => entity.append(typed(""))],
     ["INVALID_EVENT", "a type that is no text", (entity) => entity.append(typed(7))],
@@ -123,11 +124,13 @@ describe("a call is refused, and changes nothing, with", () => {
     ["INVALID_EVENT", "an instance", (entity) => entity.append(holding(new Map()))],
     ["INVALID_EVENT", "a cycle", (entity) => entity.append(holding(loop))],
     ["INVALID_EVENT", "too much nesting", (entity) => entity.append(holding(deep))],
-    [
-      "INVALID_EVENT",
-      "a time that is none",
-      (entity) => entity.append({ ...holding(1), occurredAt: Number.NaN }),
-    ],
+    ...[Number.NaN, 8.64e15 + 1, -1e18, new Date(Number.NaN), "2026", 1n, null, {}].map(
+      (time): Call => [
+        "INVALID_EVENT",
+        `a time that is none: ${typeof time === "bigint" ? "1n" : String(time)}`,
+        (entity) => entity.append({ ...holding(1), occurredAt: time as Date }),
+      ],
+    ),
     ["INVALID_EVENT", "too many types", (entity) => entity.appendBatch(types)],
     ["INVALID_EVENT", "one bad of two", (entity) => entity.appendBatch([holding(1), typed("")])],
     ["EVENT_TOO_LARGE", "too many events", (entity) => entity.appendBatch(many)],
