@@ -46,7 +46,8 @@ export class Entity {
   }
 
   /**
-   * Appends one event. Resolves when it is durable, or with the conflict when `expect` does not hold.
+   * Appends one event. Resolves when it is durable, or with the conflict when `expect` does not hold. Its data belongs to Warp
+   * from now on: states may keep its objects, so nobody changes them any more.
    * Errors: INVALID_EVENT, EVENT_TOO_LARGE, EVOLVE_FAILED, KEY_REUSED, OVERLOADED, OUTCOME_UNKNOWN, ENGINE_FAILED.
    */
   append(event: NewEvent, options?: WriteOptions): Promise<AppendResult> {

@@ -3,11 +3,14 @@
  * the actors and the network all speak of them.
  */
 
-/** An event as the caller gives it. */
+/**
+ * An event as the caller gives it. Its data belongs to Warp from then on: states may keep its objects, not copies of them, so
+ * nobody changes them any more. With `freeze`, as in tests, whoever does is found out.
+ */
 export interface NewEvent<Type extends string = string, Data = unknown> {
   readonly type: Type;
   readonly data: Data;
-  /** When it happened, in ms since 1970 or as a Date, if that is not now (imports). */
+  /** When it happened, in ms since 1970 or as a Date, if that is not now (imports); at most 8.64e15 ms from 1970. */
   readonly occurredAt?: number | Date;
   /** What it says of somebody else; it can be erased with her, and the rest of the event stays. */
   readonly personal?: Personal;
