@@ -9,6 +9,7 @@
  */
 import { existsSync, mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { SessionTime } from "./actor/deliveries/session-time.ts";
 import { Engine } from "./actor/engine.ts";
 import { Folding } from "./actor/folding.ts";
 import { openShards, type Storage } from "./actor/opening/shards.ts";
@@ -205,10 +206,12 @@ async function serve(opened: {
     },
   });
   const subjects = new Subjects({ shards, reading, residency });
+  const sessionTime = new SessionTime(shards, settings.logger);
   const engine: Engine = new Engine({
     folding,
     subjects,
-    recorder: new Recorder({ journal, tails, recordBytesMax }),
+    recorder: new Recorder({ journal, tails, recordBytesMax, sessionTime }),
+    sessionTime,
     reading,
     journal,
     freeze: settings.freeze,
@@ -285,6 +288,7 @@ async function serve(opened: {
     reading,
     folding,
     history,
+    sessionTime,
     following,
     projections,
     queries,

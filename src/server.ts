@@ -65,6 +65,7 @@ export function enginePortOf(warp: Warp, backups?: BackupSchedule): EnginePort {
     seq(entity, answer) {
       answerWith(answer, () => entityOf(entity).seq());
     },
+    sessionTime: () => warp.sessionTime(),
     poll() {
       warp.poll();
     },

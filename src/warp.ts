@@ -1,6 +1,7 @@
 /**
  * A context as a program holds it. Made by `start` (context.ts).
  */
+import type { SessionTime } from "./actor/deliveries/session-time.ts";
 import type { Engine } from "./actor/engine.ts";
 import { Entity } from "./actor/entity.ts";
 import type { Folding } from "./actor/folding.ts";
@@ -38,6 +39,7 @@ export interface WarpParts {
   readonly reading: Reading;
   readonly folding: Folding;
   readonly history: HistoryParts;
+  readonly sessionTime: SessionTime;
   readonly following: Following;
   readonly projections: Projections;
   readonly queries: Queries;
@@ -99,6 +101,11 @@ export class Warp {
   /** Resolves when every erasure is complete, those of earlier lives too, and every follower has passed it. */
   whenTidy(): Promise<void> {
     return this.#parts.privacy.whenTidy();
+  }
+
+  /** The time that a client's delivery sessions begin at, ms since 1970: the clock's, or later when records are. */
+  sessionTime(): number {
+    return this.#parts.sessionTime.now();
   }
 
   /** The handle of an entity, which need not exist. Errors: INVALID_ARGUMENT for what is no id. */

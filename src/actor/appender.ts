@@ -13,6 +13,7 @@ import type { NewEvent } from "../core/event.ts";
 import type { Journal } from "../journal/journal.ts";
 import { type Actor, requireNotErased, requireTip, type States } from "./actor.ts";
 import { findKeyed, keyedOf, rememberKeyed, repeatedResult } from "./caller-keys.ts";
+import type { SessionTime } from "./deliveries/session-time.ts";
 import { draftEvents, emptyDraft, foldEvent, foldEvents, plainEvent, typeRef } from "./draft.ts";
 import type { Folding } from "./folding.ts";
 import { nameSubjects, recordNaming } from "./personal/naming.ts";
@@ -29,6 +30,7 @@ export interface AppenderParts {
   readonly reading: Reading;
   readonly journal: Journal<Write>;
   readonly subjects: Subjects;
+  readonly sessionTime: SessionTime;
   /** Deep-freezes states and event data, so that a program that changes them is found out. */
   readonly freeze: boolean;
   /** Hears of an actor with enough events for a snapshot. */
@@ -42,6 +44,7 @@ export type DecideTogether = (actors: readonly Actor[]) => readonly (readonly Ne
 
 export class Appender {
   readonly #parts: AppenderParts;
+  readonly #sessionTime = (): number => this.#parts.sessionTime.now();
   /** Takes back a write that waited for the disk. */
   readonly #again: (write: Write) => void;
   /** Takes back a write whose actor went on meanwhile. */
@@ -60,7 +63,8 @@ export class Appender {
     if (options !== undefined) {
       const { delivery, key, expect } = options;
       if (delivery !== undefined) {
-        const done = actor.shard.deliveries.find(delivery, this.#parts.recorder.now(actor.shard));
+        const now = this.#parts.recorder.now(actor.shard);
+        const done = actor.shard.deliveries.find(delivery, now, this.#sessionTime);
         if (done === "ask") return this.#askForDelivery(write, delivery);
         if (done !== undefined) return this.#answer(write, { ...done, duplicate: true });
       }

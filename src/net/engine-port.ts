@@ -103,6 +103,8 @@ export interface GroupsPort {
 }
 
 export interface EnginePort {
+  /** The time that delivery sessions begin at, ms since 1970: the clock's, or later when records are. */
+  sessionTime(): number;
   readonly context: string;
   readonly shards: number;
   /** Id of this node. */

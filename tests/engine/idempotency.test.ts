@@ -5,7 +5,7 @@ import { afterEach, describe, expect, spyOn, test } from "bun:test";
 import { cpSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { limits } from "../../src/core/limits.ts";
-import { checkDirectory, defineAggregate, type Entity } from "../../src/index.ts";
+import { checkDirectory, defineAggregate, type Entity, type Warp } from "../../src/index.ts";
 import { shardOf } from "../../src/shard/placement.ts";
 import { account, cleanUp, codeOf, credited, freshDirectory, openSmall, settled } from "./sample.ts";
 
@@ -171,6 +171,42 @@ describe("a delivery id", () => {
     }
     expect(await deliver(idle, 1)).toMatchObject({ seq: 1, duplicate: true });
     expect(await idle.seq()).toBe(1);
+  });
+
+  test("is taken in every shard, and by the next start, when the clock was ahead by days in one of them", async () => {
+    const errors: unknown[] = [];
+    const error = (message: string, fields?: object) => void errors.push([message, fields]);
+    const logger = { info: () => {}, warn: () => {}, error };
+    const dataDir = freshDirectory();
+    const warp = await openSmall(dataDir, { logger });
+    const ids = Array.from({ length: 40 }, (_, i) => `e-${i}`);
+    const homes = [0, 1].map((shard) => ids.find((id) => shardOf(id, 2) === shard) ?? "");
+    const now = Date.now.bind(Date);
+    const days = 5 * limits.deliveryTtlMs;
+    const ahead = spyOn(Date, "now").mockImplementation(() => now() + days);
+    try {
+      await warp.entity(homes[0] ?? "").append(credited(1));
+    } finally {
+      ahead.mockRestore();
+    }
+    let seqs = [1, 0];
+    const deliverAll = async (to: Warp, counter: number) => {
+      const of = { sessionStart: Math.floor(to.sessionTime()), sessionNumber: counter };
+      expect(of.sessionStart).toBeWithin(now() + days - 60_000, now() + days + 60_000);
+      seqs = seqs.map((seq) => seq + 1);
+      for (const isDuplicate of [false, true])
+        for (const [shard, id] of homes.entries())
+          expect(await deliver(to.entity(id), 1, of)).toMatchObject({
+            ...{ seq: seqs[shard], duplicate: isDuplicate },
+          });
+    };
+    await deliverAll(warp, 1);
+    expect(errors).toMatchObject([[expect.stringContaining("ahead"), { aheadMs: expect.any(Number) }]]);
+    await warp.close();
+    const next = await openSmall(dataDir, { logger });
+    expect(errors.length).toBe(2);
+    await deliverAll(next, 2);
+    expect(errors.length).toBe(2);
   });
 
   test("counts once also when its session was let go from memory, before and after starts, clean or not", async () => {

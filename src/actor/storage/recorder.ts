@@ -22,6 +22,7 @@ import { isTable, Table } from "../../core/table.ts";
 import type { Journal } from "../../journal/journal.ts";
 import type { Tail } from "../../journal/tail.ts";
 import type { Actor } from "../actor.ts";
+import type { SessionTime } from "../deliveries/session-time.ts";
 import type { Write } from "../write.ts";
 import type { ShardState } from "./shard-state.ts";
 
@@ -30,6 +31,8 @@ export interface RecorderParts {
   readonly tails: readonly Tail[];
   /** One record, all parts, bytes. */
   readonly recordBytesMax: number;
+  /** Hears how far records are ahead of the clock. */
+  readonly sessionTime: SessionTime;
 }
 
 export class Recorder {
@@ -55,7 +58,10 @@ export class Recorder {
       this.#clock = Date.now();
       this.#clockTurn = id;
     }
-    return Math.max(this.#clock, shard.lastRecordedAt);
+    const { lastRecordedAt } = shard;
+    if (lastRecordedAt <= this.#clock) return this.#clock;
+    this.#parts.sessionTime.noteAhead(lastRecordedAt - this.#clock);
+    return lastRecordedAt;
   }
 
   /** Records one part. Returns its position, or 0 when the tail is full. Errors: EVENT_TOO_LARGE. */

@@ -279,7 +279,7 @@ function welcome(connection: Connection, id: number, reader: FrameReader): void 
       deliveryWindow: limits.deliveryWindow,
       deliveryTtlMs: limits.deliveryTtlMs,
     },
-    now: Date.now(),
+    now: port.sessionTime(),
   });
 }
 
