@@ -37,8 +37,10 @@ export async function runCommand(args: readonly string[]): Promise<ExitCode> {
   };
   process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
   const output = new Output(process.stdout, json, interrupt.signal, process.env);
-  // A write to a pipe that is closed is reported to the write; without this listener it would also end the process.
+  // A write to a pipe that is closed is reported to the write; without these listeners it would also end the process.
+  // Nobody is left to be told of what fails on standard error, and a server serves without its log.
   process.stdout.on("error", () => undefined);
+  process.stderr.on("error", () => undefined);
   let code: ExitCode = exitCode.ok;
   try {
     const program = createProgram(contextOf(output, interrupt.signal, json), (ended) => {

@@ -7,7 +7,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { jsonLines, runWarp, temporaryFolder } from "./command.ts";
 import { freePort } from "./free-port.ts";
-import { type RunningServer, smallServer, startServer } from "./server.ts";
+import { type RunningServer, smallServer, spawnServer, startServer, whenListening } from "./server.ts";
 
 const folder = temporaryFolder();
 const running = new Set<RunningServer>();
@@ -157,21 +157,49 @@ describe("a server that cannot go on", () => {
   });
 });
 
-describe("a supervised server", () => {
-  const pidOf = async (server: RunningServer): Promise<number> => {
-    const { text } = await readMetrics(server.url);
-    return Number(/warp_info\{[^}]*pid="(\d+)"/.exec(text)?.[1]);
-  };
+describe("a server whose log nobody reads any more", () => {
+  test("goes on, and drains when it is told to stop", async () => {
+    const spawned = spawnServer(["--data", newDirectory(), ...smallServer]);
+    // Whoever read the log is gone before its first line.
+    await spawned.stderr.cancel();
+    const server = await whenListening(spawned);
+    running.add(server);
+    expect(await post(server.url, "/v1/entities/a/events", noted(1))).toEqual({ status: 201, seq: 1 });
+    server.process.kill("SIGTERM");
+    expect(await server.ended).toBe(0);
+    running.delete(server);
+  });
 
+  test("is started again by its supervisor, though nobody reads where it listens either", async () => {
+    const url = `http://127.0.0.1:${freePort()}`;
+    const http = ["--supervise", "--http", new URL(url).host];
+    const supervisor = spawnServer(["--data", newDirectory(), ...smallServer, ...http]);
+    try {
+      await Promise.all([supervisor.stdout.cancel(), supervisor.stderr.cancel()]);
+      await isReady(url, undefined, supervisor);
+      const first = await pidOf(url);
+      expect(await post(url, "/v1/entities/a/events", noted(1))).toEqual({ status: 201, seq: 1 });
+      process.kill(first, "SIGKILL");
+      await isReady(url, first, supervisor);
+      expect(await post(url, "/v1/entities/a/events", noted(2))).toEqual({ status: 201, seq: 2 });
+      supervisor.kill("SIGTERM");
+      expect(await supervisor.exited).toBe(0);
+    } finally {
+      supervisor.kill("SIGKILL");
+    }
+  });
+});
+
+describe("a supervised server", () => {
   test("is started again when it dies, and drained through its supervisor", async () => {
     const port = freePort();
     const dataDir = newDirectory();
     const server = await serve(dataDir, "--supervise", "--http", `127.0.0.1:${port}`);
     expect(await post(server.url, "/v1/entities/a/events", noted(1))).toEqual({ status: 201, seq: 1 });
-    const first = await pidOf(server);
+    const first = await pidOf(server.url);
     expect(first).not.toBe(server.process.pid);
     process.kill(first, "SIGKILL");
-    await isReady(server.url, first);
+    await isReady(server.url, first, server.process);
     expect(await post(server.url, "/v1/entities/a/events", noted(2))).toEqual({ status: 201, seq: 2 });
     server.process.kill("SIGTERM");
     expect(await server.ended).toBe(0);
@@ -193,14 +221,6 @@ describe("a supervised server", () => {
     expect(code).toBe(2);
     expect(stderr).toBe('warp: USAGE: --shards is a whole number from 1 to 256, not "0"\n');
   });
-
-  async function isReady(url: string, other: number): Promise<void> {
-    for (;;) {
-      const { text } = await readMetrics(url).catch(() => ({ text: "" }));
-      if (text !== "" && !text.includes(`pid="${other}"`)) return;
-      await Bun.sleep(5);
-    }
-  }
 });
 
 describe("the settings", () => {
@@ -217,6 +237,21 @@ describe("the settings", () => {
     expect(rows).toContainEqual({ setting: "shards", value: "3", from: "WARP_SHARDS" });
   });
 });
+
+/** Until a server other than the process `other` answers. Throws when its supervisor has ended. */
+async function isReady(url: string, other: number | undefined, supervisor: Bun.Subprocess): Promise<void> {
+  while (supervisor.exitCode === null) {
+    const { text } = await readMetrics(url).catch(() => ({ text: "" }));
+    if (text !== "" && !text.includes(`pid="${other}"`)) return;
+    await Bun.sleep(5);
+  }
+  throw new Error(`the supervisor ended with ${supervisor.exitCode}`);
+}
+
+async function pidOf(url: string): Promise<number> {
+  const { text } = await readMetrics(url);
+  return Number(/warp_info\{[^}]*pid="(\d+)"/.exec(text)?.[1]);
+}
 
 async function readMetrics(url: string): Promise<{ text: string }> {
   return { text: await (await fetch(`${url}/metrics`)).text() };

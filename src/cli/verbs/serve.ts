@@ -4,7 +4,7 @@
 import { Option } from "commander";
 import { jsonLogger } from "../../core/logger.ts";
 import { exitCode } from "../exit.ts";
-import type { Column } from "../output.ts";
+import { type Column, type Output, OutputClosed } from "../output.ts";
 import { supervisedVariable } from "../own-process.ts";
 import type { Verb } from "../verb.ts";
 import { type Listening, runServer } from "./serve/run-server.ts";
@@ -76,13 +76,20 @@ export const serveVerb: Verb = {
     }
     const isSupervised = process.env[supervisedVariable] === "1";
     const stop = isSupervised ? AbortSignal.any([signal, supervisorGone()]) : signal;
-    await runServer(settings, stop, async (listening) => {
-      await output.item(listening, sentenceOf(listening));
-      await output.flush();
-    });
+    await runServer(settings, stop, (listening) => announce(listening, output));
     return exitCode.ok;
   },
 };
+
+/** Where it listens is for whoever reads it: a server that is started again may have no reader any more. */
+async function announce(listening: Listening, output: Output): Promise<void> {
+  try {
+    await output.item(listening, sentenceOf(listening));
+    await output.flush();
+  } catch (thrown) {
+    if (!(thrown instanceof OutputClosed)) throw thrown;
+  }
+}
 
 async function* rowsOf(sourced: readonly Sourced[]) {
   for (const { name, value, from } of sourced) {
