@@ -49,7 +49,8 @@ export async function runCommand(args: readonly string[]): Promise<ExitCode> {
     await program.parseAsync(args, { from: "user" });
     await output.flush();
   } catch (thrown) {
-    code = codeOf(thrown);
+    // A verb whose output is closed ends as it would have, if it knew how: what it ended with stands.
+    if (!(thrown instanceof OutputClosed)) code = codeOf(thrown);
     if (!isSilent(thrown)) process.stderr.write(describeFailure(usageOf(thrown), json));
   }
   return code;
@@ -88,7 +89,6 @@ function contextOf(output: Output, signal: AbortSignal, json: boolean): VerbCont
 }
 
 function codeOf(thrown: unknown): ExitCode {
-  if (thrown instanceof OutputClosed) return exitCode.ok;
   if (thrown instanceof NotFoundError) return exitCode.notFound;
   if (thrown instanceof UsageError) return exitCode.usage;
   if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? exitCode.ok : exitCode.usage;

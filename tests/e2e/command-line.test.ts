@@ -24,6 +24,26 @@ function write(name: string, ...lines: string[]): string {
 const row = (id: string, n: number) => JSON.stringify({ id, kind: "Counted", n });
 const rowsOf = (count: number, id = "a") => Array.from({ length: count }, (_, n) => row(id, n));
 
+/** Starts `warp ARGS` with a standard output that nobody reads. */
+function startUnread(args: readonly string[]): Bun.Subprocess<"pipe", "pipe", "pipe"> {
+  const started = Bun.spawn([...tested, ...args], {
+    cwd: root,
+    stdin: "pipe",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  void started.stdout.cancel();
+  return started;
+}
+
+async function runUnread(args: readonly string[], input = ""): Promise<{ code: number; stderr: string }> {
+  const started = startUnread(args);
+  started.stdin.write(input);
+  await started.stdin.end();
+  const [code, stderr] = await Promise.all([started.exited, new Response(started.stderr).text()]);
+  return { code, stderr };
+}
+
 /** Waits until a data directory has been made, and is therefore locked by its maker. */
 async function isMade(path: string): Promise<void> {
   while (!existsSync(join(path, "warp.json"))) await Bun.sleep(1);
@@ -200,6 +220,47 @@ describe("output", () => {
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toMatch(/^warp: IO_ERROR: .*held\.txt.*\n$/);
     expect(readFileSync(file, "utf8")).toBe("something else\n");
+  });
+
+  test("that is no longer read leaves the status that the command ends with", async () => {
+    const conflict = await runUnread(["append", "alice", "Counted", "--expect", "none", ...data]);
+    expect(conflict).toEqual({ code: 5, stderr: "" });
+    const whole = await runUnread(["check", dataDir]);
+    expect(whole).toEqual({ code: 0, stderr: "" });
+    const lines = "get alice\nappend alice Counted --expect none\n";
+    expect(await runUnread(["shell", ...data], lines)).toEqual({ code: 5, stderr: "" });
+  });
+
+  test("that is no longer read leaves an import that is interrupted 130", async () => {
+    const importing = startUnread([
+      "import",
+      "-",
+      "--name",
+      "unread",
+      ...mapping,
+      "--data",
+      join(folder, "unread"),
+    ]);
+    importing.stdin.write(`${rowsOf(5000).join("\n")}\n`);
+    await isMade(join(folder, "unread"));
+    importing.kill("SIGINT");
+    expect(await importing.exited).toBe(130);
+  });
+
+  test("that is no longer read does not hide damage, however long the list of it", async () => {
+    const path = join(folder, "riddled");
+    const rows = Array.from({ length: 1000 }, (_, n) => row(`e${n}`, n));
+    await runWarp(["import", write("riddled.ndjson", ...rows), ...mapping, "--data", path]);
+    const vaults = readdirSync(join(path, "shards")).map((shard) => join(path, "shards", shard, "vault"));
+    for (const vault of vaults) {
+      const bytes = readFileSync(vault);
+      for (let at = 4096 + 10; at < bytes.length; at += 64) bytes.writeUInt8(bytes.readUInt8(at) ^ 1, at);
+      writeFileSync(vault, bytes);
+    }
+    const read = await runWarp(["check", path, "--json"]);
+    // More than is written at once, so that the check hears in its midst that nobody reads.
+    expect(read.stdout.length).toBeGreaterThan(2 * 64 * 1024);
+    expect(await runUnread(["check", path, "--json"])).toEqual({ code: 3, stderr: read.stderr });
   });
 
   test("finds the data directory in WARP_DATA", async () => {

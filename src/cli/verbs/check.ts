@@ -1,14 +1,14 @@
 /**
  * `warp check [DIR]`: verifies the files of a data directory, and writes nothing in them.
  *
- * The directory must not be open elsewhere. Exit status 3 means damage, and standard error names the first of it;
- * notices, which the engine deals with by itself, are printed and are no damage. What is journalled and not settled
- * yet is verified block by block; the next opening settles it.
+ * The directory must not be open elsewhere. Exit status 3 means damage, and standard error names the first of it, also when
+ * nobody reads the findings; notices, which the engine deals with by itself, are printed and are no damage. What is
+ * journalled and not settled yet is verified block by block; the next opening settles it.
  */
 import { checkDirectory, type Finding } from "../../check.ts";
 import { WarpError } from "../../core/errors.ts";
 import { describeFailure, exitCode } from "../exit.ts";
-import type { Column } from "../output.ts";
+import { type Column, OutputClosed } from "../output.ts";
 import { formatCount } from "../progress.ts";
 import { dataOption, rootKeyCommandOption, rootKeyFileOption, rootKeyOf } from "../settings.ts";
 import type { Verb } from "../verb.ts";
@@ -41,7 +41,7 @@ export const checkVerb: Verb = {
       .addOption(rootKeyCommandOption());
   },
 
-  async run(command, { output, errors }) {
+  async run(command, { output, errors, signal }) {
     const options = command.opts<CheckOptions>();
     const dataDir = command.args[0] ?? options.data;
     let damages = 0;
@@ -55,12 +55,21 @@ export const checkVerb: Verb = {
         yield finding;
       }
     }
-    await output.table(counted(), columns);
+    const findings = counted();
+    try {
+      await output.table(leftOpen(findings), columns);
+      if (first !== undefined) await output.flush();
+    } catch (thrown) {
+      if (!(thrown instanceof OutputClosed)) throw thrown;
+      // The status is that of the whole directory, also when nobody reads the list any more.
+      while (!signal.aborted && (await findings.next()).done !== true);
+    } finally {
+      await findings.return(undefined);
+    }
     if (first === undefined) {
       if (!output.json) await output.item({}, `${dataDir}: no damage found`);
       return exitCode.ok;
     }
-    await output.flush();
     const { file, what, details } = first;
     const count = `${formatCount(damages)} ${damages === 1 ? "finding" : "findings"} of damage, the first`;
     const failure = new WarpError("CORRUPT", `${count} in ${file}: ${what}`, { file, ...details });
@@ -68,6 +77,11 @@ export const checkVerb: Verb = {
     return exitCode.damage;
   },
 };
+
+/** The same items, for somebody who may stop before the last one, and leaves the rest to be taken by others. */
+function leftOpen<Item>(items: AsyncGenerator<Item>): AsyncIterable<Item> {
+  return { [Symbol.asyncIterator]: () => ({ next: () => items.next() }) };
+}
 
 function placeOf(details: Finding["details"]): string {
   const known = Object.entries(details).filter(([, value]) => value !== undefined);

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { createInterface, type Interface } from "node:readline";
 import { Command, CommanderError } from "commander";
 import { describeFailure, type ExitCode, exitCode, NotFoundError, UsageError } from "../exit.ts";
-import { Output } from "../output.ts";
+import { Output, OutputClosed } from "../output.ts";
 import { addCreateOptions, addTargetOptions, targetSettings } from "../settings.ts";
 import type { Target } from "../target.ts";
 import { addVerb, type Verb, type VerbContext } from "../verb.ts";
@@ -132,6 +132,8 @@ class Shell {
       await output.flush();
     } catch (thrown) {
       if (thrown instanceof CommanderError && thrown.exitCode === 0) return;
+      // The lines to come may write; that nobody reads what they print is no failure of theirs.
+      if (thrown instanceof OutputClosed) return;
       this.note(codeOf(thrown));
       process.stderr.write(describeFailure(usageOf(thrown), json));
     } finally {
