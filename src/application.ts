@@ -28,7 +28,8 @@ interface Place {
 /** The folder of this library's own sources, whose places are of no use to the writer of an application. */
 const ownSources = import.meta.dir;
 
-const builtInPrefix = "warp:";
+/** What the names of applications begin with that are part of the executable, and no paths. */
+export const builtInPrefix = "warp:";
 const builtIn: ReadonlyMap<string, Aggregate> = new Map([[`${builtInPrefix}bench`, ledger]]);
 
 /** What a program gives as its application: a module, or aggregates alone. */

@@ -20,14 +20,14 @@ interface TargetOptions {
   readonly shards?: number;
   readonly mode?: "actor" | "log";
   readonly durability?: "fsync" | "os";
-  readonly rootKeyFile?: string;
-  readonly rootKeyCommand?: string;
 }
 
 /** Where the data is and what is needed to open it. */
 export function addTargetOptions(command: Command): Command {
   return command
-    .addOption(new Option("--addr <host:port>", "a server, instead of a data directory").env("WARP_ADDR"))
+    .addOption(
+      ofVariable("WARP_ADDR", new Option("--addr <host:port>", "a server, instead of a data directory")),
+    )
     .addOption(dataOption())
     .option("--app <file>", "TypeScript module that exports the aggregates")
     .option("--sinks <name=url…>", "databases that projections write to", namedSinks)
@@ -59,17 +59,22 @@ export function addCreateOptions(command: Command): Command {
 }
 
 export function dataOption(): Option {
-  return new Option("--data <dir>", "data directory").env("WARP_DATA").default("./data");
+  return ofVariable("WARP_DATA", new Option("--data <dir>", "data directory").default("./data"));
 }
 
 export function rootKeyFileOption(): Option {
-  return new Option("--root-key-file <file>", "file with the root key (default: in the data directory)");
+  const help = "file with the root key (default: in the data directory)";
+  return ofVariable("WARP_ROOT_KEY_FILE", new Option("--root-key-file <file>", help));
 }
 
 export function rootKeyCommandOption(): Option {
-  return new Option("--root-key-command <command>", "shell command that prints the root key").conflicts(
-    "rootKeyFile",
-  );
+  const help = "shell command that prints the root key";
+  return ofVariable("WARP_ROOT_KEY_COMMAND", new Option("--root-key-command <command>", help));
+}
+
+/** An option that a variable may give too. One that is set to nothing is how a shell unsets it for one command. */
+export function ofVariable(name: string, option: Option): Option {
+  return process.env[name] === "" ? option : option.env(name);
 }
 
 /** The settings of the options that {@link addTargetOptions} and {@link addCreateOptions} added. */
@@ -79,7 +84,7 @@ export function targetSettings(command: Command, create: boolean): TargetSetting
     const { addr = "", context } = options;
     return { addr, dataDir: "", create: false, ...(context === undefined ? {} : { context }) };
   }
-  const rootKey = rootKeyOf(options);
+  const rootKey = rootKeyOf(command);
   return {
     dataDir: options.data,
     create,
@@ -133,13 +138,20 @@ export function writeOptions(command: Command): WriteOptions {
   return { ...(expect === undefined ? {} : { expect }), ...(key === undefined ? {} : { key }) };
 }
 
-export function rootKeyOf(options: {
-  readonly rootKeyFile?: string;
-  readonly rootKeyCommand?: string;
-}): { file: string } | { command: string } | undefined {
-  // To the engine a relative path is relative to the data directory, to a user of a shell never.
-  if (options.rootKeyFile !== undefined) return { file: resolve(options.rootKeyFile) };
-  return options.rootKeyCommand === undefined ? undefined : { command: options.rootKeyCommand };
+/** Where the root key comes from: what the command line says counts before the variables, as it does for a server. */
+export function rootKeyOf(command: Command): { file: string } | { command: string } | undefined {
+  for (const source of ["cli", "env"]) {
+    const [file, line] = ["rootKeyFile", "rootKeyCommand"].map((name): string | undefined =>
+      command.getOptionValueSource(name) === source ? command.getOptionValue(name) : undefined,
+    );
+    if (file !== undefined && line !== undefined) {
+      throw new UsageError("root-key-file and root-key-command cannot both be set");
+    }
+    // To the engine a relative path is relative to the data directory, to a user of a shell never.
+    if (file !== undefined) return { file: resolve(file) };
+    if (line !== undefined) return { command: line };
+  }
+  return undefined;
 }
 
 /** A parser of whole numbers from `min` to `max`. */

@@ -4,8 +4,8 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
-import { join } from "node:path";
-import { jsonLines, runWarp, temporaryFolder } from "./command.ts";
+import { join, relative } from "node:path";
+import { jsonLines, root, runWarp, temporaryFolder } from "./command.ts";
 import { freePort } from "./free-port.ts";
 import { type RunningServer, smallServer, spawnServer, startServer, whenListening } from "./server.ts";
 
@@ -235,6 +235,48 @@ describe("the settings", () => {
     expect(rows).toContainEqual({ setting: "listen", value: "off", from: file });
     expect(rows).toContainEqual({ setting: "http", value: "127.0.0.1:1", from: "--http" });
     expect(rows).toContainEqual({ setting: "shards", value: "3", from: "WARP_SHARDS" });
+  });
+});
+
+describe("the root key", () => {
+  const keyFile = join(folder, "outside.key");
+  /** The commands are started in the folder of the sources, which is no data directory. */
+  const relativeFile = relative(root, keyFile);
+  const get = (dataDir: string, environment: Record<string, string>, ...args: string[]) =>
+    runWarp(["get", "a", "--data", dataDir, ...args], undefined, environment);
+
+  test("is in one place for a server and for every other verb, told by an option or by a variable", async () => {
+    writeFileSync(keyFile, `${"5a".repeat(32)}\n`);
+    const dataDir = join(newDirectory(), "as", "deep", "as", "this");
+    const server = await serve(dataDir, "--root-key-file", relativeFile);
+    expect(await post(server.url, "/v1/entities/a/events", noted(1))).toEqual({ status: 201, seq: 1 });
+    server.process.kill("SIGTERM");
+    expect(await server.ended).toBe(0);
+    expect(existsSync(join(dataDir, "root.key"))).toBe(false);
+    expect((await get(dataDir, {})).stderr).toContain("ROOT_KEY_MISSING");
+    expect((await get(dataDir, {}, "--root-key-file", relativeFile)).code).toBe(0);
+    expect((await get(dataDir, { WARP_ROOT_KEY_FILE: relativeFile })).code).toBe(0);
+    expect((await get(dataDir, { WARP_ROOT_KEY_COMMAND: `cat ${keyFile}` })).code).toBe(0);
+  });
+
+  test("that a variable names is that of a directory that is made, and none is put beside the data", async () => {
+    const dataDir = newDirectory();
+    const environment = { WARP_ROOT_KEY_FILE: relativeFile };
+    const { code } = await runWarp(["append", "a", "Noted", "--data", dataDir], undefined, environment);
+    expect([code, existsSync(join(dataDir, "root.key"))]).toEqual([0, false]);
+    // A variable that is set to nothing is not set.
+    expect((await get(dataDir, { ...environment, WARP_ROOT_KEY_COMMAND: "" })).code).toBe(0);
+  });
+
+  test("is that of the command line before that of the variables, and not two of one place", async () => {
+    const dataDir = join(folder, `data-${made}`);
+    const wrong = { WARP_ROOT_KEY_FILE: join(folder, "absent.key") };
+    expect((await get(dataDir, wrong, "--root-key-command", `cat ${keyFile}`)).code).toBe(0);
+    const both = await get(dataDir, { ...wrong, WARP_ROOT_KEY_COMMAND: "true" });
+    expect([both.code, both.stderr]).toEqual([
+      2,
+      "warp: USAGE: root-key-file and root-key-command cannot both be set\n",
+    ]);
   });
 });
 

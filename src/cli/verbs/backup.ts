@@ -2,6 +2,7 @@
  * `warp backup TARGET` and `warp backup verify TARGET`.
  */
 import { resolve } from "node:path";
+import type { Command } from "commander";
 import { type VerifyReport, verifyBackup } from "../../backup/restore.ts";
 import { WarpError } from "../../core/errors.ts";
 import { describeFailure, type ExitCode, exitCode, UsageError } from "../exit.ts";
@@ -9,11 +10,6 @@ import { formatTime } from "../moment.ts";
 import { formatBytes, formatCount, formatDuration, formatErased, ProgressMeter } from "../progress.ts";
 import { addTargetOptions, rootKeyOf, targetSettings } from "../settings.ts";
 import type { Verb, VerbContext } from "../verb.ts";
-
-interface BackupVerbOptions {
-  readonly rootKeyFile?: string;
-  readonly rootKeyCommand?: string;
-}
 
 export const backupVerb: Verb = {
   name: "backup",
@@ -40,7 +36,7 @@ export const backupVerb: Verb = {
   async run(command, context) {
     const [first, second] = command.args;
     if (first === "verify" && second !== undefined) {
-      return await verify(second, command.opts<BackupVerbOptions>(), context);
+      return await verify(second, command, context);
     }
     if (first === "verify") throw new UsageError("name the backup to verify");
     if (second !== undefined) throw new UsageError(`there is no "backup ${first}"; there is "backup verify"`);
@@ -63,13 +59,9 @@ export const backupVerb: Verb = {
   },
 };
 
-async function verify(
-  directory: string,
-  options: BackupVerbOptions,
-  context: VerbContext,
-): Promise<ExitCode> {
+async function verify(directory: string, command: Command, context: VerbContext): Promise<ExitCode> {
   const meter = new ProgressMeter(context.errors, context.output.json);
-  const rootKey = rootKeyOf(options) ?? (process.env.WARP_ROOT_KEY ? { env: "WARP_ROOT_KEY" } : undefined);
+  const rootKey = rootKeyOf(command) ?? (process.env.WARP_ROOT_KEY ? { env: "WARP_ROOT_KEY" } : undefined);
   try {
     const report = await verifyBackup({
       target: resolve(directory),

@@ -13,12 +13,6 @@ import { formatCount } from "../progress.ts";
 import { dataOption, rootKeyCommandOption, rootKeyFileOption, rootKeyOf } from "../settings.ts";
 import type { Verb } from "../verb.ts";
 
-interface CheckOptions {
-  readonly data: string;
-  readonly rootKeyFile?: string;
-  readonly rootKeyCommand?: string;
-}
-
 const columns: readonly Column<Finding>[] = [
   { title: "severity", of: ({ severity }) => severity },
   { title: "file", of: ({ file }) => file },
@@ -42,12 +36,12 @@ export const checkVerb: Verb = {
   },
 
   async run(command, { output, errors, signal }) {
-    const options = command.opts<CheckOptions>();
-    const dataDir = command.args[0] ?? options.data;
+    const dataDir = command.args[0] ?? command.opts<{ readonly data: string }>().data;
+    const rootKey = rootKeyOf(command);
     let damages = 0;
     let first: Finding | undefined;
     async function* counted(): AsyncGenerator<Finding> {
-      for (const finding of checkDirectory({ dataDir, rootKey: rootKeyOf(options) })) {
+      for (const finding of checkDirectory({ dataDir, rootKey })) {
         if (finding.severity === "damage") {
           damages++;
           first ??= finding;

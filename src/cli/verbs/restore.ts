@@ -14,8 +14,6 @@ interface RestoreVerbOptions {
   readonly to: string;
   readonly at?: number;
   readonly entity?: string;
-  readonly rootKeyFile?: string;
-  readonly rootKeyCommand?: string;
 }
 
 export const restoreVerb: Verb = {
@@ -45,9 +43,8 @@ export const restoreVerb: Verb = {
 
   async run(command, { output, errors }) {
     const [target = ""] = command.args;
-    const options = command.opts<RestoreVerbOptions>();
-    const { to, at, entity } = options;
-    const rootKey = rootKeyOf(options) ?? (process.env.WARP_ROOT_KEY ? { env: "WARP_ROOT_KEY" } : undefined);
+    const { to, at, entity } = command.opts<RestoreVerbOptions>();
+    const rootKey = rootKeyOf(command) ?? (process.env.WARP_ROOT_KEY ? { env: "WARP_ROOT_KEY" } : undefined);
     if (rootKey === undefined) {
       const why =
         "a backup does not contain the root key; name it with --root-key-file, --root-key-command or WARP_ROOT_KEY";

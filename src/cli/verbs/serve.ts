@@ -6,6 +6,7 @@ import { jsonLogger } from "../../core/logger.ts";
 import { exitCode } from "../exit.ts";
 import { type Column, type Output, OutputClosed } from "../output.ts";
 import { supervisedVariable } from "../own-process.ts";
+import { ofVariable } from "../settings.ts";
 import type { Verb } from "../verb.ts";
 import { type Listening, runServer } from "./serve/run-server.ts";
 import {
@@ -48,7 +49,7 @@ export const serveVerb: Verb = {
       command.addOption(new Option(`--${kebab(name)} <${value}>`, help + usual));
     }
     command
-      .addOption(new Option("--config <file>", "TOML file with settings").env("WARP_CONFIG"))
+      .addOption(ofVariable("WARP_CONFIG", new Option("--config <file>", "TOML file with settings")))
       .option("--print-config", "print every setting and where it comes from, and end")
       .option("--supervise", "run the server as a child, and start it again when it fails");
     command.addHelpText(

@@ -8,7 +8,6 @@
  *   well: everything acknowledged is on disk.
  * - A failed engine ends the server with the engine's error; a new start reads the disk again.
  */
-import { resolve } from "node:path";
 import { BackupSchedule } from "../../../backup/schedule.ts";
 import { jsonLogger, type Logger } from "../../../core/logger.ts";
 import { type ProjectionStatus, start, type Warp } from "../../../index.ts";
@@ -144,7 +143,7 @@ function scheduleBackups(warp: Warp, settings: ServerSettings, logger: Logger): 
   const { backup: target, every: everyMs } = settings;
   if (target === undefined) return undefined;
   return new BackupSchedule({
-    target: resolve(target),
+    target,
     everyMs,
     logger,
     backup: (to, options) => warp.backup(to, options),

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { UsageError } from "../../exit.ts";
 import {
   formatSetting,
@@ -90,6 +90,17 @@ describe("the settings of the server", () => {
     const { values } = resolved({ file: file('data = "store"\napp = "/srv/app.ts"\n') });
     expect(values.data).toBe(join(folder, "store"));
     expect(values.app).toBe("/srv/app.ts");
+  });
+
+  test("of the command line and of variables are relative to the working directory when they are paths", () => {
+    const { values } = resolved({
+      flags: { rootKeyFile: "root.key", app: "warp:bench" },
+      environment: { WARP_DATA: "store" },
+    });
+    expect(values.rootKeyFile).toBe(resolve("root.key"));
+    expect(values.data).toBe(resolve("store"));
+    expect(values.app).toBe("warp:bench");
+    expect(resolved({ file: file('app = "warp:bench"\n') }).values.app).toBe("warp:bench");
   });
 
   test("that cannot be read are told with their place and the value", () => {

@@ -8,6 +8,7 @@
  */
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
+import { builtInPrefix } from "../../../application.ts";
 import { limits } from "../../../core/limits.ts";
 import { UsageError } from "../../exit.ts";
 import {
@@ -186,12 +187,21 @@ function resolveSetting(
 
 function parsed(name: SettingName, given: string, from: string): Sourced {
   try {
-    return { name, value: serverSettings[name].parse(given), from };
+    const value = serverSettings[name].parse(given);
+    // To the engine some paths are relative to the data directory, to a user of a shell none.
+    return { name, value: typeof value === "string" ? absolute(name, value) : value, from };
   } catch (thrown) {
     if (!(thrown instanceof UsageError)) throw thrown;
     const where = from.startsWith("--") || from.startsWith("WARP_") ? from : `${from}: ${kebab(name)}`;
     throw new UsageError(`${where} ${thrown.message}, not ${JSON.stringify(given)}`);
   }
+}
+
+/** The path of a setting that is one, from a folder, by default the working directory. */
+function absolute(name: SettingName, value: string, folder = "."): string {
+  const own: Setting<unknown, unknown> = serverSettings[name];
+  if (own.isPath !== true || (name === "app" && value.startsWith(builtInPrefix))) return value;
+  return resolve(folder, value);
 }
 
 function readSettingsFile(file: string): Map<string, string> {
@@ -201,15 +211,15 @@ function readSettingsFile(file: string): Map<string, string> {
   } catch (thrown) {
     throw new UsageError(`${file}: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
   }
-  const known = new Map(settingNames.map((name) => [kebab(name), serverSettings[name]]));
+  const known = new Map(settingNames.map((name) => [kebab(name), name]));
   const values = new Map<string, string>();
   for (const [name, value] of Object.entries(content)) {
-    const own: Setting<unknown, unknown> | undefined = known.get(name);
+    const own = known.get(name);
     if (own === undefined) throw new UsageError(`${file}: there is no setting ${JSON.stringify(name)}`);
     if (typeof value !== "string" && typeof value !== "number") {
       throw new UsageError(`${file}: ${name} is a text or a number`);
     }
-    values.set(name, own.isPath === true ? resolve(dirname(file), String(value)) : String(value));
+    values.set(name, absolute(own, String(value), dirname(file)));
   }
   return values;
 }
