@@ -108,9 +108,25 @@ function isOnServer(command: Command): boolean {
   if (isOfVariable && (command.opts<TargetOptions>().addr === undefined || given("data"))) return false;
   const other = serverSide.find(given);
   if (other === undefined) return true;
-  const flag = other.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   const address = isOfVariable ? "WARP_ADDR" : "--addr";
-  throw new UsageError(`--${flag} is the server's to say and does not go with ${address}`);
+  throw new UsageError(`${flagOf(other)} is the server's to say and does not go with ${address}`);
+}
+
+/** Whether the option is one of {@link addTargetOptions} or {@link addCreateOptions}. */
+export function isTargetOption(name: string): boolean {
+  return name === "addr" || name === "context" || serverSide.includes(name);
+}
+
+/** In a shell, whose target is open: a line that names one means another. */
+export function refuseTargetOptions(command: Command): void {
+  const given = command.options.map((option) => option.attributeName()).filter(isTargetOption);
+  const name = given.find((one) => command.getOptionValueSource(one) === "cli");
+  if (name === undefined) return;
+  throw new UsageError(`${flagOf(name)} is the shell's to say, where it is started, and not of a line in it`);
+}
+
+function flagOf(name: string): string {
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
 /** A parser of what is expected of an entity. */

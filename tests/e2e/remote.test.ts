@@ -2,9 +2,9 @@
  * The command line against a server: how the server is named, following, importing, and the shell.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { rmSync } from "node:fs";
+import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { jsonLines, runWarp, startWarp, temporaryFolder } from "./command.ts";
+import { jsonLines, root, runWarp, startWarp, temporaryFolder, tested } from "./command.ts";
 import { type RunningServer, smallServer, startServer } from "./server.ts";
 
 const folder = temporaryFolder();
@@ -170,4 +170,64 @@ describe("the shell", () => {
       undefined,
     ]);
   });
+
+  test("refuses a line that names another target, and does not run it on its own", async () => {
+    const lines = [
+      ["--addr", "127.0.0.1:1"],
+      ["--data", "elsewhere"],
+      ["--app", "x.ts"],
+      ["--context", "c"],
+    ];
+    const { code, stdout, stderr } = await shell(lines.map((other) => `append s3 Noted ${other.join(" ")}`));
+    expect([code, stdout]).toEqual([2, ""]);
+    expect(stderr.split("\n").slice(0, -1)).toEqual(
+      lines.map(
+        ([name]) =>
+          `warp: USAGE: ${name} is the shell's to say, where it is started, and not of a line in it`,
+      ),
+    );
+    expect((await shell(["get s3"])).code).toBe(4);
+  });
+
+  test("keeps the lines typed for the user alone, and goes on where they cannot be kept", async () => {
+    const kept = join(folder, "history");
+    writeFileSync(kept, "get before\n", { mode: 0o644 });
+    const told = await typed(kept);
+    expect(told).not.toContain("not kept");
+    expect(readFileSync(kept, "utf8")).toBe("get before\nget nobody\nget else\nexit\n");
+    expect(statSync(kept).mode & 0o777).toBe(0o600);
+    const nowhere = await typed(join(folder, "absent", "history"));
+    expect(nowhere.split("the lines typed are not kept").length).toBe(2);
+  });
+
+  /** What a terminal shows of a shell with two verbs. Throws when it ends otherwise than by "exit". */
+  async function typed(history: string): Promise<string> {
+    let screen = "";
+    let heard = Promise.withResolvers<void>();
+    const decoder = new TextDecoder();
+    const started = Bun.spawn([...tested, "shell", ...addr], {
+      cwd: root,
+      env: { ...process.env, WARP_HISTORY: history },
+      terminal: {
+        data: (_, piece) => {
+          screen += decoder.decode(piece, { stream: true });
+          heard.resolve();
+        },
+      },
+    });
+    const shows = async (text: string) => {
+      while (!screen.includes(text)) {
+        await heard.promise;
+        heard = Promise.withResolvers();
+      }
+    };
+    await shows("warp> ");
+    for (const entity of ["nobody", "else"]) {
+      started.terminal?.write(`get ${entity}\r`);
+      await shows(`the entity "${entity}" has no events`);
+    }
+    started.terminal?.write("exit\r");
+    expect(await started.exited).toBe(0);
+    return screen;
+  }
 });

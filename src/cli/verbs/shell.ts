@@ -1,17 +1,23 @@
 /**
  * `warp shell`: verbs typed one after the other against one target, with history and completion.
  *
+ * - The target is the shell's: a line that names another one is refused, and not run on this one.
  * - Ctrl-C ends the verb that runs, or drops the line being typed; Ctrl-D or "exit" ends the shell.
  * - When standard input is no terminal it is a list of verbs; the exit status is that of the last one that failed.
  */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { createInterface, type Interface } from "node:readline";
 import { Command, CommanderError } from "commander";
 import { describeFailure, type ExitCode, exitCode, NotFoundError, UsageError } from "../exit.ts";
 import { Output, OutputClosed } from "../output.ts";
-import { addCreateOptions, addTargetOptions, targetSettings } from "../settings.ts";
+import {
+  addCreateOptions,
+  addTargetOptions,
+  isTargetOption,
+  refuseTargetOptions,
+  targetSettings,
+} from "../settings.ts";
 import type { Target } from "../target.ts";
 import { addVerb, type Verb, type VerbContext } from "../verb.ts";
 import { appendVerb } from "./append.ts";
@@ -21,11 +27,11 @@ import { getVerb } from "./get.ts";
 import { importVerb } from "./import.ts";
 import { sendVerb } from "./send.ts";
 import { complete } from "./shell/complete.ts";
+import { History, historyMax } from "./shell/history.ts";
 import { wordsOf } from "./shell/words.ts";
 
 const shellVerbs: readonly Verb[] = [getVerb, eventsVerb, appendVerb, sendVerb, entitiesVerb, importVerb];
 const shellWords = ["help", "exit"];
-const historyMax = 1000;
 
 export const shellVerb: Verb = {
   name: "shell",
@@ -52,18 +58,24 @@ class Shell {
   private readonly context: VerbContext;
   private readonly reader: Interface;
   private readonly isTerminal = process.stdin.isTTY === true;
+  private readonly history: History;
   private running: AbortController | undefined;
   private code: ExitCode = exitCode.ok;
 
   constructor(target: Target, context: VerbContext) {
     this.target = target;
     this.context = context;
+    this.history = new History(historyFile, (why) => {
+      const warning = `the lines typed are not kept: ${why}`;
+      const { errors, output } = context;
+      errors.write(output.json ? `${JSON.stringify({ warning })}\n` : `warp: ${warning}\n`);
+    });
     this.reader = createInterface({
       input: process.stdin,
       output: this.isTerminal ? process.stderr : undefined,
       terminal: this.isTerminal,
       prompt: "warp> ",
-      history: this.isTerminal ? readHistory() : [],
+      history: this.isTerminal ? this.history.read() : [],
       historySize: historyMax,
       removeHistoryDuplicates: true,
       completer: (line: string, done: (error?: null | Error, found?: [string[], string]) => void) => {
@@ -79,7 +91,7 @@ class Shell {
   async run(): Promise<ExitCode> {
     const { reader } = this;
     reader.on("SIGINT", () => this.interrupt());
-    if (this.isTerminal) reader.on("history", writeHistory);
+    if (this.isTerminal) reader.on("history", (lines: string[]) => this.history.write(lines));
     this.context.signal.addEventListener("abort", () => {
       this.running?.abort();
       reader.close();
@@ -150,6 +162,7 @@ function programOf(context: VerbContext, onEnd: (code: ExitCode) => void): Comma
   const program = new Command("").usage("VERB [options]").helpCommand("help [verb]");
   for (const verb of shellVerbs) addVerb(program, verb, context, onEnd);
   for (const command of [program, ...program.commands]) {
+    command.hook("preAction", (_, ofLine) => refuseTargetOptions(ofLine));
     command.exitOverride().configureOutput({ outputError: () => undefined });
   }
   return program;
@@ -160,7 +173,8 @@ function optionsOf(name: string): string[] {
   if (verb === undefined) return [];
   const command = new Command(name);
   verb.define(command);
-  return [...command.options.map(({ long }) => long ?? ""), "--json"];
+  const own = command.options.filter((option) => !isTargetOption(option.attributeName()));
+  return [...own.map(({ long }) => long ?? ""), "--json"];
 }
 
 function codeOf(thrown: unknown): ExitCode {
@@ -174,21 +188,5 @@ function usageOf(thrown: unknown): unknown {
 }
 
 function historyFile(): string {
-  return process.env.WARP_HISTORY ?? join(homedir(), ".warp_history");
-}
-
-/** Newest first, as readline wants it. */
-function readHistory(): string[] {
-  const file = historyFile();
-  if (!existsSync(file)) return [];
-  const lines = readFileSync(file, "utf8").split("\n");
-  return lines
-    .filter((line) => line !== "")
-    .slice(-historyMax)
-    .reverse();
-}
-
-/** Lines may hold anything that was appended: only the user may read them. */
-function writeHistory(history: readonly string[]): void {
-  writeFileSync(historyFile(), `${history.toReversed().join("\n")}\n`, { mode: 0o600 });
+  return process.env.WARP_HISTORY || join(homedir(), ".warp_history");
 }
