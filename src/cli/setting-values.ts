@@ -14,7 +14,9 @@ export interface Address {
 export type Parser<Value> = (text: string) => Value;
 
 const sizeUnits: Readonly<Record<string, number>> = { "": 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
-const timeUnits: Readonly<Record<string, number>> = { "": 1, ms: 1, s: 1000, min: 60_000, h: 3_600_000 };
+const timeUnits = { "": 1, ms: 1, s: 1000, min: 60_000, h: 3_600_000 };
+/** A timer runs for 2^31 - 1 ms at most, and one that is to run for longer ends at once. */
+const durationHoursMax = 596;
 
 export const text: Parser<string> = (given) => {
   if (given === "") throw new UsageError("is not empty");
@@ -44,12 +46,17 @@ export const size: Parser<number> = (given) => {
   return value;
 };
 
-/** Milliseconds: "500ms", "10s", or a plain number of ms. */
-export const duration: Parser<number> = (given) => {
-  const value = withUnit(given, timeUnits);
-  if (value === undefined) throw new UsageError('is a time such as "10s" (ms, s, min, h)');
-  return value;
-};
+/** Milliseconds, from `low` seconds on: "500ms", "10s", or a plain number of ms. */
+export function durationFrom(low: number): Parser<number> {
+  return (given) => {
+    const value = withUnit(given, timeUnits);
+    if (value === undefined) throw new UsageError('is a time such as "10s" (ms, s, min, h)');
+    if (value >= low * 1000 && value <= durationHoursMax * timeUnits.h) return value;
+    throw new UsageError(`is a time from ${low}s to ${durationHoursMax}h`);
+  };
+}
+
+export const duration = durationFrom(0);
 
 /** "name=url name=url": databases by name. */
 export const sinks: Parser<Readonly<Record<string, string>>> = (given) => {

@@ -23,7 +23,7 @@ async function metric(url: string, name: string): Promise<number> {
 }
 
 test("a server backs itself up; when its disk is gone, the backup and the root key bring it back", async () => {
-  const settings = ["--data", data, "--backup", target, "--every", "50ms", "--settle-delay", "10ms"];
+  const settings = ["--data", data, "--backup", target, "--every", "1s", "--settle-delay", "10ms"];
   const server = await startServer([...settings, ...smallServer]);
   copyFileSync(join(data, "root.key"), key);
   for (const id of ["alice", "other-1", "other-2"]) {

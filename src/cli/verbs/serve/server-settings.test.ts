@@ -117,6 +117,19 @@ describe("the settings of the server", () => {
     );
   });
 
+  test("that are times are no longer than a timer runs, and backups are a second apart at least", () => {
+    const { values } = resolved({ flags: { every: "1s", drainTimeout: "596h", settleDelay: "0" } });
+    expect(values).toMatchObject({ every: 1000, drainTimeout: 596 * 3_600_000, settleDelay: 0 });
+    for (const name of ["every", "drainTimeout", "settleDelay"]) {
+      expect(fault({ flags: { [name]: "720h" } })).toBe(
+        `--${kebab(name)} is a time from ${name === "every" ? "1s" : "0s"} to 596h, not "720h"`,
+      );
+    }
+    expect(fault({ flags: { drainTimeout: "2147483647" } })).toContain("to 596h");
+    expect(fault({ file: file("every = 0\n") })).toContain('every is a time from 1s to 596h, not "0"');
+    expect(fault({ environment: { WARP_EVERY: "999ms" } })).toContain("from 1s");
+  });
+
   test("refuse a file with another name, with a list, or that is no TOML", () => {
     expect(fault({ file: file("max-conections = 1\n") })).toContain('there is no setting "max-conections"');
     expect(fault({ file: file("shards = [1]\n") })).toContain("shards is a text or a number");

@@ -16,6 +16,7 @@ import {
   address,
   count,
   duration,
+  durationFrom,
   formatAddress,
   oneOf,
   type Parser,
@@ -107,7 +108,7 @@ export const serverSettings = {
   settleDelay: setting("time", "settle at the latest after this", duration, limits.settleDelayMs),
   writers: setting("count", "shard writer threads (default: one per two processors)", count(1, 32)),
   backup: path("dir", "back up into this directory, again and again"),
-  every: setting("time", "from the end of one backup to the next", duration, 10_000),
+  every: setting("time", "from the end of one backup to the next", durationFrom(1), 10_000),
   drainTimeout: setting("time", "a stopping server waits so long for requests under way", duration, 10_000),
   logLevel: setting("level", "what is logged", oneOf("info", "warn", "error"), "info"),
 } as const satisfies Readonly<Record<string, Setting<unknown, unknown>>>;
