@@ -187,12 +187,13 @@ export function list(text: string): string[] {
   return names;
 }
 
-/** A parser of "name=url name=url". */
+/** A parser of "name=url name=url". What it says of wrong text is all that is said: the text may hold passwords. */
 function namedSinks(text: string): Readonly<Record<string, string>> {
   try {
     return sinks(text);
   } catch (thrown) {
-    throw new InvalidArgumentError(`It ${thrown instanceof Error ? thrown.message : String(thrown)}.`);
+    if (!(thrown instanceof UsageError)) throw thrown;
+    throw new UsageError(`--sinks ${thrown.message}`);
   }
 }
 

@@ -93,6 +93,12 @@ describe("the exit status", () => {
     expect(existsSync(nowhere)).toBe(false);
   });
 
+  test("is 2 for addresses of databases that cannot be read, and their passwords are not repeated", async () => {
+    const { code, stderr } = await runWarp(["get", "a", "--sinks", "warehouse postgres://warp:secret@db"]);
+    const told = 'is NAME=URL, several with spaces between them, such as "warehouse=postgres://db/warp"';
+    expect([code, stderr]).toEqual([2, `warp: USAGE: --sinks ${told}\n`]);
+  });
+
   test("is 4 for an entity that has no events, and 1 for what failed", async () => {
     for (const verb of ["get", "events"]) {
       const { code, stdout, stderr } = await runWarp([verb, "carol", ...data]);

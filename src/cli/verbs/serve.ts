@@ -16,6 +16,7 @@ import {
   type Sourced,
   serverSettings,
   settingNames,
+  shownValue,
   valuesOf,
 } from "./serve/server-settings.ts";
 import { supervise, supervisorGone } from "./serve/supervise.ts";
@@ -93,9 +94,7 @@ async function announce(listening: Listening, output: Output): Promise<void> {
 }
 
 async function* rowsOf(sourced: readonly Sourced[]) {
-  for (const { name, value, from } of sourced) {
-    yield { setting: kebab(name), value: formatSetting(value), from };
-  }
+  for (const one of sourced) yield { setting: kebab(one.name), value: shownValue(one), from: one.from };
 }
 
 function sentenceOf({ context, listen, http }: Listening): string {

@@ -10,6 +10,7 @@ import {
   type SettingSources,
   serverSettings,
   settingNames,
+  shownValue,
   valuesOf,
   variableOf,
 } from "./server-settings.ts";
@@ -128,6 +129,22 @@ describe("the settings of the server", () => {
     expect(fault({ flags: { drainTimeout: "2147483647" } })).toContain("to 596h");
     expect(fault({ file: file("every = 0\n") })).toContain('every is a time from 1s to 596h, not "0"');
     expect(fault({ environment: { WARP_EVERY: "999ms" } })).toContain("from 1s");
+  });
+
+  test("that may hold passwords are not repeated, when they cannot be read and when they are shown", () => {
+    const given = "warehouse postgres://warp:secret@db/warp";
+    const told =
+      'sinks is NAME=URL, several with spaces between them, such as "warehouse=postgres://db/warp"';
+    expect(fault({ flags: { sinks: given } })).toBe(`--${told}`);
+    expect(fault({ environment: { WARP_SINKS: given } })).toBe(`WARP_${told.replace("sinks", "SINKS")}`);
+    const path = file(`sinks = "${given}"\n`);
+    expect(fault({ file: path })).toBe(`${path}: ${told}`);
+    const { all } = resolved({
+      flags: { sinks: given.replace(" ", "="), rootKeyCommand: "curl https://warp:secret@keys/root" },
+    });
+    const shown = Object.fromEntries(all.map((one) => [one.name, shownValue(one)]));
+    expect(shown).toMatchObject({ sinks: "warehouse", rootKeyCommand: "(not shown)", rootKeyFile: "-" });
+    expect(Object.values(shown).join()).not.toContain("secret");
   });
 
   test("refuse a file with another name, with a list, or that is no TOML", () => {

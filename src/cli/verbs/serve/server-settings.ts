@@ -32,6 +32,8 @@ interface Setting<Value, Default> {
   readonly value: string;
   readonly help: string;
   readonly isPath?: true;
+  /** It may hold a password: its value is in no message. */
+  readonly isSecret?: true;
 }
 
 function setting<Value>(value: string, help: string, parse: Parser<Value>): Setting<Value, undefined>;
@@ -50,6 +52,10 @@ function setting<Value>(
   return { value, help, parse, byDefault };
 }
 
+function secret<Value>(value: string, help: string, parse: Parser<Value>): Setting<Value, undefined> {
+  return { value, help, parse, byDefault: undefined, isSecret: true };
+}
+
 function path(value: string, help: string): Setting<string, undefined>;
 function path(value: string, help: string, byDefault: string): Setting<string, string>;
 function path(value: string, help: string, byDefault?: string): Setting<string, string | undefined> {
@@ -63,7 +69,7 @@ export const serverSettings = {
   context: setting("name", "name of the context; another one in the directory is refused", text),
   shards: setting("count", "shards of a new data directory, 16 by default", count(1, limits.shardsMax)),
   app: path("file", "TypeScript module that exports the aggregates and projections"),
-  sinks: setting(
+  sinks: secret(
     "name=url …",
     "databases that projections write to: postgres://… or http://… (rqlite)",
     sinks,
@@ -81,7 +87,7 @@ export const serverSettings = {
     "fsync",
   ),
   rootKeyFile: path("file", "file with the root key (default: WARP_ROOT_KEY, or in the data directory)"),
-  rootKeyCommand: setting("command", "shell command that prints the root key", text),
+  rootKeyCommand: secret("command", "shell command that prints the root key", text),
   listen: setting<Address | "off">(
     "host:port",
     "where clients connect; port 0 takes any",
@@ -160,11 +166,16 @@ export function valuesOf(sourced: readonly Sourced[]): ServerSettings {
   return Object.fromEntries(sourced.map(({ name, value }) => [name, value])) as ServerSettings;
 }
 
+/** What everybody may see of a setting: of databases their names, of other secrets that they are set. */
+export function shownValue({ name, value }: Sourced): string {
+  const isHidden = isSecret(name) && typeof value === "string";
+  return isHidden ? "(not shown)" : formatSetting(value);
+}
+
 /** A value as it is shown, in a form that can be given back. */
 export function formatSetting(value: unknown): string {
   if (value === undefined) return "-";
   if (typeof value === "object" && value !== null) {
-    // Addresses of databases may hold passwords.
     return "host" in value ? formatAddress(value as Address) : Object.keys(value).join(" ");
   }
   return String(value);
@@ -194,8 +205,14 @@ function parsed(name: SettingName, given: string, from: string): Sourced {
   } catch (thrown) {
     if (!(thrown instanceof UsageError)) throw thrown;
     const where = from.startsWith("--") || from.startsWith("WARP_") ? from : `${from}: ${kebab(name)}`;
-    throw new UsageError(`${where} ${thrown.message}, not ${JSON.stringify(given)}`);
+    const not = isSecret(name) ? "" : `, not ${JSON.stringify(given)}`;
+    throw new UsageError(`${where} ${thrown.message}${not}`);
   }
+}
+
+function isSecret(name: SettingName): boolean {
+  const own: Setting<unknown, unknown> = serverSettings[name];
+  return own.isSecret === true;
 }
 
 /** The path of a setting that is one, from a folder, by default the working directory. */
