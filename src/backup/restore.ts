@@ -21,6 +21,7 @@ import { shardOf } from "../shard/placement.ts";
 import { shardDirectory } from "../shard/shard.ts";
 import { decodeObject, missing } from "./format/container.ts";
 import { type RootHeader, rootObject } from "./format/objects.ts";
+import { besideBackups } from "./reading/beside-backups.ts";
 import { readChain, readHead } from "./reading/chain.ts";
 import { syncNewShard } from "./reading/new-shard.ts";
 import { type BackupTarget, openTarget } from "./target/target.ts";
@@ -90,7 +91,7 @@ export interface RestoreReport {
 
 /**
  * Reads everything back that a target has. Errors: INVALID_ARGUMENT (there is no backup), CORRUPT with the object,
- * ROOT_KEY_WRONG, FORMAT_UNSUPPORTED, IO_ERROR.
+ * ROOT_KEY_WRONG, FORMAT_UNSUPPORTED, IO_ERROR, ABORTED (backups into the target were in the way: again, later).
  */
 export async function verifyBackup(options: VerifyOptions): Promise<VerifyReport> {
   const startedAt = Date.now();
@@ -101,7 +102,7 @@ export async function verifyBackup(options: VerifyOptions): Promise<VerifyReport
   const tasks = allShards(shards).map(
     (shard): VerifyTask => ({ type: "verify", target: target.name, shard, context, incarnation, rootKey }),
   );
-  const { done, total } = await runTasks<VerifyTask>(target, tasks, options);
+  const { done } = await runTasks<VerifyTask>(target, tasks, options);
   return {
     target: target.name,
     context,
@@ -112,7 +113,7 @@ export async function verifyBackup(options: VerifyOptions): Promise<VerifyReport
     erasedSubjects: sum(done, ({ erasedSubjects }) => erasedSubjects),
     segments: sum(done, ({ segments }) => segments),
     rows: sum(done, ({ rows }) => rows),
-    bytes: total,
+    bytes: sum(done, ({ bytes }) => bytes),
     lastRecordedAt: Math.max(...done.map((shard) => shard.lastRecordedAt)),
     elapsedMs: Date.now() - startedAt,
   };
@@ -120,7 +121,8 @@ export async function verifyBackup(options: VerifyOptions): Promise<VerifyReport
 
 /**
  * Makes a data directory of what a target has. Errors: INVALID_ARGUMENT (there is no backup, or the directory exists),
- * CORRUPT with the object, ROOT_KEY_MISSING, ROOT_KEY_WRONG, FORMAT_UNSUPPORTED, IO_ERROR, DISK_FULL.
+ * CORRUPT with the object, ROOT_KEY_MISSING, ROOT_KEY_WRONG, EVENTS_DROPPED, FORMAT_UNSUPPORTED, IO_ERROR, DISK_FULL, ABORTED
+ * (backups into the target were in the way: again, later).
  */
 export async function restoreBackup(options: RestoreOptions): Promise<RestoreReport> {
   const startedAt = Date.now();
@@ -216,8 +218,8 @@ async function runTasks<Task extends VerifyTask | RestoreTask>(
   const workers = new BackupWorkers(Math.min(tasks.length, availableParallelism()));
   try {
     const onBytes = (_: number, bytes: number) => {
-      read = Math.min(total, read + bytes);
-      onProgress?.({ done: read, total });
+      read += bytes;
+      onProgress?.({ done: Math.min(total, read), total });
     };
     const done = await workers.run<Task>(tasks, "by whoever is free", {
       onBytes,
@@ -232,9 +234,12 @@ async function runTasks<Task extends VerifyTask | RestoreTask>(
 
 /** The bytes of a shard's segments. */
 async function bytesOf(target: BackupTarget, shard: number): Promise<number> {
-  const head = await readHead(target, shard);
-  if (head === undefined) return 0;
-  return sum((await readChain(target, head)).segments, ({ header }) => header.bytes);
+  const nothing = () => undefined;
+  return await besideBackups(target, shard, nothing, async () => {
+    const head = await readHead(target, shard);
+    if (head === undefined) return 0;
+    return sum((await readChain(target, head)).segments, ({ header }) => header.bytes);
+  });
 }
 
 /** Everything that is no shard's, and at last the name. */

@@ -6,7 +6,7 @@ import { existsSync, cpSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { BackupSchedule } from "../../src/backup/schedule.ts";
 import { ShardSource } from "../../src/backup/writing/shard-source.ts";
-import { verifyBackup, WarpError } from "../../src/index.ts";
+import { checkDirectory, restoreBackup, verifyBackup, WarpError } from "../../src/index.ts";
 import { cleanUp, credited, openSmall, settled, until } from "../engine/sample.ts";
 import {
   copyOf,
@@ -72,6 +72,49 @@ test("a continuous backup follows the appends beside it, and what it holds is a 
   for (const [id, events] of restored) expect(events).toEqual((whole.get(id) ?? []).slice(0, events.length));
   await warp.backup(target);
   expect(await restoredModel(target, rootKeyOf(dataDir).file)).toEqual(whole);
+});
+
+test("a target that is backed up into is verified and restored meanwhile, beside appends and deletions", async () => {
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const target = join(directory, "target");
+  const rootKey = rootKeyOf(dataDir);
+  const warp = await openSmall(dataDir, { shards: 1 });
+  await warp.entity("alice").append(credited(1));
+  await warp.backup(target);
+  const schedule = new BackupSchedule({
+    target,
+    everyMs: 1,
+    logger: quiet,
+    backup: (to, options) => warp.backup(to, options),
+  });
+  let isRead = false;
+  const writing = (async () => {
+    for (let i = 0; !isRead; i++) {
+      await warp
+        .entity(`customer-${i}`)
+        .append({ type: "Credited", data: { cents: i, note: "x".repeat(i) } });
+      if (i % 3 === 0)
+        expect(await warp.entity(`customer-${i}`).delete()).toMatchObject({ status: "erased" });
+    }
+  })();
+  try {
+    for (let read = 0; read < 24; read++) {
+      if (read % 8 < 7) {
+        await verifyBackup({ target, rootKey });
+        continue;
+      }
+      const to = join(directory, `restored-${read}`);
+      const entity = read < 16 ? "alice" : undefined;
+      expect((await restoreBackup({ target, to, rootKey, entity })).entities).toBeGreaterThan(0);
+      expect([...checkDirectory({ dataDir: to, rootKey })]).toEqual([]);
+    }
+  } finally {
+    isRead = true;
+    await writing;
+  }
+  await schedule.stop();
+  expect(schedule.failures).toBe(0);
 });
 
 test("a target that is emptied under a running engine is filled again from the beginning", async () => {

@@ -20,6 +20,7 @@ import {
 } from "../format/objects.ts";
 import { rowsOf, shapeOf, type Value } from "../format/tables.ts";
 import type { BackupTarget } from "../target/target.ts";
+import { blocksOf } from "./beside-backups.ts";
 import { type ChainedSegment, readChain, readHead } from "./chain.ts";
 
 /** Whoever reads these opens a key and an id per entity, and every row. */
@@ -114,18 +115,14 @@ export async function holdRows(target: BackupTarget, { head }: ShardContents): P
   return rows;
 }
 
-/** All blocks of the segments, oldest first. */
+/** All blocks of the segments, oldest first, each with its segment and the object that it stands in. */
 export async function* segmentBlocks(
   target: BackupTarget,
   segments: readonly ChainedSegment[],
-): AsyncGenerator<{ segment: ChainedSegment; block: Block; bytes: number }> {
-  for (const segment of segments) {
-    const { object } = segment;
-    const bytes = await target.get(object);
-    if (bytes === undefined) throw missing(object);
-    const { end } = decodeHeader(bytes, object);
-    for (const block of decodeBlocks(bytes, end, object, shapeOf)) {
-      yield { segment, block, bytes: block.data.length + block.rows * 8 * block.numbers.length };
+): AsyncGenerator<{ segment: ChainedSegment; object: string; block: Block; bytes: number }> {
+  for (const [at, segment] of segments.entries()) {
+    for await (const { object, block } of blocksOf(target, segments, at)) {
+      yield { segment, object, block, bytes: block.data.length + block.rows * 8 * block.numbers.length };
       collector.note(block.rows);
     }
   }

@@ -5,6 +5,7 @@
  * - Rows are taken as they are. Only a run that is cut in two at a time is sealed again.
  * - Every row is decrypted on its way, so damage is found here and is told with the object that it stands in.
  */
+import { rmSync } from "node:fs";
 import { idHash } from "../../core/erasure.ts";
 import { toWarpError, WarpError } from "../../core/errors.ts";
 import { type Keyring, unlockKeyring } from "../../core/keyring.ts";
@@ -17,6 +18,7 @@ import { holdsObject, rootObject } from "../format/objects.ts";
 import { rowsOf, tables, type Value } from "../format/tables.ts";
 import type { BackupTarget } from "../target/target.ts";
 import type { RestoreTask, ShardRestored } from "../work/messages.ts";
+import { besideBackups } from "./beside-backups.ts";
 import { Cut } from "./cut.ts";
 import { EntityKeys } from "./entity-keys.ts";
 import { Histories } from "./histories.ts";
@@ -32,8 +34,19 @@ import {
 } from "./shard-contents.ts";
 import { RestoredSubjects } from "./subjects.ts";
 
-/** Errors: CORRUPT with the object, ROOT_KEY_WRONG, FORMAT_UNSUPPORTED, IO_ERROR, DISK_FULL. */
-export async function restoreShard(
+/**
+ * Errors: CORRUPT with the object, ROOT_KEY_WRONG, EVENTS_DROPPED, FORMAT_UNSUPPORTED, IO_ERROR, DISK_FULL, ABORTED (backups were
+ * in the way).
+ */
+export function restoreShard(
+  target: BackupTarget,
+  task: RestoreTask,
+  onBytes: (bytes: number) => void,
+): Promise<ShardRestored> {
+  return besideBackups(target, task.shard, onBytes, (read) => restoreOnce(target, task, read));
+}
+
+async function restoreOnce(
   target: BackupTarget,
   task: RestoreTask,
   onBytes: (bytes: number) => void,
@@ -44,6 +57,8 @@ export async function restoreShard(
     contents.head.nextNumber,
   );
   const directory = shardDirectory(task.dataDir, task.shard);
+  // What is left of a round before.
+  rmSync(directory, { recursive: true, force: true });
   const files = new NewShard(directory, task.context, task.shard, nextNumber);
   try {
     const restore = new ShardRestore(target, task, contents, files, nextNumber);
@@ -126,8 +141,8 @@ class ShardRestore {
     const { head, segments } = this.#contents;
     this.#position = this.#cut === undefined ? head.position : 0;
     this.#lastRecordedAt = this.#cut === undefined ? head.lastRecordedAt : 0;
-    for await (const { segment, block, bytes } of segmentBlocks(this.#target, segments)) {
-      const { header, object } = segment;
+    for await (const { segment, object, block, bytes } of segmentBlocks(this.#target, segments)) {
+      const { header } = segment;
       const isMet = this.#cut?.isMet === true && header.position > this.#position;
       if (block.kind !== tables.runs.kind || !isMet) {
         for (const row of rowsOf(block)) this.#take(block.kind, row, header.lastRecordedAt, object);

@@ -12,6 +12,7 @@ import { holdsObject } from "../format/objects.ts";
 import { rowsOf, tables, type Value } from "../format/tables.ts";
 import type { BackupTarget } from "../target/target.ts";
 import type { ShardVerified, VerifyTask } from "../work/messages.ts";
+import { besideBackups } from "./beside-backups.ts";
 import { EntityKeys } from "./entity-keys.ts";
 import { Histories } from "./histories.ts";
 import { numberOf, RowOpener } from "./row-opener.ts";
@@ -29,7 +30,16 @@ const hidden = new Uint8Array(0);
 /** Every entity has a row in one of these, and no subject has. */
 const ofEntities: ReadonlySet<number> = new Set([tables.runs.kind, tables.callerKeys.kind]);
 
-export async function verifyShard(
+/** Errors: CORRUPT with the object, ROOT_KEY_WRONG, FORMAT_UNSUPPORTED, IO_ERROR, ABORTED (backups were in the way). */
+export function verifyShard(
+  target: BackupTarget,
+  task: VerifyTask,
+  onBytes: (bytes: number) => void,
+): Promise<ShardVerified> {
+  return besideBackups(target, task.shard, onBytes, (read) => verifyOnce(target, task, read));
+}
+
+async function verifyOnce(
   target: BackupTarget,
   task: VerifyTask,
   onBytes: (bytes: number) => void,
@@ -42,8 +52,7 @@ export async function verifyShard(
   const opener = rootKey === undefined ? undefined : new RowOpener(context, shard);
   const told = new Set<number>();
   let rows = 0;
-  for await (const { segment, block, bytes } of segmentBlocks(target, segments)) {
-    const { object } = segment;
+  for await (const { object, block, bytes } of segmentBlocks(target, segments)) {
     for (const row of rowsOf(block)) {
       const number = numberOf(block.kind, row);
       if (number === undefined) continue;

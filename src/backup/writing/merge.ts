@@ -4,7 +4,8 @@
  * - The newest `mergedAtOnce` segments that were merged equally often become one, unless that would be a large one. So
  *   a row is copied a few times in its life, and the number of small segments grows with the logarithm of their count.
  * - The merged segment takes the place of its parts in the chain (same end and id, same predecessor) before they are
- *   removed: at any moment the chain is whole.
+ *   removed: at any moment the chain is whole. Its blocks are theirs, one part after the other: a reader who misses a part
+ *   goes on in it.
  */
 import { decodeBlocks, decodeHeader, encodeEnd, encodeHeader, missing } from "../format/container.ts";
 import { type SegmentHeader, segmentObject } from "../format/objects.ts";
