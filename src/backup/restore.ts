@@ -91,7 +91,7 @@ export interface RestoreReport {
 
 /**
  * Reads everything back that a target has. Errors: INVALID_ARGUMENT (there is no backup), CORRUPT with the object,
- * ROOT_KEY_WRONG, FORMAT_UNSUPPORTED, IO_ERROR, ABORTED (backups into the target were in the way: again, later).
+ * ROOT_KEY_WRONG, EVENTS_DROPPED, FORMAT_UNSUPPORTED, IO_ERROR, ABORTED (backups into the target were in the way: again, later).
  */
 export async function verifyBackup(options: VerifyOptions): Promise<VerifyReport> {
   const startedAt = Date.now();

@@ -4,8 +4,16 @@
 import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { restoreBackup, verifyBackup, WarpError } from "../../src/index.ts";
-import { cleanUp, credited, openSmall, seededRandom } from "../engine/sample.ts";
+import {
+  decodeBlocks,
+  decodeHeader,
+  encodeBlock,
+  encodeEnd,
+  encodeHeader,
+} from "../../src/backup/format/container.ts";
+import { shapeOf, tables } from "../../src/backup/format/tables.ts";
+import { defineAggregate, restoreBackup, verifyBackup, WarpError } from "../../src/index.ts";
+import { cleanUp, credited, openSmall, seededRandom, settled } from "../engine/sample.ts";
 import { copyOf, filesUnder, freshDirectory, removeDirectories, rootKeyOf } from "./sample.ts";
 
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
@@ -143,6 +151,45 @@ test("a backup with a key set that is older than its segments is found", async (
   for (const { code, message } of await failuresOf(damaged)) {
     expect(code).toBe("CORRUPT");
     expect(message).toContain(keys);
+  }
+});
+
+test("a history that begins with a gap needs what stands in its place", async () => {
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const to = join(directory, "target");
+  const kept = defineAggregate({
+    name: "account",
+    initialState: { count: 0 },
+    evolve: { Credited: (state: { count: number }) => ({ count: state.count + 1 }) },
+    retention: { keepLast: 2, beyond: "drop" },
+  });
+  const warp = await openSmall(dataDir, { shards: 1, aggregates: [kept] });
+  for (let backup = 0; backup < 2; backup++) {
+    for (let i = 0; i < 4; i++) {
+      await warp.entity("alice").append(credited(i));
+      await settled(warp);
+    }
+    if (backup > 0) expect(await warp.retain()).toMatchObject({ events: 6 });
+    await warp.backup(to);
+  }
+  await warp.close();
+  expect(await verifyBackup({ target: to, rootKey: rootKeyOf(dataDir) })).toMatchObject({ entities: 1 });
+  const object = filesUnder(to).findLast((file) => file.includes("/segments/")) ?? "";
+  const bytes = readFileSync(join(to, object));
+  const { header, end } = decodeHeader(bytes, object);
+  const blocks = [...decodeBlocks(bytes, end, object, shapeOf)];
+  const others = blocks.filter(({ kind }) => kind !== tables.bases.kind);
+  expect(others.length).toBe(blocks.length - 1);
+  const without = [encodeHeader(header as object), ...others.flatMap(encodeBlock), encodeEnd(others.length)];
+  writeFileSync(join(to, object), Buffer.concat(without));
+  for (const work of [
+    () => verifyBackup({ target: to, rootKey: rootKeyOf(dataDir) }),
+    () => verifyBackup({ target: to }),
+    () => restoreBackup({ target: to, to: join(directory, "restored"), rootKey: rootKeyOf(dataDir) }),
+  ]) {
+    const message = expect.stringContaining("the events before 7 were dropped");
+    expect(await failureOf(work())).toMatchObject({ code: "EVENTS_DROPPED", message });
   }
 });
 

@@ -10,7 +10,6 @@ import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from "node:f
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { toWarpError } from "../../core/errors.ts";
-import { droppedMark } from "../../shard/files/bases.ts";
 import { guard, type Meta, metaSchema, openDatabase, writeMeta } from "../../shard/sqlite/database.ts";
 import { namesSchema } from "../../shard/files/names.ts";
 import { runsSchema } from "../../shard/files/runs.ts";
@@ -88,12 +87,6 @@ export class NewShard {
     this.#slots.fill(0, (number - 1) * slotBytes, number * slotBytes);
     this.#names.query("DELETE FROM names WHERE number = ?").run(number);
     this.#runs.query("DELETE FROM holds WHERE number = ?").run(number);
-  }
-
-  /** Up to which seq the history of an entity was dropped, as far as is known; 0 when it is not. */
-  droppedTo(number: number): number {
-    const query = `SELECT seq FROM bases WHERE number = ? AND aggregate = ${droppedMark}`;
-    return this.#runs.query<{ seq: number }, [number]>(query).get(number)?.seq ?? 0;
   }
 
   /** Forgets the runs of an entity up to a seq. After the indexes it costs a search, before them a walk. */

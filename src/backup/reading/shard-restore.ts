@@ -7,7 +7,7 @@
  */
 import { rmSync } from "node:fs";
 import { idHash } from "../../core/erasure.ts";
-import { toWarpError, WarpError } from "../../core/errors.ts";
+import { toWarpError } from "../../core/errors.ts";
 import { type Keyring, unlockKeyring } from "../../core/keyring.ts";
 import { isSubjectName } from "../../core/personal.ts";
 import { Associated } from "../../shard/files/sealed.ts";
@@ -245,7 +245,7 @@ class ShardRestore {
       // One of a later seq was read after its events; it comes again with the segment that has them.
       if (Number(row[3]) > tip) return;
     } else if (kind === tables.bases.kind) {
-      if (Number(row[3]) >= tip) return;
+      if (!this.#histories.addBase(row)) return;
     } else {
       this.#withCallerKeys.add(number);
     }
@@ -271,17 +271,8 @@ class ShardRestore {
   /** Where events were dropped before they came into a backup, the history begins behind them. Errors: EVENTS_DROPPED. */
   #closeGaps(): void {
     for (const number of this.#keys.numbers()) {
-      const first = this.#histories.firstOf(number);
-      if (first <= 1) continue;
-      const droppedTo = this.#files.droppedTo(number);
-      if (droppedTo >= first - 1 && droppedTo < this.#histories.tipOf(number)) {
-        this.#files.removeTo(number, droppedTo);
-        continue;
-      }
-      const { shard, at } = this.#task;
-      const when = at === undefined ? "" : " at that time";
-      const why = `shard ${shard}, number ${number}: the events before ${first} were dropped before they were backed up, and what stands in their place is not in the backup${when}`;
-      throw new WarpError("EVENTS_DROPPED", why, { shard, number, droppedTo: first - 1 });
+      const droppedTo = this.#histories.droppedTo(number, this.#task);
+      if (droppedTo > 0) this.#files.removeTo(number, droppedTo);
     }
     this.#files.removeBases((number) => this.#histories.firstOf(number) <= 1);
   }

@@ -30,7 +30,7 @@ const hidden = new Uint8Array(0);
 /** Every entity has a row in one of these, and no subject has. */
 const ofEntities: ReadonlySet<number> = new Set([tables.runs.kind, tables.callerKeys.kind]);
 
-/** Errors: CORRUPT with the object, ROOT_KEY_WRONG, FORMAT_UNSUPPORTED, IO_ERROR, ABORTED (backups were in the way). */
+/** Errors: CORRUPT with the object, ROOT_KEY_WRONG, EVENTS_DROPPED, FORMAT_UNSUPPORTED, IO_ERROR, ABORTED (backups were in the way). */
 export function verifyShard(
   target: BackupTarget,
   task: VerifyTask,
@@ -65,6 +65,7 @@ async function verifyOnce(
       if (opener === undefined && ofEntities.has(block.kind)) told.add(number);
       if (block.kind !== tables.runs.kind) {
         opener?.prove(block.kind, row, key, object);
+        if (block.kind === tables.bases.kind) histories.addBase(row);
         continue;
       }
       addTo(histories, row, object);
@@ -79,6 +80,7 @@ async function verifyOnce(
     const key = keys.keyOf(Number(row[0]));
     if (key !== undefined) opener?.prove(tables.holds.kind, row, key, holdsObject(shard));
   }
+  for (const number of keys.numbers()) histories.droppedTo(number, { shard });
   return {
     type: "verify",
     shard,

@@ -73,11 +73,14 @@ async function verify(directory: string, command: Command, context: VerbContext)
     return exitCode.ok;
   } catch (thrown) {
     meter.clear();
-    if (!(thrown instanceof WarpError) || thrown.code !== "CORRUPT") throw thrown;
+    if (!(thrown instanceof WarpError && damageCodes.has(thrown.code))) throw thrown;
     context.errors.write(describeFailure(thrown, context.output.json));
     return exitCode.damage;
   }
 }
+
+/** A target with one of these cannot be restored from as it is. */
+const damageCodes: ReadonlySet<string> = new Set(["CORRUPT", "EVENTS_DROPPED"]);
 
 function sentenceOf(report: VerifyReport): string {
   const { target, context, entities, erased, erasedSubjects, bytes, elapsedMs, decrypted, lastRecordedAt } =
