@@ -288,3 +288,36 @@ test("a restored context says it too", async () => {
   await restored.close();
   expect([...checkDirectory({ dataDir: to, rootKey })]).toEqual([]);
 });
+
+test("a restored context has of a gap that grew what the context has, and says no more", async () => {
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const target = join(directory, "target");
+  const warp = await open(dataDir);
+  // The newest dropped event of each type at a position of its own, then both at one.
+  await fill(warp, "alice", "Debited", ...credits(3));
+  await warp.retain();
+  await warp.backup(target);
+  await warp.entity("alice").appendBatch(["Debited", "Credited"].map((type) => ({ type, data: {} })));
+  await settled(warp);
+  await fill(warp, "alice", ...credits(2));
+  await warp.retain();
+  await warp.backup(target);
+  const to = join(directory, "restored");
+  const rootKey = rootKeyOf(dataDir);
+  await restoreBackup({ target, to, rootKey });
+  const restored = await open(to, { rootKey });
+  const basesOf = (path: string) => {
+    const database = new Database(join(path, "shards/000/runs.db"), { readonly: true });
+    try {
+      return database.query("SELECT number, aggregate, version, seq FROM bases ORDER BY 1, 2").values();
+    } finally {
+      database.close();
+    }
+  };
+  expect(basesOf(to)).toEqual(basesOf(dataDir));
+  for (const types of [undefined, ["Debited"], ["Credited"]]) {
+    const { said } = await told(restored, { types });
+    expect(said).toEqual((await told(warp, { types })).said);
+  }
+});

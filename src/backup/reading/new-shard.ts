@@ -95,6 +95,11 @@ export class NewShard {
     this.#runs.query("DELETE FROM personal WHERE host = ? AND seq <= ?").run(number, seq);
   }
 
+  /** Forgets what stood in the place of dropped events of an entity before more of them were: only what is of this seq stays. */
+  removeOlderBases(number: number, seq: number): void {
+    this.#runs.query("DELETE FROM bases WHERE number = ? AND seq <> ?").run(number, seq);
+  }
+
   /** Forgets what stands in the place of dropped events of entities of which all events are here. */
   removeBases(isWhole: (number: number) => boolean): void {
     const all = this.#runs.query<{ number: number }, []>("SELECT DISTINCT number FROM bases").all();

@@ -272,7 +272,9 @@ class ShardRestore {
   #closeGaps(): void {
     for (const number of this.#keys.numbers()) {
       const droppedTo = this.#histories.droppedTo(number, this.#task);
-      if (droppedTo > 0) this.#files.removeTo(number, droppedTo);
+      if (droppedTo === 0) continue;
+      this.#files.removeTo(number, droppedTo);
+      this.#files.removeOlderBases(number, droppedTo);
     }
     this.#files.removeBases((number) => this.#histories.firstOf(number) <= 1);
   }
