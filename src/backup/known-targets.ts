@@ -1,5 +1,6 @@
 /**
- * Into which targets this directory was backed up, and when: `backups.json`. An erasure's receipt tells of them.
+ * Into which targets this directory was backed up, and when, and from which it was restored: `backups.json`. An erasure's
+ * receipt tells of them.
  *
  * - A target is noted before its first backup begins, so none is ever forgotten; later times at most once a minute, so the
  *   file may be behind by that.
@@ -16,6 +17,8 @@ export interface KnownTarget {
   readonly backedUpAt: number;
   /** From the end of one backup to the next, ms; undefined when they are made by hand. */
   readonly everyMs: number | undefined;
+  /** True for the one that this directory was restored from: no later backup goes there, so it holds the key as long as it exists. */
+  readonly restoredFrom?: true | undefined;
 }
 
 const format = 1;
@@ -39,8 +42,10 @@ export class KnownTargets {
   /** A backup into the target begins. */
   begin(target: string, everyMs: number | undefined): void {
     const known = this.#targets.get(target);
-    if (known !== undefined && known.everyMs === everyMs) return;
-    this.#targets.set(target, { target, backedUpAt: known?.backedUpAt ?? 0, everyMs });
+    // What this directory was restored from is gone if a backup of it can begin there.
+    const isOwn = known !== undefined && known.restoredFrom !== true;
+    if (isOwn && known.everyMs === everyMs) return;
+    this.#targets.set(target, { target, backedUpAt: isOwn ? known.backedUpAt : 0, everyMs });
     this.#save();
   }
 
@@ -54,8 +59,17 @@ export class KnownTargets {
 
   #save(): void {
     this.#savedAt = Date.now();
-    replaceFile(this.#path, `${JSON.stringify({ format, targets: this.all }, undefined, 2)}\n`);
+    save(this.#path, this.all);
   }
+}
+
+/** Notes in a directory that is being made which target it is made from. */
+export function noteRestoredFrom(dataDir: string, target: string, backedUpAt: number): void {
+  save(join(dataDir, name), [{ target, backedUpAt, everyMs: undefined, restoredFrom: true }]);
+}
+
+function save(path: string, targets: readonly KnownTarget[]): void {
+  replaceFile(path, `${JSON.stringify({ format, targets }, undefined, 2)}\n`);
 }
 
 /** None when the file cannot be read: it is only a note. */

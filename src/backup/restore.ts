@@ -6,6 +6,7 @@
  * - The directory is made under another name and gets its own at the very end, with everything in it synced. What an
  *   interrupted restore leaves has no identity and opens as nothing.
  * - It gets a new incarnation and a new node id: cursors of the old one are refused, and the two are told apart.
+ * - It knows which target it came from: what is erased in it later is not erased there.
  * - A directory that exists is never touched, unless it is empty.
  */
 import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
@@ -22,6 +23,7 @@ import { shardDirectory } from "../shard/shard.ts";
 import { decodeObject, missing } from "./format/container.ts";
 import { type RootHeader, rootObject } from "./format/objects.ts";
 import { besideBackups } from "./reading/beside-backups.ts";
+import { noteRestoredFrom } from "./known-targets.ts";
 import { readChain, readHead } from "./reading/chain.ts";
 import { syncNewShard } from "./reading/new-shard.ts";
 import { type BackupTarget, openTarget } from "./target/target.ts";
@@ -135,6 +137,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
   try {
     mkdirSync(staged, { recursive: true, mode: 0o700 });
     const { done, total } = await restoreShards(target, root, rootKey, staged, options);
+    noteRestoredFrom(staged, target.name, Math.min(...done.map(({ backedUpAt }) => backedUpAt)));
     const incarnation = finish(staged, dataDir, root);
     const { context, shards } = root;
     return {

@@ -45,6 +45,8 @@ export interface BackupTargetKnown {
   readonly backedUpAt: number;
   /** From the end of one backup to the next, ms; undefined when they are made by hand. */
   readonly everyMs: number | undefined;
+  /** True for the one that the directory was restored from, which no later backup reaches. */
+  readonly restoredFrom?: true | undefined;
 }
 
 /** The proof of an erasure. It names the entity only by what the ledger has; the id is the caller's own. */

@@ -2,7 +2,7 @@
  * What was erased is in no backup any more, and no restored backup brings it back.
  */
 import { afterEach, expect, test } from "bun:test";
-import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { restoreBackup, verifyBackup, type Warp } from "../../src/index.ts";
 import { slotBytes, slotOffset } from "../../src/shard/files/vault.ts";
@@ -232,4 +232,37 @@ test("a receipt names the backups in which the key lives until their next turn",
     backups: [{ target, backedUpAt: startedAt }],
   });
   expect(await warp.entity("nobody").delete()).toMatchObject({ status: "nothing", backups: [] });
+});
+
+test("a receipt of a restored directory names the target that it was restored from, for ever", async () => {
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const [target, next] = [join(directory, "target"), join(directory, "next")];
+  const rootKey = rootKeyOf(dataDir);
+  const warp = await openSmall(dataDir);
+  for (const id of ["alice", "bob"]) await warp.entity(id).append(credited(1));
+  const { startedAt } = await warp.backup(target);
+  await warp.close();
+  const to = join(directory, "restored");
+  await restoreBackup({ target, to, rootKey });
+  let restored = await openSmall(to, { rootKey });
+  const backedUpAt = restored.backupTargets[0]?.backedUpAt ?? 0;
+  expect(backedUpAt).toBeGreaterThanOrEqual(startedAt);
+  const from = { target, backedUpAt, restoredFrom: true };
+  expect(restored.backupTargets).toMatchObject([from]);
+  expect(await restored.entity("alice").delete()).toMatchObject({ status: "erased", backups: [from] });
+  // No backup reaches it any more.
+  expect(await codeOf(restored.backup(target))).toBe("CONFIG_MISMATCH");
+  await restored.backup(next);
+  await restored.close();
+  restored = await openSmall(to, { rootKey });
+  const { backups } = await restored.entity("bob").delete();
+  expect(backups).toMatchObject([from, { target: next }]);
+  // Emptied it is a target like any other.
+  rmSync(target, { recursive: true });
+  const again = await restored.backup(target);
+  expect(restored.backupTargets).toEqual([
+    { target, backedUpAt: again.startedAt, everyMs: undefined },
+    expect.objectContaining({ target: next }),
+  ]);
 });

@@ -199,6 +199,7 @@ class ShardRestore {
       erasedSubjects,
       events,
       rows: this.#rows,
+      backedUpAt: this.#contents.head.at,
     };
   }
 

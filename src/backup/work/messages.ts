@@ -96,4 +96,6 @@ export interface ShardRestored {
   readonly erasedSubjects: number;
   readonly events: number;
   readonly rows: number;
+  /** When what was restored was backed up, ms. */
+  readonly backedUpAt: number;
 }

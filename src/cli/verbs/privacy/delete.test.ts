@@ -78,3 +78,16 @@ test("an erasure that is pending has a status of its own", async () => {
     6,
   );
 });
+
+test("a receipt tells targets of the directory from the one that it was restored from", () => {
+  const known = { backedUpAt: 0, everyMs: undefined };
+  const backups = [
+    { ...known, target: "/new" },
+    { ...known, target: "/old", restoredFrom: true as const },
+  ];
+  const [, , own, other] = receiptText({ ...receipt(1, 1), backups }).split("\n");
+  expect(own).toBe("/new may hold the wrapped key until its next backup (made by hand; none was finished)");
+  expect(other).toBe(
+    "/old may hold the wrapped key for as long as it exists: this context was restored from it",
+  );
+});

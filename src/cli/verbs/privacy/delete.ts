@@ -98,7 +98,13 @@ export function receiptText(receipt: Receipt): string {
   if (personal.keys.length > 0)
     lines.push(`${partsText(personal)}, under ${formatCounted(personal.keys.length, "destroyed key")}`);
   for (const what of pending) lines.push(`not done yet: ${what}`);
-  for (const { target, backedUpAt, everyMs } of backups) {
+  for (const { target, backedUpAt, everyMs, restoredFrom } of backups) {
+    if (restoredFrom === true) {
+      lines.push(
+        `${target} may hold the wrapped key for as long as it exists: this context was restored from it`,
+      );
+      continue;
+    }
     const when = everyMs === undefined ? "made by hand" : `every ${formatDuration(everyMs)}`;
     const newest = backedUpAt === 0 ? "none was finished" : `the newest began ${formatTime(backedUpAt)}`;
     lines.push(`${target} may hold the wrapped key until its next backup (${when}; ${newest})`);
