@@ -3,15 +3,15 @@
  *
  *   root object → shards, in parallel (ledger, key set, segments, check) → keyring, journal → identity → its name
  *
- * - The directory is made under another name and gets its own at the very end, with everything in it synced. What an
- *   interrupted restore leaves has no identity and opens as nothing.
+ * - The directory is made under another name and gets its own at the very end, with everything in it synced
+ *   (new-directory.ts). What an interrupted restore leaves opens as nothing.
  * - It gets a new incarnation and a new node id: cursors of the old one are refused, and the two are told apart.
  * - It knows which target it came from: what is erased in it later is not erased there.
  * - A directory that exists is never touched, unless it is empty.
  */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { basename, dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { writeRestoredIdentity } from "../core/data-directory.ts";
 import { toWarpError, WarpError } from "../core/errors.ts";
 import { type RootKeySource, readRootKey, unlockKeyring, writeKeyring } from "../core/keyring.ts";
@@ -24,6 +24,7 @@ import { decodeObject, missing } from "./format/container.ts";
 import { type RootHeader, rootObject } from "./format/objects.ts";
 import { besideBackups } from "./reading/beside-backups.ts";
 import { noteRestoredFrom } from "./known-targets.ts";
+import { NewDirectory, refuseExisting } from "./new-directory.ts";
 import { readChain, readHead } from "./reading/chain.ts";
 import { syncNewShard } from "./reading/new-shard.ts";
 import { type BackupTarget, openTarget } from "./target/target.ts";
@@ -133,12 +134,14 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
   refuseExisting(dataDir);
   const root = await readRoot(target);
   const rootKey = rootKeyOf(options.rootKey, root);
-  const staged = join(dirname(dataDir), `.${basename(dataDir)}.restoring-${process.pid}`);
+  let made: NewDirectory | undefined;
   try {
-    mkdirSync(staged, { recursive: true, mode: 0o700 });
+    made = new NewDirectory(dataDir);
+    const { staged } = made;
     const { done, total } = await restoreShards(target, root, rootKey, staged, options);
     noteRestoredFrom(staged, target.name, Math.min(...done.map(({ backedUpAt }) => backedUpAt)));
-    const incarnation = finish(staged, dataDir, root);
+    const incarnation = finish(staged, root);
+    made.complete();
     const { context, shards } = root;
     return {
       target: target.name,
@@ -155,7 +158,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
       elapsedMs: Date.now() - startedAt,
     };
   } catch (thrown) {
-    rmSync(staged, { recursive: true, force: true });
+    made?.discard();
     throw toWarpError(thrown, "IO_ERROR", { file: dataDir });
   }
 }
@@ -245,8 +248,8 @@ async function bytesOf(target: BackupTarget, shard: number): Promise<number> {
   });
 }
 
-/** Everything that is no shard's, and at last the name. */
-function finish(staged: string, dataDir: string, root: RootHeader): string {
+/** Everything that is no shard's, and at last the identity. Returns its incarnation. */
+function finish(staged: string, root: RootHeader): string {
   const journal = join(staged, "journal");
   mkdirSync(journal, { mode: 0o700 });
   createKeySlots(journal, limits.segmentsMax);
@@ -254,17 +257,7 @@ function finish(staged: string, dataDir: string, root: RootHeader): string {
   syncDirectory(join(staged, "shards"));
   const incarnation = writeRestoredIdentity(staged, root);
   syncDirectory(staged);
-  refuseExisting(dataDir);
-  if (existsSync(dataDir)) rmdirSync(dataDir);
-  renameSync(staged, dataDir);
-  syncDirectory(dirname(dataDir));
   return incarnation;
-}
-
-function refuseExisting(dataDir: string): void {
-  if (!existsSync(dataDir) || readdirSync(dataDir).length === 0) return;
-  const why = "a backup is restored into a new directory, and this one has something in it";
-  throw new WarpError("INVALID_ARGUMENT", `${dataDir}: ${why}`, { file: dataDir });
 }
 
 async function readRoot(target: BackupTarget): Promise<RootHeader> {

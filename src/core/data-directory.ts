@@ -13,7 +13,9 @@ import { limits } from "./limits.ts";
 import { replaceFile, syncDirectory } from "./replace-file.ts";
 
 export const directoryFormat = 1;
-const identityName = "warp.json";
+export const identityName = "warp.json";
+/** Of the folder in which a restore into an existing directory makes its files, until they are whole. */
+export const restoringPrefix = ".restoring-";
 const lockName = "lock.db";
 
 export interface Identity {
@@ -151,9 +153,14 @@ function requireSame(identity: Identity, request: DirectoryRequest): void {
   }
 }
 
-/** A directory with Warp's files but without its identity has been damaged; it is not a new one. */
+/** A directory with Warp's files but without its identity was restored halfway or has been damaged; it is not a new one. */
 function refuseRemains(path: string): void {
   const names = existsSync(path) ? readdirSync(path) : [];
+  const restoring = names.find((name) => name.startsWith(restoringPrefix));
+  if (restoring !== undefined) {
+    const why = `a restore into it is under way or was interrupted, and left ${restoring}`;
+    throw new WarpError("INVALID_ARGUMENT", `${path}: ${why}`, { file: join(path, restoring) });
+  }
   const remains = names.find((name) => ["keyring.json", "journal", "shards"].includes(name));
   if (remains === undefined) return;
   const file = join(path, identityName);

@@ -1,6 +1,7 @@
 /**
  * A process that is killed while it backs up or restores: `bun tests/backup/crash-child.ts JSON`.
  */
+import { mkdirSync } from "node:fs";
 import { restoreBackup } from "../../src/index.ts";
 import { credited, openSmall, seededRandom } from "../engine/sample.ts";
 
@@ -9,6 +10,8 @@ export interface CrashOrder {
   readonly dataDir: string;
   readonly target: string;
   readonly to: string;
+  /** The directories that are restored into are there already. */
+  readonly isMade: boolean;
   readonly rootKeyFile: string;
   readonly seed: number;
 }
@@ -32,7 +35,10 @@ async function backUpForEver({ dataDir, target, seed }: CrashOrder): Promise<voi
 }
 
 /** Restores into one new directory after the other until it is killed. */
-async function restoreForEver({ target, to, rootKeyFile }: CrashOrder): Promise<void> {
+async function restoreForEver({ target, to, isMade, rootKeyFile }: CrashOrder): Promise<void> {
   console.log("begun");
-  for (let i = 0; ; i++) await restoreBackup({ target, to: `${to}-${i}`, rootKey: { file: rootKeyFile } });
+  for (let i = 0; ; i++) {
+    if (isMade) mkdirSync(`${to}-${i}`);
+    await restoreBackup({ target, to: `${to}-${i}`, rootKey: { file: rootKeyFile } });
+  }
 }

@@ -2,12 +2,13 @@
  * Processes killed in the middle of a backup and of a restore. SEED repeats a run, up to the moment of the kills.
  */
 import { afterEach, expect, test } from "bun:test";
-import { mkdirSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, renameSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { checkDirectory, verifyBackup, type Warp, WarpError } from "../../src/index.ts";
-import { cleanUp, openSmall, seededRandom } from "../engine/sample.ts";
+import { checkDirectory, restoreBackup, verifyBackup, type Warp, WarpError } from "../../src/index.ts";
+import { cleanUp, codeOf, credited, openSmall, seededRandom } from "../engine/sample.ts";
 import type { CrashOrder } from "./crash-child.ts";
 import {
+  filesUnder,
   freshDirectory,
   type Model,
   modelOf,
@@ -54,6 +55,7 @@ function orderOf(directory: string): CrashOrder {
     dataDir,
     target,
     to: join(directory, "to", "restored"),
+    isMade: false,
     rootKeyFile: rootKeyOf(dataDir).file,
     seed,
   };
@@ -102,27 +104,83 @@ test(`a restore that was killed leaves no directory that opens but is not whole 
   await warp.backup(order.target);
   const whole = await modelOf(warp);
   await warp.close();
-  const folder = join(freshDirectory(), "to");
-  mkdirSync(folder);
-  for (let kill = 0; kill < kills; kill++) {
-    await killed({ ...order, role: "restore", to: join(folder, `kill-${kill}`) }, random() * 150);
-  }
-  const names = readdirSync(folder);
-  expect(names.some((name) => name.includes(".restoring-"))).toBe(true);
-  for (const name of names) {
-    const dataDir = join(folder, name);
-    const settings = { rootKey: { file: order.rootKeyFile }, create: false };
-    if (!name.startsWith("."))
-      expect([...checkDirectory({ dataDir, rootKey: settings.rootKey })]).toEqual([]);
-    const opened = await openSmall(dataDir, settings).catch((thrown: unknown) => thrown);
-    // Killed right before its last step, a directory is whole and lacks only its name.
-    if (name.startsWith(".") && opened instanceof WarpError) {
-      expect([name, opened.code]).toEqual([name, expect.stringMatching(/^(INVALID_ARGUMENT|CORRUPT)$/)]);
-      continue;
+  for (const isMade of [false, true]) {
+    const folder = join(freshDirectory(), "to");
+    mkdirSync(folder);
+    for (let kill = 0; kill < kills; kill++) {
+      const to = join(folder, `kill-${kill}`);
+      await killed({ ...order, role: "restore", to, isMade }, random() * 150);
     }
-    if (opened instanceof Error) throw opened;
-    const warp = opened as Warp;
-    expect(await modelOf(warp)).toEqual(whole);
-    await warp.close();
+    const names = readdirSync(folder, { recursive: true }).map(String);
+    expect(names.some((name) => name.includes(".restoring-"))).toBe(true);
+    for (const name of readdirSync(folder)) {
+      const dataDir = join(folder, name);
+      const hasIdentity = existsSync(join(dataDir, "warp.json"));
+      const rootKey = { file: order.rootKeyFile };
+      if (!name.startsWith(".") && hasIdentity) expect([...checkDirectory({ dataDir, rootKey })]).toEqual([]);
+      const isEmpty = readdirSync(dataDir).length === 0;
+      const opened = await openSmall(dataDir, { rootKey, create: !isEmpty }).catch(
+        (thrown: unknown) => thrown,
+      );
+      // Killed right before its last step, a directory is whole and lacks only its name.
+      if ((name.startsWith(".") || !hasIdentity) && opened instanceof WarpError) {
+        expect([name, opened.code]).toEqual([name, expect.stringMatching(/^(INVALID_ARGUMENT|CORRUPT)$/)]);
+        continue;
+      }
+      if (opened instanceof Error) throw opened;
+      const warp = opened as Warp;
+      expect(await modelOf(warp)).toEqual(whole);
+      await warp.close();
+    }
   }
+});
+
+test("a directory in which a restore was interrupted is neither opened nor restored into, up to its last step", async () => {
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const target = join(directory, "target");
+  const rootKey = rootKeyOf(dataDir);
+  const warp = await openSmall(dataDir);
+  await warp.entity("alice").append(credited(1));
+  await warp.backup(target);
+  const to = join(directory, "restored");
+  mkdirSync(to);
+  await restoreBackup({ target, to, rootKey });
+  const names = readdirSync(to).filter((name) => name !== "warp.json");
+  expect(names).toContain("shards");
+  // As it was before its files were moved up, one after the other.
+  const staged = join(to, ".restoring-abcdef");
+  mkdirSync(staged);
+  for (const name of ["warp.json", ...names]) {
+    renameSync(join(to, name), join(staged, name));
+    for (const create of [true, false]) {
+      expect(await codeOf(openSmall(to, { rootKey, create }))).toBe("INVALID_ARGUMENT");
+    }
+    expect(await codeOf(restoreBackup({ target, to, rootKey }))).toBe("INVALID_ARGUMENT");
+  }
+  for (const name of [...names, "warp.json"]) renameSync(join(staged, name), join(to, name));
+  // Only the empty folder was not removed.
+  const restored = await openSmall(to, { rootKey, create: false });
+  expect(await modelOf(restored)).toEqual(await modelOf(warp));
+});
+
+test("what a restore has left that was killed is in no later one's way, whatever its process is", async () => {
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const target = join(directory, "target");
+  const rootKey = rootKeyOf(dataDir);
+  const warp = await openSmall(dataDir);
+  await warp.entity("alice").append(credited(1));
+  await warp.backup(target);
+  const folder = join(directory, "to");
+  mkdirSync(folder);
+  const to = join(folder, "restored");
+  await restoreBackup({ target, to, rootKey });
+  // In a container each process has the same number.
+  const left = `.restored.restoring-${process.pid}`;
+  renameSync(to, join(folder, left));
+  const before = filesUnder(join(folder, left));
+  await restoreBackup({ target, to, rootKey });
+  expect(readdirSync(folder).sort()).toEqual([left, "restored"]);
+  expect(filesUnder(join(folder, left))).toEqual(before);
 });

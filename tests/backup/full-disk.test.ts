@@ -4,7 +4,7 @@
 import { afterEach, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { restoreBackup, verifyBackup, type Warp, WarpError } from "../../src/index.ts";
 import { cleanUp, openSmall } from "../engine/sample.ts";
 import { freshDirectory, modelOf, removeDirectories, restoredModel, rootKeyOf } from "./sample.ts";
@@ -57,6 +57,16 @@ async function fillTarget(disk: string): Promise<void> {
 
 /** A new directory without space, then with more. */
 async function fillDirectory(disk: string): Promise<void> {
+  await restoreInto(disk, join(disk, "restored"));
+}
+
+/** The same where the disk itself is to be the directory, and has what some file systems put there. */
+async function fillMountPoint(disk: string): Promise<void> {
+  mkdirSync(join(disk, "lost+found"));
+  await restoreInto(disk, disk);
+}
+
+async function restoreInto(disk: string, to: string): Promise<void> {
   const directory = freshDirectory();
   const dataDir = join(directory, "data");
   const rootKey = rootKeyOf(dataDir);
@@ -64,14 +74,16 @@ async function fillDirectory(disk: string): Promise<void> {
   const warp = await openSmall(dataDir);
   await append(warp, 60_000);
   await warp.backup(target);
-  const to = join(disk, "restored");
+  const [inDisk, besideDisk] = [readdirSync(disk), readdirSync(dirname(disk))];
   const failure = await restoreBackup({ target, to, rootKey }).catch((thrown: unknown) => thrown);
   expect(failure).toBeInstanceOf(WarpError);
-  const shard = expect.stringMatching(/restoring-\d+\/shards\/00\d/);
+  const shard = expect.stringMatching(/disk\/.*restoring-\w+\/shards\/00\d/);
   expect(failure).toMatchObject({ code: "DISK_FULL", message: shard, details: { file: shard } });
-  expect(readdirSync(disk)).toEqual([]);
+  expect(readdirSync(disk)).toEqual(inDisk);
   expect(mount("-o", "remount,size=64m", disk)).toBeUndefined();
   await restoreBackup({ target, to, rootKey });
+  expect(readdirSync(to).filter((name) => name.startsWith("."))).toEqual([]);
+  expect(readdirSync(dirname(disk))).toEqual(besideDisk);
   const restored = await openSmall(to, { rootKey });
   expect(await modelOf(restored)).toEqual(await modelOf(warp));
   await restored.close();
@@ -80,6 +92,10 @@ async function fillDirectory(disk: string): Promise<void> {
 for (const [name, use] of [
   ["a target without space fails the backup, not the engine; with more space it goes on", fillTarget],
   ["a restore without space names the shard and leaves nothing; with more space it succeeds", fillDirectory],
+  [
+    "a restore into the place where a disk is mounted stays on that disk, and leaves nothing there when it fails",
+    fillMountPoint,
+  ],
 ] as const) {
   const home = mkdtempSync(join(tmpdir(), "warp-backup-full-"));
   const disk = join(home, "disk");
