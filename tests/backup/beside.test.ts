@@ -4,8 +4,16 @@
 import { afterEach, expect, test } from "bun:test";
 import { appendFileSync } from "node:fs";
 import { join } from "node:path";
-import { decodeObject } from "../../src/backup/format/container.ts";
-import { type RootHeader, rootObject } from "../../src/backup/format/objects.ts";
+import { decodeObject, encodeBlock, encodeEnd, encodeHeader } from "../../src/backup/format/container.ts";
+import {
+  type RootHeader,
+  rootObject,
+  type SegmentHeader,
+  segmentObject,
+} from "../../src/backup/format/objects.ts";
+import { BlockDraft, tables } from "../../src/backup/format/tables.ts";
+import { blocksOf } from "../../src/backup/reading/beside-backups.ts";
+import type { ChainedSegment } from "../../src/backup/reading/chain.ts";
 import { restoreShard } from "../../src/backup/reading/shard-restore.ts";
 import { verifyShard } from "../../src/backup/reading/verify.ts";
 import { type BackupTarget, openTarget } from "../../src/backup/target/target.ts";
@@ -79,6 +87,19 @@ async function sampleOf(backups: number): Promise<Sample> {
   };
 }
 
+const blank: SegmentHeader = {
+  ...{
+    kind: "segment",
+    shard: 0,
+    incarnation: "i",
+    id: "",
+    from: 0,
+    previous: undefined,
+    pieces: 1,
+    bytes: 0,
+  },
+  ...{ rows: 0, position: 0, nextNumber: 1, lastRecordedAt: 0, epoch: 1, lastCallerKey: 0, deliveriesAt: 0 },
+};
 const isSegment = (object: string) => object.includes("/segments/");
 const nothing = async () => undefined;
 
@@ -103,6 +124,34 @@ test("segments that are merged while they are read are read on in what they were
     const restored = await restore(nothing);
     expect(await restore(beforeSegment(place, () => backUp(8)))).toEqual(restored);
   }
+});
+
+test("a segment that keeps its name when it is merged has its own rows, and no others", async () => {
+  const target = openTarget(join(freshDirectory(), "target"));
+  const segments: ChainedSegment[] = [];
+  const put = async (of: Partial<SegmentHeader>, numbers: readonly number[]) => {
+    const header = { ...blank, ...of, rows: numbers.length };
+    const blocks = numbers.flatMap((number) => {
+      const draft = new BlockDraft(tables.holds);
+      draft.add([number, Buffer.from("x")]);
+      return encodeBlock(draft.take());
+    });
+    const object = segmentObject(0, { from: 0, to: 0, id: header.id });
+    await target.replace(object, [encodeHeader(header), ...blocks, encodeEnd(numbers.length)]);
+    return { object, header };
+  };
+  segments.push(await put({ id: "a" }, [1, 2]), await put({ id: "b", previous: "a" }, [3]));
+  const read = async () => {
+    const numbers: number[] = [];
+    for (const at of [0, 1]) {
+      for await (const { block } of blocksOf(target, segments, at)) numbers.push(block.numbers[0]?.[0] ?? 0);
+    }
+    return numbers;
+  };
+  expect(await read()).toEqual([1, 2, 3]);
+  await put({ id: "b", pieces: 2 }, [1, 2, 3]);
+  await target.delete(segmentObject(0, { from: 0, to: 0, id: "a" }));
+  expect(await read()).toEqual([1, 2, 3]);
 });
 
 test("an erasure between the ledger and the keys begins the shard again", async () => {

@@ -63,14 +63,15 @@ export async function* blocksOf(
   chain: readonly ChainedSegment[],
   at: number,
 ): AsyncGenerator<{ object: string; block: Block }> {
-  const { object } = chain[at] as ChainedSegment;
+  const { object, header } = chain[at] as ChainedSegment;
   const bytes = await target.get(object);
-  if (bytes === undefined) {
+  const found = bytes === undefined ? undefined : decodeHeader<SegmentHeader>(bytes, object);
+  // One that was merged with others that begin and end where it does keeps its name.
+  if (bytes === undefined || found === undefined || found.header.pieces !== header.pieces) {
     yield* mergedBlocksOf(target, chain, at);
     return;
   }
-  const { end } = decodeHeader(bytes, object);
-  for (const block of decodeBlocks(bytes, end, object, shapeOf)) yield { object, block };
+  for (const block of decodeBlocks(bytes, found.end, object, shapeOf)) yield { object, block };
 }
 
 async function* mergedBlocksOf(
