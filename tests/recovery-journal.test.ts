@@ -2,12 +2,15 @@
  * The rows of the table in docs/recovery.md that are about the journal: segments, key slots and blocks.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { limits } from "../src/core/limits.ts";
+import { start } from "../src/index.ts";
 import { blockKind } from "../src/journal/format.ts";
+import { loadSettings } from "./crash/settings.ts";
 import { error, identical } from "./faults/expected.ts";
-import { makeSample, openChanged, type Sample } from "./faults/flips.ts";
+import { loadInto, makeSample, openChanged, type Sample } from "./faults/flips.ts";
 import {
   type Block,
   beginUse,
@@ -148,4 +151,20 @@ test("R24 a segment that is shorter than its header says is refused", async () =
     writeFileSync(path, readFileSync(path).subarray(0, 40_960));
   };
   expect(await openChanged(unsettled, cut)).toEqual(error("CORRUPT", "journal/0"));
+});
+
+test("R41 segments that no start has begun are made anew, in the size that is set now", async () => {
+  const home = mkdtempSync(join(tmpdir(), "warp-recovery-"));
+  const dataDir = join(home, "data");
+  await (await start(loadSettings(dataDir))).close();
+  const inJournal = (name: string) => join(dataDir, "journal", name);
+  // As a first start leaves it that finds the disk full behind its first segment, which was larger.
+  writeFileSync(inJournal("keys"), Buffer.alloc(statSync(inJournal("keys")).size));
+  writeFileSync(inJournal("0001"), Buffer.alloc(1024 * 1024));
+  rmSync(inJournal("0002"));
+  const order = { dataDir, seed, run: "b", callers: 10, operations: 100, isUnsettled: true, lingers: true };
+  const lines = await loadInto(home, order);
+  expect(liveSegments(dataDir).map(({ name }) => statSync(inJournal(name)).size)).toContain(64 * 1024);
+  expect(await openChanged({ home, lines }, () => {})).toEqual(identical);
+  rmSync(home, { recursive: true });
 });

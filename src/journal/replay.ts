@@ -36,7 +36,7 @@ export interface ReplayOptions {
 }
 
 export interface ReplaySummary {
-  /** Segment files that exist; their ids are 1 … segments. */
+  /** Segment files to go on with; their ids are 1 … segments. None while no use has begun: they are made anew, as large as is set now. */
   readonly segments: number;
   readonly segmentBytes: number | undefined;
   readonly lastUse: number;
@@ -232,7 +232,8 @@ function findSegments(options: ReplayOptions): {
   }
   live.sort((a, b) => a.header.use - b.header.use);
   const retiredUse = Math.min(lastUse, oldestUse - 1);
-  return { live, segments: ids.length, lastUse, retiredUse, segmentBytes };
+  const segments = segmentBytes === undefined ? 0 : ids.length;
+  return { live, segments, lastUse, retiredUse, segmentBytes };
 }
 
 /** A use whose header never reached the disk has no blocks; one that has blocks has lost its header. */
