@@ -8,7 +8,7 @@
 import { Database, SQLiteError } from "bun:sqlite";
 import { existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { type ErrorCode, type ErrorDetails, toWarpError, WarpError } from "../../core/errors.ts";
+import { assert, type ErrorCode, type ErrorDetails, toWarpError, WarpError } from "../../core/errors.ts";
 import { limits } from "../../core/limits.ts";
 
 /** One size for all files: 8 KiB settles as fast as 16 KiB and a third faster than 4 KiB, and wastes less. */
@@ -19,6 +19,7 @@ const walFrameBytes = pageBytes + 24;
 const busyTimeoutMs = 5000;
 /** Where it is asked again anyway. */
 const shortBusyTimeoutMs = 100;
+const checkpointPollMs = 5;
 
 export interface DatabaseOptions {
   readonly access: "read" | "write";
@@ -116,26 +117,45 @@ export type CheckpointMode = "PASSIVE" | "TRUNCATE" | "BRIEF";
 
 /**
  * Copies the WAL into the main file and syncs it; true when nothing of the WAL remains to be copied. PASSIVE waits for
- * nobody; TRUNCATE waits for readers and leaves an empty WAL.
+ * nobody; TRUNCATE waits for readers, and for another checkpoint, and leaves an empty WAL.
  */
 export function checkpoint(database: Database, path: string, mode: CheckpointMode): boolean {
-  if (mode !== "BRIEF") return checkpointNow(database, path, mode);
   return guard(path, () => {
+    if (mode === "PASSIVE") return isCopied(checkpointOnce(database, "PASSIVE"));
+    if (mode === "TRUNCATE") return copyAndEmpty(database, busyTimeoutMs);
     database.run(`PRAGMA busy_timeout = ${shortBusyTimeoutMs}`);
     try {
-      return checkpointNow(database, path, "TRUNCATE");
+      return copyAndEmpty(database, shortBusyTimeoutMs);
     } finally {
       database.run(`PRAGMA busy_timeout = ${busyTimeoutMs}`);
     }
   });
 }
 
-function checkpointNow(database: Database, path: string, mode: "PASSIVE" | "TRUNCATE"): boolean {
-  return guard(path, () => {
-    const result = database.query<CheckpointRow, []>(`PRAGMA wal_checkpoint(${mode})`).get();
-    // "Busy" may only mean that the WAL could not be emptied: what is counted as copied is synced all the same.
-    return result !== null && result.log === result.checkpointed;
-  });
+/** SQLite itself waits for readers and writers, but never for another connection's checkpoint. */
+function copyAndEmpty(database: Database, waitMs: number): boolean {
+  const giveUpAt = performance.now() + waitMs;
+  for (;;) {
+    const row = checkpointOnce(database, "TRUNCATE");
+    if (hasRun(row) || performance.now() >= giveUpAt) return isCopied(row);
+    Bun.sleepSync(checkpointPollMs);
+  }
+}
+
+function checkpointOnce(database: Database, mode: "PASSIVE" | "TRUNCATE"): CheckpointRow {
+  const row = database.query<CheckpointRow, []>(`PRAGMA wal_checkpoint(${mode})`).get();
+  assert(row !== null, "a checkpoint has a row");
+  return row;
+}
+
+/** False when another connection was at it: then both counts are -1, and nothing was copied. */
+function hasRun({ busy, log }: CheckpointRow): boolean {
+  return busy === 0 || log >= 0;
+}
+
+/** "Busy" may only mean that the WAL could not be emptied: what is counted as copied is synced all the same. */
+function isCopied(row: CheckpointRow): boolean {
+  return hasRun(row) && row.log === row.checkpointed;
 }
 
 /** Bytes of the WAL that a checkpoint has not copied yet. */
