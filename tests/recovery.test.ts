@@ -244,16 +244,7 @@ test("R38 while another process keeps a WAL from being copied, nothing of the jo
   const copy = mkdtempSync(join(tmpdir(), "warp-recovery-"));
   const dataDir = join(copy, "data");
   cpSync(join(unchecked.home, "data"), dataDir, { recursive: true });
-  const path = join(dataDir, "shards/001/runs.db");
-  const reader = new Database(path, { readonly: true });
-  reader.run("BEGIN");
-  reader.query("SELECT count(*) FROM runs").get();
-  // Behind what the reader sees: a WAL is copied up to its oldest reader at most.
-  const writer = new Database(path);
-  const { user_version: version } = writer
-    .query<{ user_version: number }, []>("PRAGMA user_version")
-    .get() ?? { user_version: 0 };
-  writer.run(`PRAGMA user_version = ${version}`);
+  const release = holdWal(join(dataDir, "shards/001/runs.db"));
   const former = liveSegments(dataDir).map(({ name }) => name);
   expect(former.length).toBeGreaterThan(0);
   const live = () => new Set(liveSegments(dataDir).map(({ name }) => name));
@@ -262,8 +253,7 @@ test("R38 while another process keeps a WAL from being copied, nothing of the jo
   // The writer has asked several times for the WAL by then.
   expect(await Promise.race([tidy, Bun.sleep(1000).then(() => "it waits")])).toBe("it waits");
   expect(former.filter((name) => !live().has(name))).toEqual([]);
-  reader.close();
-  writer.close();
+  release();
   await tidy;
   expect(former.filter((name) => live().has(name))).toEqual([]);
   await warp.close();
@@ -303,6 +293,33 @@ test("R40 what several lives left in the journal is replayed, one after the othe
   expect(await openChanged({ home, lines }, () => {})).toEqual(identical);
   rmSync(home, { recursive: true });
 }, 60_000);
+
+test("R42 a journal that cannot be kept is not let go while another process keeps a WAL from being copied", async () => {
+  const sample = await makeSample(seed, "unchecked", { durability: "os" });
+  const dataDir = join(sample.home, "data");
+  const release = holdWal(join(dataDir, "shards/001/runs.db"));
+  expect(await codeOf(() => start({ ...loadSettings(dataDir), durability: "os" }))).toBe("DIRECTORY_LOCKED");
+  release();
+  expect(await openChanged(sample, () => {}, { durability: "os" })).toEqual(identical);
+  rmSync(sample.home, { recursive: true });
+});
+
+/** As another process does that reads an older state: nothing behind it is copied until this is called. */
+function holdWal(path: string): () => void {
+  const reader = new Database(path, { readonly: true });
+  reader.run("BEGIN");
+  reader.query("SELECT count(*) FROM runs").get();
+  // Behind what the reader sees: a WAL is copied up to its oldest reader at most.
+  const writer = new Database(path);
+  const { user_version: version } = writer
+    .query<{ user_version: number }, []>("PRAGMA user_version")
+    .get() ?? { user_version: 0 };
+  writer.run(`PRAGMA user_version = ${version}`);
+  return () => {
+    reader.close();
+    writer.close();
+  };
+}
 
 test("the table of docs/recovery.md and the tests have the same rows", () => {
   const labels = (file: string, pattern: RegExp) =>

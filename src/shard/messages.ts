@@ -65,8 +65,8 @@ export type ToWriter =
       /** Plaintext; the writer seals it. */
       readonly hold: Uint8Array | undefined;
     }
-  /** All that the journal held has been settled. */
-  | { readonly type: "recovered" }
+  /** All that the journal held has been settled; what it held is checkpointed, too, where nothing of it is kept. */
+  | { readonly type: "recovered"; readonly isJournalKept: boolean }
   /** Remove rows of erased entities, about so many and of so many bytes; answered by `swept`. */
   | { readonly type: "sweep"; readonly rowsMax: number; readonly bytesMax: number }
   /** Remove the names of these, which are erased everywhere else; answered by `released`. */

@@ -49,7 +49,8 @@ function handle(message: ToWriter): void {
       }
       return;
     case "recovered":
-      writer.recovered();
+      writer.recovered(message.isJournalKept);
+      reportCheckpoint(writer, "when it rose");
       post({ type: "recovered" });
       return;
     case "sweep":

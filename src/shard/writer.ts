@@ -97,12 +97,16 @@ export class Writer {
     return { runs, bytes };
   }
 
-  /** All that the journal held is settled: what is erased needs to be known no longer. Errors: DIRECTORY_LOCKED. */
-  recovered(): void {
-    for (const [number, shard] of this.#shards) {
-      const isAhead = shard.recovered();
-      if (isAhead && !shard.checkpoint("TRUNCATE")) throw keptFromCheckpoint(number);
-    }
+  /**
+   * All that the journal held is settled: what is erased needs to be known no longer. Where nothing of the journal is kept,
+   * everything is in main database files when this returns. Errors: DIRECTORY_LOCKED when a reader is in the way of that.
+   */
+  recovered(isJournalKept: boolean): void {
+    for (const [number, shard] of this.#shards) if (shard.recovered()) this.#markDirty(number);
+    if (isJournalKept) return;
+    this.checkpointAll();
+    const [left] = this.dirtyShards;
+    if (left !== undefined) throw keptFromCheckpoint(left);
   }
 
   /** Removes about so many rows and bytes of erased entities. */

@@ -65,23 +65,25 @@ export async function recover(parts: RecoveryParts): Promise<RecoverySummary> {
   const summary = { ...step.value, replayed, lastTurn, recovered };
   const isKept = !summary.cutShort && shards.every((shard) => !shard.isBehindErasures);
   if (isKept && !recovery.isSettledFirst) {
-    const settled = orFailed(Promise.all(settlings.map(settleAll)), failed);
+    const settled = orFailed(settleAll(settlings, isKept), failed);
     // Without a record there is nothing that a read could miss.
     if (replayed === 0) settled.catch(() => {});
     else recovered.settleBehind(settled);
     return summary;
   }
-  if (!isKept) for (const settling of settlings) await settling.whenCheckpointed();
-  await Promise.all(settlings.map(settleAll));
+  await settleAll(settlings, isKept);
   for (const shard of shards) shard.goOnBehindErasures();
   recovered.forget();
   return isKept ? summary : { ...summary, retiredUse: summary.lastUse };
 }
 
-/** Settles everything that is durable now, and says that it was all that the journal held. */
-async function settleAll(settling: Settling): Promise<void> {
-  await settling.whenCaughtUp();
-  await settling.recovered();
+/** Settles everything that is durable now, and says that it was all that the journal held, and whether that is kept. */
+async function settleAll(settlings: readonly Settling[], isJournalKept: boolean): Promise<void> {
+  const settleOne = async (settling: Settling) => {
+    await settling.whenCaughtUp();
+    await settling.recovered(isJournalKept);
+  };
+  await Promise.all(settlings.map(settleOne));
 }
 
 async function orFailed(work: Promise<unknown>, failed: Promise<WarpError>): Promise<void> {

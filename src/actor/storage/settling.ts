@@ -134,11 +134,11 @@ export class Settling {
     this.#erased.push(shard.index, number);
   }
 
-  /** Recovery has settled all that the journal held. */
-  recovered(): Promise<void> {
+  /** Recovery has settled all that the journal held. Fails the engine, DIRECTORY_LOCKED, when it has to be in main files and cannot. */
+  recovered(isJournalKept: boolean): Promise<void> {
     return new Promise((resolve) => {
       this.#onRecovered = resolve;
-      this.#post({ type: "recovered" });
+      this.#post({ type: "recovered", isJournalKept });
     });
   }
 
