@@ -20,7 +20,7 @@ import { start, WarpError } from "../src/index.ts";
 import { loadSettings } from "./crash/settings.ts";
 import { error, identical } from "./faults/expected.ts";
 import { loadInto, makeSample, openChanged, type Sample } from "./faults/flips.ts";
-import { garble, liveSegments } from "./faults/journal-files.ts";
+import { garble, liveSegments, slotsOf } from "./faults/journal-files.ts";
 
 const seed = 20_261_122;
 let closed: Sample;
@@ -302,6 +302,22 @@ test("R42 a journal that cannot be kept is not let go while another process keep
   release();
   expect(await openChanged(sample, () => {}, { durability: "os" })).toEqual(identical);
   rmSync(sample.home, { recursive: true });
+});
+
+test("R43 a journal that ends before what the shards have settled is let go before anything is served", async () => {
+  const copy = mkdtempSync(join(tmpdir(), "warp-recovery-"));
+  const dataDir = join(copy, "data");
+  cpSync(join(unchecked.home, "data"), dataDir, { recursive: true });
+  const former = liveSegments(dataDir).map(({ name }) => name);
+  expect(former.length).toBeGreaterThan(2);
+  slotsOf(dataDir).clear(former.at(-1) ?? "");
+  const release = holdWal(join(dataDir, "shards/001/runs.db"));
+  expect(await codeOf(() => start(loadSettings(dataDir)))).toBe("DIRECTORY_LOCKED");
+  release();
+  const order = { dataDir, seed: seed + 3, callers: 10, operations: 100, run: "w", lingers: true };
+  const lines = [...unchecked.lines, ...(await loadInto(copy, { ...order, isUnsettled: true }))];
+  expect(await openChanged({ home: copy, lines }, () => {})).toEqual(identical);
+  rmSync(copy, { recursive: true });
 });
 
 /** As another process does that reads an older state: nothing behind it is copied until this is called. */

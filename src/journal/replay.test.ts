@@ -1,4 +1,5 @@
-import { afterAll, describe, expect, test } from "bun:test";
+import { afterAll, describe, expect, spyOn, test } from "bun:test";
+import * as fs from "node:fs";
 import {
   copyFileSync,
   mkdirSync,
@@ -218,6 +219,27 @@ describe("replay", () => {
     segments.mark(blockKind.stop);
     segments.close();
     expect(replay(written.directory)).toMatchObject({ bodies: ["new"], lastUse: 2, cleanStop: true });
+  });
+
+  test("finds the same beginning again when a start ended while it retired what is behind a hole", () => {
+    const written = write(sizes, { durability: "os" });
+    change(written, nameOf(written, 3), offsetOf(written, 3) + 70, 1);
+    const first = replay(written.directory);
+    expect(first).toMatchObject({ bodies: written.bodies.slice(0, 3), lastUse: 3, cutShort: true });
+    const after = { retiredUse: first.lastUse, lastUse: first.lastUse, lastSequence: first.lastSequence };
+    const sync = fs.fdatasyncSync;
+    for (let starts = 1; starts <= 2; starts++) {
+      const power = spyOn(fs, "fdatasyncSync").mockImplementation((file) => {
+        sync(file);
+        throw new Error("the power fails");
+      });
+      try {
+        expect(() => new Segments(options(written.directory, after))).toThrow("the power fails");
+      } finally {
+        power.mockRestore();
+      }
+      expect(replay(written.directory)).toEqual(first);
+    }
   });
 
   test("goes through what several processes left, in order, until each use is retired", () => {

@@ -2,7 +2,8 @@
  * The ring of preallocated segment files, as the journal Worker keeps it; blocks are written by block-writer.ts.
  *
  * - A segment is taken for a new use only when its old use is retired; then its key slot already holds zeros.
- * - Slots are zeroed in the order of their uses, each synced before the next: what replay finds has no holes.
+ * - Slots are zeroed in the order of their uses, each synced before the next: what replay finds has no holes. At a start that keeps
+ *   none of the former ones it is the other way round: what replay finds then ends where it did.
  * - Segments of earlier processes that are not retired are as if this one had written them.
  * - Order at a switch: key slot, fsync, segment header, fsync, blocks. Under "os" only the blocks are not synced.
  */
@@ -95,7 +96,8 @@ export class Segments {
       const slot = decodeSlot(keys.subarray(at, at + slotBytes), `journal/${keysName}`, at);
       if (slot !== undefined) former.push({ id: at / slotBytes + 1, use: slot.use });
     }
-    for (const { id, use } of former.sort((a, b) => a.use - b.use)) {
+    // Newest first: behind a hole that durability "os" left, nothing may remain of which the beginning is gone.
+    for (const { id, use } of former.sort((a, b) => b.use - a.use)) {
       if (use <= this.#options.retiredUse) this.#zeroSlot(id);
       else this.#formerUses.set(id, use);
     }

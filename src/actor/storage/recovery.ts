@@ -6,7 +6,7 @@
  * - Two things are settled before anything is served: erasures, so that nothing is shown of what they erase, and names that a
  *   power failure took of what is settled.
  * - When what comes next could not follow the segments in one replay, everything is settled and checkpointed first, and nothing
- *   of them is kept: behind a hole that a journal without syncs may have, and when a ledger is ahead of the journal.
+ *   of them is kept: behind a hole that a journal without syncs may have, and when a ledger, or a shard, is ahead of the journal.
  */
 import { release } from "../../core/aead.ts";
 import { type RecordHead, readPartHeads, readRecordHead } from "../../core/append-record.ts";
@@ -63,7 +63,7 @@ export async function recover(parts: RecoveryParts): Promise<RecoverySummary> {
   const { shards, settlings, failed } = parts;
   const { replayed, turn: lastTurn, recovered } = recovery;
   const summary = { ...step.value, replayed, lastTurn, recovered };
-  const isKept = !summary.cutShort && shards.every((shard) => !shard.isBehindErasures);
+  const isKept = !summary.cutShort && recovery.isContinued;
   if (isKept && !recovery.isSettledFirst) {
     const settled = orFailed(settleAll(settlings, isKept), failed);
     // Without a record there is nothing that a read could miss.
@@ -125,6 +125,17 @@ class Recovery {
   constructor(parts: RecoveryParts) {
     this.#parts = parts;
     this.recovered = new Recovered(parts.tails);
+  }
+
+  /**
+   * True when the next record of each shard has the position behind the newest that the journal has shown. A start that ended while it
+   * retired segments that it did not keep leaves others that end earlier.
+   */
+  get isContinued(): boolean {
+    return this.#parts.shards.every((shard) => {
+      const { index, committedPosition, isBehindErasures } = shard;
+      return !isBehindErasures && (this.#seen[index] ?? committedPosition) === committedPosition;
+    });
   }
 
   async replay(records: Buffer): Promise<void> {
