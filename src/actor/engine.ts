@@ -74,14 +74,28 @@ export class Engine {
         if (refusal !== undefined) throw refusal;
         const waiting = actors.find((actor) => actor.isWaiting);
         const again = () => this.#performInTurn({ attempt, answer });
-        if (waiting === undefined)
+        if (waiting !== undefined) {
+          this.#waitFor(waiting, again);
+          return true;
+        }
+        try {
           return this.#appender.performTogether(actors, decide, resolve, reject, again);
-        this.#waitFor(waiting, () => this.#performInTurn({ attempt, answer }));
-        return true;
+        } catch (thrown) {
+          this.#refuseTogether(actors, thrown, reject);
+          return true;
+        }
       };
       if (this.pending >= limits.pendingMax) reject(overloaded());
       else this.#performInTurn({ attempt, answer });
     });
+  }
+
+  /** Rejects, once everything that the actors have recorded, and the error may be about, is durable. */
+  #refuseTogether(actors: readonly Actor[], thrown: unknown, reject: (error: Error) => void): void {
+    const error = toWarpError(thrown, "INVALID_ARGUMENT");
+    const durable = Promise.all(actors.map((actor) => this.whenDurable(actor)));
+    durable.then(() => reject(error), reject);
+    this.#failIfBroken(thrown);
   }
 
   /** Records erasures in one turn, once all their actors are ready; resolves when that is durable. */

@@ -87,6 +87,22 @@ describe("a function given to atomically that returns", () => {
   });
 });
 
+test("an error of atomically comes after the appends that it was decided on", async () => {
+  const warp = await openSmall(freshDirectory());
+  const order: string[] = [];
+  const appended = warp
+    .entity("{a}2")
+    .append(credited(1))
+    .then(() => order.push("appended"));
+  const refused = codeOf(
+    warp.atomically(["{a}1", "{a}2"], (participants) => {
+      if (participants[1]?.seq === 1) throw new Error("it is there");
+    }),
+  ).then((code) => order.push(code));
+  await Promise.all([appended, refused]);
+  expect(order).toEqual(["appended", "COMMAND_FAILED"]);
+});
+
 test("a state in memory can be read while a key of its entity is looked up on the disk", async () => {
   const dataDir = freshDirectory();
   const first = await openSmall(dataDir);
