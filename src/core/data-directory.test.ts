@@ -1,8 +1,9 @@
-import { afterAll, describe, expect, test } from "bun:test";
+import { afterAll, describe, expect, spyOn, test } from "bun:test";
+import * as fs from "node:fs";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type DirectoryRequest, openDataDirectory, readIdentity } from "./data-directory.ts";
+import { type DirectoryRequest, type Identity, openDataDirectory, readIdentity } from "./data-directory.ts";
 import { WarpError } from "./errors.ts";
 
 const base = mkdtempSync(join(tmpdir(), "warp-directory-"));
@@ -75,6 +76,26 @@ describe("a data directory", () => {
     expect(codeOf(() => openDataDirectory(request(path, { context: "other" })))).toBe("CONFIG_MISMATCH");
     const again = openDataDirectory(request(path, { shards: 4, context: "banking" }));
     again.unlock();
+  });
+
+  test("that another process makes, and lets go, between the look and the lock stays as it was made", () => {
+    const path = freshPath();
+    const mkdir = fs.mkdirSync;
+    const made: Identity[] = [];
+    const hook = spyOn(fs, "mkdirSync").mockImplementation((directory, options) => {
+      hook.mockRestore();
+      const other = openDataDirectory(request(path, { context: "banking", shards: 4 }));
+      other.markReady();
+      mkdir(join(path, "journal"));
+      other.unlock();
+      made.push(readIdentity(path));
+      return mkdir(directory, options);
+    });
+    const directory = openDataDirectory(request(path));
+    expect(made).toMatchObject([{ state: "ready", shards: 4 }]);
+    expect([directory.identity]).toEqual(made);
+    directory.unlock();
+    expect([readIdentity(path)]).toEqual(made);
   });
 
   test("refuses impossible shards and contexts, and leaves nothing that looks like one", () => {

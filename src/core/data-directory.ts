@@ -2,6 +2,7 @@
  * The data directory as a whole: who it is (`warp.json`) and that one process alone has it open (`lock.db`).
  *
  * - The lock is an exclusive SQLite transaction: it holds among processes and within one, and dies with its holder.
+ * - Whether a directory is new is decided under the lock.
  * - `warp.json` is written before anything else with state "creating" and again when the directory is complete, so
  *   that a directory that lost it is never taken for a new one.
  */
@@ -50,23 +51,21 @@ export interface DirectoryRequest {
 /** Locks a data directory and reads its identity, or begins a new one. */
 export function openDataDirectory(request: DirectoryRequest): DataDirectory {
   const { path } = request;
-  const exists = existsSync(join(path, identityName));
-  if (!exists && !request.create) {
-    throw new WarpError(
-      "INVALID_ARGUMENT",
-      `${path} is not a Warp data directory: it has no ${identityName}`,
-      {
-        file: path,
-      },
-    );
-  }
-  if (!exists) refuseRemains(path);
+  const exists = () => existsSync(join(path, identityName));
+  // Nothing is made for a caller who says that it is there.
+  if (!request.create && !exists()) throw notThere(path);
   makeDirectory(path);
   const unlock = lock(path);
   try {
-    const identity = exists ? readIdentity(path) : newIdentity(request);
+    // Only under the lock: another process may have made it, and ended, a moment ago.
+    const isThere = exists();
+    if (!isThere) {
+      if (!request.create) throw notThere(path);
+      refuseRemains(path);
+    }
+    const identity = isThere ? readIdentity(path) : newIdentity(request);
     requireSame(identity, request);
-    if (!exists) writeIdentity(path, identity);
+    if (!isThere) writeIdentity(path, identity);
     return {
       path,
       identity,
@@ -79,6 +78,11 @@ export function openDataDirectory(request: DirectoryRequest): DataDirectory {
     unlock();
     throw thrown;
   }
+}
+
+function notThere(path: string): WarpError {
+  const why = `${path} is not a Warp data directory: it has no ${identityName}`;
+  return new WarpError("INVALID_ARGUMENT", why, { file: path });
 }
 
 /** The identity without the lock, for reading about a directory. */
@@ -155,7 +159,7 @@ function requireSame(identity: Identity, request: DirectoryRequest): void {
 
 /** A directory with Warp's files but without its identity was restored halfway or has been damaged; it is not a new one. */
 function refuseRemains(path: string): void {
-  const names = existsSync(path) ? readdirSync(path) : [];
+  const names = readdirSync(path);
   const restoring = names.find((name) => name.startsWith(restoringPrefix));
   if (restoring !== undefined) {
     const why = `a restore into it is under way or was interrupted, and left ${restoring}`;
