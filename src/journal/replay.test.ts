@@ -210,6 +210,22 @@ describe("replay", () => {
     expect(failureOf(directory)).toEqual({ code: "CORRUPT", file: "journal/0001", offset });
   });
 
+  test("has its last block on the disk when it ends, also if the system alone had it because a sync had failed", () => {
+    for (const written of [write(sizes), write([60_000])]) {
+      const last = written.bodies.length - 1;
+      const { offset, bytes } = written.places[last] ?? { offset: 0, bytes: 0 };
+      const keyOf = () => periodKey;
+      const blocks = replayJournal({ directory: written.directory, context: "c", keyOf, rewritesLast: true });
+      const bodies: string[] = [];
+      for (const block of blocks) {
+        bodies.push(block.toString());
+        if (bodies.length > last) change(written, nameOf(written, last), offset, Buffer.alloc(bytes));
+      }
+      expect(bodies).toEqual(written.bodies);
+      expect(replay(written.directory)).toMatchObject({ bodies, torn: undefined });
+    }
+  });
+
   test("does not look at what is retired, and goes on behind it", () => {
     const written = write([10, 20]);
     const segments = new Segments(options(written.directory, { retiredUse: 1, lastUse: 1, lastSequence: 2 }));

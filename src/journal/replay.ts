@@ -4,14 +4,16 @@
  * - Blocks come out in the order of their sequence, each verified by its tag, none skipped: a hole is CORRUPT.
  * - A bad block with nothing of its use behind it is a write that was under way: the journal ends before it.
  * - A segment whose key slot is zero is retired: everything in it is in the shards, and it is not looked at.
- * - What was read is on the disk when the replay ends: the last block may have been written and not yet synced.
+ * - What was read is on the disk when the replay ends: the last block may have been written and not yet synced. If its sync failed,
+ *   the system may have it in memory and take it for written: before anything is served it is written once more.
  */
 import { createDecipheriv } from "node:crypto";
 import { closeSync, existsSync, fdatasyncSync, fstatSync, openSync, readdirSync, readSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { open as unseal } from "../core/aead.ts";
 import { WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
+import { writeWhole } from "./block-writer.ts";
 import {
   associatedOfBlock,
   associatedOfSlot,
@@ -33,6 +35,8 @@ export interface ReplayOptions {
   readonly context: string;
   /** The period key that wrapped a segment's key; undefined when the keyring has no such period. */
   readonly keyOf: (period: number) => Uint8Array | undefined;
+  /** Writes the last block of a synced journal once more; whoever only looks writes nothing. */
+  readonly rewritesLast?: boolean;
 }
 
 export interface ReplaySummary {
@@ -69,6 +73,7 @@ export function* replayJournal(options: ReplayOptions): Generator<Buffer, Replay
   let lastKind: number = blockKind.stop;
   let torn: ReplaySummary["torn"];
   let cutShort = false;
+  let last: LastBlock | undefined;
   /** Every segment is read into the same memory: each page of it is made and cleared once. */
   let memory: Buffer = Buffer.alloc(0);
 
@@ -89,9 +94,11 @@ export function* replayJournal(options: ReplayOptions): Generator<Buffer, Replay
       throw corrupt(name, contents.length, `it should have ${header.segmentBytes} bytes`);
     }
     const end: End = { offset: segmentHeaderBytes, sequence: header.firstSequence };
+    let lastAt = end.offset;
     for (;;) {
       const block = readBlock(contents, end.offset, segment, end.sequence);
       if (block === undefined) break;
+      lastAt = end.offset;
       end.offset += blockBytes(block.plaintext.length);
       end.sequence++;
       lastKind = block.kind;
@@ -101,6 +108,9 @@ export function* replayJournal(options: ReplayOptions): Generator<Buffer, Replay
     }
     expected = end.sequence;
     lastSequence = end.sequence - 1;
+    // Those before it were synced, or written once more, before this segment was begun.
+    if (header.durability === "fsync" && index === live.length - 1)
+      last = { file, at: lastAt, block: contents.subarray(lastAt, end.offset) };
     if (end.offset + blockHeaderBytes > contents.length) continue;
     const behind = findBlockBehind(contents, segment, end);
     const next = live[index + 1];
@@ -120,6 +130,7 @@ export function* replayJournal(options: ReplayOptions): Generator<Buffer, Replay
     if (next === undefined && !isBlank(contents, end.offset, header.use))
       torn = { file: name, offset: end.offset };
   }
+  if (last !== undefined && options.rewritesLast) rewrite(last);
   for (const { id } of live) syncFile(join(options.directory, segmentName(id)));
   return {
     segments,
@@ -134,6 +145,13 @@ export function* replayJournal(options: ReplayOptions): Generator<Buffer, Replay
       cutShort || (lastKind !== blockKind.stop && live.some(({ header }) => header.durability === "os")),
     cleanStop: lastKind === blockKind.stop,
   };
+}
+
+/** The newest block as it stands in its file; empty in a segment without one. */
+interface LastBlock {
+  readonly file: string;
+  readonly at: number;
+  readonly block: Uint8Array;
 }
 
 /** Where the good blocks of a segment end. */
@@ -269,6 +287,15 @@ function readFile(path: string, memory: Buffer = Buffer.alloc(0)): Buffer {
     }
   } finally {
     closeSync(file);
+  }
+}
+
+function rewrite({ file, at, block }: LastBlock): void {
+  const opened = openSync(file, "r+");
+  try {
+    writeWhole(opened, block, at, basename(file));
+  } finally {
+    closeSync(opened);
   }
 }
 

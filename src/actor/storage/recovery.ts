@@ -49,7 +49,7 @@ export interface RecoveryParts {
 /** Errors: CORRUPT, naming file and offset, or shard and position. */
 export async function recover(parts: RecoveryParts): Promise<RecoverySummary> {
   const recovery = new Recovery(parts);
-  const blocks = replayJournal(parts.replay);
+  const blocks = replayJournal({ ...parts.replay, rewritesLast: true });
   let step = blocks.next();
   try {
     while (!step.done) {
