@@ -1,7 +1,9 @@
 /**
  * Groups: members that work, fail, die and come again, over restarts; each event is worked off, those of an entity in order.
  */
+import { Database } from "bun:sqlite";
 import { afterEach, describe, expect, spyOn, test } from "bun:test";
+import { existsSync, readFileSync } from "node:fs";
 import { type JoinOptions, type StoredEvent, type Warp, WarpError, type Work } from "../../src/index.ts";
 import { GroupsFile } from "../../src/subscription/groups/groups-file.ts";
 import {
@@ -238,6 +240,31 @@ describe("a group", () => {
     await settled(warp);
     const bytes = Buffer.from(await Bun.file(`${dataDir}/groups.db`).arrayBuffer());
     expect(bytes.includes("alice")).toBe(false);
+  });
+
+  test("an erasure waits until no other process reads what was parked of it", async () => {
+    const dataDir = freshDirectory();
+    const warp = await openSmall(dataDir);
+    for (const id of ["alice", "bob"]) await warp.entity(id).append(credited(1));
+    const work = warp.join("g");
+    for (let i = 0; i < 2; i++) {
+      const one = await next(work);
+      one.park(`card.of.${one.event.entity}`);
+    }
+    await until(() => statusOf(warp, "g")?.parked === 2);
+    const file = `${dataDir}/groups.db`;
+    const reader = new Database(file, { readonly: true });
+    reader.run("BEGIN");
+    reader.query("SELECT count(*) FROM parked").get();
+    const receipt = await warp.entity("alice").delete({ waitMs: 500 });
+    expect(receipt).toMatchObject({ status: "pending" });
+    expect(JSON.stringify(receipt.pending)).toContain("groups");
+    reader.run("COMMIT");
+    reader.close();
+    expect((await warp.entity("alice").delete()).status).toBe("erased");
+    for (const path of [file, `${file}-wal`])
+      expect(existsSync(path) && readFileSync(path).includes("card.of.alice")).toBe(false);
+    expect(statusOf(warp, "g")?.parked).toBe(1);
   });
 
   test("is read by one reader: nobody gets the work of another", async () => {

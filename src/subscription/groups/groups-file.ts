@@ -27,6 +27,8 @@ export interface ParkedRow {
   readonly parkedAt: number;
 }
 
+export type ParkedEntity = Pick<ParkedRow, "shard" | "number">;
+
 export const groupsFileName = "groups.db";
 
 const schema = [
@@ -152,12 +154,18 @@ export class GroupsFile {
     return { count: row?.n ?? 0, oldestAt: row?.at ?? undefined };
   }
 
-  /** Nothing of an erased entity stays parked. */
-  forget(shard: number, number: number): void {
-    this.#transact(() =>
-      this.#database.query("DELETE FROM parked WHERE shard = ? AND number = ?").run(shard, number),
-    );
-    this.#guard(() => this.#database.run("PRAGMA wal_checkpoint(TRUNCATE)"));
+  /** Nothing of these entities stays parked. */
+  forget(entities: readonly ParkedEntity[]): void {
+    this.#transact(() => {
+      const remove = this.#database.query("DELETE FROM parked WHERE shard = ? AND number = ?");
+      for (const { shard, number } of entities) remove.run(shard, number);
+    });
+  }
+
+  /** Empties the WAL, which has what was deleted. False while another process reads an older state. */
+  emptyWal(): boolean {
+    const checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+    return this.#guard(() => this.#database.query<{ busy: number }, []>(checkpoint).get()?.busy === 0);
   }
 
   close(): void {

@@ -14,7 +14,17 @@ import { limits } from "../../core/limits.ts";
 import type { Hub } from "../hub.ts";
 import type { From } from "../start.ts";
 import { Group, type Member, type MemberSink, requireWord } from "./group.ts";
-import { type GroupQuery, GroupsFile, groupsFileName, type ParkedRow } from "./groups-file.ts";
+import {
+  type GroupQuery,
+  GroupsFile,
+  groupsFileName,
+  type ParkedEntity,
+  type ParkedRow,
+} from "./groups-file.ts";
+
+/** Another process reads an older state: it is looked again after this time, twice as long each time. */
+const againMs = 100;
+const againMsMax = 5000;
 
 export interface GroupStatus {
   readonly name: string;
@@ -46,6 +56,9 @@ export class Groups {
   #isClosed = false;
   readonly #followers: ErasureFollowers;
   #isRegistered = false;
+  /** Entities that were erased and are to be forgotten. */
+  readonly #erased: ParkedEntity[] = [];
+  #nextForgetting: Promise<void> | undefined;
 
   constructor(parts: {
     readonly hub: Hub;
@@ -214,9 +227,27 @@ export class Groups {
     for (const { part } of await this.#recordAt(shard, position)) {
       if (part.kind !== feedPartKind.erased) continue;
       for (const group of this.#active.values()) group.drop(shard, part.number);
-      this.#open().forget(shard, part.number);
+      this.#erased.push({ shard, number: part.number });
     }
+    await this.#forgetting();
   }
+
+  /** Those that come together are forgotten together. */
+  #forgetting(): Promise<void> {
+    this.#nextForgetting ??= new Promise(setImmediate).then(async () => {
+      this.#nextForgetting = undefined;
+      this.#open().forget(this.#erased.splice(0));
+      for (let ms = againMs; !this.#open().emptyWal(); ms = Math.min(2 * ms, againMsMax)) await idle(ms);
+    });
+    return this.#nextForgetting;
+  }
+}
+
+/** Keeps no process from ending. */
+function idle(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms).unref();
+  });
 }
 
 /** Members' windows. Errors: INVALID_ARGUMENT. */
