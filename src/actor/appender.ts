@@ -332,7 +332,9 @@ export class Appender {
       (found) => {
         // Behind a start the question waits until what the journal held is settled: only now the result is sure to be before this.
         const position = shard.settledPosition;
-        keyedOf(write).stored = found === undefined ? null : { ...found, position };
+        const keyed = keyedOf(write);
+        keyed.stored = found === undefined ? null : { ...found, position };
+        keyed.askedAt = actor.tipPosition;
         actor.resume(() => this.#again(write));
       },
       (thrown) => {

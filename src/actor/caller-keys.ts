@@ -20,9 +20,10 @@ export function findKeyed(write: Write, key: string): KeyedResult | "ask" | unde
   requireKey(key);
   const recent = actor.keyed?.get(key);
   if (recent !== undefined) return recent;
-  const stored = write.keyed?.stored;
-  if (actor.number === 0 || stored === null) return undefined;
-  if (stored !== undefined) return stored;
+  if (actor.number === 0) return undefined;
+  const { stored, askedAt } = write.keyed ?? {};
+  if (stored === null && askedAt === actor.tipPosition) return undefined;
+  if (stored !== null && stored !== undefined) return stored;
   return actor.shard.keys.mayHave(key, actor.number) ? "ask" : undefined;
 }
 
@@ -80,7 +81,7 @@ export function contentHashOf(write: Write): Uint8Array {
 
 /** What is known of the key of the write. */
 export function keyedOf(write: Write): KeyedCall {
-  write.keyed ??= { contentHash: undefined, stored: undefined };
+  write.keyed ??= { contentHash: undefined, stored: undefined, askedAt: 0 };
   return write.keyed;
 }
 

@@ -38,6 +38,8 @@ export interface KeyedCall {
   contentHash: Uint8Array | undefined;
   /** What the disk said of the key; undefined before it was asked, null when the key is new. */
   stored: KeyedResult | null | undefined;
+  /** Up to where the actor was recorded then: what it has recorded since may be a call under the same key. */
+  askedAt: number;
 }
 
 /** Twelve fields: with one more the runtime gives an object 160 bytes instead of 112. */

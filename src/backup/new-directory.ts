@@ -9,12 +9,12 @@
  */
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { identityName, restoringPrefix } from "../core/data-directory.ts";
+import { identityName, lockName, restoringPrefix } from "../core/data-directory.ts";
 import { WarpError } from "../core/errors.ts";
 import { syncDirectory } from "../core/replace-file.ts";
 
-/** What a file system puts into its root. */
-const ofFileSystems: ReadonlySet<string> = new Set(["lost+found"]);
+/** What a file system puts into its root, and what a start that was refused leaves. */
+const ofNobody: ReadonlySet<string> = new Set(["lost+found", lockName]);
 
 export class NewDirectory {
   /** Where it is filled. */
@@ -71,7 +71,7 @@ export class NewDirectory {
 /** Errors: INVALID_ARGUMENT when a directory has something in it, but for `own`. */
 export function refuseExisting(path: string, own?: string): void {
   if (!existsSync(path)) return;
-  const names = readdirSync(path).filter((name) => name !== own && !ofFileSystems.has(name));
+  const names = readdirSync(path).filter((name) => name !== own && !ofNobody.has(name));
   if (names.length === 0) return;
   const left = names.find((name) => name.startsWith(restoringPrefix));
   const why =

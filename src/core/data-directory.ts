@@ -17,7 +17,7 @@ export const directoryFormat = 1;
 export const identityName = "warp.json";
 /** Of the folder in which a restore into an existing directory makes its files, until they are whole. */
 export const restoringPrefix = ".restoring-";
-const lockName = "lock.db";
+export const lockName = "lock.db";
 
 export interface Identity {
   readonly format: number;

@@ -75,6 +75,7 @@ export class Tidying {
   #passed: SweptEntity[] = [];
   #isRunning = false;
   #isDue = false;
+  #isClosed = false;
   #lastRelease = 0;
   /** Shards where somebody is in the way, until they are tried again, and how long is waited the next time. */
   readonly #blocked = new Map<number, Timer>();
@@ -95,6 +96,7 @@ export class Tidying {
 
   /** There are, or may be, rows to remove. */
   wake(): void {
+    if (this.#isClosed) return;
     this.#isDue = true;
     if (this.#isRunning) return;
     void this.#run();
@@ -123,8 +125,9 @@ export class Tidying {
     return this.#passed.some(({ shard }) => !this.#blocked.has(shard));
   }
 
-  /** Nothing is tried again. */
+  /** Nothing is begun or tried again. */
   close(): void {
+    this.#isClosed = true;
     for (const timer of this.#blocked.values()) clearTimeout(timer);
   }
 
@@ -174,10 +177,8 @@ export class Tidying {
       await follower.passed(shard, position);
     } catch (thrown) {
       const error = toWarpError(thrown, "ENGINE_FAILED").toWire();
-      this.#parts.logger.warn("an erasure stays pending until the next start", {
-        ...error,
-        follower: follower.name,
-      });
+      const details = { ...error, follower: follower.name };
+      if (!this.#isClosed) this.#parts.logger.warn("an erasure stays pending until the next start", details);
       throw thrown;
     }
   }

@@ -5,7 +5,7 @@ import { afterEach, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, renameSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { checkDirectory, restoreBackup, verifyBackup, type Warp, WarpError } from "../../src/index.ts";
-import { cleanUp, codeOf, credited, openSmall, seededRandom } from "../engine/sample.ts";
+import { cleanUp, codeOf, credited, openSmall, seededRandom, until } from "../engine/sample.ts";
 import type { CrashOrder } from "./crash-child.ts";
 import {
   filesUnder,
@@ -160,6 +160,24 @@ test("a directory in which a restore was interrupted is neither opened nor resto
   }
   for (const name of [...names, "warp.json"]) renameSync(join(staged, name), join(to, name));
   // Only the empty folder was not removed.
+  const restored = await openSmall(to, { rootKey, create: false });
+  expect(await modelOf(restored)).toEqual(await modelOf(warp));
+});
+
+test("a start that is refused while a directory is restored into does not stop the restore", async () => {
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const target = join(directory, "target");
+  const rootKey = rootKeyOf(dataDir);
+  const warp = await openSmall(dataDir);
+  await warp.entity("alice").append(credited(1));
+  await warp.backup(target);
+  const to = join(directory, "restored");
+  mkdirSync(to);
+  const restoring = restoreBackup({ target, to, rootKey });
+  await until(() => readdirSync(to).some((name) => name.startsWith(".restoring-")));
+  expect(await codeOf(openSmall(to, { rootKey }))).toBe("INVALID_ARGUMENT");
+  await restoring;
   const restored = await openSmall(to, { rootKey, create: false });
   expect(await modelOf(restored)).toEqual(await modelOf(warp));
 });

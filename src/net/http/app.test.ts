@@ -191,6 +191,13 @@ describe("writing over HTTP", () => {
       415,
       "UNSUPPORTED_MEDIA_TYPE",
     ],
+    [
+      "a character set that is no name, and does not end soon",
+      earned(1),
+      { "content-type": `application/json; charset=${" ".repeat(10_000)}a"b` },
+      415,
+      "UNSUPPORTED_MEDIA_TYPE",
+    ],
     ["text that is no UTF-8", notUtf8, {}, 400, "INVALID_ARGUMENT"],
     ["a line that is no UTF-8", notUtf8, { "content-type": "application/x-ndjson" }, 400, "INVALID_ARGUMENT"],
     ["a tag that is none", earned(1), { "if-match": "1" }, 400, "INVALID_ARGUMENT"],

@@ -193,11 +193,14 @@ function toPersonal(value: unknown, where: string): Personal {
   throw invalidEvent(`personal of ${where} is {"subject": "…", "data": …}`);
 }
 
+const utf8Names: ReadonlySet<string> = new Set(["utf-8", "utf8", '"utf-8"', '"utf8"']);
+
 function mediaTypeOf(request: Request): "json" | "ndjson" {
   const [type = "", ...parameters] = (request.headers.get("content-type") ?? "").toLowerCase().split(";");
   for (const parameter of parameters) {
-    const charset = /^\s*charset\s*=\s*"?([^"]*?)"?\s*$/.exec(parameter)?.[1];
-    if (charset !== undefined && charset !== "utf-8" && charset !== "utf8")
+    const [name = "", ...rest] = parameter.split("=");
+    const charset = rest.join("=").trim();
+    if (name.trim() === "charset" && !utf8Names.has(charset))
       throw unsupported("application/json or application/x-ndjson, in UTF-8");
   }
   const given = type.trim();

@@ -28,3 +28,12 @@ for (const kind of ["rqlite", "postgres"] as const) {
     await queries.close();
   });
 }
+
+test("rqlite is not asked with a number that JSON would round", async () => {
+  const queries = new RemoteQueries();
+  const place = { kind: "rqlite", url: "http://127.0.0.1:1", build: 0, schema: "tests" } as const;
+  const asked = queries.run(place, { ...query, params: [2n ** 53n + 1n] });
+  expect(asked).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  await asked.catch(() => {});
+  await queries.close();
+});

@@ -120,11 +120,21 @@ async function inTime<Result>(work: Promise<Result>, ms: number): Promise<Result
   }
 }
 
+/** Its parameters are JSON. Errors: INVALID_ARGUMENT for a number that JSON does not carry. */
+function rqliteParam(param: QueryParam): string | number | null {
+  if (typeof param === "boolean") return Number(param);
+  if (typeof param !== "bigint") return param;
+  const value = Number(param);
+  if (Number.isSafeInteger(value)) return value;
+  throw new WarpError(
+    "INVALID_ARGUMENT",
+    `rqlite takes no whole number beyond 2^53 as a parameter: ${param}`,
+  );
+}
+
 async function queryRqlite(url: string, query: RemoteQuery): Promise<QueryResult> {
   const sql = `SELECT * FROM (${query.sql}\n) LIMIT ?`;
-  const params = [...query.params, query.rowsMax + 1].map((param) =>
-    typeof param === "boolean" || typeof param === "bigint" ? Number(param) : param,
-  );
+  const params = [...query.params, query.rowsMax + 1].map(rqliteParam);
   try {
     // Text takes more as JSON than it is; the values are counted afterwards.
     const bounds = { timeoutMs: query.timeoutMs, bytesMax: query.bytesMax * jsonFactor };

@@ -59,6 +59,8 @@ export class Groups {
   /** Entities that were erased and are to be forgotten. */
   readonly #erased: ParkedEntity[] = [];
   #nextForgetting: Promise<void> | undefined;
+  /** Shared by all that wait: it looks once more after whatever was forgotten meanwhile. */
+  #emptying: Promise<void> | undefined;
 
   constructor(parts: {
     readonly hub: Hub;
@@ -237,9 +239,16 @@ export class Groups {
     this.#nextForgetting ??= new Promise(setImmediate).then(async () => {
       this.#nextForgetting = undefined;
       this.#open().forget(this.#erased.splice(0));
-      for (let ms = againMs; !this.#open().emptyWal(); ms = Math.min(2 * ms, againMsMax)) await idle(ms);
+      this.#emptying ??= this.#emptyWal().finally(() => {
+        this.#emptying = undefined;
+      });
+      await this.#emptying;
     });
     return this.#nextForgetting;
+  }
+
+  async #emptyWal(): Promise<void> {
+    for (let ms = againMs; !this.#open().emptyWal(); ms = Math.min(2 * ms, againMsMax)) await idle(ms);
   }
 }
 

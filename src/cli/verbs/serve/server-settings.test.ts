@@ -132,7 +132,7 @@ describe("the settings of the server", () => {
   });
 
   test("that may hold passwords are not repeated, when they cannot be read and when they are shown", () => {
-    const given = "warehouse postgres://warp:secret@db/warp";
+    const given = "host postgres://warp:secret@db/warp";
     const told =
       'sinks is NAME=URL, several with spaces between them, such as "warehouse=postgres://db/warp"';
     expect(fault({ flags: { sinks: given } })).toBe(`--${told}`);
@@ -143,7 +143,7 @@ describe("the settings of the server", () => {
       flags: { sinks: given.replace(" ", "="), rootKeyCommand: "curl https://warp:secret@keys/root" },
     });
     const shown = Object.fromEntries(all.map((one) => [one.name, shownValue(one)]));
-    expect(shown).toMatchObject({ sinks: "warehouse", rootKeyCommand: "(not shown)", rootKeyFile: "-" });
+    expect(shown).toMatchObject({ sinks: "host", rootKeyCommand: "(not shown)", rootKeyFile: "-" });
     expect(Object.values(shown).join()).not.toContain("secret");
   });
 

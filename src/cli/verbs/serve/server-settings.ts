@@ -176,7 +176,9 @@ export function shownValue({ name, value }: Sourced): string {
 export function formatSetting(value: unknown): string {
   if (value === undefined) return "-";
   if (typeof value === "object" && value !== null) {
-    return "host" in value ? formatAddress(value as Address) : Object.keys(value).join(" ");
+    // A database may have any name, but it has no number.
+    const isAddress = "port" in value && typeof value.port === "number";
+    return isAddress ? formatAddress(value as Address) : Object.keys(value).join(" ");
   }
   return String(value);
 }
