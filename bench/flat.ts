@@ -4,7 +4,7 @@
  *
  * `bun bench/flat.ts [--seconds=3] [--rounds=1] [--largest=10000000] [--only=entities,soak] [--soak=120] [--life=600] [--again]`
  *
- * - What is on record is not measured again unless `--again` says so: a run that was interrupted goes on, one with more `--rounds`
+ * - What is on record is not measured again unless `--again` says so, point by point: a run that was interrupted goes on, one with more `--rounds`
  *   adds what is missing, and `--only` takes some axes at a time. All of it takes about 12 minutes on a quiet machine of two
  *   processors, of which the ten million entities are three.
  * - `--soak=SECONDS` is how long the server runs under load; `--only=soak --soak=14400` is a run of four hours. Its entities are erased
@@ -41,7 +41,10 @@ const axes = chosen.map((axis) => ({
   ...axis,
   series: axis.series.map(({ name, points }) => ({
     name,
-    points: points.map(({ x, command }) => ({ x, command, lines: linesOnRecord(axis.name, name, x) })),
+    points: points.map(({ x, command }) => {
+      const before = linesOnRecord(axis.name, name, x);
+      return { x, command, before, lines: values.again ? [] : [...before] };
+    }),
   })),
 }));
 for (let round = 1; round <= Number(values.rounds); round++) {
@@ -81,17 +84,29 @@ await drawPlots();
 process.exit(0);
 
 /** What earlier runs measured of a point. */
-function linesOnRecord(axis: string, series: string, x: number): unknown[] {
-  if (values.again) return [];
+function linesOnRecord(axis: string, series: string, x: number): readonly unknown[] {
   const known = recorded.axes.find(({ name }) => name === axis)?.series.find(({ name }) => name === series);
-  return [...(known?.points.find((point) => point.x === x)?.lines ?? [])];
+  return known?.points.find((point) => point.x === x)?.lines ?? [];
 }
 
 function save(): void {
   const kept = recorded.axes.filter(({ name }) => axes.every((axis) => axis.name !== name));
-  recorded.axes = [...kept, ...axes];
+  recorded.axes = [...kept, ...axes.map(whatIsKnown)];
   recorded.date = new Date().toISOString();
   writeFlat(recorded);
+}
+
+/** A point that was not measured again yet keeps what earlier runs measured of it. */
+function whatIsKnown(axis: (typeof axes)[number]): FlatRecord["axes"][number] {
+  const series = axis.series.map(({ name, points }) => ({
+    name,
+    points: points.map(({ x, command, before, lines }) => ({
+      x,
+      command,
+      lines: lines.length === 0 ? before : lines,
+    })),
+  }));
+  return { ...axis, series };
 }
 
 function isStretched({ seconds }: { readonly seconds?: number }): boolean {
