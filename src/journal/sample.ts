@@ -70,8 +70,18 @@ export class Sample {
     return [...blocks].map((block) => block.toString("latin1")).join("");
   }
 
-  /** Bytes of the bodies of all blocks in the files, in the order of their sequences; markers have none. */
-  blocks(): number[] {
+  /** Bytes of the bodies of the blocks in the files behind this sequence, in their order; markers have none. Segments that were retired are written over. */
+  blocks(after = 0): number[] {
+    return this.#headers()
+      .filter(({ sequence }) => sequence > after)
+      .map(({ bodyBytes }) => bodyBytes);
+  }
+
+  get lastSequence(): number {
+    return this.#headers().at(-1)?.sequence ?? 0;
+  }
+
+  #headers() {
     const found: { readonly sequence: number; readonly bodyBytes: number }[] = [];
     for (const name of readdirSync(this.directory).filter((one) => /^\d{4}$/.test(one))) {
       const contents = readFileSync(join(this.directory, name));
@@ -80,6 +90,6 @@ export class Sample {
         if (header !== undefined) found.push(header);
       }
     }
-    return found.sort((a, b) => a.sequence - b.sequence).map(({ bodyBytes }) => bodyBytes);
+    return found.sort((a, b) => a.sequence - b.sequence);
   }
 }
