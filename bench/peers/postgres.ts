@@ -3,20 +3,11 @@
  */
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { installNpmPackages, loadPackage, run } from "./harness/install.ts";
+import { run } from "./harness/install.ts";
 import type { Peer, Place } from "./harness/peer.ts";
 import { freePort, giveTo, unprivilegedUser } from "./harness/processes.ts";
 
-/** What is used of the package `postgres`. */
-interface Sql {
-  (text: TemplateStringsArray, ...values: unknown[]): Promise<Record<string, unknown>[]>;
-  unsafe(text: string): Promise<unknown>;
-  end(options: { readonly timeout: number }): Promise<void>;
-}
-interface PostgresPackage {
-  readonly default: (options: Readonly<Record<string, unknown>>) => Sql;
-}
-
+/** More of them are no faster. */
 const connections = 16;
 
 /** Folder of the newest PostgreSQL of this machine. */
@@ -74,7 +65,7 @@ export const postgres: Peer = {
   partner: "warp-tcp",
   isClose: true,
   notes: {
-    client: `package postgres, pipelined, ${connections} connections`,
+    client: `Bun.SQL, pipelined, ${connections} connections`,
     durability: "`synchronous_commit=on`",
     isDurable: true,
     seq: "the caller's, in the primary key; a second one is refused",
@@ -83,12 +74,12 @@ export const postgres: Peer = {
   },
   async install() {
     programs();
-    installNpmPackages();
   },
-  async start(place) {
-    const { port, version } = await startPostgres(place);
-    const { default: open } = await loadPackage<PostgresPackage>("postgres");
-    const sql = open({ host: "127.0.0.1", port, user: "bench", database: "postgres", max: connections });
+  async start(where) {
+    const { port, version } = await startPostgres(where);
+    const place = { hostname: "127.0.0.1", port, username: "bench", database: "postgres" };
+    // A third faster than the package postgres, in windows that followed each other.
+    const sql = new Bun.SQL({ adapter: "postgres", ...place, max: connections });
     await sql.unsafe(
       "CREATE TABLE events (entity text, seq int, type text NOT NULL, data jsonb NOT NULL, PRIMARY KEY (entity, seq))",
     );
@@ -101,10 +92,8 @@ export const postgres: Peer = {
           await sql`INSERT INTO events VALUES (${entity}, ${seq}, ${type}, ${JSON.stringify(data)}::text::jsonb)`;
           return;
         }
-        const types = events.map(({ type }) => type);
-        const data = events.map((event) => JSON.stringify(event.data));
-        await sql`INSERT INTO events SELECT ${entity}, ${seq}::int + row_number() OVER () - 1, type, data::jsonb
-          FROM unnest(${types}::text[], ${data}::text[]) AS row (type, data)`;
+        await sql`INSERT INTO events SELECT ${entity}, ${seq}::int + row_number() OVER () - 1, row->>'type', row->'data'
+          FROM jsonb_array_elements(${JSON.stringify(events)}::text::jsonb) AS row`;
       },
       async read(entity) {
         const rows =
@@ -115,7 +104,7 @@ export const postgres: Peer = {
         const rows = await sql`SELECT count(*)::int AS count FROM events`;
         return Number(rows[0]?.count);
       },
-      stop: () => sql.end({ timeout: 5 }),
+      stop: () => sql.close({ timeout: 5 }),
     };
   },
 };
