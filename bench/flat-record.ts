@@ -123,8 +123,8 @@ function soakPart(soak: SoakRecord): string {
   return `### Time of running
 
 ${date.slice(0, 10)}: a server under the load of 256 callers without a pause for ${ran.toFixed(0)} seconds${asked}, ${(events / 1e6).toFixed(1)} M events, to other
-entities every 20 seconds, each erased ${lifeSeconds} seconds later: ${erased.toLocaleString("en-US")} erasures, ${waits.length === 0 ? "–" : ms(median(waits))} to the receipt of one
-of the ten thousand that are asked for at once. Events per second are those of all the time, and of the slowest 20 seconds in it.
+entities every minute, each erased ${lifeSeconds} seconds later: ${erased.toLocaleString("en-US")} erasures, ${waits.length === 0 ? "–" : ms(median(waits))} to the receipt of one
+of the ten thousand that are asked for at once. Events per second are those of all the time, and of the slowest minute in it.
 
 ![Time of running](plots/soak.svg)
 

@@ -2,7 +2,7 @@
  * The load of bench/soak.ts, a process of its own: callers append to a server without a pause until this is told to end, and every
  * `--slice` seconds go on with entities of another name. Each slice ends with a line of JSON about it.
  *
- * `bun bench/soak-load.ts --addr=HOST:PORT --http=HOST:PORT --slice=20 --entities=10000`, until SIGTERM.
+ * `bun bench/soak-load.ts --addr=HOST:PORT --http=HOST:PORT --slice=60 --entities=10000`, until SIGTERM.
  *
  * What the entities of a slice were given is compared with what they have, a thousand of them, while the next slice runs.
  */
@@ -50,7 +50,7 @@ async function run(): Promise<void> {
     options: {
       addr: { type: "string", default: "" },
       http: { type: "string", default: "" },
-      slice: { type: "string", default: "20" },
+      slice: { type: "string", default: "60" },
       entities: { type: "string", default: "10000" },
     },
   });
