@@ -8,7 +8,7 @@
  *   adds what is missing, and `--only` takes some axes at a time. All of it takes about 12 minutes on a quiet machine of two
  *   processors, of which the ten million entities are three.
  * - `--soak=SECONDS` is how long the server runs under load; `--only=soak --soak=14400` is a run of four hours. Its entities are erased
- *   when they are `--life` seconds old, so it takes some 15 GB of disk however long it runs.
+ *   when they are `--life` seconds old, so it takes 15 GB of disk, and more for each minute by which erasing is behind.
  * - Points of one round are run in an order that is turned round in the next.
  */
 import { join } from "node:path";

@@ -1,7 +1,7 @@
 /**
  * One server under a load that does not pause for as long as it is told to (bench/soak-load.ts), measured in slices. The entities of a
- * slice live for some minutes and are then erased, all of them at once, beside the load: so the directory grows for some minutes and
- * should not grow any more, however many hours follow.
+ * slice live for some minutes and are then erased, all of them at once, beside the load. Where a server erases as fast as it appends, its
+ * directory grows for these minutes and not any more; where it does not, receipts come later and later, and the record shows it.
  */
 import { lstatSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
