@@ -40,11 +40,14 @@ export class Writer {
   readonly #dirtySince = new Map<number, number>();
   #settledRound = 0;
   readonly #collector = new Collector();
+  /** Where the next slice of a sweep begins: what becomes due in other shards meanwhile gathers, and shares pages. */
+  #sweptLast: number;
 
   /** Errors: those of {@link Shard.open}. */
   constructor(options: ShardWorkerOptions, tail: SharedArrayBuffer) {
     this.#tail = new Uint8Array(tail);
     this.#gather = new Gather(options.shards);
+    this.#sweptLast = options.shards[0] ?? 0;
     try {
       for (const shard of options.shards) this.#shards.set(shard, Shard.open(shard, options));
       // What a process that was killed left in the WALs counts as settled, and need not be on the disk yet; the
@@ -111,7 +114,12 @@ export class Writer {
 
   /** Removes about so many rows and bytes of erased entities. */
   sweep(rowsMax: number, bytesMax: number): Swept {
-    return sweep([...this.#shards.values()], rowsMax, bytesMax, (shard) => this.#markDirty(shard));
+    const shards = [...this.#shards.values()];
+    const first = shards.findIndex(({ shard }) => shard === this.#sweptLast);
+    return sweep([...shards.slice(first), ...shards.slice(0, first)], rowsMax, bytesMax, (shard) => {
+      this.#markDirty(shard);
+      this.#sweptLast = shard;
+    });
   }
 
   /** Drops the first events of an entity; returns how many runs those were. */

@@ -269,12 +269,12 @@ export class Settling {
     );
   }
 
-  /** Resolves when all of this journal use and before is in main database files; patiently while others write to later ones. */
+  /** Resolves when all of this journal use and before is in main database files; patiently while others write to later ones, whose rounds wait until they are large. */
   whenPast(use: number): Promise<void> {
     return this.#until(
       () => this.oldestUse > use,
       () => {
-        this.order();
+        if (this.#firstUse <= use) this.order();
         const isSettled = this.#underWay === undefined || this.#underWay.firstUse > use;
         if (isSettled) this.checkpoint(this.#newestUse > use ? "patient" : "brief");
       },

@@ -97,6 +97,27 @@ test("a slice of few rows goes on where the last one ended", () => {
   writer.close();
 });
 
+test("a sweep ends a shard before it goes on with others, whatever becomes due there meanwhile", () => {
+  const { writer, tail } = freshWriter([0, 1, 2], 1 << 20);
+  const erase = (shard: number, id: string) => {
+    const entity = tail.entity(shard, id);
+    tail.append([entity], ["1"]);
+    writer.settle(tail.settleMessage());
+    tail.erase(entity);
+    writer.settle(tail.settleMessage());
+  };
+  const sweptShards = (rowsMax: number) => writer.sweep(rowsMax, 1 << 20).entities.map(({ shard }) => shard);
+  for (const id of ["a", "b"]) erase(1, id);
+  expect(sweptShards(4)).toEqual([1]);
+  erase(0, "c");
+  erase(2, "d");
+  expect(sweptShards(100)).toEqual([1, 2, 0]);
+  erase(1, "e");
+  erase(0, "f");
+  expect(sweptShards(100)).toEqual([0, 1]);
+  writer.close();
+});
+
 test("names are released in every shard but those where a reader is in the way", () => {
   const { writer, tail, dataDir } = freshWriter([0, 1, 2], 1 << 20);
   const entities = [0, 1, 2].map((shard) => tail.entity(shard, `entity-${shard}`));
