@@ -40,13 +40,21 @@ export class NotFoundError extends Error {
 export function describeFailure(thrown: unknown, json: boolean): string {
   const { code, message, details } = partsOf(thrown);
   if (json) return `${JSON.stringify({ code, message, details })}\n`;
-  return `warp: ${code}: ${message.replace(/\s*\n\s*/g, " ")}${describeFields(details)}\n`;
+  return `warp: ${code}: ${toLine(message.replace(/\s*\n\s*/g, " "))}${describeFields(details)}\n`;
 }
 
 /** " (name=value, …)", or nothing. */
 export function describeFields(fields: Readonly<Record<string, unknown>>): string {
-  const known = Object.entries(fields).map(([name, value]) => `${name}=${plain(value)}`);
+  const known = Object.entries(fields).map(([name, value]) => `${name}=${toLine(plain(value))}`);
   return known.length === 0 ? "" : ` (${known.join(", ")})`;
+}
+
+/** Text that stays on its line and cannot steer a terminal: control characters are shown as escapes. */
+export function toLine(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (character) => {
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  });
 }
 
 function partsOf(thrown: unknown): {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { WarpError } from "../core/errors.ts";
-import { describeFailure, UsageError } from "./exit.ts";
-import { type Column, Output, printOutcome, toJson, toLine } from "./output.ts";
+import { describeFailure, toLine, UsageError } from "./exit.ts";
+import { type Column, Output, printOutcome, toJson } from "./output.ts";
 import { formatBytes, formatCount, formatDuration, ProgressMeter } from "./progress.ts";
 
 /** A stream that keeps what is written to it. */
@@ -126,6 +126,8 @@ describe("a failure", () => {
 
   test("is one line with its code and details", () => {
     expect(describeFailure(failure, false)).toBe("warp: CORRUPT: two lines (file=a b, offset=12)\n");
+    const steering = new WarpError("CORRUPT", "a\u001b[2Jb", { file: "c\u009bd" });
+    expect(describeFailure(steering, false)).toBe("warp: CORRUPT: a\\u001b[2Jb (file=c\\u009bd)\n");
     expect(describeFailure(new UsageError("no such option"), false)).toBe("warp: USAGE: no such option\n");
   });
 

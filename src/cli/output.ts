@@ -7,7 +7,7 @@
  *   (`| head`) ends it.
  */
 import { WarpError } from "../core/errors.ts";
-import { type ExitCode, exitCode } from "./exit.ts";
+import { type ExitCode, exitCode, toLine } from "./exit.ts";
 import type { SendOutcome } from "./target.ts";
 
 const pieceChars = 64 * 1024;
@@ -173,14 +173,6 @@ function jsonValue(_key: string, value: unknown): unknown {
   if (typeof value === "bigint") return value.toString();
   if (typeof value === "number" && !Number.isFinite(value)) return String(value);
   return value instanceof Uint8Array ? Buffer.from(value).toString("base64") : value;
-}
-
-/** Text that stays on its line and cannot steer a terminal: control characters are shown as escapes. */
-export function toLine(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (character) => {
-    return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  });
 }
 
 function widthOf(cell: string | undefined): number {

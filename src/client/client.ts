@@ -25,7 +25,7 @@ import { pagesOf, requireWhole } from "./encoding.ts";
 import { Link } from "./link.ts";
 import type { CallOptions, WriteRequest } from "./sending/requests.ts";
 import { RemoteEntity } from "./remote-entity.ts";
-import { type ConnectSettings, resolveConnect } from "./settings.ts";
+import { answerMs, type ConnectSettings, callMsMax, resolveConnect } from "./settings.ts";
 import { RemoteGroups } from "./subscription/remote-groups.ts";
 import { type RemoteJoinOptions, RemoteMembership } from "./subscription/remote-membership.ts";
 import { type RemoteSubscribeQuery, RemoteSubscription } from "./subscription/remote-subscription.ts";
@@ -210,9 +210,8 @@ export class Client {
   }
 }
 
-const answerMs = 5000;
 /** A first backup may take long, and so may a rotation of many keys. */
-const longMs = 3_600_000;
+const longMs = callMsMax;
 
 /** Of the result of an append only its place. */
 function placesOf(after: QueryOptions["after"]): readonly After[] | undefined {

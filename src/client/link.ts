@@ -83,6 +83,11 @@ export class Link {
     return this.#welcome;
   }
 
+  /** How long a call waits that does not say. */
+  get timeoutMs(): number {
+    return this.#settings.timeoutMs;
+  }
+
   get isConnected(): boolean {
     return this.#phase === "ready";
   }

@@ -33,6 +33,7 @@ import { neverCalled } from "./sending/entity-numbers.ts";
 import { encodeEvents, encodePlain, momentOf, pagesOf, requireExpect, requireRange } from "./encoding.ts";
 import type { Link } from "./link.ts";
 import type { CallOptions, Effect, WriteRequest } from "./sending/requests.ts";
+import { answerMs, callMsMax } from "./settings.ts";
 
 export interface WriteCall extends CallOptions {
   /** Default `any`. */
@@ -174,15 +175,18 @@ export class RemoteEntity {
   /**
    * Erases the entity; resolves with the receipt. It is not repeated when the connection is lost, since by then there may be
    * somebody new under the id: DISCONNECTED, or TIMEOUT, says by `details.outcome` whether it may have happened, or go on
-   * (`unknown`), or not (`none`). When it has, the id is answered ERASED until it begins anew.
+   * (`unknown`), or not (`none`). When it has, the id is answered ERASED until it begins anew. `waitMs`: how long the server waits for
+   * what is pending; the call waits longer than that unless its own options say otherwise.
    * Errors: HELD, INVALID_ARGUMENT, OUTCOME_UNKNOWN, TIMEOUT, DISCONNECTED.
    */
   delete(
     erasure: { reason?: string; by?: string; waitMs?: number } = {},
     options?: CallOptions,
   ): Promise<Receipt> {
+    const { waitMs = 0 } = erasure;
+    const timeoutMs = Math.max(this.#link.timeoutMs, Math.min(waitMs + answerMs, callMsMax));
     return this.#ask(
-      options,
+      { timeoutMs, ...options },
       operation.delete,
       (writer, number) => writeDelete(writer, number, this.id, erasure),
       "once",

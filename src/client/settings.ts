@@ -44,9 +44,14 @@ export function resolveConnect(given: ConnectSettings): ResolvedConnect {
   return { ...parseAddress(given.address), context, token, name, timeoutMs, connectTimeoutMs, onConnection };
 }
 
+/** What a call waits beyond the time that it gives the server. */
+export const answerMs = 5000;
+/** What a call may wait. */
+export const callMsMax = 3_600_000;
+
 export function requireTimeout(timeoutMs: number): number {
-  if (timeoutMs >= 1 && timeoutMs <= 3_600_000) return timeoutMs;
-  throw new WarpError("INVALID_ARGUMENT", `timeoutMs is 1 to 3600000, not ${String(timeoutMs)}`);
+  if (timeoutMs >= 1 && timeoutMs <= callMsMax) return timeoutMs;
+  throw new WarpError("INVALID_ARGUMENT", `timeoutMs is 1 to ${callMsMax}, not ${String(timeoutMs)}`);
 }
 
 /** What is told by hello is refused before there is a connection. */

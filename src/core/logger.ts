@@ -21,9 +21,8 @@ export function jsonLogger(level: "info" | "warn" | "error" = "warn"): Logger {
     (own: keyof typeof order) =>
     (message: string, fields: LogFields = {}) => {
       if (order[own] < order[level]) return;
-      process.stderr.write(
-        `${JSON.stringify({ time: new Date().toISOString(), level: own, message, ...fields })}\n`,
-      );
+      // Unlike a write to the stream, this is no error for the program when nobody reads it any more.
+      console.error(JSON.stringify({ time: new Date().toISOString(), level: own, message, ...fields }));
     };
   return { info: write("info"), warn: write("warn"), error: write("error") };
 }

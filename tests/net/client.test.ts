@@ -367,3 +367,20 @@ test(`each append counts once over connections that are split, delayed and cut (
   await shaky.close();
   await proxy.close();
 });
+
+test("a deletion that waits for what is pending is answered, however short the client's other calls are", async () => {
+  const gone = Promise.withResolvers<void>();
+  const unregister = served.warp.erasureFollowers.register({ name: "slow", passed: () => gone.promise });
+  const hasty = await connect({ address: served.tcp.address, context: "default", timeoutMs: 200 });
+  const who = hasty.entity("who-goes-slowly");
+  await who.append(added(1));
+  expect(await who.delete({ waitMs: 600 })).toMatchObject({
+    status: "pending",
+    pending: expect.arrayContaining(["slow"]),
+  });
+  expect(await codeOf(who.delete({ waitMs: 600 }, { timeoutMs: 200 }))).toBe("TIMEOUT");
+  gone.resolve();
+  unregister();
+  expect(await who.delete({ waitMs: 5000 })).toMatchObject({ status: "erased" });
+  await hasty.close();
+});

@@ -2,9 +2,9 @@
  * `warp events ENTITY`: the events of an entity, oldest or newest first.
  */
 import type { StoredEvent } from "../../core/event.ts";
-import { exitCode, NotFoundError, UsageError } from "../exit.ts";
+import { exitCode, NotFoundError, toLine, UsageError } from "../exit.ts";
 import { formatTime } from "../moment.ts";
-import { type Column, toJson, toLine } from "../output.ts";
+import { type Column, toJson } from "../output.ts";
 import { addTargetOptions, targetSettings, wholeNumber } from "../settings.ts";
 import type { Verb } from "../verb.ts";
 

@@ -2,9 +2,9 @@
  * `warp tail`: what is appended, from anywhere in the past on, as it becomes durable.
  */
 import type { StoredEvent } from "../../core/event.ts";
-import { exitCode, UsageError } from "../exit.ts";
+import { exitCode, toLine, UsageError } from "../exit.ts";
 import { formatTime, toTime } from "../moment.ts";
-import { toJson, toLine } from "../output.ts";
+import { toJson } from "../output.ts";
 import { addTargetOptions, targetSettings, wholeNumber } from "../settings.ts";
 import type { SubscriptionQuery } from "../target.ts";
 import type { Verb } from "../verb.ts";

@@ -2,9 +2,8 @@
  * `warp delete ENTITY`: erases an entity, or with `--dry-run` says what that would remove.
  */
 import type { DeletePlan, PersonalCounts, Receipt } from "../../../core/receipt.ts";
-import { exitCode, NotFoundError } from "../../exit.ts";
+import { exitCode, NotFoundError, toLine } from "../../exit.ts";
 import { formatTime } from "../../moment.ts";
-import { toLine } from "../../output.ts";
 import { formatBytes, formatCounted, formatDuration } from "../../progress.ts";
 import { addTargetOptions, targetSettings } from "../../settings.ts";
 import type { Verb } from "../../verb.ts";

@@ -2,9 +2,8 @@
  * `warp hold ENTITY`: keeps an entity from being erased; shows a hold, or releases it.
  */
 import type { Hold } from "../../../core/receipt.ts";
-import { exitCode, UsageError } from "../../exit.ts";
+import { exitCode, toLine, UsageError } from "../../exit.ts";
 import { formatTime } from "../../moment.ts";
-import { toLine } from "../../output.ts";
 import { addTargetOptions, targetSettings, time } from "../../settings.ts";
 import type { Verb } from "../../verb.ts";
 
