@@ -70,6 +70,13 @@ export const sinks: Parser<Readonly<Record<string, string>>> = (given) => {
   return Object.fromEntries(entries.map((match) => [match?.[1] ?? "", match?.[2] ?? ""]));
 };
 
+/** "name,name": how a host is called, in lower case. */
+export const hostNames: Parser<readonly string[]> = (given) => {
+  const names = given.split(",").map((name) => name.trim().toLowerCase());
+  if (names.every((name) => /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(name))) return names;
+  throw new UsageError('is names of hosts with commas between them, such as "bank.example,www.bank.example"');
+};
+
 /** "HOST:PORT", "[::1]:PORT", or "off". */
 export const address: Parser<Address | "off"> = (given) => {
   if (given === "off") return "off";

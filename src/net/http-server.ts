@@ -22,13 +22,15 @@ export interface HttpListening {
   readonly host: string;
   /** 0 for any that is free. */
   readonly port: number;
+  /** By which it is also called, in lower case, where only this machine can reach it. */
+  readonly names?: readonly string[] | undefined;
   readonly idleTimeoutSeconds?: number;
 }
 
 /** Errors: IO_ERROR when the address cannot be had. */
 export function listenHttp(options: HttpListening, parts: HttpParts): HttpServer {
-  const { host, port, idleTimeoutSeconds: idle = idleTimeoutSeconds } = options;
-  const app = createApp(parts, host);
+  const { host, port, names = [], idleTimeoutSeconds: idle = idleTimeoutSeconds } = options;
+  const app = createApp(parts, host, names);
   try {
     const server = Bun.serve({
       hostname: host,

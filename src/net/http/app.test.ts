@@ -406,6 +406,16 @@ describe("a server for this machine alone", () => {
     }
   });
 
+  test("answers by the names that it was given, behind a proxy that passes them on", async () => {
+    const names = ["bank.example"];
+    const proxied = listenHttp({ host: "127.0.0.1", port: 0, names }, partsOf());
+    for (const host of ["bank.example", "Bank.example:443", "localhost"])
+      expect(await write(host, proxied.port)).toStartWith("HTTP/1.1 201");
+    for (const host of ["evil.example", "www.bank.example", "bank.example.evil"])
+      expect(await write(host, proxied.port)).toStartWith("HTTP/1.1 403");
+    await proxied.close();
+  });
+
   test("is told from one for others, which is called by any name", async () => {
     const open = listenHttp({ host: "0.0.0.0", port: 0 }, partsOf());
     expect(await write("warp.example", open.port)).toStartWith("HTTP/1.1 201");

@@ -21,10 +21,10 @@ import { badRequest, ProblemError, problemOf, problemResponse } from "./problem.
 
 const reading: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
 
-/** `host` is where the server listens. */
-export function createApp(parts: HttpParts, host: string): Hono {
+/** `host` is where the server listens, `names` how it may be called besides. */
+export function createApp(parts: HttpParts, host: string, names: readonly string[]): Hono {
   const app = new Hono();
-  const ownNames = isLoopback(host) ? new Set([...loopbackNames, nameOf(host)]) : undefined;
+  const ownNames = isLoopback(host) ? new Set([...loopbackNames, nameOf(host), ...names]) : undefined;
   const { metrics, logger, status } = parts;
   const bodies = new Bodies(parts);
 
@@ -109,7 +109,7 @@ function requireOwnName(request: Request, names: ReadonlySet<string>): void {
   if (host === null || names.has(host.toLowerCase().replace(/:\d*$/, ""))) return;
   throw new ProblemError({
     code: "FOREIGN_ORIGIN",
-    detail: "this server is for this machine alone: call it localhost",
+    detail: "this server is for this machine alone: call it localhost, or tell it the name (http-names)",
     more: { host },
   });
 }

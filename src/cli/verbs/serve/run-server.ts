@@ -81,7 +81,7 @@ export async function runServer(
       logger,
       bodyBytesMax: settings.maxBody,
     };
-    const http = settings.http === "off" ? undefined : openHttp(settings.http, parts);
+    const http = settings.http === "off" ? undefined : openHttp(settings.http, settings.httpNames, parts);
     if (http !== undefined) doors.push(http);
 
     warnOfStrangers(doors, logger);
@@ -169,8 +169,12 @@ async function openTcp(
   };
 }
 
-function openHttp(address: Address, parts: Parameters<typeof listenHttp>[1]): Door {
-  const server = listenHttp(address, parts);
+function openHttp(
+  address: Address,
+  names: ServerSettings["httpNames"],
+  parts: Parameters<typeof listenHttp>[1],
+): Door {
+  const server = listenHttp({ ...address, names }, parts);
   return {
     address: { host: address.host, port: server.port },
     drain: () => server.close(),

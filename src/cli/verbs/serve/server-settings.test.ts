@@ -78,10 +78,14 @@ describe("the settings of the server", () => {
     expect(values.listen).toEqual({ host: "::1", port: 0 });
     expect(values.http).toBe("off");
     expect(values.maxBody).toBe(1000);
+    expect(resolved({ environment: { WARP_HTTP_NAMES: "Bank.example,b" } }).values.httpNames).toEqual([
+      "bank.example",
+      "b",
+    ]);
   });
 
   test("are shown in the form in which they are given", () => {
-    for (const { name, value } of resolved({}).all) {
+    for (const { name, value } of resolved({ flags: { httpNames: "bank.example, WWW.bank.example" } }).all) {
       if (value === undefined) continue;
       expect<unknown>(serverSettings[name].parse(formatSetting(value))).toEqual(value);
     }
@@ -107,6 +111,8 @@ describe("the settings of the server", () => {
   test("that cannot be read are told with their place and the value", () => {
     expect(fault({ flags: { shards: "0" } })).toBe('--shards is a whole number from 1 to 256, not "0"');
     expect(fault({ environment: { WARP_MODE: "fast" } })).toBe('WARP_MODE is one of actor, log, not "fast"');
+    for (const names of ["", "a,", "bank.example:443", "https://bank.example", "*"])
+      expect(fault({ flags: { httpNames: names } })).toStartWith("--http-names is names of hosts");
     expect(fault({ flags: { listen: "localhost" } })).toBe(
       '--listen is HOST:PORT, or "off", not "localhost"',
     );

@@ -18,6 +18,7 @@ import {
   duration,
   durationFrom,
   formatAddress,
+  hostNames,
   oneOf,
   type Parser,
   sinks,
@@ -100,6 +101,11 @@ export const serverSettings = {
     address,
     local(7401),
   ),
+  httpNames: setting(
+    "name,name",
+    "names that HTTP on this machine's own address is also called by, as behind a proxy that passes them on",
+    hostNames,
+  ),
   maxConnections: setting("count", "client connections at most", count(1, 1_000_000), 20_000),
   maxBody: setting("size", "one HTTP request's body at most", size, 16 * 1024 ** 2),
   memoryResident: setting("size", "memory for entities that are kept at hand", size, limits.residentBytes),
@@ -175,6 +181,7 @@ export function shownValue({ name, value }: Sourced): string {
 /** A value as it is shown, in a form that can be given back. */
 export function formatSetting(value: unknown): string {
   if (value === undefined) return "-";
+  if (Array.isArray(value)) return value.join(",");
   if (typeof value === "object" && value !== null) {
     // A database may have any name, but it has no number.
     const isAddress = "port" in value && typeof value.port === "number";
