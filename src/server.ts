@@ -14,8 +14,6 @@ import type { ProjectionRequest } from "./net/protocol/querying.ts";
 import type { Projections } from "./projection/projections.ts";
 import type { Warp } from "./warp.ts";
 
-/** A receipt is awaited for this long, so that a client's own limit does not cut it off. */
-const serverWaitMs = 15_000;
 /** Entries of a ledger in one reply. */
 const erasuresPage = 500;
 
@@ -91,7 +89,7 @@ export function enginePortOf(warp: Warp, backups?: BackupSchedule): EnginePort {
     async delete(entity, options) {
       const handle = warp.entity(entity);
       if (options.dryRun === true) return await handle.deletePlan();
-      return await handle.delete({ waitMs: serverWaitMs, ...options });
+      return await handle.delete({ waitMs: limits.receiptMsServed, ...options });
     },
     async hold(entity, action, options) {
       const handle = warp.entity(entity);

@@ -21,7 +21,7 @@ export interface DeleteOptions {
    */
   readonly reason?: string | undefined;
   readonly by?: string | undefined;
-  /** How long to wait for what the erasure depends on, ms (30 s); then the receipt is pending. */
+  /** How long to wait for what the erasure depends on, ms, 0 to 3,000,000 (30 s); then the receipt is pending. */
   readonly waitMs?: number | undefined;
 }
 

@@ -73,7 +73,7 @@ export const sinks: Parser<Readonly<Record<string, string>>> = (given) => {
 /** "name,name": how a host is called, in lower case. */
 export const hostNames: Parser<readonly string[]> = (given) => {
   const names = given.split(",").map((name) => name.trim().toLowerCase());
-  if (names.every((name) => /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(name))) return names;
+  if (names.every((name) => /^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$/.test(name))) return names;
   throw new UsageError('is names of hosts with commas between them, such as "bank.example,www.bank.example"');
 };
 

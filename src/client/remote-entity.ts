@@ -7,7 +7,8 @@
 import { toWarpError } from "../core/errors.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
 import { withManifest } from "../core/export-digest.ts";
-import type { DeletePlan, Hold, Receipt } from "../core/receipt.ts";
+import { limits } from "../core/limits.ts";
+import { type DeletePlan, type Hold, type Receipt, requireWait } from "../core/receipt.ts";
 import { Table } from "../core/table.ts";
 import type { FrameWriter } from "../net/protocol/frame-writer.ts";
 import type { AppendResult, EventsQuery, Expect, SendResult, StateAt } from "../net/protocol/outcomes.ts";
@@ -33,7 +34,7 @@ import { neverCalled } from "./sending/entity-numbers.ts";
 import { encodeEvents, encodePlain, momentOf, pagesOf, requireExpect, requireRange } from "./encoding.ts";
 import type { Link } from "./link.ts";
 import type { CallOptions, Effect, WriteRequest } from "./sending/requests.ts";
-import { answerMs, callMsMax } from "./settings.ts";
+import { answerMs } from "./settings.ts";
 
 export interface WriteCall extends CallOptions {
   /** Default `any`. */
@@ -179,14 +180,14 @@ export class RemoteEntity {
    * what is pending; the call waits longer than that unless its own options say otherwise.
    * Errors: HELD, INVALID_ARGUMENT, OUTCOME_UNKNOWN, TIMEOUT, DISCONNECTED.
    */
-  delete(
+  async delete(
     erasure: { reason?: string; by?: string; waitMs?: number } = {},
     options?: CallOptions,
   ): Promise<Receipt> {
-    const { waitMs = 0 } = erasure;
-    const timeoutMs = Math.max(this.#link.timeoutMs, Math.min(waitMs + answerMs, callMsMax));
-    return this.#ask(
-      { timeoutMs, ...options },
+    const waitMs = requireWait(erasure.waitMs ?? limits.receiptMsServed);
+    const timeoutMs = options?.timeoutMs ?? Math.max(this.#link.timeoutMs, waitMs + answerMs);
+    return await this.#ask(
+      { ...options, timeoutMs },
       operation.delete,
       (writer, number) => writeDelete(writer, number, this.id, erasure),
       "once",

@@ -119,6 +119,11 @@ export const limits = {
   queryBytesLocal: 64 * miB,
   /** … and over the network. */
   queryBytes: 4 * miB,
+  /** How long a deletion waits for its receipt when it does not say: in this process, through a server … */
+  receiptMs: 30_000,
+  receiptMsServed: 15_000,
+  /** … and at most. */
+  receiptMsMax: 50 * 60 * 1000,
   /** Entities in one page of a listing. */
   listPage: 500,
   /** Default memory for resident actors and their states, estimated. */

@@ -1,6 +1,8 @@
 /**
  * What exports, deletions and holds come back with, in the library and over the wire.
  */
+import { WarpError } from "./errors.ts";
+import { limits } from "./limits.ts";
 
 export interface Removed {
   readonly events: number;
@@ -97,4 +99,10 @@ export interface Hold {
   /** ms since 1970. */
   readonly since: number;
   readonly until: number | undefined;
+}
+
+/** How long a deletion may wait for its receipt, ms. Errors: INVALID_ARGUMENT. */
+export function requireWait(waitMs: number): number {
+  if (waitMs >= 0 && waitMs <= limits.receiptMsMax) return waitMs;
+  throw new WarpError("INVALID_ARGUMENT", `waitMs is 0 to ${limits.receiptMsMax}, not ${String(waitMs)}`);
 }

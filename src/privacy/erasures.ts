@@ -1,8 +1,9 @@
 /**
  * Erasing entities, many at once (docs/decisions/0007-erasure.md has the steps).
  *
- * - The fence and the journal are done batch by batch: what arrives meanwhile is the next batch. Rows and names of all
- *   that is fenced are tidied by one loop beside it, in slices, so that a large entity holds nobody up.
+ * - The fence is done batch by batch: what arrives meanwhile is the next batch. All that is fenced while the journal is emptied
+ *   goes together the next time, so that many erasures take few segments of it.
+ * - Rows and names are tidied by one loop beside that, in slices, so that a large entity holds nobody up.
  * - A receipt says `erased` only when the key is zeros on the disk, the rows are gone, no journal segment with a key holds
  *   a record of the entity, every follower has passed, and the id is out of names.db and its WAL.
  * - What a process leaves unfinished, the next one finishes: the shard writers know it (`erasures.state`).
@@ -11,6 +12,7 @@ import type { Actor } from "../actor/actor.ts";
 import type { BackupTargetKnown, DeleteOptions, Receipt } from "../actor/privacy.ts";
 import { stepDone } from "../core/erasure-steps.ts";
 import { WarpError } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
 import { Deletion } from "./deletion.ts";
 import type { Holding } from "./holding.ts";
 import { type HostsParts, Refolding, type Spoken, spokenOf } from "./hosts.ts";
@@ -28,8 +30,6 @@ export interface ErasuresParts extends TidyingParts, HostsParts {
   readonly failed: Promise<WarpError>;
 }
 
-/** A receipt is waited for so long unless the call says otherwise. */
-export const receiptMs = 30_000;
 /** Entities that are fenced together at most. */
 const batchMax = 4096;
 
@@ -50,7 +50,10 @@ export class Erasures {
   readonly #parts: ErasuresParts;
   readonly #tidying: Tidying;
   #queue: Request[] = [];
-  #loop: Promise<void> | undefined;
+  #fencing: Promise<void> | undefined;
+  /** Fenced, and in the journal. */
+  #fenced: UnderWay[] = [];
+  #emptying: Promise<void> | undefined;
   #resumed: Promise<void> | undefined;
   #hasResumed = false;
   readonly #closed = Promise.withResolvers<void>();
@@ -94,7 +97,7 @@ export class Erasures {
     const underWay = await Promise.race([erasing, failed]);
     if (underWay instanceof WarpError) throw afterFailure(underWay);
     const complete = Promise.race([underWay.complete, this.#closed.promise]);
-    await within(complete, options.waitMs ?? receiptMs, failed);
+    await within(complete, options.waitMs ?? limits.receiptMs, failed);
     const receipt = underWay.receipt(id, this.#parts.backupTargets());
     if (receipt.status === "erased") stepDone("receipt", receipt.shard);
     return receipt;
@@ -103,7 +106,8 @@ export class Erasures {
   /** Resolves when every erasure is complete and every follower has passed it. */
   async whenTidy(): Promise<void> {
     await this.#resumed;
-    await this.#loop;
+    await this.#fencing;
+    await this.#emptying;
     await this.#tidying.whenIdle();
   }
 
@@ -127,13 +131,13 @@ export class Erasures {
       return underWay.complete.then(forget);
     }, forget);
     this.#queue.push(request);
-    this.#loop ??= this.#run().finally(() => {
-      this.#loop = undefined;
+    this.#fencing ??= this.#fenceQueued().finally(() => {
+      this.#fencing = undefined;
     });
     return fenced.promise;
   }
 
-  async #run(): Promise<void> {
+  async #fenceQueued(): Promise<void> {
     // What is asked for in one turn of the program is done together.
     await Promise.resolve();
     while (this.#queue.length > 0) {
@@ -151,13 +155,10 @@ export class Erasures {
       ]);
       const begun = fenced.flat().filter(({ erased }) => erased.number > 0);
       if (begun.length === 0) continue;
-      await this.#emptyJournal();
-      this.#forgetKeys(begun);
-      this.#tidying.wake();
-      for (const underWay of begun) {
-        underWay.isOutOfJournal = true;
-        underWay.check();
-      }
+      this.#fenced.push(...begun);
+      this.#emptying ??= this.#emptyJournal().finally(() => {
+        this.#emptying = undefined;
+      });
     }
   }
 
@@ -275,10 +276,19 @@ export class Erasures {
     return [...spoken, { actor: await this.#parts.subjects.ready(shard, id), parts: 0, hosts: 0 }];
   }
 
-  /** Gets everything that was journalled until now out of the journal: settled, checkpointed, and the keys destroyed. */
+  /** Gets all that is fenced out of the journal: settled, checkpointed, and the keys of its segments destroyed. */
   async #emptyJournal(): Promise<void> {
-    await this.#clearJournal(await this.#parts.journal.advance());
-    stepDone("retired");
+    while (this.#fenced.length > 0) {
+      const begun = this.#fenced.splice(0);
+      await this.#clearJournal(await this.#parts.journal.advance());
+      stepDone("retired");
+      this.#forgetKeys(begun);
+      this.#tidying.wake();
+      for (const underWay of begun) {
+        underWay.isOutOfJournal = true;
+        underWay.check();
+      }
+    }
   }
 
   /** Gets what was journalled up to a use out of the journal; up to 0: what earlier lives left. */

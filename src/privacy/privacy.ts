@@ -17,9 +17,11 @@ import type { ShardState } from "../actor/storage/shard-state.ts";
 import { idHash } from "../core/erasure.ts";
 import { WarpError } from "../core/errors.ts";
 import { withManifest } from "../core/export-digest.ts";
+import { limits } from "../core/limits.ts";
 import { subjectName } from "../core/personal.ts";
+import { requireWait } from "../core/receipt.ts";
 import type { ListedEntry } from "../shard/read/privacy.ts";
-import { Erasures, type ErasuresParts, receiptMs } from "./erasures.ts";
+import { Erasures, type ErasuresParts } from "./erasures.ts";
 import { type ExportParts, exportPage, exportPages } from "./export.ts";
 import { Holding, held } from "./holding.ts";
 import { type Spoken, spokenOf } from "./hosts.ts";
@@ -56,11 +58,12 @@ export class ContextPrivacy implements Privacy {
 
   async delete(id: string, options: DeleteOptions): Promise<Receipt> {
     const reference = referenceOf(id, options.reason, options.by);
+    const waitMs = requireWait(options.waitMs ?? limits.receiptMs);
     const hold = await this.#holding.find(id);
     if (hold !== undefined) throw held(id, hold);
     const receipt = await this.#erasures.delete(id, options, reference);
     if (receipt.status !== "nothing") return receipt;
-    return (await this.#formerReceipt(id, options.waitMs ?? receiptMs)) ?? receipt;
+    return (await this.#formerReceipt(id, waitMs)) ?? receipt;
   }
 
   /** The receipt of an erasure that is over, from the ledgers. */

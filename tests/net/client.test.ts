@@ -379,8 +379,10 @@ test("a deletion that waits for what is pending is answered, however short the c
     pending: expect.arrayContaining(["slow"]),
   });
   expect(await codeOf(who.delete({ waitMs: 600 }, { timeoutMs: 200 }))).toBe("TIMEOUT");
+  expect(await codeOf(who.delete({ waitMs: Number.NaN }))).toBe("INVALID_ARGUMENT");
   gone.resolve();
   unregister();
   expect(await who.delete({ waitMs: 5000 })).toMatchObject({ status: "erased" });
+  expect(await who.delete({}, { timeoutMs: undefined })).toMatchObject({ status: "erased" });
   await hasty.close();
 });

@@ -108,13 +108,15 @@ test("a sweep ends a shard before it goes on with others, whatever becomes due t
   };
   const sweptShards = (rowsMax: number) => writer.sweep(rowsMax, 1 << 20).entities.map(({ shard }) => shard);
   for (const id of ["a", "b"]) erase(1, id);
-  expect(sweptShards(4)).toEqual([1]);
+  expect(sweptShards(2)).toEqual([1]);
   erase(0, "c");
   erase(2, "d");
   expect(sweptShards(100)).toEqual([1, 2, 0]);
   erase(1, "e");
   erase(0, "f");
   expect(sweptShards(100)).toEqual([0, 1]);
+  for (const id of ["g", "h", "i", "j", "k", "l"]) for (const shard of [1, 2]) erase(shard, `${id}${shard}`);
+  expect(sweptShards(8)).toEqual([1, 1, 1, 1]);
   writer.close();
 });
 

@@ -27,15 +27,13 @@ export function sweep(
   for (const shard of shards) {
     for (const row of shard.takeUnreleased()) entities.push(describe(shard, row));
     const { erasures } = shard.runs;
-    if (!erasures.hasRows) continue;
-    if (slice.rows <= 0 || slice.bytes <= 0) {
-      hasMore = true;
-      continue;
+    // One call takes some entities; the shard is ended before the next begins.
+    while (erasures.hasRows && slice.rows > 0 && slice.bytes > 0) {
+      const swept = erasures.sweep(slice);
+      onWritten(shard.shard);
+      if (swept.length > 0) stepDone("rows", shard.shard);
+      for (const row of swept) entities.push(describe(shard, row));
     }
-    const swept = erasures.sweep(slice);
-    onWritten(shard.shard);
-    if (swept.length > 0) stepDone("rows", shard.shard);
-    for (const row of swept) entities.push(describe(shard, row));
     hasMore ||= erasures.hasRows;
   }
   return { hasMore, entities };
