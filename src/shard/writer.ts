@@ -191,9 +191,9 @@ export class Writer {
     return [...this.#dirtySince.keys()];
   }
 
-  /** Copies the WALs of a shard; false when a reader was in the way. */
+  /** Copies the WALs of a shard; false when a reader was in the way. Without one their files stay as they are: new ones cost more to sync. */
   checkpointBriefly(shard: number): boolean {
-    return this.#checkpoint(shard, "BRIEF");
+    return this.#checkpoint(shard, "PASSIVE") || this.#checkpoint(shard, "BRIEF");
   }
 
   /** Checkpoints everything, saves the filters and closes the files. */
