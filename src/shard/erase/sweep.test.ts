@@ -97,6 +97,41 @@ test("a slice of few rows goes on where the last one ended", () => {
   writer.close();
 });
 
+test("rows of many entities go in the order in which they came, whoever they are of", () => {
+  const { writer, tail, dataDir } = freshWriter([0], 1 << 20);
+  const entities = ["a", "b", "c"].map((id) => tail.entity(0, id));
+  for (let round = 0; round < 10; round++) {
+    for (const entity of entities) tail.append([entity], ["1"], true);
+    writer.settle(tail.settleMessage());
+  }
+  for (const entity of entities.slice(0, 2)) tail.erase(entity);
+  writer.settle(tail.settleMessage());
+  // Of the first rounds everything of the two is gone, of later ones nothing.
+  const seqsLeft = (table: string, column: string) => {
+    const runs = new Database(join(shardDirectory(dataDir, 0), "runs.db"), { readonly: true });
+    const rows = runs.query<{ n: number; least: number }, []>(
+      `SELECT number AS n, min(${column}) AS least FROM ${table} WHERE number < 3 GROUP BY number ORDER BY number`,
+    );
+    const least = rows.all().map((row) => row.least);
+    runs.close();
+    return least;
+  };
+  writer.sweep(8, 1 << 20);
+  expect(seqsLeft("runs", "seq")).toEqual([5, 5]);
+  expect(seqsLeft("callerKeys", "firstSeq")).toEqual([1, 1]);
+  writer.sweep(12, 1 << 20);
+  expect(seqsLeft("runs", "seq")).toEqual([]);
+  writer.sweep(6, 1 << 20);
+  expect(seqsLeft("callerKeys", "firstSeq")).toEqual([4, 4]);
+  const { hasMore, entities: swept } = writer.sweep(100, 1 << 20);
+  expect(hasMore).toBe(false);
+  expect(swept.map(({ runs, callerKeys }) => [runs, callerKeys])).toEqual([
+    [10, 10],
+    [10, 10],
+  ]);
+  writer.close();
+});
+
 test("a sweep ends a shard before it goes on with others, whatever becomes due there meanwhile", () => {
   const { writer, tail } = freshWriter([0, 1, 2], 1 << 20);
   const erase = (shard: number, id: string) => {
@@ -108,15 +143,18 @@ test("a sweep ends a shard before it goes on with others, whatever becomes due t
   };
   const sweptShards = (rowsMax: number) => writer.sweep(rowsMax, 1 << 20).entities.map(({ shard }) => shard);
   for (const id of ["a", "b"]) erase(1, id);
-  expect(sweptShards(2)).toEqual([1]);
+  expect(sweptShards(1)).toEqual([]);
   erase(0, "c");
   erase(2, "d");
-  expect(sweptShards(100)).toEqual([1, 2, 0]);
+  expect(sweptShards(100)).toEqual([1, 1, 2, 0]);
   erase(1, "e");
   erase(0, "f");
   expect(sweptShards(100)).toEqual([0, 1]);
   for (const id of ["g", "h", "i", "j", "k", "l"]) for (const shard of [1, 2]) erase(shard, `${id}${shard}`);
+  // Six rows and two entities, the four others, and what is left of the slice.
+  expect(sweptShards(8)).toEqual([1, 1]);
   expect(sweptShards(8)).toEqual([1, 1, 1, 1]);
+  expect(sweptShards(100)).toEqual([2, 2, 2, 2, 2, 2]);
   writer.close();
 });
 

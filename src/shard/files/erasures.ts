@@ -5,6 +5,8 @@
  * - The rows of an erased entity are ciphertext without a key. They are removed in slices, so that the writer settles
  *   other records in between; what was removed is counted in the same transaction.
  * - A slice ends by bytes too: to free a row, SQLite reads every page that it goes on in.
+ * - Rows go in the order of the file, those of all entities that are due together. SQLite uses the pages that were freed last first, one by
+ *   one: pages that are freed in another order scatter what is written next, and every checkpoint with it (docs/decisions/0007-erasure.md).
  */
 import type { Database } from "bun:sqlite";
 import { guard, transact } from "../sqlite/database.ts";
@@ -41,6 +43,17 @@ export interface ErasureRow {
   readonly callerKeys: number;
 }
 
+/** Rows of erased entities that are planned at once; each takes some 50 bytes until it is gone. */
+const plannedRowsMax = 65_536;
+
+type Table = "runs" | "callerKeys";
+
+interface Planned {
+  readonly table: Table;
+  readonly id: number;
+  readonly number: number;
+}
+
 /** What a slice may still remove; what it does remove is taken off. One row is always removed, whatever its bytes. */
 export interface Slice {
   rows: number;
@@ -51,6 +64,8 @@ export class Erasures {
   readonly #database: Database;
   readonly #path: string;
   readonly #personal: PersonalIndex;
+  /** What is removed next, the first one last. */
+  #planned: Planned[] = [];
 
   constructor(database: Database, path: string, personal: PersonalIndex) {
     this.#database = database;
@@ -104,20 +119,9 @@ export class Erasures {
   /** Removes about so much of erased entities. Returns the entities of which nothing is left. */
   sweep(slice: Slice): ErasureRow[] {
     return transact(this.#database, this.#path, "IMMEDIATE", () => {
-      const due = this.#inState(erasureState.rowsRemain, Math.max(1, slice.rows >> 2));
-      const swept: ErasureRow[] = [];
-      for (const row of due) {
-        if (isSpent(slice)) break;
-        const runs = this.#remove("runs", row.number, slice);
-        const keys = this.#remove("callerKeys", row.number, slice);
-        if (!isSpent(slice)) slice.rows -= this.#personal.removeSubject(row.number, slice.rows);
-        const isDone = !isSpent(slice);
-        const snapshots = isDone ? this.#removeSnapshots(row.number, slice) : 0;
-        slice.rows -= 1;
-        this.#count(row.number, isDone ? erasureState.nameRemains : row.state, runs, snapshots, keys);
-        if (isDone) swept.push(row);
-      }
-      return swept.flatMap(({ number }) => this.find(number) ?? []);
+      if (this.#planned.length === 0) this.#plan();
+      this.#removePlanned(slice);
+      return this.#planned.length === 0 ? this.#finish(slice) : [];
     });
   }
 
@@ -150,21 +154,62 @@ export class Erasures {
     );
   }
 
-  #remove(table: "runs" | "callerKeys", number: number, slice: Slice): number {
-    // A row's header says how long its data is: nothing of that is read.
-    const query = `SELECT id, length(data) AS bytes FROM ${table} WHERE number = ?`;
-    const rows = this.#database.query<{ id: number; bytes: number }, [number]>(query);
-    const ids: number[] = [];
-    if (isSpent(slice)) return 0;
-    for (const { id, bytes } of rows.iterate(number)) {
-      ids.push(id);
-      slice.rows -= 1;
-      slice.bytes -= bytes;
-      if (isSpent(slice)) break;
+  /** Plans the rows of the entities that are due by now, in the order of the file. */
+  #plan(): void {
+    for (const table of ["callerKeys", "runs"] as const) {
+      const rows = this.#database.query<{ id: number }, [number, number]>(
+        `SELECT id FROM ${table} WHERE number = ? LIMIT ?`,
+      );
+      const planned: Planned[] = [];
+      for (const { number } of this.#inState(erasureState.rowsRemain, plannedRowsMax)) {
+        if (planned.length >= plannedRowsMax) break;
+        for (const { id } of rows.all(number, plannedRowsMax - planned.length))
+          planned.push({ table, id, number });
+      }
+      planned.sort((one, other) => other.id - one.id);
+      this.#planned.push(...planned);
     }
-    const remove = this.#database.query(`DELETE FROM ${table} WHERE id = ?`);
-    for (const id of ids) remove.run(id);
-    return ids.length;
+  }
+
+  #removePlanned(slice: Slice): void {
+    const removed = new Map<number, { runs: number; callerKeys: number }>();
+    for (
+      let next = this.#planned.at(-1);
+      next !== undefined && !isSpent(slice);
+      next = this.#planned.at(-1)
+    ) {
+      const { table, id, number } = next;
+      // A row's header says how long its data is: nothing of that is read.
+      const length = `SELECT length(data) AS bytes FROM ${table} WHERE id = ?`;
+      slice.bytes -= this.#database.query<{ bytes: number }, [number]>(length).get(id)?.bytes ?? 0;
+      slice.rows -= 1;
+      this.#database.query(`DELETE FROM ${table} WHERE id = ?`).run(id);
+      const counts = removed.get(number) ?? { runs: 0, callerKeys: 0 };
+      counts[table]++;
+      removed.set(number, counts);
+      this.#planned.pop();
+    }
+    for (const [number, { runs, callerKeys }] of removed)
+      this.#count(number, erasureState.rowsRemain, runs, 0, callerKeys);
+  }
+
+  /** Removes the rest of entities that have neither runs nor caller keys left. */
+  #finish(slice: Slice): ErasureRow[] {
+    const finished: number[] = [];
+    const left = this.#database.query(
+      "SELECT 1 FROM runs WHERE number = ?1 UNION ALL SELECT 1 FROM callerKeys WHERE number = ?1 LIMIT 1",
+    );
+    for (const { number } of this.#inState(erasureState.rowsRemain, Math.max(1, slice.rows))) {
+      if (isSpent(slice)) break;
+      if (left.get(number) !== null) continue;
+      slice.rows -= this.#personal.removeSubject(number, slice.rows);
+      if (isSpent(slice)) break;
+      const snapshots = this.#removeSnapshots(number, slice);
+      slice.rows -= 1;
+      this.#count(number, erasureState.nameRemains, 0, snapshots, 0);
+      finished.push(number);
+    }
+    return finished.flatMap((number) => this.find(number) ?? []);
   }
 
   /** All of them: an entity has one of each aggregate, and one before them. */
