@@ -106,3 +106,13 @@ export function requireWait(waitMs: number): number {
   if (waitMs >= 0 && waitMs <= limits.receiptMsMax) return waitMs;
   throw new WarpError("INVALID_ARGUMENT", `waitMs is 0 to ${limits.receiptMsMax}, not ${String(waitMs)}`);
 }
+
+/** The hold that is written in a text, unless its time is over. */
+export function inForce(text: string): Hold | undefined {
+  const hold = JSON.parse(text) as Hold;
+  return isInForce(hold) ? hold : undefined;
+}
+
+export function isInForce({ until }: Hold): boolean {
+  return until === undefined || until > Date.now();
+}

@@ -12,6 +12,7 @@ import type { Residency } from "../actor/residency.ts";
 import type { Reading } from "../actor/storage/reading.ts";
 import type { Settling } from "../actor/storage/settling.ts";
 import { WarpError } from "../core/errors.ts";
+import { inForce, isInForce } from "../core/receipt.ts";
 
 export interface HoldingParts {
   readonly residency: Residency;
@@ -93,16 +94,6 @@ export class Holding {
     const actors = [await residency.identityOf(id), ...(await subjects.numbersOf(id))];
     return actors.filter(({ number }) => number > 0);
   }
-}
-
-/** The hold that is written in a text, unless its time is over. */
-export function inForce(text: string): Hold | undefined {
-  const hold = JSON.parse(text) as Hold;
-  return isInForce(hold) ? hold : undefined;
-}
-
-function isInForce({ until }: Hold): boolean {
-  return until === undefined || until > Date.now();
 }
 
 /** Why an erasure is refused. */
