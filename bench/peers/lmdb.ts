@@ -1,5 +1,5 @@
 /**
- * LMDB in the client's process: keys of entity and seq, each batch of writes committed and synced by its writer thread.
+ * LMDB in the client's process: keys of entity and seq, each batch of writes committed by its writer thread and synced beside the next.
  */
 import { join } from "node:path";
 import { installNpmPackages, loadPackage, packageVersion } from "./harness/install.ts";
@@ -9,11 +9,11 @@ type Key = readonly [entity: string, seq: number];
 
 /** What is used of the package `lmdb`. */
 interface Store {
-  /** Resolves when it is committed and synced; to false when the key was there. */
+  /** What `write` puts is one transaction. Resolves when it is committed; to false when the key was there. */
   ifNoExists(key: Key, write: () => void): Promise<boolean>;
   put(key: Key, value: unknown): Promise<boolean>;
-  transaction<Result>(work: () => Result): Promise<Result>;
-  doesExist(key: Key): boolean;
+  /** Resolves when what is committed by now is synced. */
+  readonly flushed: PromiseLike<unknown>;
   getRange(range: {
     readonly start: Key;
     readonly end: Key;
@@ -31,12 +31,14 @@ export const lmdb: Peer = {
   name: "lmdb",
   title: "LMDB",
   partner: "warp",
+  isClose: true,
   notes: {
     client: "package lmdb, which gathers writes of a turn into transactions",
-    durability: "a transaction is synced before its promise resolves (`overlappingSync: false`)",
+    durability:
+      "a transaction is committed, then synced while the next one is made (`overlappingSync`, its default); `flushed` is awaited",
     isDurable: true,
     seq: "the caller's, in the key; a second one is refused",
-    batch: "one transaction",
+    batch: "one conditional write",
     state: "the newest event by key",
   },
   async install() {
@@ -47,26 +49,17 @@ export const lmdb: Peer = {
     const store = open({
       path: join(directory, "events"),
       encoding: "json",
-      overlappingSync: false,
+      overlappingSync: true,
       mapSize: 16 * 2 ** 30,
     });
     return {
       version: await packageVersion("lmdb"),
       async append(entity, seq, events) {
-        const refuse = () => {
-          throw new Error(`${entity} has an event ${seq}`);
-        };
-        const [first] = events;
-        if (events.length === 1 && first !== undefined) {
-          const key: Key = [entity, seq];
-          const isNew = await store.ifNoExists(key, () => void store.put(key, first));
-          if (!isNew) refuse();
-          return;
-        }
-        await store.transaction(() => {
-          if (store.doesExist([entity, seq])) refuse();
+        const isNew = await store.ifNoExists([entity, seq], () => {
           for (const [i, event] of events.entries()) void store.put([entity, seq + i], event);
         });
+        if (!isNew) throw new Error(`${entity} has an event ${seq}`);
+        await store.flushed;
       },
       async read(entity) {
         const newest = {

@@ -22,6 +22,9 @@ function open(directory: string) {
   const database = new Database(join(directory, "events.db"), { create: true, strict: true });
   database.run("PRAGMA journal_mode=WAL");
   database.run("PRAGMA synchronous=FULL");
+  // As much memory as Warp's own SQLite has, and checkpoints as far apart as a WAL of 64 MiB lets them be.
+  database.run("PRAGMA cache_size=-131072");
+  database.run("PRAGMA wal_autocheckpoint=16384");
   database.run(
     "CREATE TABLE events (entity TEXT, seq INTEGER, type TEXT, data TEXT, PRIMARY KEY (entity, seq)) WITHOUT ROWID",
   );

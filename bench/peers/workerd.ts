@@ -17,7 +17,7 @@ const config :Workerd.Config = (
 const worker :Workerd.Worker = (
   modules = [ (name = "main", esModule = embed "main.js"), (name = "object", esModule = embed "object.js") ],
   compatibilityDate = "2025-05-01",
-  durableObjectNamespaces = [ (className = "Entity", uniqueKey = "entity", enableSql = true) ],
+  durableObjectNamespaces = [ (className = "Entity", uniqueKey = "entity", enableSql = true, preventEviction = true) ],
   durableObjectStorage = (localDisk = "objects"),
   bindings = [ (name = "ENTITY", durableObjectNamespace = "Entity") ]
 );
@@ -31,7 +31,8 @@ export const workerd: Peer = {
   partner: "warp-tcp",
   notes: {
     client: "HTTP with keep-alive (fetch)",
-    durability: "the answer waits for the object's SQLite commit (WAL); 10,000 objects have 10,000 files",
+    durability:
+      "the answer waits for the object's SQLite commit (WAL); 10,000 objects have 10,000 files; none is evicted",
     isDurable: true,
     seq: "the object gives it, one writer",
     batch: "one request, one transaction of the object",

@@ -87,6 +87,7 @@ export async function runLoad(options: LoadOptions): Promise<Measured> {
       if (readPercent > 0 && random.below(100) < readPercent) {
         const state = await peer.read(id);
         if (state === undefined || state === null) throw new Error(`${id} has no state`);
+        latencies.record(performance.now() - begun);
         reads++;
         // A library answers reads at once, and callers that never wait would keep timers and others from their turn.
         if (reads % readsBetweenTurns === 0) await new Promise(setImmediate);
@@ -96,9 +97,9 @@ export async function runLoad(options: LoadOptions): Promise<Measured> {
         await peer.append(id, seq, batch === 1 ? [payments.event()] : payments.batch(batch));
         events += batch;
         given.acknowledged += batch;
+        latencies.record(performance.now() - begun);
         if (events >= eventsMax) stop();
       }
-      latencies.record(performance.now() - begun);
     }
   };
   const running = Array.from({ length: callers }, () =>
