@@ -39,6 +39,8 @@ const sliceSeconds = 60;
 const entitiesOfSlice = 10_000;
 /** Beside the load, for ten thousand. */
 const receiptMs = 120_000;
+/** A connection has 4,096 requests under way at most, those that wait for receipts among them. */
+const erasingConnections = 3;
 
 const root = join(import.meta.dir, "..");
 
@@ -46,7 +48,9 @@ export async function soak({ seconds, lifeSeconds, onSlice }: SoakOptions): Prom
   const directory = mkdtempSync(join(tmpdir(), "warp-soak-"));
   const dataDir = join(directory, "data");
   const server = await startServer(dataDir);
-  const client = await connect({ address: server.address, timeoutMs: 2 * receiptMs });
+  const clients = await Promise.all(
+    Array.from({ length: erasingConnections }, () => connect({ address: server.address })),
+  );
   const date = new Date().toISOString();
   const slices: SoakSlice[] = [];
   /** Whose entities are alive, oldest first. */
@@ -54,7 +58,7 @@ export async function soak({ seconds, lifeSeconds, onSlice }: SoakOptions): Prom
   const load = startLoad(server);
   try {
     const begun = performance.now();
-    const erasing = new Erasing(client);
+    const erasing = new Erasing(clients);
     let isOver = false;
     for await (const { prefix, ...figures } of load.slices()) {
       // The one that was cut short.
@@ -76,7 +80,7 @@ export async function soak({ seconds, lifeSeconds, onSlice }: SoakOptions): Prom
     }
   } finally {
     load.kill();
-    await client.close();
+    await Promise.all(clients.map((client) => client.close()));
     await server.stop();
     rmSync(directory, { recursive: true, force: true });
   }
@@ -90,13 +94,13 @@ interface Generation {
 
 /** Erases entities beside the load. */
 class Erasing {
-  readonly #client: Client;
+  readonly #clients: readonly Client[];
   #waits: number[] = [];
   #failure: unknown;
   isUnderWay = false;
 
-  constructor(client: Client) {
-    this.#client = client;
+  constructor(clients: readonly Client[]) {
+    this.#clients = clients;
   }
 
   /** The entities of these prefixes, all of them asked for at once. */
@@ -104,18 +108,17 @@ class Erasing {
     if (prefixes.length === 0) return;
     this.isUnderWay = true;
     const asked = performance.now();
-    const call = (id: string, waitMs: number) => this.#client.entity(id).delete({ reason: "bench", waitMs });
-    // Waiting for receipts takes the requests that a connection may have under way: all are begun before any is waited for.
-    const erase = async (id: string): Promise<void> => {
-      for (let status = "pending"; status === "pending"; ) ({ status } = await call(id, receiptMs));
+    const erase = async (id: string, i: number): Promise<void> => {
+      const entity = this.#clients[i % this.#clients.length]?.entity(id);
+      // A second call waits for the same receipt.
+      for (let status: string | undefined = "pending"; status === "pending"; )
+        status = (await entity?.delete({ reason: "bench", waitMs: receiptMs }))?.status;
       this.#waits.push(performance.now() - asked);
     };
     const ids = prefixes.flatMap((prefix) =>
       Array.from({ length: entitiesOfSlice }, (_, number) => `${prefix}${number}`),
     );
-    const begun = Promise.all(ids.map((id) => call(id, 0)));
-    const done = begun.then(() => Promise.all(ids.map(erase)));
-    done.then(
+    Promise.all(ids.map(erase)).then(
       () => {
         this.isUnderWay = false;
       },
