@@ -124,6 +124,11 @@ export class Disk {
     this.#write(target, this.#names, (node) => node.pending.reduce(changed, node.synced));
   }
 
+  /** Writes what is certain to be left of a power failure: nothing but what was synced. */
+  writeSynced(target: string): void {
+    this.#write(target, this.#syncedNames, (node) => node.synced);
+  }
+
   /** Writes one of the possible states to `target`. */
   write(target: string, random: () => number): void {
     const names = new Map(this.#syncedNames);

@@ -10,7 +10,7 @@
 import type { Database, Statement as Prepared } from "bun:sqlite";
 import { statSync } from "node:fs";
 import { toWarpError, WarpError } from "../../core/errors.ts";
-import { checkpoint, openDatabase, transact, walFileBytesOf } from "../../shard/sqlite/database.ts";
+import { checkpoint, emptyWal, openDatabase, transact } from "../../shard/sqlite/database.ts";
 import type { Row } from "../build/rows.ts";
 import type { Stored } from "../columns.ts";
 import type { Table } from "../definition.ts";
@@ -115,8 +115,7 @@ export class SqliteSink implements Sink {
 
   async purge(): Promise<void> {
     this.#database.run("VACUUM");
-    // A reader may keep the WAL from being emptied when all of it has been copied.
-    if (!checkpoint(this.#database, this.#path, "TRUNCATE") || walFileBytesOf(this.#path) > 0) {
+    if (!emptyWal(this.#database, this.#path, "TRUNCATE")) {
       throw new WarpError("SINK_UNAVAILABLE", `${this.#path}: a reader holds the WAL`, { file: this.#path });
     }
   }

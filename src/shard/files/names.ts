@@ -11,6 +11,7 @@ import { join } from "node:path";
 import {
   type CheckpointMode,
   checkpoint,
+  emptyWal,
   guard,
   type Meta,
   openDatabase,
@@ -19,7 +20,6 @@ import {
   readMeta,
   transact,
   walBytesOf,
-  walFileBytesOf,
   writeMeta,
 } from "../sqlite/database.ts";
 import { UnusedBytes } from "../sqlite/unused-bytes.ts";
@@ -138,12 +138,12 @@ export class Names {
     transact(this.#database, this.path, "IMMEDIATE", () => {
       for (const number of numbers) remove.run(number);
     });
-    if (!this.checkpoint("BRIEF") || walFileBytesOf(this.path) > 0) return false;
+    if (!emptyWal(this.#database, this.path, "BRIEF")) return false;
     // A page that SQLite has in memory would be written with what it has there now.
     guard(this.path, () => this.#database.run("PRAGMA shrink_memory"));
     if (this.#unused.zero()) return true;
     guard(this.path, () => this.#database.run("VACUUM"));
-    return this.checkpoint("BRIEF") && walFileBytesOf(this.path) === 0;
+    return emptyWal(this.#database, this.path, "BRIEF");
   }
 
   /** Ids that begin with `prefix`, after `after`, in the order of their bytes; names of subjects are none. */

@@ -6,7 +6,7 @@
  * - All integers are below 2^53, so they come back as exact numbers.
  */
 import { Database, SQLiteError } from "bun:sqlite";
-import { existsSync, statSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, openSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { assert, type ErrorCode, type ErrorDetails, toWarpError, WarpError } from "../../core/errors.ts";
 import { limits } from "../../core/limits.ts";
@@ -167,8 +167,29 @@ export function walBytesOf(database: Database, path: string): number {
 }
 
 /** Length of the WAL's file: what was copied stays in it until it is written over, or truncated by a checkpoint. */
-export function walFileBytesOf(path: string): number {
+function walFileBytesOf(path: string): number {
   return statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
+}
+
+/**
+ * Copies the WAL into the main file and leaves nothing in the WAL's own, on the disk: SQLite does not sync what it truncates,
+ * and a power failure could bring it back. False when a reader was in the way. Errors: IO_ERROR.
+ */
+export function emptyWal(database: Database, path: string, mode: "TRUNCATE" | "BRIEF"): boolean {
+  if (!checkpoint(database, path, mode) || walFileBytesOf(path) > 0) return false;
+  const wal = `${path}-wal`;
+  try {
+    // Closing it takes no lock from SQLite, which locks bytes of the main file and of the index alone.
+    const file = openSync(wal, "r");
+    try {
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+  } catch (thrown) {
+    throw toWarpError(thrown, "IO_ERROR", { file: wal });
+  }
+  return true;
 }
 
 /** Runs `work` and gives what SQLite throws a code of ours. */
