@@ -14,7 +14,6 @@ export const errorCodes = {
   COMMAND_FAILED: "fix",
   UNKNOWN_COMMAND: "fix",
   UNKNOWN_AGGREGATE: "fix",
-  NOT_RESIDENT: "retry",
   KEY_REUSED: "fix",
   KEY_EXPIRED: "stop",
   ERASED: "fix",

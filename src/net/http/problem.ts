@@ -36,7 +36,6 @@ const statusOf: Readonly<Record<ErrorCode, number>> = {
   IO_ERROR: 500,
   APPLICATION_INVALID: 500,
   UNSUPPORTED: 501,
-  NOT_RESIDENT: 503,
   OVERLOADED: 503,
   SINK_UNAVAILABLE: 503,
   CLOSED: 503,
