@@ -6,6 +6,7 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { readKnownTargets } from "./backup/known-targets.ts";
 import { readRecordHead } from "./core/append-record.ts";
 import { openDataDirectory } from "./core/data-directory.ts";
 import { bytesOf } from "./core/entry.ts";
@@ -49,6 +50,7 @@ export function* checkDirectory(settings: CheckSettings): Generator<Finding> {
     const spans = yield* checkJournal(dataDir, context, keyring, shardCount);
     yield* checkShards({ dataDir, context, shards, shardCount, periods });
     yield* compare(dataDir, spans);
+    yield* checkKnownTargets(dataDir);
   } catch (thrown) {
     yield findingOf(thrown, dataDir);
   } finally {
@@ -105,6 +107,14 @@ function* compare(dataDir: string, spans: ReadonlyMap<number, Span>): Generator<
     if (settled === undefined || first <= settled + 1) continue;
     const what = `shard ${shard} is settled up to position ${settled}, and the journal begins at ${first}`;
     yield { severity: "damage", file: "journal", what, details: { shard, position: first } };
+  }
+}
+
+function* checkKnownTargets(dataDir: string): Generator<Finding> {
+  try {
+    readKnownTargets(dataDir);
+  } catch (thrown) {
+    yield { ...findingOf(thrown, dataDir), file: "backups.json" };
   }
 }
 

@@ -23,6 +23,7 @@ import type { Write } from "./actor/write.ts";
 import type { Aggregate } from "./aggregate/aggregate.ts";
 import { compileAggregates, FoldPlan } from "./aggregate/fold.ts";
 import { applicationOf } from "./application.ts";
+import { KnownTargets } from "./backup/known-targets.ts";
 import { type DataDirectory, openDataDirectory } from "./core/data-directory.ts";
 import { ErasureFollowers } from "./core/erasure.ts";
 import { toWarpError, WarpError } from "./core/errors.ts";
@@ -96,6 +97,7 @@ async function open(
     rootKey: settings.rootKey,
     create: isNew,
   });
+  const known = new KnownTargets(dataDir);
   const journalDir = join(dataDir, "journal");
   if (isNew) mkdirSync(journalDir, { recursive: true });
   if (isNew && !existsSync(join(journalDir, "keys"))) createKeySlots(journalDir, settings.segmentsMax);
@@ -106,8 +108,8 @@ async function open(
   const shardsMs = performance.now() - begun;
   const closers: (() => unknown)[] = [];
   try {
-    const opened = { directory, settings, folding, projecting, keyring, failure, storage, shardsMs, closers };
-    return await serve(opened);
+    const given = { directory, known, settings, folding, projecting, keyring };
+    return await serve({ ...given, failure, storage, shardsMs, closers });
   } catch (thrown) {
     storage.onSettled = () => {};
     storage.onCheckpointed = () => {};
@@ -130,6 +132,7 @@ async function open(
 /** Recovers what the journal holds and starts everything that stands on the shards. */
 async function serve(opened: {
   readonly directory: DataDirectory;
+  readonly known: KnownTargets;
   readonly settings: ResolvedSettings;
   readonly folding: Folding;
   readonly projecting: Projecting;
@@ -140,7 +143,7 @@ async function serve(opened: {
   /** Takes in what closes the parts that are open, should one behind them not open. */
   readonly closers: (() => unknown)[];
 }): Promise<Warp> {
-  const { directory, settings, folding, projecting, keyring, failure, storage, closers } = opened;
+  const { directory, known, settings, folding, projecting, keyring, failure, storage, closers } = opened;
   const { identity } = directory;
   const journalDir = join(directory.path, "journal");
   const { tails, settlings, shards, workerOptions } = storage;
@@ -259,7 +262,8 @@ async function serve(opened: {
   const queries = createQueries(projections, feed);
   closers.push(() => queries.close());
   const keeping = startKeeping({
-    ...{ directory, folding, reading, settlings, shards, logger, failed, journal, retireSegments: retire },
+    ...{ directory, known, folding, reading, settlings, shards, logger, failed, journal },
+    retireSegments: retire,
     ...{ idHashKey: keyring.idHashKey, periods: workerOptions.periods, rootKey: settings.rootKey },
   });
   closers.push(() => stopKeeping(keeping, failed));

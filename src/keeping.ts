@@ -6,6 +6,7 @@ import type { Reading } from "./actor/storage/reading.ts";
 import type { Settling } from "./actor/storage/settling.ts";
 import type { ShardState } from "./actor/storage/shard-state.ts";
 import { Backups } from "./backup/backup.ts";
+import type { KnownTargets } from "./backup/known-targets.ts";
 import type { DataDirectory } from "./core/data-directory.ts";
 import type { WarpError } from "./core/errors.ts";
 import type { RootKeySource } from "./core/keyring.ts";
@@ -22,6 +23,8 @@ export interface Keeping {
 
 export interface KeepingParts {
   readonly directory: DataDirectory;
+  /** Which targets the directory has been backed up into. */
+  readonly known: KnownTargets;
   readonly idHashKey: Uint8Array;
   /** The period keys that all threads share. */
   readonly periods: SharedArrayBuffer;

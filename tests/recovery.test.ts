@@ -16,7 +16,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { start, WarpError } from "../src/index.ts";
+import { checkDirectory, start, WarpError } from "../src/index.ts";
 import { loadSettings } from "./crash/settings.ts";
 import { error, identical } from "./faults/expected.ts";
 import { loadInto, makeSample, openChanged, type Sample } from "./faults/flips.ts";
@@ -292,7 +292,7 @@ test("R40 what several lives left in the journal is replayed, one after the othe
   expect(names().length).toBeGreaterThan(former.length);
   expect(await openChanged({ home, lines }, () => {})).toEqual(identical);
   rmSync(home, { recursive: true });
-}, 60_000);
+}, 300_000);
 
 test("R42 a journal that cannot be kept is not let go while another process keeps a WAL from being copied", async () => {
   const sample = await makeSample(seed, "unchecked", { durability: "os" });
@@ -318,6 +318,20 @@ test("R43 a journal that ends before what the shards have settled is let go befo
   const lines = [...unchecked.lines, ...(await loadInto(copy, { ...order, isUnsettled: true }))];
   expect(await openChanged({ home: copy, lines }, () => {})).toEqual(identical);
   rmSync(copy, { recursive: true });
+});
+
+test("R44 a damaged list of targets is refused, and check finds it", async () => {
+  for (const content of ["{", "7", "{}", '{"format":1}', '{"format":1,"targets":[{"target":"there"}]}']) {
+    const garbled = (dataDir: string) => writeFileSync(join(dataDir, "backups.json"), content);
+    expect(await openChanged(closed, garbled)).toEqual(error("CORRUPT", "backups.json"));
+    const copy = join(mkdtempSync(join(tmpdir(), "warp-targets-")), "data");
+    cpSync(join(closed.home, "data"), copy, { recursive: true });
+    garbled(copy);
+    expect([...checkDirectory({ dataDir: copy })]).toMatchObject([
+      { severity: "damage", file: "backups.json" },
+    ]);
+    rmSync(join(copy, ".."), { recursive: true });
+  }
 });
 
 /** As another process does that reads an older state: nothing behind it is copied until this is called. */

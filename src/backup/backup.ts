@@ -14,7 +14,7 @@ import { type KeyringFile, readKeyring } from "../core/keyring.ts";
 import type { PeriodKeys } from "../core/period-keys.ts";
 import { decodeObject, encodeObject } from "./format/container.ts";
 import { type RootHeader, rootObject } from "./format/objects.ts";
-import { type KnownTarget, KnownTargets } from "./known-targets.ts";
+import type { KnownTarget, KnownTargets } from "./known-targets.ts";
 import { type BackupTarget, openTarget } from "./target/target.ts";
 import type { BackupTask, ShardBackedUp } from "./work/messages.ts";
 import { StopFlag } from "./work/stop-flag.ts";
@@ -33,6 +33,7 @@ export interface BackupOptions {
 
 export interface BackupsOptions {
   readonly directory: DataDirectory;
+  readonly known: KnownTargets;
   readonly periods: PeriodKeys;
   /** What ids are hashed with. */
   readonly idHashKey: Uint8Array;
@@ -51,7 +52,7 @@ export class Backups {
 
   constructor(options: BackupsOptions) {
     this.#options = options;
-    this.#known = new KnownTargets(options.directory.path);
+    this.#known = options.known;
   }
 
   /** The targets that this directory was ever backed up into. */

@@ -4,10 +4,12 @@
  *
  * - A target is noted before its first backup begins, so none is ever forgotten; later times at most once a minute, so the
  *   file may be behind by that.
- * - It is a note, not a list of what is needed: without it backups and restores work the same.
+ * - Backups and restores work the same without it. But a receipt that names no target would say that no copy is left, so a
+ *   list that is damaged is never taken for an empty one.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { toWarpError, WarpError } from "../core/errors.ts";
 import { replaceFile } from "../core/replace-file.ts";
 
 /** A target that may hold the wrapped key of an erased entity until the next backup into it. */
@@ -30,9 +32,10 @@ export class KnownTargets {
   readonly #targets = new Map<string, KnownTarget>();
   #savedAt = 0;
 
+  /** Errors: those of {@link readKnownTargets}. */
   constructor(dataDir: string) {
     this.#path = join(dataDir, name);
-    for (const known of read(this.#path)) this.#targets.set(known.target, known);
+    for (const known of readKnownTargets(dataDir)) this.#targets.set(known.target, known);
   }
 
   get all(): readonly KnownTarget[] {
@@ -45,8 +48,9 @@ export class KnownTargets {
     // What this directory was restored from is gone if a backup of it can begin there.
     const isOwn = known !== undefined && known.restoredFrom !== true;
     if (isOwn && known.everyMs === everyMs) return;
-    this.#targets.set(target, { target, backedUpAt: isOwn ? known.backedUpAt : 0, everyMs });
-    this.#save();
+    const noted = { target, backedUpAt: isOwn ? known.backedUpAt : 0, everyMs };
+    this.#save(noted);
+    this.#targets.set(target, noted);
   }
 
   /** A backup that began at `at` has succeeded. */
@@ -54,12 +58,14 @@ export class KnownTargets {
     const known = this.#targets.get(target);
     if (known === undefined) return;
     this.#targets.set(target, { ...known, backedUpAt: at });
-    if (known.backedUpAt === 0 || at - this.#savedAt >= savedEveryMs) this.#save();
+    if (known.backedUpAt === 0 || Date.now() - this.#savedAt >= savedEveryMs) this.#save();
   }
 
-  #save(): void {
+  /** Writes all of them, with one that is not among them yet, or is not so. */
+  #save(noted?: KnownTarget): void {
     this.#savedAt = Date.now();
-    save(this.#path, this.all);
+    const others = this.all.filter(({ target }) => target !== noted?.target);
+    save(this.#path, noted === undefined ? others : [...others, noted]);
   }
 }
 
@@ -72,14 +78,45 @@ function save(path: string, targets: readonly KnownTarget[]): void {
   replaceFile(path, `${JSON.stringify({ format, targets }, undefined, 2)}\n`);
 }
 
-/** None when the file cannot be read: it is only a note. */
-function read(path: string): readonly KnownTarget[] {
-  if (!existsSync(path)) return [];
+/** What is on the disk; none without the file. Errors: CORRUPT, FORMAT_UNSUPPORTED, IO_ERROR. */
+export function readKnownTargets(dataDir: string): readonly KnownTarget[] {
+  const file = join(dataDir, name);
+  if (!existsSync(file)) return [];
+  let parsed: unknown;
+  const text = readText(file);
   try {
-    const { targets } = JSON.parse(readFileSync(path, "utf8")) as { targets?: unknown };
-    return Array.isArray(targets) ? (targets as KnownTarget[]) : [];
-  } catch {
-    // Not worth refusing to open a context for; the next backup writes it again.
-    return [];
+    parsed = JSON.parse(text);
+  } catch (thrown) {
+    throw damaged(file, thrown instanceof Error ? thrown.message : String(thrown));
   }
+  if (typeof parsed !== "object" || parsed === null) throw damaged(file, "it is not an object");
+  const { format: given, targets } = parsed as { format?: unknown; targets?: unknown };
+  if (typeof given === "number" && given > format) {
+    const why = `${file} has format ${given}, known is ${format}`;
+    throw new WarpError("FORMAT_UNSUPPORTED", why, { file });
+  }
+  if (given !== format) throw damaged(file, "it has no format");
+  if (!Array.isArray(targets) || !targets.every(isKnownTarget)) throw damaged(file, "its targets are none");
+  return targets;
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (thrown) {
+    throw toWarpError(thrown, "IO_ERROR", { file });
+  }
+}
+
+function isKnownTarget(value: unknown): value is KnownTarget {
+  if (typeof value !== "object" || value === null) return false;
+  const { target, backedUpAt, everyMs, restoredFrom } = value as Partial<Record<keyof KnownTarget, unknown>>;
+  const isPeriod = everyMs === undefined || typeof everyMs === "number";
+  const isOrigin = restoredFrom === undefined || restoredFrom === true;
+  return typeof target === "string" && typeof backedUpAt === "number" && isPeriod && isOrigin;
+}
+
+function damaged(file: string, why: string): WarpError {
+  const message = `${file} is damaged: ${why}. Without it receipts of erasures name no target that was backed up into before`;
+  return new WarpError("CORRUPT", message, { file });
 }

@@ -7,9 +7,9 @@
  *   without an identity is a restore that was interrupted, and is not opened or restored into.
  * - The folder's name is new each time: what a restore that was killed has left is in nobody's way.
  */
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { identityName, lockName, restoringPrefix } from "../core/data-directory.ts";
+import { identityName, lockName, makeDirectory, restoringPrefix } from "../core/data-directory.ts";
 import { WarpError } from "../core/errors.ts";
 import { syncDirectory } from "../core/replace-file.ts";
 
@@ -28,7 +28,7 @@ export class NewDirectory {
     refuseExisting(path);
     this.#path = path;
     this.#isInside = existsSync(path);
-    if (!this.#isInside) mkdirSync(dirname(path), { recursive: true });
+    if (!this.#isInside) makeDirectory(dirname(path));
     const prefix = this.#isInside
       ? join(path, restoringPrefix)
       : join(dirname(path), `.${basename(path)}${restoringPrefix}`);

@@ -15,6 +15,8 @@ export interface ScheduleOptions {
   readonly target: string;
   /** From the end of one backup to the start of the next, ms. */
   readonly everyMs: number;
+  /** When the newest backup of an earlier process into the target began, ms; undefined when there is none. */
+  readonly coveredAt: number | undefined;
   readonly logger: Logger;
   readonly backup: (target: string, options: BackupOptions) => Promise<BackupReport>;
 }
@@ -24,8 +26,8 @@ export class BackupSchedule {
   failures = 0;
   bytes = 0;
   readonly #options: ScheduleOptions;
-  /** When the newest backup began that succeeded, ms; before the first one when this began. */
-  #coveredAt = Date.now();
+  /** When the newest backup began that succeeded, ms; before the very first one when this began. */
+  #coveredAt: number;
   #isFailing = false;
   #isStopped = false;
   readonly #interrupted = new AbortController();
@@ -34,6 +36,7 @@ export class BackupSchedule {
 
   constructor(options: ScheduleOptions) {
     this.#options = options;
+    this.#coveredAt = options.coveredAt ?? Date.now();
     this.#running = this.#run();
   }
 

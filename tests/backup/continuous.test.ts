@@ -48,6 +48,7 @@ test("a continuous backup follows the appends beside it, and what it holds is a 
   const schedule = new BackupSchedule({
     target,
     everyMs: 1,
+    coveredAt: undefined,
     logger: quiet,
     backup: (to, options) => warp.backup(to, options),
   });
@@ -85,6 +86,7 @@ test("a target that is backed up into is verified and restored meanwhile, beside
   const schedule = new BackupSchedule({
     target,
     everyMs: 1,
+    coveredAt: undefined,
     logger: quiet,
     backup: (to, options) => warp.backup(to, options),
   });
@@ -208,6 +210,28 @@ test("delivery windows belong to a point: those that are used later are of a lat
   }
 });
 
+test("before its first backup a process counts the age from the newest of an earlier one", async () => {
+  let finish: (() => void) | undefined;
+  const schedule = new BackupSchedule({
+    target: "anywhere",
+    everyMs: 1,
+    coveredAt: Date.now() - 60_000,
+    logger: quiet,
+    backup: async () => {
+      await new Promise<void>((resolve) => {
+        finish = resolve;
+      });
+      throw new WarpError("DISK_FULL", "no space");
+    },
+  });
+  expect(schedule.ageMs).toBeGreaterThanOrEqual(60_000);
+  expect(schedule.ageMs).toBeLessThan(70_000);
+  await until(() => finish !== undefined);
+  const stopped = schedule.stop();
+  finish?.();
+  await stopped;
+});
+
 test("a server's backups that fail are told once, counted, and tried again", async () => {
   const errors: string[] = [];
   const infos: string[] = [];
@@ -215,6 +239,7 @@ test("a server's backups that fail are told once, counted, and tried again", asy
   const schedule = new BackupSchedule({
     target: "anywhere",
     everyMs: 1,
+    coveredAt: undefined,
     logger: { ...quiet, error: (message) => errors.push(message), info: (message) => infos.push(message) },
     backup: async (target) => {
       if (isBroken) throw new WarpError("DISK_FULL", "no space");

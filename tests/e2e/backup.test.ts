@@ -100,6 +100,20 @@ test("a running server backs up when it is asked, into its own target and nowher
   expect((await runWarp(["backup", "--data", own])).code).toBe(2);
 });
 
+test("a server whose target is no directory does not start, and makes nothing", async () => {
+  const [own, file] = [path("unserved"), path("a-file")];
+  writeFileSync(file, "");
+  for (const [into, code] of [
+    [file, "INVALID_ARGUMENT"],
+    ["s3://bucket/there", "UNSUPPORTED"],
+  ] as const) {
+    const refused = await runWarp(["serve", "--data", own, "--backup", into, "--json", ...smallServer]);
+    expect(refused.code).toBe(1);
+    expect(jsonLines(refused.stderr)[0]).toMatchObject({ code, details: { target: into } });
+  }
+  expect(existsSync(own)).toBe(false);
+});
+
 test("a server that is told to stop ends when its drain timeout is over, whatever its backup has to do", async () => {
   const into = path("interrupted");
   const holds = join(into, "shard-000/holds");

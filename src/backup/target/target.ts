@@ -2,10 +2,11 @@
  * Where backups are kept: a flat store of named objects, as a directory or an object store offers it.
  *
  * - An object is written whole or not at all, and is durable when the call returns.
- * - What `put` wrote never changes; `replace` overwrites in place and leaves nothing of the older content under the name.
+ * - What `put` wrote never changes; `replace` leaves nothing of the older content under the name.
  * - Names are relative, with `/` between their parts. A missing object is undefined, never an error.
  * - Errors: IO_ERROR and DISK_FULL, with the object in the details.
  */
+import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import { WarpError } from "../../core/errors.ts";
 import { DirectoryTarget } from "./directory-target.ts";
@@ -25,14 +26,35 @@ export interface BackupTarget {
   delete(object: string): Promise<void>;
 }
 
-/** The target that a text names: the path of a directory, made when it is first written to. Errors: UNSUPPORTED. */
+/** True for what names no path: it begins with a scheme, as `s3://` does. */
+export function isTargetUrl(text: string): boolean {
+  return /^[a-z][a-z0-9+.-]*:\/\//i.test(text);
+}
+
+/**
+ * The target that a text names: the path of a directory, made when it is first written to. Errors: UNSUPPORTED, INVALID_ARGUMENT for
+ * what is there and no directory.
+ */
 export function openTarget(text: string): BackupTarget {
-  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1];
-  if (scheme !== undefined) {
-    throw new WarpError("UNSUPPORTED", `a backup target is a directory; ${scheme}:// is not known`, {
-      target: text,
-    });
+  if (isTargetUrl(text)) {
+    const [scheme] = text.split(":");
+    const why = `a backup target is a directory; ${scheme}:// is not known`;
+    throw new WarpError("UNSUPPORTED", why, { target: text });
   }
   if (text === "") throw new WarpError("INVALID_ARGUMENT", "the backup target is missing");
-  return new DirectoryTarget(resolve(text));
+  const path = resolve(text);
+  if (isOther(path)) {
+    const why = `a backup target is a directory, and ${path} is none`;
+    throw new WarpError("INVALID_ARGUMENT", why, { target: path });
+  }
+  return new DirectoryTarget(path);
+}
+
+function isOther(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.isDirectory() === false;
+  } catch {
+    // What cannot be looked at, such as a share that is away, is told by whoever reads or writes there.
+    return false;
+  }
 }

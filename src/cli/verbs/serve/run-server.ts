@@ -9,6 +9,7 @@
  * - A failed engine ends the server with the engine's error; a new start reads the disk again.
  */
 import { BackupSchedule } from "../../../backup/schedule.ts";
+import { type BackupTarget, openTarget } from "../../../backup/target/target.ts";
 import { jsonLogger, type Logger } from "../../../core/logger.ts";
 import { type ProjectionStatus, start, type Warp } from "../../../index.ts";
 import type { EnginePort } from "../../../net/engine-port.ts";
@@ -55,10 +56,11 @@ export async function runServer(
   onListening: (listening: Listening) => Promise<void>,
 ): Promise<void> {
   const logger = jsonLogger(settings.logLevel);
+  const target = settings.backup === undefined ? undefined : openTarget(settings.backup);
   const warp = await start({ ...contextSettings(settings), logger });
   let status: ServerStatus = "ready";
   const doors: Door[] = [];
-  const backups = scheduleBackups(warp, settings, logger);
+  const backups = target === undefined ? undefined : scheduleBackups(warp, target, settings.every, logger);
   try {
     const engine = enginePortOf(warp, backups);
     const tcp =
@@ -139,12 +141,17 @@ function contextSettings(settings: ServerSettings) {
   };
 }
 
-function scheduleBackups(warp: Warp, settings: ServerSettings, logger: Logger): BackupSchedule | undefined {
-  const { backup: target, every: everyMs } = settings;
-  if (target === undefined) return undefined;
+function scheduleBackups(
+  warp: Warp,
+  { name }: BackupTarget,
+  everyMs: number,
+  logger: Logger,
+): BackupSchedule {
+  const known = warp.backupTargets.find(({ target, restoredFrom }) => target === name && !restoredFrom);
   return new BackupSchedule({
-    target,
+    target: name,
     everyMs,
+    coveredAt: known?.backedUpAt || undefined,
     logger,
     backup: (to, options) => warp.backup(to, options),
   });

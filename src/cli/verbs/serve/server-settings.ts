@@ -9,6 +9,7 @@
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { builtInPrefix } from "../../../application.ts";
+import { isTargetUrl } from "../../../backup/target/target.ts";
 import { limits } from "../../../core/limits.ts";
 import { UsageError } from "../../exit.ts";
 import {
@@ -227,7 +228,9 @@ function isSecret(name: SettingName): boolean {
 /** The path of a setting that is one, from a folder, by default the working directory. */
 function absolute(name: SettingName, value: string, folder = "."): string {
   const own: Setting<unknown, unknown> = serverSettings[name];
-  if (own.isPath !== true || (name === "app" && value.startsWith(builtInPrefix))) return value;
+  const isNoPath =
+    (name === "app" && value.startsWith(builtInPrefix)) || (name === "backup" && isTargetUrl(value));
+  if (own.isPath !== true || isNoPath) return value;
   return resolve(folder, value);
 }
 
