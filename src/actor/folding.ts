@@ -12,10 +12,11 @@ import type { Aggregate, FoldEvent } from "../aggregate/aggregate.ts";
 import type { Command, FoldPlan } from "../aggregate/fold.ts";
 import { encodeData } from "../aggregate/json-data.ts";
 import { aboutDropped, type Dropped } from "../core/dropped.ts";
+import { bytesOf, entryCount, entryLength, readEntry } from "../core/entry.ts";
 import { WarpError } from "../core/errors.ts";
 import type { StoredEvent } from "../core/event.ts";
 import type { Logger } from "../core/logger.ts";
-import type { StoredState } from "../shard/messages.ts";
+import type { EntriesPage, StoredState } from "../shard/messages.ts";
 import type { States } from "./actor.ts";
 
 export interface StateDraft {
@@ -142,6 +143,25 @@ export class Folding {
       ? `this context has no aggregate ${String(name)}`
       : "a context in log mode keeps no states";
     throw new WarpError("UNKNOWN_AGGREGATE", why, { aggregate: name });
+  }
+
+  /** Folds a page of stored entries of an entity, each aggregate from behind what its snapshot covers. */
+  foldPage(
+    entity: string,
+    page: Pick<EntriesPage, "firstSeq" | "bytes">,
+    states: States,
+    covered: readonly number[],
+  ): States {
+    if (!this.folds) return states;
+    const { buffer, byteOffset, length } = page.bytes;
+    const bytes = bytesOf(buffer, byteOffset, length);
+    let folded = states;
+    let seq = page.firstSeq;
+    for (let at = 0; at < length; at += entryLength(bytes, at)) {
+      for (const event of readEntry(bytes, at, entity, seq)) folded = this.foldStored(folded, event, covered);
+      seq += entryCount(bytes, at);
+    }
+    return folded;
   }
 
   /** The states as snapshots hold them. */

@@ -9,7 +9,6 @@
 
 import { deepFreeze } from "../aggregate/freeze.ts";
 import { requireEntityId } from "../core/entity-id.ts";
-import { bytesOf, entryCount, entryLength, readEntry } from "../core/entry.ts";
 import { toWarpError, WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import type { EntriesPage } from "../shard/messages.ts";
@@ -57,6 +56,8 @@ export class Residency {
   /** The same actors for the sweep, in no order. */
   readonly #ring: Actor[] = [];
   #hand = 0;
+  /** Of the ring: actors that have left memory since the sweep last came by. */
+  #gone = 0;
   #bytes = 0;
   /** Set after a sweep in vain: what it met has to be settled first. */
   #callsToSkip = 0;
@@ -162,8 +163,29 @@ export class Residency {
   /** The next call loads it again, if it could not be folded and was not erased. */
   dropUnfolded(actor: Actor): void {
     if (actor.loadFailure === undefined || actor.holds > 0) return;
+    this.#leave(actor);
+  }
+
+  /** What is erased leaves memory with its id, unless it is in use: the next call finds that it was erased. */
+  dropErased(actor: Actor): void {
+    const isErased = actor.erasedAt !== undefined && actor.number === 0;
+    if (!isErased || actor.holds > 0 || actor.isWaiting || !actor.isSettled) return;
+    if (this.#actors.get(actor.id) === actor) this.#leave(actor);
+  }
+
+  #leave(actor: Actor): void {
+    if (!actor.isResident) return;
     if (this.#actors.get(actor.id) === actor) this.#actors.delete(actor.id);
     actor.isResident = false;
+    actor.handle?.letGo();
+    this.#account(actor, 0);
+    this.#gone++;
+    if (this.#gone < goneMin || this.#gone * 2 < this.#ring.length) return;
+    let kept = 0;
+    for (const one of this.#ring) if (one.isResident) this.#ring[kept++] = one;
+    this.#ring.length = kept;
+    this.#hand = 0;
+    this.#gone = 0;
   }
 
   /** Errors: `failure` when there is no such entity. */
@@ -215,8 +237,7 @@ export class Residency {
       () => actor.resume(),
       (thrown) => {
         actor.loadFailure = toWarpError(thrown, "IO_ERROR", { entity: actor.id });
-        this.#actors.delete(actor.id);
-        actor.isResident = false;
+        this.#leave(actor);
         actor.resume();
       },
     );
@@ -256,7 +277,7 @@ export class Residency {
       }
       const { covered = [], states = folding.initialStates(), snapshotSeq = 0 } = settled ?? {};
       const due = Array.from(folding.snapshotVersions, (_, slot) => Math.max(seq, covered[slot] ?? 0));
-      const folded = behind.pages.reduce((before, page) => foldPage(folding, id, page, before, due), states);
+      const folded = behind.pages.reduce((before, page) => folding.foldPage(id, page, before, due), states);
       return { ...behind, states: folded, snapshotSeq };
     }
   }
@@ -279,7 +300,7 @@ export class Residency {
     let { states } = begun;
     let page: EntriesPage = found.entries;
     for (;;) {
-      states = foldPage(folding, actor.id, page, states, covered);
+      states = folding.foldPage(actor.id, page, states, covered);
       if (page.next === undefined) break;
       const from = page.next;
       const { number, seq } = found;
@@ -351,6 +372,10 @@ export class Residency {
   #drop(actor: Actor): void {
     const last = this.#ring.pop();
     if (last !== undefined && last !== actor) this.#ring[this.#hand] = last;
+    if (!actor.isResident) {
+      this.#gone--;
+      return;
+    }
     if (this.#actors.get(actor.id) === actor) this.#actors.delete(actor.id);
     actor.isResident = false;
     actor.handle?.letGo();
@@ -360,24 +385,5 @@ export class Residency {
 
 /** Actors that one sweep looks at, so that it takes well under a millisecond. */
 const sweepMax = 512;
-
-/** Folds a page of entries, each aggregate from behind what its snapshot covers. */
-function foldPage(
-  folding: Folding,
-  entity: string,
-  page: Pick<EntriesPage, "firstSeq" | "bytes">,
-  states: States,
-  covered: readonly number[],
-): States {
-  if (!folding.folds) return states;
-  const { buffer, byteOffset, length } = page.bytes;
-  const bytes = bytesOf(buffer, byteOffset, length);
-  let folded = states;
-  let seq = page.firstSeq;
-  for (let at = 0; at < length; at += entryLength(bytes, at)) {
-    for (const event of readEntry(bytes, at, entity, seq))
-      folded = folding.foldStored(folded, event, covered);
-    seq += entryCount(bytes, at);
-  }
-  return folded;
-}
+/** So many, and half of all, leave the ring together. */
+const goneMin = 1024;

@@ -128,7 +128,10 @@ export class Erasures {
     };
     fenced.promise.then((underWay) => {
       begun.isFenced = true;
-      return underWay.complete.then(forget);
+      return underWay.complete.then(() => {
+        forget();
+        for (const { actor } of underWay.all) this.#parts.residency.dropErased(actor);
+      });
     }, forget);
     this.#queue.push(request);
     this.#fencing ??= this.#fenceQueued().finally(() => {

@@ -351,8 +351,10 @@ test("somebody who reads names.db of one shard from outside keeps no name of ano
     for (const entity of entities)
       while ((await entity.delete({ waitMs: 50 })).pending.join() !== "slow,its name");
   };
-  const statuses = (...entities: readonly Entity[]) =>
-    Promise.all(entities.map(async (entity) => (await entity.delete({ waitMs: 1000 })).status));
+  const statuses = async (held: Entity, free: Entity) => {
+    const gone = (await free.delete({ waitMs: 240_000 })).status;
+    return [(await held.delete({ waitMs: 0 })).status, gone];
+  };
   await erase(held, free);
   const firstWaits = waits.splice(0);
   await erase(heldLater, freeLater);
@@ -366,7 +368,7 @@ test("somebody who reads names.db of one shard from outside keeps no name of ano
   expect(await statuses(heldLater, freeLater)).toEqual(["pending", "erased"]);
   reader.close();
   await warp.whenTidy();
-  expect(await statuses(held, heldLater)).toEqual(["erased", "erased"]);
+  for (const entity of [held, heldLater]) expect((await entity.delete()).status).toBe("erased");
   const all = [held, heldLater, free, freeLater].map(({ id }) => id);
   expect(tracesOf(dataDir, all)).toEqual([]);
 });
@@ -398,3 +400,21 @@ test.each(["reason", "by"])(
     expect(await alice.seq()).toBe(1);
   },
 );
+
+test("who is erased leaves memory with her id, and is known to be erased all the same", async () => {
+  const warp = await openSmall(freshDirectory());
+  await filled(warp, "bob", 1);
+  const before = warp.pressure;
+  const ids = Array.from({ length: 1500 }, (_, i) => `alice-${i}`);
+  await Promise.all(ids.map((id) => warp.entity(id).append(credited(1))));
+  expect(warp.pressure.residentEntities).toBe(before.residentEntities + ids.length);
+  const handles = ids.map((id) => warp.entity(id));
+  const receipts = await Promise.all(handles.map((handle) => handle.delete({ waitMs: 240_000 })));
+  expect(receipts.every(({ status }) => status === "erased")).toBe(true);
+  await until(() => warp.pressure.residentEntities === before.residentEntities);
+  expect(warp.pressure.residentBytes).toBe(before.residentBytes);
+  for (const entity of [handles[0], warp.entity("alice-1")])
+    expect(await codeOf(entity?.append(credited(1)) ?? Promise.resolve())).toBe("ERASED");
+  expect(await handles[2]?.append(credited(7), { expect: "none" })).toMatchObject({ ok: true, seq: 1 });
+  expect(await warp.entity("bob").seq()).toBe(1);
+});
