@@ -63,6 +63,8 @@ export function openDataDirectory(request: DirectoryRequest): DataDirectory {
       if (!request.create) throw notThere(path);
       refuseRemains(path);
     }
+    // A process that was killed may have replaced files here and not synced their names; what is done now relies on them.
+    if (isThere) syncNames(path);
     const identity = isThere ? readIdentity(path) : newIdentity(request);
     requireSame(identity, request);
     if (!isThere) writeIdentity(path, identity);
@@ -174,11 +176,19 @@ function refuseRemains(path: string): void {
 }
 
 /** Makes a directory with all above it; returns when their names are on the disk. */
-function makeDirectory(path: string): void {
+export function makeDirectory(path: string): void {
   const first = mkdirSync(path, { recursive: true });
   if (first === undefined) return;
   let made = resolve(path);
   for (; made.length >= resolve(first).length; made = dirname(made)) syncDirectory(dirname(made));
+}
+
+function syncNames(path: string): void {
+  try {
+    syncDirectory(path);
+  } catch (thrown) {
+    throw toWarpError(thrown, "IO_ERROR", { file: path });
+  }
 }
 
 function writeIdentity(path: string, identity: Identity): void {

@@ -58,6 +58,8 @@ export interface FeedSource {
   readonly incarnation: string;
   /** Position of the newest durable record of a shard. */
   committed(shard: number): number;
+  /** What that was when the context was opened: whatever was made of later records is of this process. */
+  recovered(shard: number): number;
   /** The next page behind `after`, of about `bytesMax` bytes. Errors: INVALID_ARGUMENT for a position of the future. */
   read(shard: number, after: number, bytesMax: number): Promise<FeedPage>;
   /** The position behind which everything was recorded at this time (ms since 1970) or later. */

@@ -21,6 +21,7 @@ const word = {
   errorLength: 6,
   task: 7,
   thread: 8,
+  forced: 9,
 } as const;
 /** `advance`: begin the next segment. `retire`: say when the slots of what is to be retired are zeros. */
 const journalTask = { advance: 1, retire: 2 } as const;
@@ -54,14 +55,15 @@ export class JournalControl {
 
   // ---- main thread
 
-  /** Hands a turn to the Worker; the one before must be done. */
-  request(ranges: readonly TailRange[]): void {
+  /** Hands a turn to the Worker; the one before must be done. `isForced`: on the disk under durability "os" too. */
+  request(ranges: readonly TailRange[], isForced = false): void {
     let at = number.ranges;
     for (const range of ranges) {
       this.#numbers[at++] = range.tail;
       this.#numbers[at++] = range.start;
       this.#numbers[at++] = range.length;
     }
+    Atomics.store(this.#words, word.forced, isForced ? 1 : 0);
     Atomics.store(this.#words, word.rangeCount, ranges.length);
     this.wake();
   }
@@ -164,6 +166,11 @@ export class JournalControl {
     }
     Atomics.store(this.#words, word.rangeCount, 0);
     return ranges;
+  }
+
+  /** Whether the turn that was taken has to be on the disk. */
+  get isForced(): boolean {
+    return Atomics.load(this.#words, word.forced) !== 0;
   }
 
   /** What {@link requestTask} asked for, once. */

@@ -47,6 +47,7 @@ function run(control: JournalControl, start: JournalWorkerStart): void {
   for (;;) {
     const ranges = control.takeRanges();
     if (ranges.length > 0) {
+      const { isForced } = control;
       const body: Uint8Array[] = [];
       let bodyBytes = 0;
       for (const range of ranges) {
@@ -57,12 +58,15 @@ function run(control: JournalControl, start: JournalWorkerStart): void {
       const awake = makeRoom(control, segments, bodyBytes, seen);
       if (awake === undefined) break;
       seen = awake;
-      control.finishTurn(segments.write(blockKind.records, body));
+      const use = segments.write(blockKind.records, body);
+      if (isForced) segments.sync();
+      control.finishTurn(use);
       continue;
     }
     if (control.stopping || control.failed) break;
-    segments.retire(control.retiredUse);
+    // In this order: what a task stands for was retired before it was asked for.
     const task = control.takeTask();
+    segments.retire(control.retiredUse);
     if (task !== undefined) {
       const awake = task === "advance" ? nextSegment(control, segments, seen) : seen;
       if (awake === undefined) break;

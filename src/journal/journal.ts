@@ -35,6 +35,8 @@ export interface Turn<Completion> {
   readonly completions: Completion[];
   readonly ranges: TailRange[];
   bytes: number;
+  /** It is on the disk when it is acknowledged, with all before it, under durability "os" too. */
+  isForced?: boolean;
   /** Something else than writing; such a turn holds no records. */
   readonly task?: { readonly name: JournalTask; readonly done: () => void } | undefined;
 }
@@ -165,8 +167,9 @@ export class Journal<Completion> {
     this.#ownWrites.noteRead();
   }
 
-  /** As {@link complete}, for several that must be of the same turn. */
-  completeTogether(completions: readonly Completion[]): void {
+  /** As {@link complete}, for several that must be of the same turn. `isForced`: it is on the disk then, whatever the durability. */
+  completeTogether(completions: readonly Completion[], isForced = false): void {
+    if (isForced && completions.length > 0) this.#open.isForced = true;
     this.#open.completions.push(...completions);
     this.#pending += completions.length;
     this.#sendWhenDue();
@@ -300,9 +303,10 @@ export class Journal<Completion> {
       queueMicrotask(() => this.#finish(turn));
       return;
     }
-    if (mayWriteHere && this.#writeHere(turn)) return;
+    const isForced = turn.isForced === true && this.#options.segments.durability === "os";
+    if (mayWriteHere && !isForced && this.#writeHere(turn)) return;
     this.#doneAtSend = this.#control.doneCount;
-    this.#control.request(turn.ranges);
+    this.#control.request(turn.ranges, isForced);
     this.#control.done(this.#doneAtSend).then(() => {
       if (this.#inFlight === turn) this.#finish(turn);
     });

@@ -77,6 +77,8 @@ export function* replayJournal(options: ReplayOptions): Generator<Buffer, Replay
   /** Every segment is read into the same memory: each page of it is made and cleared once. */
   let memory: Buffer = Buffer.alloc(0);
 
+  // What a process that was killed had written may be nowhere but in memory, and what is made of it is synced.
+  for (const { id } of live) syncFile(join(options.directory, segmentName(id)));
   for (const [index, segment] of live.entries()) {
     const { header } = segment;
     const file = join(options.directory, segmentName(segment.id));
@@ -130,8 +132,10 @@ export function* replayJournal(options: ReplayOptions): Generator<Buffer, Replay
     if (next === undefined && !isBlank(contents, end.offset, header.use))
       torn = { file: name, offset: end.offset };
   }
-  if (last !== undefined && options.rewritesLast) rewrite(last);
-  for (const { id } of live) syncFile(join(options.directory, segmentName(id)));
+  if (last !== undefined && options.rewritesLast) {
+    rewrite(last);
+    syncFile(last.file);
+  }
   return {
     segments,
     segmentBytes,

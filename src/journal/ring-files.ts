@@ -67,6 +67,14 @@ async function createSegment(directory: string, id: number, segmentBytes: number
   syncDirectory(directory);
 }
 
+function syncNames(directory: string): void {
+  try {
+    syncDirectory(directory);
+  } catch (thrown) {
+    throw toWarpError(thrown, "IO_ERROR", { file: "journal" });
+  }
+}
+
 export interface SpareSegmentsOptions {
   readonly directory: string;
   readonly segmentBytes: number;
@@ -91,6 +99,8 @@ export class SpareSegments {
     this.#count = options.count;
     growKeySlots(options.directory, options.segmentsMax);
     while (this.#count < 2) createSegmentNow(options.directory, ++this.#count, options.segmentBytes);
+    // The names of those that a process made which was killed.
+    syncNames(options.directory);
     control.publishSegments(this.#count);
   }
 

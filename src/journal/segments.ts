@@ -141,6 +141,13 @@ export class Segments {
     return this.#use;
   }
 
+  /** Makes everything durable that was written; each block is already, but under durability "os". */
+  sync(): void {
+    if (this.#options.durability === "fsync") return;
+    // All of them: behind a hole nothing is replayed.
+    for (const { use, file } of this.#segments) if (use > 0) fdatasyncSync(file);
+  }
+
   /**
    * Says on disk that everything before was acknowledged and nothing was under way. Behind records there is room for it; there may
    * be none behind another marker, which has said so.

@@ -56,6 +56,7 @@ export class Feeder {
   /** Erasures that were asked for and are not done, by their place: a Worker that ends leaves them to the next. */
   readonly #erasures = new Map<string, Erasure>();
   #firstShard = 0;
+  #wasOpened = false;
   error: WarpError | undefined;
   records = 0;
   events = 0;
@@ -284,11 +285,14 @@ export class Feeder {
 
   #opened(places: readonly Place[]): void {
     if (this.#state === "closed") return;
+    const { source } = this.#parts;
     for (const { shard, position } of places) {
-      if (position <= this.#parts.source.committed(shard)) continue;
+      // Rows of an earlier process may be of records that were lost, the positions of which others have by now.
+      if (position <= (this.#wasOpened ? source.committed(shard) : source.recovered(shard))) continue;
       this.#parts.onWorthless(`its rows are ahead of shard ${shard}, which has lost its newest records`);
       return;
     }
+    this.#wasOpened = true;
     this.#state = "running";
     this.error = undefined;
     this.progress.opened(places);

@@ -10,6 +10,7 @@ import type { ErasureFollowers } from "../core/erasure.ts";
 import { toWarpError, WarpError } from "../core/errors.ts";
 import type { FeedSource } from "../core/feed.ts";
 import type { Logger } from "../core/logger.ts";
+import { syncDirectory } from "../core/replace-file.ts";
 import { Control } from "./control.ts";
 import type { Projection } from "./definition.ts";
 import type { ParkedEntity, SinkPlace } from "./messages.ts";
@@ -186,6 +187,7 @@ export class Projections {
         if (database !== undefined && !known.has(join(directory, database)))
           rmSync(join(directory, file), { force: true });
       }
+      syncDirectory(directory);
     } catch (thrown) {
       throw toWarpError(thrown, "IO_ERROR", { file: directory });
     }

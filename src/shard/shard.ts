@@ -100,11 +100,17 @@ export class Shard {
    */
   static open(shard: number, options: ShardWorkerOptions): Shard {
     const directory = shardDirectory(options.dataDir, shard);
-    if (options.create && !existsSync(directory)) {
-      mkdirSync(directory, { recursive: true, mode: 0o700 });
-      syncDirectory(dirname(directory));
+    if (!options.create) return new Shard(shard, options);
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    const made = new Shard(shard, options);
+    try {
+      // Also what a process made that was killed.
+      for (const folder of [directory, dirname(directory)]) syncDirectory(folder);
+      return made;
+    } catch (thrown) {
+      made.close();
+      throw toWarpError(thrown, "IO_ERROR", { file: directory });
     }
-    return new Shard(shard, options);
   }
 
   get nextNumber(): number {

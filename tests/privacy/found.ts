@@ -83,11 +83,11 @@ async function caughtUp(warp: Warp): Promise<void> {
     shard,
     position: warp.feed.committed(shard),
   }));
-  await warp.query("SELECT count(*) FROM mark", [], { after, timeoutMs: 60_000 });
+  await warp.query("SELECT count(*) FROM mark", [], { after, timeoutMs: 240_000 });
 }
 
 /** The scan can fail: whoever is there is found in everything that was read, at least once in some place. */
-function notFound(
+export function notFound(
   all: Iterable<{ readonly where: string; readonly bytes: Uint8Array }>,
   model: Model,
 ): string[] {

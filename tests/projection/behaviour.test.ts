@@ -263,6 +263,25 @@ test("rows ahead of a journal that lost its newest records are built again", asy
   await second.close();
 });
 
+test("rows ahead of what was recovered are built again, though other records have their positions by now", async () => {
+  const feed = new MemoryFeed(1);
+  const app = application(count());
+  for (let i = 0; i < 10; i++) feed.append("a", up);
+  const first = await Harness.open({ feed, application: app });
+  expect(await first.rows("SELECT n FROM count")).toEqual([[10]]);
+  await first.close();
+  feed.lose(0, 5);
+  feed.recoveredRecords = 5;
+  for (let i = 0; i < 8; i++) feed.append("b", up);
+  const second = await Harness.open({ feed, dataDir: first.dataDir, application: app });
+  await until(async () => (await second.rows("SELECT n FROM count"))[0]?.[0] === 5, "built again");
+  expect(await second.rows("SELECT id, n FROM count ORDER BY id")).toEqual([
+    ["a", 5],
+    ["b", 8],
+  ]);
+  await second.close();
+});
+
 test("rows of another incarnation are built again", async () => {
   const feed = new MemoryFeed();
   const app = application(count());

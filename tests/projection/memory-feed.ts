@@ -32,6 +32,8 @@ export class MemoryFeed implements FeedSource {
   incarnation = "one";
   /** Records in a page at most. */
   pageRecords = 50;
+  /** Records that each shard had when the context was opened; undefined for all that it has. */
+  recoveredRecords: number | undefined;
   readonly #records: FeedRecord[][];
   readonly #entities = new Map<string, { number: number; seq: number }>();
   readonly #watchers = new Set<() => void>();
@@ -86,6 +88,10 @@ export class MemoryFeed implements FeedSource {
 
   committed(shard: number): number {
     return this.#records[shard]?.length ?? 0;
+  }
+
+  recovered(shard: number): number {
+    return Math.min(this.recoveredRecords ?? Number.POSITIVE_INFINITY, this.committed(shard));
   }
 
   async read(shard: number, after: number): Promise<FeedPage> {

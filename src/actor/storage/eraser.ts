@@ -87,7 +87,8 @@ export class Eraser {
       actor.suspend();
       return write;
     });
-    journal.completeTogether(writes);
+    // Whatever the durability: shards settle it one by one, and what one of them has erased is to be erased in all.
+    journal.completeTogether(writes, true);
     return true;
   }
 

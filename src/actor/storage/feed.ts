@@ -64,6 +64,7 @@ export class Feed implements FeedSource {
   readonly incarnation: string;
   readonly #parts: FeedParts;
   readonly #records: readonly TailRecords[];
+  readonly #recovered: readonly number[];
   #reading: Promise<Reading> | undefined;
   #isClosed = false;
   #watchers: readonly OnTurn[] = [];
@@ -78,6 +79,7 @@ export class Feed implements FeedSource {
     this.shards = parts.shards.length;
     this.incarnation = parts.incarnation;
     this.#durableTurn = parts.lastTurn;
+    this.#recovered = parts.shards.map(({ committedPosition }) => committedPosition);
     this.#records = parts.tails.map(
       (tail, writer) =>
         new TailRecords(
@@ -96,6 +98,10 @@ export class Feed implements FeedSource {
 
   committed(shard: number): number {
     return this.#shard(shard).committedPosition;
+  }
+
+  recovered(shard: number): number {
+    return this.#recovered[shard] ?? 0;
   }
 
   erasedIds(): KnownErased {

@@ -29,6 +29,13 @@ const types: Readonly<Record<ColumnType, string>> = {
 const dialect: Dialect = { types, place: (index) => `$${index}`, tableOptions: "" };
 const connectSeconds = 5;
 
+/** What is removed stays so: this transaction waits for the disk also where a server or role is set not to (`synchronous_commit`). */
+async function waitForDisk(sql: SQL): Promise<void> {
+  await sql.unsafe(
+    "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'",
+  );
+}
+
 export class PostgresSink implements Sink {
   readonly #sql: SQL;
   readonly #build: Build;
@@ -109,6 +116,7 @@ export class PostgresSink implements Sink {
         throw new WarpError("ABORTED", `${this.#counter}: someone else has written to these rows`);
       }
       if (erased !== undefined) {
+        await waitForDisk(sql);
         for (const table of tablesOf(this.#build).filter(({ subjects }) => subjects.length > 0)) {
           const name = physical(table, this.#build);
           await sql.unsafe(
@@ -168,6 +176,7 @@ export class PostgresSink implements Sink {
 
   async drop(): Promise<void> {
     await this.#begin(async (sql) => {
+      await waitForDisk(sql);
       for (const name of [this.#counter, ...tablesOf(this.#build).map((table) => this.nameOf(table))]) {
         await sql.unsafe(`DROP TABLE IF EXISTS ${name} CASCADE`);
       }

@@ -10,6 +10,7 @@ import { closeSync, existsSync, fsyncSync, openSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { assert, type ErrorCode, type ErrorDetails, toWarpError, WarpError } from "../../core/errors.ts";
 import { limits } from "../../core/limits.ts";
+import { syncDirectory } from "../../core/replace-file.ts";
 
 /** One size for all files: 8 KiB settles as fast as 16 KiB and a third faster than 4 KiB, and wastes less. */
 export const pageBytes = 8192;
@@ -29,8 +30,9 @@ export interface DatabaseOptions {
 }
 
 export function openDatabase(path: string, options: DatabaseOptions): Database {
+  const isWriter = options.access === "write";
+  if (isWriter) syncNames(path);
   return guard(path, () => {
-    const isWriter = options.access === "write";
     const database = new Database(path, isWriter ? { readwrite: true, create: true } : { readonly: true });
     try {
       for (const pragma of isWriter ? writerPragmas(options) : readerPragmas(options)) {
@@ -42,6 +44,15 @@ export function openDatabase(path: string, options: DatabaseOptions): Database {
     }
     return database;
   });
+}
+
+/** An earlier process may have removed a WAL, as SQLite does when it closes: without a sync a power failure could bring it back. */
+export function syncNames(path: string): void {
+  try {
+    syncDirectory(dirname(path));
+  } catch (thrown) {
+    throw toWarpError(thrown, "IO_ERROR", { file: path });
+  }
 }
 
 function writerPragmas(options: DatabaseOptions): string[] {
@@ -171,13 +182,19 @@ function walFileBytesOf(path: string): number {
   return statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
 }
 
-/**
- * Copies the WAL into the main file and leaves nothing in the WAL's own, on the disk: SQLite does not sync what it truncates,
- * and a power failure could bring it back. False when a reader was in the way. Errors: IO_ERROR.
- */
+/** Copies the WAL into the main file and leaves nothing in the WAL's own, on the disk. False when a reader was in the way. */
 export function emptyWal(database: Database, path: string, mode: "TRUNCATE" | "BRIEF"): boolean {
-  if (!checkpoint(database, path, mode) || walFileBytesOf(path) > 0) return false;
+  return checkpoint(database, path, mode) && isWalEmptied(path);
+}
+
+/**
+ * True when the WAL's file is empty, on the disk: SQLite does not sync what it truncates, and a power failure could bring it back.
+ * Errors: IO_ERROR.
+ */
+export function isWalEmptied(path: string): boolean {
+  if (walFileBytesOf(path) > 0) return false;
   const wal = `${path}-wal`;
+  if (!existsSync(wal)) return true;
   try {
     // Closing it takes no lock from SQLite, which locks bytes of the main file and of the index alone.
     const file = openSync(wal, "r");
@@ -246,7 +263,7 @@ interface MetaRow extends Meta {
 }
 
 /**
- * Makes the tables of a new file and its meta row, synced into the main file; does nothing to a file that has them.
+ * Makes the tables of a new file and its meta row, synced into the main file.
  * Where the vault is, which is made last, the tables were made: without them the file is damaged, and never made anew.
  */
 export function prepareSchema(
@@ -255,18 +272,16 @@ export function prepareSchema(
   shard: number,
   schema: readonly string[],
 ): void {
-  const isMade = transact(database, path, "IMMEDIATE", () => {
-    const exists = database.query("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").get() !== null;
-    if (exists) return false;
-    if (existsSync(join(dirname(path), "vault"))) {
-      throw new WarpError("CORRUPT", `${path} is damaged: its tables are gone`, { file: path });
-    }
+  const hasVault = existsSync(join(dirname(path), "vault"));
+  transact(database, path, "IMMEDIATE", () => {
+    if (database.query("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").get() !== null) return;
+    if (hasVault) throw new WarpError("CORRUPT", `${path} is damaged: its tables are gone`, { file: path });
     database.run(metaSchema);
     for (const statement of schema) database.run(statement);
     writeMeta(database, { shard, position: 0, nextNumber: 1, lastRecordedAt: 0, epoch: 1 });
-    return true;
   });
-  if (isMade && !checkpoint(database, path, "TRUNCATE")) {
+  // A process that was killed may have made them and not synced them.
+  if (!hasVault && !checkpoint(database, path, "TRUNCATE")) {
     throw new WarpError("IO_ERROR", `${path}: its new tables could not be synced`, { file: path });
   }
 }

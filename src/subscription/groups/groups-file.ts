@@ -3,11 +3,13 @@
  *
  * - Numbers, seqs and positions: no ids of entities, no data. Erased entities are taken out all the same.
  * - WAL without a sync per commit: a power failure loses the newest commits, in order, and their events are delivered again.
- * - Positions mean nothing in another incarnation; a file of one is begun anew.
+ * - Positions mean nothing in another incarnation; a file of one is begun anew. Those that are ahead of what the context recovered, as a
+ *   journal without syncs may be behind, are of records that are lost: other records get them.
  */
 import { Database } from "bun:sqlite";
 import { join } from "node:path";
 import { toWarpError } from "../../core/errors.ts";
+import { isWalEmptied, syncNames } from "../../shard/sqlite/database.ts";
 
 export interface GroupQuery {
   readonly prefix?: string | undefined;
@@ -54,9 +56,10 @@ export class GroupsFile {
   readonly #path: string;
   readonly #database: Database;
 
-  /** Errors: IO_ERROR, CORRUPT. */
-  constructor(dataDir: string, incarnation: string) {
+  /** `recovered`: by shard, the newest position when the context was opened. Errors: IO_ERROR, CORRUPT. */
+  constructor(dataDir: string, incarnation: string, recovered: readonly number[]) {
     this.#path = join(dataDir, groupsFileName);
+    syncNames(this.#path);
     this.#database = this.#guard(() => new Database(this.#path, { create: true, readwrite: true }));
     this.#guard(() => {
       for (const pragma of [
@@ -69,7 +72,10 @@ export class GroupsFile {
       }
       for (const statement of schema) this.#database.run(statement);
       const meta = this.#database.query<{ incarnation: string }, []>("SELECT incarnation FROM meta").get();
-      if (meta?.incarnation === incarnation) return;
+      if (meta?.incarnation === incarnation) {
+        this.#comeBackTo(recovered);
+        return;
+      }
       this.#transact(() => {
         for (const table of ["meta", "groups", "checkpoints", "parked"])
           this.#database.run(`DELETE FROM ${table}`);
@@ -162,14 +168,29 @@ export class GroupsFile {
     });
   }
 
-  /** Empties the WAL, which has what was deleted. False while another process reads an older state. */
+  /** Empties the WAL, which has what was deleted, on the disk. False while another process reads an older state. */
   emptyWal(): boolean {
     const checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
-    return this.#guard(() => this.#database.query<{ busy: number }, []>(checkpoint).get()?.busy === 0);
+    const isCopied = () => this.#database.query<{ busy: number }, []>(checkpoint).get()?.busy === 0;
+    return this.#guard(isCopied) && isWalEmptied(this.#path);
   }
 
   close(): void {
     this.#database.close();
+  }
+
+  #comeBackTo(recovered: readonly number[]): void {
+    const ahead = recovered.map((position, shard) => [position, shard] as const);
+    this.#transact(() => {
+      const back = this.#database.query(
+        "UPDATE checkpoints SET position = ?1 WHERE shard = ?2 AND position > ?1",
+      );
+      const forget = this.#database.query("DELETE FROM parked WHERE position > ?1 AND shard = ?2");
+      for (const place of ahead) {
+        back.run(...place);
+        forget.run(...place);
+      }
+    });
   }
 
   #save(name: string, positions: readonly (number | undefined)[]): void {

@@ -4,6 +4,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Folding } from "../../actor/folding.ts";
+import type { Feed } from "../../actor/storage/feed.ts";
 import { aboutDropped, gapEvent } from "../../core/dropped.ts";
 import { bytesOf } from "../../core/entry.ts";
 import type { ErasureFollowers } from "../../core/erasure.ts";
@@ -165,7 +166,7 @@ export class Groups {
 
   #open(): GroupsFile {
     if (this.#isClosed) throw new WarpError("CLOSED", "this context is closed");
-    this.#file ??= new GroupsFile(this.#dataDir, this.#hub.feed.incarnation);
+    this.#file ??= openFile(this.#dataDir, this.#hub.feed);
     this.#register();
     return this.#file;
   }
@@ -250,6 +251,11 @@ export class Groups {
   async #emptyWal(): Promise<void> {
     for (let ms = againMs; !this.#open().emptyWal(); ms = Math.min(2 * ms, againMsMax)) await idle(ms);
   }
+}
+
+function openFile(dataDir: string, feed: Feed): GroupsFile {
+  const recovered = Array.from({ length: feed.shards }, (_, shard) => feed.recovered(shard));
+  return new GroupsFile(dataDir, feed.incarnation, recovered);
 }
 
 /** Keeps no process from ending. */

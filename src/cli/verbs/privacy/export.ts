@@ -2,7 +2,9 @@
  * `warp export ENTITY`: everything that the context holds of an entity, as NDJSON with a manifest.
  */
 import { type FileHandle, open, rm } from "node:fs/promises";
+import { dirname } from "node:path";
 import { toWarpError } from "../../../core/errors.ts";
+import { syncDirectory } from "../../../core/replace-file.ts";
 import { exitCode, NotFoundError } from "../../exit.ts";
 import { formatBytes } from "../../progress.ts";
 import { addTargetOptions, targetSettings } from "../../settings.ts";
@@ -50,7 +52,10 @@ export async function writeNewFile(path: string, pieces: AsyncIterable<string>):
     throw toWarpError(thrown, "IO_ERROR", { file: path });
   });
   try {
-    return await writeAll(file, pieces).finally(() => file.close());
+    const bytes = await writeAll(file, pieces).finally(() => file.close());
+    // Whoever exports may delete next: the file has its name when this says so.
+    syncDirectory(dirname(path));
+    return bytes;
   } catch (thrown) {
     await rm(path, { force: true });
     throw toWarpError(thrown, "IO_ERROR", { file: path });
