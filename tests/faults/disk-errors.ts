@@ -29,7 +29,7 @@ export interface DiskErrorResult {
 
 const calls = { sync: "fsync,fdatasync", write: "write,writev,pwrite64,pwritev,pwritev2" } as const;
 /** For a process that hangs alone: it takes seconds, under strace and on a disk that others keep busy some ten of them. */
-const endsWithinMs = 120_000;
+const endsWithinMs = 400_000;
 /** What callers may be told when the disk fails. */
 const allowed = ["OUTCOME_UNKNOWN", "ENGINE_FAILED", "IO_ERROR", "DISK_FULL"];
 

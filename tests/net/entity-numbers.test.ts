@@ -78,8 +78,11 @@ test("what was numbered and has left memory is not kept by its number", async ()
   for (let i = 0; handles.some(({ isCurrent }) => isCurrent) && i < 20_000; i++)
     await warp.entity(`other-${i}`).append(added(1));
   Bun.gc(true);
-  // One that a register or the stack still points to is not collected.
-  expect(states.filter((state) => state.deref() !== undefined).length).toBeLessThan(10);
+  // What a register or the stack still points to is not collected; later other things stand there.
+  while (states.filter((state) => state.deref() !== undefined).length >= 10) {
+    await Bun.sleep(10);
+    Bun.gc(true);
+  }
   expect(await handles[0]?.read(counter)).toEqual({ sum: 1, times: 1 });
   await warp.close();
   rmSync(dataDir, { recursive: true });

@@ -16,7 +16,6 @@ let neighbour: Client;
 beforeAll(async () => {
   served = await serveContext({
     limits: {
-      stallMs: 300,
       idleMs: 60_000,
       outputBytes: 64 * 1024,
       networkBytes: 48 << 20,
@@ -30,8 +29,8 @@ afterAll(async () => {
   await served.close();
 });
 
-async function neighbourWorks(): Promise<void> {
-  const result = await neighbour.entity("neighbour").append({ type: "Added", data: { by: 1 } });
+async function neighbourWorks(client = neighbour): Promise<void> {
+  const result = await client.entity("neighbour").append({ type: "Added", data: { by: 1 } });
   expect(result.ok).toBe(true);
 }
 
@@ -249,15 +248,16 @@ test("random frames from many peers do not disturb the server", async () => {
 
 test("a peer that says nothing, and one that never ends its frame, are closed in time", async () => {
   const hasty = await serveContext({ limits: { handshakeMs: 300 } });
+  const impatient = await serveContext({ limits: { stallMs: 300 } });
   const silent = await RawPeer.open(hasty.tcp.port);
-  const slow = await RawPeer.greeted(served.tcp.port);
+  const slow = await RawPeer.greeted(impatient.tcp.port);
   const dripping = setInterval(() => slow.send(Buffer.of(0)), 20);
   slow.send(Buffer.of(0, 0, 4, 0));
   expect(await lastWords(silent)).toBe("TIMEOUT");
   expect(await lastWords(slow)).toBe("TIMEOUT");
   clearInterval(dripping);
   await neighbourWorks();
-  await hasty.close();
+  for (const server of [hasty, impatient]) await server.close();
 });
 
 test("a large frame that does not come costs nothing but the bytes that came", async () => {
@@ -273,22 +273,27 @@ test("a large frame that does not come costs nothing but the bytes that came", a
 });
 
 test("a reader that never reads is not served beyond its share, and closed", async () => {
-  const large = served.warp.entity("large");
+  const impatient = await serveContext({ limits: { stallMs: 300, outputBytes: 64 * 1024 } });
+  const { warp, tcp } = impatient;
+  const beside = await connect({ address: tcp.address });
+  const large = warp.entity("large");
   for (let i = 0; i < 10; i++) await large.append({ type: "Note", data: "x".repeat(50_000) });
-  const peer = await RawPeer.greeted(served.tcp.port);
+  const peer = await RawPeer.greeted(tcp.port);
   peer.socket.pause();
   const frames = Array.from({ length: 500 }, (_, i) => frameOf([0, i + 1, 4, "large", 1]));
   for (const frame of frames) peer.send(frame);
-  await until(() => served.tcp.bufferBytes > 64 * 1024);
+  await until(() => tcp.bufferBytes > 64 * 1024);
   let most = 0;
-  while (served.tcp.bufferBytes > 64 * 1024) {
-    most = Math.max(most, served.tcp.bufferBytes);
-    await neighbourWorks();
+  while (tcp.bufferBytes > 64 * 1024) {
+    most = Math.max(most, tcp.bufferBytes);
+    await neighbourWorks(beside);
   }
   // Eight pages may be under way when its output is full.
   expect(most).toBeLessThan(16 << 20);
   peer.socket.resume();
   await peer.untilClosed();
+  await beside.close();
+  await impatient.close();
 });
 
 test("frames that all connections together cannot hold close the one that needs more", async () => {

@@ -228,7 +228,7 @@ function eventsIn(push: unknown[] | undefined): number {
 }
 
 test("a peer that stops reading is told why and closed, and costs the others nothing", async () => {
-  const { warp, tcp } = await serve({ limits: { stallMs: 300, outputBytes: 64 * 1024 } });
+  const { warp, tcp } = await serve({ limits: { stallMs: 2000, outputBytes: 64 * 1024 } });
   const peer = await RawPeer.greeted(tcp.port);
   closers.push(() => peer.close());
   peer.send(frameOf([0, 2, 9, 1, 2 ** 40, null, null, null, "start"]));

@@ -39,7 +39,7 @@ test("hosts that are loaded while she is erased do not stop it, and are folded w
   const dataDir = freshDirectory();
   await fill(dataDir, ["customer-1"]);
   const warp = await openSmall(dataDir, { aggregates: [order] });
-  const deleted = warp.entity("customer-1").delete({ waitMs: 20_000 });
+  const deleted = warp.entity("customer-1").delete({ waitMs: 240_000 });
   const reads: Promise<unknown>[] = [];
   // One after the other, so that some are asked for at each moment of the erasure.
   for (let i = 0; i < hosts; i++) {
@@ -64,7 +64,7 @@ test("who is erased may leave memory meanwhile", async () => {
   };
   const pressing = Array.from({ length: 100 }, press);
   const receipts = await Promise.all(
-    customers.map((customer) => warp.entity(customer).delete({ waitMs: 60_000 })),
+    customers.map((customer) => warp.entity(customer).delete({ waitMs: 240_000 })),
   );
   isOver = true;
   await Promise.all(pressing);

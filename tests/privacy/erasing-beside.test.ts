@@ -34,10 +34,13 @@ test("what is written while an erasure waits for a checkpoint is settled in roun
   const noted = erasing.then(() => {
     isErased = true;
   });
-  while (!isErased) await bob.append(credited(1));
+  // So few that they fit into one row, whatever the disk does in that time.
+  for (let made = 0; !isErased || made < 200; ) {
+    if (made === 2000) await Bun.sleep(1);
+    else if ((await bob.append(credited(1))).ok) made++;
+  }
   await noted;
   expect((await erasing).pending).toContain("the journal's segments");
-  expect(await bob.seq()).toBeGreaterThan(100);
   reader.close();
   expect(await alice.delete()).toMatchObject({ status: "erased" });
   await warp.close();

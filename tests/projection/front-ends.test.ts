@@ -33,8 +33,10 @@ describe("a server", () => {
     for (let cents = 1; cents <= 5; cents++) {
       const after = await client.entity("zoë").append({ type: "Paid", data: { cents, day: "monday" } });
       if (!after.ok) throw new Error("a conflict");
+      // The first one waits for the projections to start.
       const result = await client.query("SELECT cents, payments, name FROM total WHERE purse = ?", ["zoë"], {
         after,
+        timeoutMs: 240_000,
       });
       expect(result.columns).toEqual(["cents", "payments", "name"]);
       expect(result.rows).toEqual([[(cents * (cents + 1)) / 2, cents, null]]);
@@ -117,6 +119,8 @@ describe("a server", () => {
       "SELECT purse, cents FROM total WHERE purse = ?",
       "--param",
       "zoë",
+      "--timeout",
+      "240s",
       "--addr",
       server.address,
     ]);

@@ -50,10 +50,10 @@ test("a rebuild that was asked for goes on after a restart", async () => {
   await first.close();
   const again = await Harness.open({ feed, application: path, dataDir: first.dataDir });
   expect(again.status("count").building).toEqual({ version: 1, progress: 0 });
-  const before = await again.projections.placeFor(undefined, undefined, 10_000);
+  const before = await again.projections.placeFor(undefined, undefined, 240_000);
   again.projections.resume("count");
   await until(() => again.status("count").building === null, "the rebuilt rows are swapped in");
-  expect(await again.projections.placeFor(undefined, undefined, 10_000)).not.toEqual(before);
+  expect(await again.projections.placeFor(undefined, undefined, 240_000)).not.toEqual(before);
   expect(await again.rows("SELECT n FROM count")).toEqual([[200]]);
   await again.close();
 });

@@ -60,24 +60,8 @@ export async function startRqlite(count: number): Promise<Server> {
         if (node.child !== undefined) continue;
         const cluster = count === 1 ? [] : ["-bootstrap-expect", String(count), "-join", joined];
         const addresses = ["-http-addr", `127.0.0.1:${node.http}`, "-raft-addr", `127.0.0.1:${node.raft}`];
-        const fast = [
-          "-raft-timeout",
-          "300ms",
-          "-raft-election-timeout",
-          "300ms",
-          "-raft-leader-lease-timeout",
-          "200ms",
-        ];
         node.child = Bun.spawn(
-          [
-            rqlited() ?? "",
-            "-node-id",
-            `node${i}`,
-            ...addresses,
-            ...cluster,
-            ...fast,
-            join(directory, String(i)),
-          ],
+          [rqlited() ?? "", "-node-id", `node${i}`, ...addresses, ...cluster, join(directory, String(i))],
           { stdout: "ignore", stderr: "ignore" },
         );
       }

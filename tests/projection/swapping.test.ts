@@ -41,9 +41,9 @@ test("a projection that is not declared any more holds up no query, and its rows
   const second = await Harness.open({ feed, dataDir, application: application(count("kept")) });
   feed.append("a", up);
   const read = async () => ({
-    unasked: await second.rows("SELECT n FROM kept", [], { after: [], timeoutMs: 20_000 }),
-    kept: await second.rows("SELECT n FROM kept", [], { timeoutMs: 20_000 }),
-    gone: await second.rows("SELECT n FROM gone", [], { timeoutMs: 20_000 }),
+    unasked: await second.rows("SELECT n FROM kept", [], { after: [], timeoutMs: 240_000 }),
+    kept: await second.rows("SELECT n FROM kept", [], { timeoutMs: 240_000 }),
+    gone: await second.rows("SELECT n FROM gone", [], { timeoutMs: 240_000 }),
   });
   expect(await read()).toMatchObject({ kept: [[2]], gone: [[1]] });
   // Somebody who only cleans its rows brings them no further either.

@@ -35,10 +35,11 @@ test("retention drops nothing of an entity that is held, until the hold has ende
     }
   }
   await warp.entity("alice").hold({ reason: "claim 17" });
-  const until = Date.now() + 1000;
-  await warp.entity("carol").hold({ reason: "claim 18", until });
+  await warp.entity("carol").hold({ reason: "claim 18", until: Date.now() + 3_600_000 });
   expect(await warp.retain()).toMatchObject({ entities: 1, events: 3, failed: 0 });
   expect(await seqsOf(warp, "alice")).toEqual([1, 2, 3, 4, 5]);
+  const until = Date.now() + 500;
+  await warp.entity("carol").hold({ reason: "claim 18", until });
   await warp.close();
 
   warp = await open(dataDir);
