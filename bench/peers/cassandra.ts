@@ -110,6 +110,7 @@ export const cassandra: Peer = {
   name: "cassandra",
   title: "Apache Cassandra",
   partner: "warp-tcp",
+  warmUpSeconds: 15,
   notes: {
     client: "package cassandra-driver, prepared statements; batches of one partition are unlogged",
     durability: "`commitlog_sync: group`, 1 ms: the commit log is fsynced before the acknowledgement",

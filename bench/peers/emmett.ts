@@ -22,7 +22,9 @@ interface Folded {
 }
 
 const conflict = 412;
-const triesMax = 20;
+/** A dozen of 256 callers meet at the busiest stream of the mixed load. */
+const triesMax = 1000;
+const againMsMax = 20;
 
 export const emmettState = "the stream, read and folded (aggregateStream)";
 export const emmettSeq = "the store gives it, in a transaction; a wrong expected version is refused";
@@ -40,6 +42,7 @@ export function drivingEmmett(store: EventStore): Pick<RunningPeer, "append" | "
           // Two at a time to one stream: the loser tries again, as Emmett's own command handler does.
           if (tries === triesMax || (thrown as { readonly errorCode?: number }).errorCode !== conflict)
             throw thrown;
+          if (tries > 3) await Bun.sleep(Math.random() * againMsMax);
         }
       }
     },

@@ -12,7 +12,7 @@ interface Store {
   /** What `write` puts is one transaction. Resolves when it is committed; to false when the key was there. */
   ifNoExists(key: Key, write: () => void): Promise<boolean>;
   put(key: Key, value: unknown): Promise<boolean>;
-  /** Resolves when what is committed by now is synced. */
+  /** Resolves when what is written by now is committed and synced. */
   readonly flushed: PromiseLike<unknown>;
   getRange(range: {
     readonly start: Key;
@@ -55,11 +55,13 @@ export const lmdb: Peer = {
     return {
       version: await packageVersion("lmdb"),
       async append(entity, seq, events) {
-        const isNew = await store.ifNoExists([entity, seq], () => {
+        const written = store.ifNoExists([entity, seq], () => {
           for (const [i, event] of events.entries()) void store.put([entity, seq + i], event);
         });
+        // That of this transaction: behind the commit it is the next one's.
+        const synced = store.flushed;
+        const [isNew] = await Promise.all([written, synced]);
         if (!isNew) throw new Error(`${entity} has an event ${seq}`);
-        await store.flushed;
       },
       async read(entity) {
         const newest = {

@@ -2,23 +2,24 @@
  * One round of one peer beside Warp, in a process of its own: both are started, take turns on every workload, and are
  * counted and stopped. Started by run.ts; prints one JSON line for each thing that it learns.
  *
- * - Which of the two goes first changes with the round.
+ * - Which of the two goes first changes with the round, and from one workload to the next.
  * - It ends, with all that it started, when its standard input does: run.ts was stopped or killed.
  */
 import { chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { fill, Given, type Measured, runLoad, windowSeconds } from "./harness/load.ts";
+import { fill, Given, type Measured, runLoad } from "./harness/load.ts";
 import type { Peer, RunningPeer } from "./harness/peer.ts";
 import { Processes } from "./harness/processes.ts";
 import { untilQuiet } from "./harness/quiet.ts";
-import { workloads } from "./harness/workloads.ts";
+import { type Workload, workloads } from "./harness/workloads.ts";
 import { peers, warpForms } from "./peers.ts";
 
 /** What is printed. */
 export type PairLine =
   | { readonly run: string; readonly side: Side; readonly measured: Measured }
-  | { readonly count: Counts; readonly side: Side; readonly version: string };
+  | { readonly count: Counts; readonly side: Side; readonly version: string }
+  | { readonly failure: string };
 
 export type Side = "peer" | "warp";
 
@@ -38,7 +39,6 @@ interface Party {
 
 /** A system that makes an entity slower than 1,000 a second has fewer of them. */
 const fillSecondsMax = 10;
-const stoodStill = 1.3;
 const againMax = 2;
 
 if (import.meta.main) {
@@ -55,12 +55,17 @@ if (import.meta.main) {
   const peer = peers.find(({ name }) => name === values.peer);
   if (peer === undefined) throw new Error(`there is no peer ${values.peer}`);
   const chosen = values.workloads === "" ? undefined : values.workloads.split(",");
-  await measurePair(peer, {
-    round: Number(values.round),
-    seconds: Number(values.seconds),
-    directory: values.directory,
-    workloads: workloads.filter(({ name }) => chosen?.includes(name) ?? true),
-  });
+  try {
+    await measurePair(peer, {
+      round: Number(values.round),
+      seconds: Number(values.seconds),
+      directory: values.directory,
+      workloads: workloads.filter(({ name }) => chosen?.includes(name) ?? true),
+    });
+  } catch (thrown) {
+    print({ failure: thrown instanceof Error ? thrown.message : String(thrown) });
+    process.exit(1);
+  }
   process.exit(0);
 }
 
@@ -80,33 +85,13 @@ async function measurePair(peer: Peer, options: PairOptions): Promise<void> {
     if (partner !== undefined) parties.push(await open("warp", partner, directory));
     parties.push(await open("peer", peer, directory));
     for (const { running, given } of parties) await fill(running, given, fillSecondsMax);
-    const order = round % 2 === 0 ? [...parties].reverse() : parties;
-    for (const workload of options.workloads) {
-      for (const { side, running, given } of order) {
-        await untilQuiet();
-        Bun.gc(true);
+    await warmUp(peer, parties);
+    for (const [index, workload] of options.workloads.entries()) {
+      for (const party of (round + index) % 2 === 0 ? [...parties].reverse() : parties) {
+        if (!(await untilQuiet())) console.error(`${party.side}, ${workload.name}: not at rest before it`);
         const seed = round * 100 + workloads.indexOf(workload);
-        const warmupSeconds = Math.max(0.5, seconds / 5);
-        let measured = await runLoad({ peer: running, given, workload, seconds, warmupSeconds, seed });
-        // A window that stayed open much longer than asked for: the whole machine stood still meanwhile.
-        for (
-          let again = 1;
-          measured.seconds > stoodStill * windowSeconds(workload, seconds) && again <= againMax;
-          again++
-        ) {
-          console.error(
-            `${side}, ${workload.name}: the window lasted ${measured.seconds.toFixed(1)} s; once more`,
-          );
-          measured = await runLoad({
-            peer: running,
-            given,
-            workload,
-            seconds,
-            warmupSeconds,
-            seed: seed + 1000 * again,
-          });
-        }
-        print({ run: workload.name, side, measured });
+        const measured = await measureOnce(party, workload, seconds, seed);
+        print({ run: workload.name, side: party.side, measured });
       }
     }
     for (const { side, running, given } of parties) {
@@ -118,10 +103,36 @@ async function measurePair(peer: Peer, options: PairOptions): Promise<void> {
       print({ count, side, version: running.version });
     }
   } finally {
-    for (const { running, processes } of parties.reverse()) {
-      await running.stop();
+    for (const { side, running, processes } of parties.reverse()) {
+      // What was measured is measured.
+      await running.stop().catch((thrown: unknown) => console.error(`${side} does not stop: ${thrown}`));
       await processes.stop();
     }
+  }
+}
+
+/** A program that is compiled while it runs is driven before it is measured. */
+async function warmUp({ warmUpSeconds = 0 }: Peer, parties: readonly Party[]): Promise<void> {
+  const workload = workloads.find(({ name }) => name === "mixed-256");
+  const party = parties.find(({ side }) => side === "peer");
+  if (warmUpSeconds === 0 || party === undefined || workload === undefined) return;
+  const { running, given } = party;
+  await runLoad({ peer: running, given, workload, seconds: warmUpSeconds, warmupSeconds: 0, seed: 1 });
+}
+
+async function measureOnce(
+  { side, running, given }: Party,
+  workload: Workload,
+  seconds: number,
+  seed: number,
+): Promise<Measured> {
+  const warmupSeconds = Math.max(0.5, seconds / 5);
+  for (let again = 0; ; again++) {
+    Bun.gc(true);
+    const load = { peer: running, given, workload, seconds, warmupSeconds, seed: seed + 1000 * again };
+    const { isStretched, ...measured } = await runLoad(load);
+    if (!isStretched || again === againMax) return measured;
+    console.error(`${side}, ${workload.name}: the window lasted ${measured.seconds.toFixed(1)} s; once more`);
   }
 }
 

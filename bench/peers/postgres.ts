@@ -46,6 +46,8 @@ export async function startPostgres({
     shared_buffers: "1GB",
     max_wal_size: "8GB",
     max_connections: 100,
+    // It would begin in the middle of a window or not, as the minute happens to be.
+    autovacuum: "off",
   };
   const options = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
   const isReady = async () => run([join(bin, "pg_isready"), "-h", "127.0.0.1", "-p", String(port)]) !== "";

@@ -2,18 +2,25 @@
  * Restate: a virtual object per entity, one server, one service process.
  */
 import { join } from "node:path";
-import { installNpmPackages, packagePath, run } from "./harness/install.ts";
+import { cache, installNpmPackages, packagePath, run } from "./harness/install.ts";
 import type { Peer } from "./harness/peer.ts";
 import { accepts, freePort } from "./harness/processes.ts";
 
 const program = packagePath("@restatedev/restate-server-linux-x64/bin/restate-server");
+
+/** Its services are made for Node. */
+function node(): string {
+  const path = Bun.which("node");
+  if (path === null) throw new Error("Node is not installed, and Restate's service runs on it");
+  return path;
+}
 
 export const restate: Peer = {
   name: "restate",
   title: "Restate virtual objects",
   partner: "warp-tcp",
   notes: {
-    client: "HTTP ingress with keep-alive (fetch), as its documentation shows",
+    client: "HTTP ingress with keep-alive (fetch), as its documentation shows; the service on Node",
     durability: "its log is fsynced before the invocation goes on (its default)",
     isDurable: true,
     seq: "the virtual object gives it, one writer",
@@ -21,14 +28,18 @@ export const restate: Peer = {
     state: "the newest event, by a shared handler",
   },
   async install() {
+    node();
     installNpmPackages();
   },
   async start({ directory, processes }) {
     const service = freePort();
-    const source = join(import.meta.dir, "restate-service.ts");
-    await processes.start("restate-service", [process.execPath, source, String(service)], () =>
-      accepts(service),
-    );
+    const source = await Bun.file(join(import.meta.dir, "restate-service.ts")).text();
+    // Beside the packages, where Node finds the SDK.
+    const script = join(cache, "restate-service.mjs");
+    await Bun.write(script, new Bun.Transpiler({ loader: "ts" }).transformSync(source));
+    const production = { env: { NODE_ENV: "production" } };
+    const command = [node(), script, String(service)];
+    await processes.start("restate-service", command, () => accepts(service), production);
     const [ingress, admin, fabric] = [freePort(), freePort(), freePort()];
     const env = {
       RESTATE_LISTEN_MODE: "tcp",

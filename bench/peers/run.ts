@@ -7,6 +7,8 @@
  *   time, but not less than 5 s of it, and two thirds of the rounds. `--only` measures some and leaves the recorded numbers of the others; `--dry` writes nothing.
  * - Peers take turns: every round has all of them. Each pair runs in a process group of its own, which is ended with
  *   everything in it when its time is over, and when this is interrupted.
+ * - The record is written whenever a peer has had its last round. The numbers of one that fails, or has not had all of its rounds or
+ *   workloads, do not replace those that are on record.
  */
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, loadavg, tmpdir } from "node:os";
@@ -30,8 +32,11 @@ const { values } = parseArgs({
   },
 });
 
-const chosen = values.only === "" ? peers : peers.filter(({ name }) => values.only.split(",").includes(name));
-if (chosen.length === 0) throw new Error(`--only names none of ${peers.map(({ name }) => name).join(", ")}`);
+const wanted = values.only === "" ? peers.map(({ name }) => name) : values.only.split(",");
+const chosen = peers.filter(({ name }) => wanted.includes(name));
+if (chosen.length < wanted.length) {
+  throw new Error(`--only=${values.only}: there are ${peers.map(({ name }) => name).join(", ")}`);
+}
 const rounds = Number(values.rounds);
 const seconds = Number(values.seconds);
 /** A window has to be long beside what one call takes, which is a second and more for some. */
@@ -44,12 +49,14 @@ let directory: string | undefined;
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => {
     endCurrent();
+    removeFiles();
     process.exit(130);
   });
 }
 
 const failures = new Map<string, string>();
-for (const peer of [...warpForms, ...chosen]) {
+for (const form of warpForms) await form.install();
+for (const peer of chosen) {
   try {
     await peer.install();
   } catch (thrown) {
@@ -60,42 +67,52 @@ for (const peer of [...warpForms, ...chosen]) {
 const date = new Date().toISOString();
 const record: PeerRecord = {
   processors: availableParallelism(),
-  disk: [],
   peers: chosen.map((peer) => ({
     ...{ name: peer.name, title: peer.title, partner: peer.partner, notes: peer.notes, version: "" },
-    ...{ date, seconds: secondsOf(peer), loads: [], runs: [], counts: [] },
+    ...{ date, seconds: secondsOf(peer), disk: [], loads: [], runs: [], counts: [] },
   })),
 };
 for (let round = 1; round <= rounds; round++) {
-  record.disk.push(measureDisk(1));
+  const disk = measureDisk(1);
   for (const peer of chosen.filter((peer) => round <= roundsOf(peer) && !failures.has(peer.name))) {
-    record.peers.find(({ name }) => name === peer.name)?.loads.push(loadavg()[0] ?? 0);
+    const own = record.peers.find(({ name }) => name === peer.name);
+    own?.loads.push(loadavg()[0] ?? 0);
+    own?.disk?.push(disk);
     try {
       await measurePair(peer, round);
     } catch (thrown) {
       failures.set(peer.name, messageOf(thrown));
       console.error(`${peer.name}, round ${round}: ${messageOf(thrown)}`);
     }
+    if (round === roundsOf(peer)) keep();
   }
 }
-for (const peer of record.peers) {
-  const failure = failures.get(peer.name);
-  if (failure !== undefined) peer.failure = failure;
-}
-if (!values.dry) writeRecord({ ...record, peers: mergedPeers() });
+keep();
 const wrong = record.peers.filter(({ counts }) =>
   counts.some(({ acknowledged, counted }) => acknowledged !== counted),
 );
 for (const { name } of wrong) console.error(`${name} does not hold exactly what was acknowledged`);
 process.exit(failures.size + wrong.length === 0 ? 0 : 1);
 
-/** What was measured now, and what is on record of the others, in the order of the list. */
+function keep(): void {
+  if (!values.dry) writeRecord({ ...record, peers: mergedPeers() });
+}
+
+/** In the order of the list: what was measured now and is whole, and what is on record of the others. */
 function mergedPeers(): PeerRecord["peers"] {
-  const before = readRecord()?.peers ?? [];
-  return peers.flatMap(({ name }) => {
-    const now = record.peers.find((peer) => peer.name === name) ?? before.find((peer) => peer.name === name);
-    return now === undefined ? [] : [now];
+  const onRecord = readRecord()?.peers ?? [];
+  return peers.flatMap((peer) => {
+    const [now, before] = [record.peers, onRecord].map((all) => all.find(({ name }) => name === peer.name));
+    const failure = failures.get(peer.name);
+    if (now === undefined || (failure === undefined && !isWhole(peer, now))) return before ?? [];
+    return failure === undefined ? now : { ...(before ?? now), failure };
   });
+}
+
+function isWhole(peer: Peer, { runs, counts }: PeerRecord["peers"][number]): boolean {
+  const counted = counts.filter(({ side }) => side === "peer").length;
+  const measured = runs.filter(({ side }) => side === "peer").length;
+  return counted === roundsOf(peer) && measured === roundsOf(peer) * workloads.length;
 }
 
 async function measurePair(peer: Peer, round: number): Promise<void> {
@@ -120,13 +137,17 @@ async function measurePair(peer: Peer, round: number): Promise<void> {
     env: { ...process.env, ...memorySettings, BUN_CONFIG_MAX_HTTP_REQUESTS: "4000" },
   });
   current = child;
-  const patience = setTimeout(endCurrent, (60 + workloads.length * 2 * (secondsOf(peer) * 3 + 10)) * 1000);
+  // A window may be prolonged, or be opened once more, and a system may take its time to come to rest.
+  const patience = setTimeout(endCurrent, (180 + workloads.length * 2 * (secondsOf(peer) * 5 + 25)) * 1000);
+  let failure: string | undefined;
   try {
     for await (const line of linesOf(child.stdout)) {
       console.error(`round ${round}, ${peer.name}: ${line}`);
       const told = JSON.parse(line) as PairLine;
       if (own === undefined) continue;
-      if ("run" in told) {
+      if ("failure" in told) {
+        failure = told.failure;
+      } else if ("run" in told) {
         own.runs.push({ round, workload: told.run, side: told.side, ...told.measured });
       } else {
         own.counts.push({ round, side: told.side, ...told.count });
@@ -135,14 +156,27 @@ async function measurePair(peer: Peer, round: number): Promise<void> {
     }
     const status = await child.exited;
     if (current === undefined) throw new Error("the run took too long and was ended");
-    if (status !== 0) throw new Error(`the run ended with status ${status}`);
+    if (status !== 0) throw new Error(failure ?? `the run ended with status ${status}`);
   } finally {
     clearTimeout(patience);
     endCurrent();
+    await child.exited;
+    removeFiles();
   }
 }
 
-/** Ends the pair's processes and removes its files. Nothing is left to do when it ended by itself. */
+/** What a pair has left. Those of its processes that are being ended may still write for a moment. */
+function removeFiles(): void {
+  if (directory === undefined) return;
+  try {
+    rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+  } catch (thrown) {
+    console.error(`${directory} stays: ${messageOf(thrown)}`);
+  }
+  directory = undefined;
+}
+
+/** Ends the pair's processes. Nothing is left to do when it ended by itself. */
 function endCurrent(): void {
   if (current !== undefined) {
     try {
@@ -152,8 +186,6 @@ function endCurrent(): void {
     }
   }
   current = undefined;
-  if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
-  directory = undefined;
 }
 
 async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {

@@ -75,10 +75,13 @@ interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** What it printed; throws when it fails. */
+/** A registry that does not answer is not waited for longer. */
+const patienceMs = 600_000;
+
+/** What it printed; throws when it fails, or takes more than ten minutes. */
 export function run(command: readonly string[], { cwd, env }: RunOptions = {}): string {
   const options = { env: { ...process.env, ...env }, ...(cwd === undefined ? {} : { cwd }) };
-  const { stdout, stderr, exitCode } = Bun.spawnSync([...command], options);
+  const { stdout, stderr, exitCode } = Bun.spawnSync([...command], { ...options, timeout: patienceMs });
   if (exitCode === 0) return stdout.toString();
   throw new Error(`${command.join(" ")} failed: ${stderr.toString().trim().slice(-1000)}`);
 }

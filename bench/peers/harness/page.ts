@@ -3,6 +3,7 @@
  */
 import { median } from "../../results-page.ts";
 import type { DiskSpeed } from "./disk.ts";
+import { callsOfCaller } from "./load.ts";
 import type { Record, RecordedPeer, Run } from "./record.ts";
 import { entityCount, type Workload, workloads } from "./workloads.ts";
 
@@ -14,7 +15,8 @@ const unavailable: Readonly<{ [name: string]: string }> = {
 };
 
 export function peersSection(record: Record): string {
-  const { peers, disk, processors } = record;
+  const { peers, processors } = record;
+  const disk = peers.flatMap((peer) => peer.disk ?? []);
   const syncs = (way: keyof DiskSpeed, bytes: number) =>
     spread(
       disk.map((speed) => speed[way][bytes] ?? Number.NaN),
@@ -42,6 +44,7 @@ ${table(["", ...headings], peers.flatMap(speedRows))}
 ### How many times as fast Warp is
 
 Warp's speed over the peer's, from the same round, minute and machine; servers against Warp's server, libraries against Warp in process.
+³ The peer's client kept a whole processor busy: it is measured as much as the peer.
 
 ${table(
   ["", ...headings],
@@ -52,7 +55,8 @@ ${table(
 
 ### Latency, median and 99th percentile, ms
 
-From the call to the continuation behind it, Warp's beside the same peer in the second line of each.
+From the call to the continuation behind it, Warp's beside the same peer in the second line of each. A window with fewer calls than
+${latestMin} has no 99th percentile, one with fewer than ${callsOfCaller} of each caller has neither: the slowest calls would be missing.
 
 ${table(["", ...headings], peers.filter(isMeasured).flatMap(latencyRows))}
 
@@ -93,7 +97,7 @@ function speedRows(peer: RecordedPeer): string[][] {
     workloads.map((workload) => {
       const runs = runsOf(peer, workload, side);
       const isCut = runs.some(
-        ({ eventsPerSecond, seconds }) => eventsPerSecond * seconds < (workload.events ?? 0),
+        ({ eventsPerSecond, seconds }) => Math.round(eventsPerSecond * seconds) < (workload.events ?? 0),
       );
       return `${spread(runs.map(speedOf), kilo)}${isCut ? " ²" : ""}`;
     });
@@ -103,11 +107,15 @@ function speedRows(peer: RecordedPeer): string[][] {
   ];
 }
 
+/** A client that takes so much of a processor answers no faster than it can. */
+const fullClient = 0.9;
+const busyOf = ({ clientBusy }: Run) => clientBusy;
+
 function clientRows(peer: RecordedPeer): string[][] {
   const cells = (side: Run["side"]) =>
     workloads.map((workload) => {
       const runs = runsOf(peer, workload, side);
-      return runs.length === 0 ? "–" : median(runs.map(({ clientBusy }) => clientBusy)).toFixed(2);
+      return runs.length === 0 ? "–" : median(runs.map(busyOf)).toFixed(2);
     });
   return [
     [name(peer), ...cells("peer")],
@@ -121,15 +129,23 @@ function ratios(peer: RecordedPeer, workload: Workload): string {
     const beside = warp.find(({ round }) => round === run.round);
     return beside === undefined ? [] : [speedOf(beside) / speedOf(run)];
   });
-  return spread(pairs, (ratio) => ratio.toFixed(ratio < 2 ? 2 : ratio < 10 ? 1 : 0));
+  const runs = runsOf(peer, workload, "peer");
+  const isFull = peer.partner === "warp-tcp" && runs.length > 0 && median(runs.map(busyOf)) >= fullClient;
+  const ratio = spread(pairs, (ratio) => ratio.toFixed(ratio < 2 ? 2 : ratio < 10 ? 1 : 0));
+  return isFull ? `${ratio} ³` : ratio;
 }
+
+/** Calls of a window, at least, of which a hundredth says something. */
+const latestMin = 1000;
 
 function latencyRows(peer: RecordedPeer): string[][] {
   const cells = (side: Run["side"]) =>
     workloads.map((workload) => {
       const runs = runsOf(peer, workload, side);
-      if (runs.length === 0) return "–";
-      return `${ms(median(runs.map(({ p50Ms }) => p50Ms)))} / ${ms(median(runs.map(({ p99Ms }) => p99Ms)))}`;
+      const calls = Math.min(...runs.map(({ completions = Number.POSITIVE_INFINITY }) => completions));
+      if (runs.length === 0 || calls < callsOfCaller * workload.callers) return "–";
+      const p99 = calls < latestMin ? "–" : ms(median(runs.map(({ p99Ms }) => p99Ms)));
+      return `${ms(median(runs.map(({ p50Ms }) => p50Ms)))} / ${p99}`;
     });
   return [
     [name(peer), ...cells("peer")],

@@ -22,6 +22,8 @@ export interface Peer {
   readonly partner: "warp-tcp" | "warp";
   /** One that a goal names: it is measured longer than those that are an order of magnitude away. */
   readonly isClose?: boolean;
+  /** Driven for so long before anything is measured: its program is compiled while it runs. */
+  readonly warmUpSeconds?: number;
   readonly notes: PeerNotes;
   /** Gets what is not there yet and throws with a sentence when it cannot be had. */
   install(): Promise<void>;

@@ -11,7 +11,8 @@ const waitMsMax = 20_000;
 /** Busy so many hundredths of a second in one poll, or less, is idle. */
 const idleTicks = 1;
 
-export async function untilQuiet(): Promise<void> {
+/** False when they were still busy after 20 s. */
+export async function untilQuiet(): Promise<boolean> {
   const begun = performance.now();
   let quietSince = begun;
   let before = ticksBelow(process.pid);
@@ -21,6 +22,7 @@ export async function untilQuiet(): Promise<void> {
     if (after - before > idleTicks) quietSince = performance.now();
     before = after;
   }
+  return performance.now() - quietSince >= quietMs;
 }
 
 /** Processor time of this process and of all processes below it so far, in the kernel's ticks; 0 where nobody tells. */

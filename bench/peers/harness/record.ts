@@ -32,6 +32,8 @@ export interface RecordedPeer {
   readonly date: string;
   /** The measured window of each run. */
   readonly seconds: number;
+  /** Before each round; absent in older records. */
+  readonly disk?: DiskSpeed[];
   /** Load average before each round. */
   readonly loads: number[];
   readonly runs: Run[];
@@ -41,8 +43,6 @@ export interface RecordedPeer {
 
 export interface Record {
   readonly processors: number;
-  /** Before each round of the last run. */
-  readonly disk: DiskSpeed[];
   readonly peers: RecordedPeer[];
 }
 
