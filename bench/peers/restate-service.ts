@@ -20,6 +20,13 @@ interface Sdk {
   serve(options: { readonly services: readonly unknown[]; readonly port: number }): Promise<number>;
 }
 
+// The SDK is made for Node 22; this is all of it that Node 20 lacks.
+Promise.withResolvers ??= <Value>() => {
+  const made = {} as PromiseWithResolvers<Value>;
+  made.promise = new Promise<Value>((resolve, reject) => Object.assign(made, { resolve, reject }));
+  return made;
+};
+
 /** Not a literal: checks run without the package. */
 const sdk = "@restatedev/restate-sdk";
 const { object, handlers, serve } = (await import(sdk)) as Sdk;
