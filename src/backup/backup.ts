@@ -12,6 +12,7 @@ import type { DataDirectory, Identity } from "../core/data-directory.ts";
 import { WarpError } from "../core/errors.ts";
 import { type KeyringFile, readKeyring } from "../core/keyring.ts";
 import type { PeriodKeys } from "../core/period-keys.ts";
+import { raceLasting } from "../core/race-lasting.ts";
 import { decodeObject, encodeObject } from "./format/container.ts";
 import { type RootHeader, rootObject } from "./format/objects.ts";
 import type { KnownTarget, KnownTargets } from "./known-targets.ts";
@@ -153,7 +154,10 @@ export class Backups {
   async #settle(): Promise<void> {
     const { settlings, failed } = this.#options;
     const settled = Promise.all(settlings.map((settling) => settling.whenCaughtUp()));
-    const failure = await Promise.race([settled.then(() => undefined), failed]);
+    const failure = await raceLasting(
+      settled.then(() => undefined),
+      failed,
+    );
     if (failure !== undefined) throw failure;
   }
 }

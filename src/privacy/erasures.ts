@@ -13,6 +13,7 @@ import type { BackupTargetKnown, DeleteOptions, Receipt } from "../actor/privacy
 import { stepDone } from "../core/erasure-steps.ts";
 import { WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
+import { raceLasting } from "../core/race-lasting.ts";
 import { Deletion } from "./deletion.ts";
 import type { Holding } from "./holding.ts";
 import { type HostsParts, Refolding, type Spoken, spokenOf } from "./hosts.ts";
@@ -76,7 +77,7 @@ export class Erasures {
   /** Whether, within so many ms, no segment of an earlier life can be read, which may hold records of what is erased. */
   async whetherResumed(ms: number): Promise<boolean> {
     if (!this.#hasResumed) {
-      const resumed = Promise.race([this.#resumed, this.#closed.promise]);
+      const resumed = raceLasting(Promise.resolve(this.#resumed), this.#closed.promise);
       await within(resumed, ms, this.#parts.failed);
     }
     return this.#hasResumed;
@@ -94,9 +95,9 @@ export class Erasures {
     const erasing =
       known?.fenced ?? this.#enqueue({ id, options, reference, fenced: Promise.withResolvers() });
     const { failed } = this.#parts;
-    const underWay = await Promise.race([erasing, failed]);
+    const underWay = await raceLasting(erasing, failed);
     if (underWay instanceof WarpError) throw afterFailure(underWay);
-    const complete = Promise.race([underWay.complete, this.#closed.promise]);
+    const complete = raceLasting(underWay.complete, this.#closed.promise);
     await within(complete, options.waitMs ?? limits.receiptMs, failed);
     const receipt = underWay.receipt(id, this.#parts.backupTargets());
     if (receipt.status === "erased") stepDone("receipt", receipt.shard);
@@ -207,7 +208,7 @@ export class Erasures {
       const refused = subjects.filter((_, i) => fenced[i]?.length === 0).map(({ request }) => request.id);
       const work =
         begun.length === 0 ? undefined : refolding.end().then(() => refolding.refoldRefused(refused));
-      const failure = await Promise.race([work, this.#parts.failed]);
+      const failure = work && (await raceLasting(work, this.#parts.failed));
       // Refused, or failed: nothing will be settled.
       if (work === undefined || failure instanceof WarpError) refolding.release();
     } catch (thrown) {
@@ -319,7 +320,7 @@ async function within(work: Promise<unknown>, ms: number, failed: Promise<WarpEr
   const late = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, ms);
   });
-  const failure = await Promise.race([work, late, failed]);
+  const failure = await raceLasting(Promise.race([work, late]), failed);
   clearTimeout(timer);
   if (failure instanceof WarpError) throw afterFailure(failure);
 }

@@ -25,6 +25,7 @@ import type { ErasureFollowers } from "../core/erasure.ts";
 import { WarpError } from "../core/errors.ts";
 import type { StoredEvent } from "../core/event.ts";
 import { exportFormat } from "../core/export-digest.ts";
+import { raceLasting } from "../core/race-lasting.ts";
 import { firstPart, isOfParts, spokenPage } from "./export-parts.ts";
 import { type HostsParts, spokenOf } from "./hosts.ts";
 
@@ -129,7 +130,7 @@ export async function loadedWithin(
 async function whenSettled({ settlings, failed }: ExportParts, actor: Actor): Promise<void> {
   const { shard, tipPosition } = actor;
   const settled = settlings[shard.writer]?.whenSettledTo(shard, tipPosition);
-  const failure = await Promise.race([settled, failed]);
+  const failure = await raceLasting(Promise.resolve(settled), failed);
   if (failure !== undefined)
     throw new WarpError("ENGINE_FAILED", `the engine has failed: ${failure.message}`);
 }

@@ -19,6 +19,7 @@ import { WarpError } from "../core/errors.ts";
 import { withManifest } from "../core/export-digest.ts";
 import { limits } from "../core/limits.ts";
 import { subjectName } from "../core/personal.ts";
+import { raceLasting } from "../core/race-lasting.ts";
 import { requireWait } from "../core/receipt.ts";
 import type { ListedEntry } from "../shard/read/privacy.ts";
 import { Erasures, type ErasuresParts } from "./erasures.ts";
@@ -144,7 +145,7 @@ export class ContextPrivacy implements Privacy {
   /** What waits for a writer would wait for ever once the engine has failed. Errors: OUTCOME_UNKNOWN. */
   async #unlessFailed<Result>(work: Promise<Result>): Promise<Result> {
     work.catch(() => {});
-    const done = await Promise.race([work, this.#parts.failed]);
+    const done = await raceLasting(work, this.#parts.failed);
     if (!(done instanceof WarpError)) return done;
     const why = `the engine failed before this was on the disk (${done.message})`;
     throw new WarpError("OUTCOME_UNKNOWN", why, { cause: done.toWire() });
