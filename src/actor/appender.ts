@@ -187,9 +187,9 @@ export class Appender {
   /** After events behind the seq `before`. */
   #noteGrowth(actor: Actor, before: number): void {
     this.#noteSnapshotDue(actor);
-    // Every event while there are few, then every 256th: states grow slowly.
-    if (actor.tipSeq <= 4 || Math.floor(actor.tipSeq / 256) !== Math.floor(before / 256))
-      this.#parts.onGrown(actor);
+    // When the events have doubled, then every 256th: one whose state is all of its events is never taken for less than half.
+    const hasDoubled = Math.clz32(actor.tipSeq) !== Math.clz32(before);
+    if (hasDoubled || actor.tipSeq <= 4 || actor.tipSeq >>> 8 !== before >>> 8) this.#parts.onGrown(actor);
   }
 
   #noteSnapshotDue(actor: Actor): void {
@@ -239,7 +239,8 @@ export class Appender {
     for (const [index, actor] of actors.entries()) {
       const count = drafts[index]?.count ?? 0;
       actor.tipSeq += count;
-      actor.tipStates = states[index] ?? actor.tipStates;
+      // Any value is a state, null too.
+      actor.tipStates = states[index];
       results.push(appended(actor, count, position));
     }
     const writes = actors.map((actor, index) => {

@@ -246,6 +246,8 @@ export class Engine {
     const attempt = (): boolean => {
       // Meanwhile it may have begun to wait for the disk; what comes behind this write then waits in its mailbox too.
       if (actor.isWaiting) guard(answer, () => this.#waitFor(actor, () => this.#enter(write)));
+      // … and may have left memory because it could not be read again.
+      else if (actor.loadFailure !== undefined) answer.reject(actor.loadFailure);
       else if (!this.#attempt(write)) return false;
       actor.holds--;
       return true;

@@ -51,13 +51,16 @@ export class Entity {
    * Errors: INVALID_EVENT, EVENT_TOO_LARGE, EVOLVE_FAILED, KEY_REUSED, OVERLOADED, OUTCOME_UNKNOWN, ENGINE_FAILED.
    */
   append(event: NewEvent, options?: WriteOptions): Promise<AppendResult> {
-    return this.appendBatch([event], options);
+    const answer = new Promised<SendResult>();
+    this.appendInto(answer, [event], options);
+    return answer.promise as Promise<AppendResult>;
   }
 
-  /** Appends up to 10,000 events, all or none. Errors as {@link append}. */
+  /** Appends up to 10,000 events, all or none. The list itself stays the caller's. Errors as {@link append}. */
   appendBatch(events: readonly NewEvent[], options?: WriteOptions): Promise<AppendResult> {
     const answer = new Promised<SendResult>();
-    this.appendInto(answer, events, options);
+    // It may be taken only when its entity has been read from the disk, and the list be filled again by then.
+    this.appendInto(answer, Array.isArray(events) ? events.slice() : events, options);
     return answer.promise as Promise<AppendResult>;
   }
 

@@ -122,7 +122,7 @@ export class Folding {
 
   /** Folds a stored event into the states whose snapshots do not cover it. */
   foldStored(states: States, stored: StoredEvent, covered: readonly number[]): States {
-    const event = this.plan.upcastEvent(stored);
+    const event = foldEventOf(this.plan.upcastEvent(stored));
     let folded = states;
     for (let slot = 0; slot < this.plan.aggregates.length; slot++) {
       if (event.seq <= (covered[slot] ?? 0)) continue;
@@ -175,10 +175,11 @@ export class Folding {
   }
 
   decodeState(bytes: Uint8Array): unknown {
-    // A copy: decoded binaries are views of what they were decoded from.
-    const body = Buffer.from(bytes.subarray(1));
     const isText = bytes[0] === textTag;
-    const values = isText ? JSON.parse(body.toString("utf8")) : decode(body, { useBigInt64: true });
+    // Decoded binaries are views of what is decoded, and of its kind: of a copy, which is no Buffer.
+    const values = isText
+      ? JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset + 1, bytes.length - 1).toString("utf8"))
+      : decode(new Uint8Array(bytes.subarray(1)), { useBigInt64: true });
     return Array.isArray(values) ? values[0] : undefined;
   }
 
@@ -200,4 +201,12 @@ export class Folding {
       return undefined;
     }
   }
+}
+
+/** A stored event as `evolve` saw it when it was appended. */
+function foldEventOf(stored: StoredEvent): FoldEvent {
+  const { entity, seq, type, data, recordedAt, occurredAt, personal } = stored;
+  let event: FoldEvent = { entity, seq, type, data, recordedAt };
+  if (occurredAt !== undefined) event = { ...event, occurredAt };
+  return personal === undefined ? event : { ...event, personal };
 }

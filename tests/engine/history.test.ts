@@ -22,6 +22,27 @@ const seqsOf = (events: readonly StoredEvent[]) => events.map(({ seq }) => seq);
 const range = (from: number, to: number) =>
   Array.from({ length: Math.max(0, to - from + 1) }, (_, i) => from + i);
 
+test("an event is folded as it was when it was appended, whoever folds it again", async () => {
+  const diary = defineAggregate({
+    name: "diary",
+    initialState: { events: [] as readonly unknown[] },
+    evolve: ({ events }, event) => ({ events: [...events, event] }),
+  });
+  const dataDir = freshDirectory();
+  const warp = await openSmall(dataDir, { aggregates: [diary] });
+  const entity = warp.entity("e");
+  await entity.append(credited(1));
+  await entity.append({ ...credited(2), occurredAt: 5 });
+  await entity.append({ ...credited(3), personal: { subject: "s", data: { name: "Sue" } } });
+  const state = entity.state();
+  expect(await entity.stateAt({ seq: 3 })).toEqual(state);
+  await settled(warp);
+  expect(await entity.stateAt({ seq: 3 })).toEqual(state);
+  await warp.close();
+  const again = await openSmall(dataDir, { aggregates: [diary] });
+  expect(await again.entity("e").read()).toEqual(state);
+});
+
 describe("events", () => {
   test("equal the model in both directions, from, to and up to a limit, while they are settled", async () => {
     console.log(`seed ${seed}`);

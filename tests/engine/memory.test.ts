@@ -67,6 +67,19 @@ describe("the estimate", () => {
     expect(warp.pressure.residentBytes).toBeGreaterThan(40_000);
   });
 
+  test("is never less than half of a state that is all of its events", async () => {
+    const chat = defineAggregate({
+      name: "chat",
+      initialState: { said: [] as readonly unknown[] },
+      evolve: { Said: ({ said }, { data }) => ({ said: [...said, data] }) },
+    });
+    const warp = await openSmall(freshDirectory(), { aggregates: [chat] });
+    for (let i = 1; i <= 200; i++) {
+      await warp.entity("room").append({ type: "Said", data: "x".repeat(5000) });
+      expect(warp.pressure.residentBytes).toBeGreaterThan((i * 5000) / 2);
+    }
+  });
+
   test("need not count keyed results: an actor forgets them when the disk has them", async () => {
     const submitted = spyOn(Engine.prototype, "submit");
     const warp = await openSmall(freshDirectory());
@@ -85,6 +98,26 @@ describe("the estimate", () => {
 });
 
 describe("snapshots", () => {
+  test("give bytes back as they were, and can be made again", async () => {
+    const album = defineAggregate({
+      name: "album",
+      initialState: { photo: new Uint8Array(), count: 0 },
+      evolve: ({ count }, { data }) => ({ photo: data.photo as Uint8Array<ArrayBuffer>, count: count + 1 }),
+      snapshotEvery: 2,
+    });
+    const dataDir = freshDirectory();
+    const photo = Uint8Array.of(1, 2, 3);
+    for (let round = 1; round <= 3; round++) {
+      const warp = await openSmall(dataDir, { aggregates: [album] });
+      const before = await warp.entity("e").read(album);
+      if (round > 1) expect(before).toEqual({ photo, count: 2 * (round - 1) });
+      for (const part of [before.photo]) expect(Object.getPrototypeOf(part)).toBe(Uint8Array.prototype);
+      for (let i = 0; i < 2; i++) await warp.entity("e").append({ type: "Added", data: { photo } });
+      await settled(warp);
+      await warp.close();
+    }
+  });
+
   test("are where a load begins; another version of an aggregate folds again, alone", async () => {
     const dataDir = freshDirectory();
     let folded = 0;

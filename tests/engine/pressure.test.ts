@@ -1,7 +1,9 @@
 /**
  * Limits: what is too much is slowed down or refused, nothing grows without a bound, nothing stands still.
  */
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, spyOn, test } from "bun:test";
+import { Engine } from "../../src/actor/engine.ts";
+import { WarpError } from "../../src/core/errors.ts";
 import { limits } from "../../src/core/limits.ts";
 import type { Warp } from "../../src/index.ts";
 import { cleanUp, codeOf, collect, credited, freshDirectory, openSmall, settled, trace } from "./sample.ts";
@@ -41,12 +43,38 @@ describe("back-pressure", () => {
     expect((await seqs(warp)).size).toBe(60);
   });
 
+  test("of one whose actor cannot be read again meanwhile is refused with why", async () => {
+    const warp = await openSmall(freshDirectory());
+    const submitted = spyOn(Engine.prototype, "submit");
+    const before = Array.from({ length: 150 }, (_, i) => warp.entity(`e${i}`).append(noted(10_000)));
+    const waiting = warp.entity("last").append(credited(1));
+    const actor = submitted.mock.lastCall?.[0].actor;
+    submitted.mockRestore();
+    expect(actor?.holds).toBe(1);
+    if (actor !== undefined) actor.loadFailure = new WarpError("EVOLVE_FAILED", "not any more");
+    expect(await codeOf(waiting)).toBe("EVOLVE_FAILED");
+    await Promise.all(before);
+    expect(actor).toMatchObject({ holds: 0, tipSeq: 0 });
+  });
+
   test("goes on in the smallest ring there is", async () => {
     const journal = { segmentBytes: 64 * 1024, segmentsMax: 2 };
     const warp = await openSmall(freshDirectory(), { journal, settle: { delayMs: 3_600_000 } });
     for (let i = 0; i < 200; i++) await warp.entity(`e${i % 7}`).append(noted(1000));
     expect([...(await seqs(warp)).values()].reduce((sum, seq) => sum + seq, 0)).toBe(200);
   });
+});
+
+test("a list of events is the caller's again as soon as it was given, also while its entity is being read", async () => {
+  const dataDir = freshDirectory();
+  const first = await openSmall(dataDir);
+  await first.entity("e").append(credited(1));
+  await first.close();
+  const warp = await openSmall(dataDir);
+  const events = [credited(2), credited(3)];
+  const appended = warp.entity("e").appendBatch(events);
+  events.length = 0;
+  expect(await appended).toMatchObject({ ok: true, count: 2, seq: 3 });
 });
 
 describe("too much", () => {

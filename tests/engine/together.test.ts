@@ -2,7 +2,7 @@
  * `atomically`: what is appended together is seen together; what is refused waits for what it was refused for.
  */
 import { afterEach, describe, expect, test } from "bun:test";
-import { reject } from "../../src/index.ts";
+import { defineAggregate, reject } from "../../src/index.ts";
 import { cleanUp, codeOf, credited, freshDirectory, openSmall } from "./sample.ts";
 
 afterEach(cleanUp);
@@ -46,6 +46,23 @@ test("an error computed from an append that is not durable comes after that appe
   const refused = codeOf(alice.append(credited(2), { key: "k" })).then((code) => order.push(code));
   await Promise.all([appended, refused]);
   expect(order).toEqual(["appended", "KEY_REUSED"]);
+});
+
+test("null is a state like any other", async () => {
+  const seat = defineAggregate({
+    name: "seat",
+    initialState: null as unknown,
+    evolve: { Held: (_, { data }) => data, Released: () => null },
+  });
+  const warp = await openSmall(freshDirectory(), { aggregates: [seat] });
+  const ids = ["seat{a}", "order{a}"];
+  await warp.atomically(ids, (all) => {
+    for (const one of all) one.append({ type: "Held", data: { by: "alice" } });
+  });
+  expect(warp.entity("seat{a}").state()).toEqual({ by: "alice" });
+  await warp.atomically(ids, ([one]) => one?.append({ type: "Released", data: {} }));
+  expect(warp.entity("seat{a}").state()).toBeNull();
+  expect(warp.entity("order{a}").state()).toEqual({ by: "alice" });
 });
 
 test("a function given to atomically that throws changes nothing and is named as the cause", async () => {

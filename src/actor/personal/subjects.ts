@@ -27,7 +27,7 @@ export interface Missing {
   readonly suspends: boolean;
 }
 
-/** Subjects in memory, over all shards, before those that are settled are forgotten. */
+/** Subjects in memory, over all shards, before those that are settled are forgotten; twice what stays then, if that is more. */
 const subjectsMax = 65_536;
 
 export class Subjects {
@@ -37,6 +37,7 @@ export class Subjects {
   readonly #loads = new Map<Actor, Promise<void>>();
   readonly #fences = new Map<string, Promise<unknown>>();
   #count = 0;
+  #forgetsAt = subjectsMax;
 
   constructor(parts: SubjectsParts) {
     this.#parts = parts;
@@ -45,6 +46,7 @@ export class Subjects {
 
   /** The subjects of parts in a shard, each once, or what is missing of them. Errors: ERASED. */
   find(shard: ShardState, drafts: readonly PersonalDraft[]): readonly Actor[] | Missing {
+    this.#makeRoom();
     const found = new Map<string, Actor>();
     for (const { subject } of drafts) {
       if (found.has(subject)) continue;
@@ -92,6 +94,7 @@ export class Subjects {
 
   /** What stands for her number in a shard; it may have none. */
   async ready(shard: ShardState, subject: string): Promise<Actor> {
+    this.#makeRoom();
     const actor = this.#at(shard, subject);
     await this.#loads.get(actor);
     return actor;
@@ -100,7 +103,6 @@ export class Subjects {
   #at(shard: ShardState, subject: string): Actor {
     const known = this.#known[shard.index]?.get(subject);
     if (known !== undefined) return known;
-    if (this.#count >= subjectsMax) this.#forgetSettled();
     const actor = new Actor(subjectName(subject), shard, undefined);
     this.#known[shard.index]?.set(subject, actor);
     this.#count++;
@@ -139,6 +141,13 @@ export class Subjects {
     if (actor.number > 0) return undefined;
     const why = `${JSON.stringify(subject)} was erased; she can be named again once there is an entity with her id`;
     throw new WarpError("ERASED", why, { subject });
+  }
+
+  /** Never between two subjects of an append: one that has no number yet, and was forgotten, would be given a second one. */
+  #makeRoom(): void {
+    if (this.#count < this.#forgetsAt) return;
+    this.#forgetSettled();
+    this.#forgetsAt = Math.max(subjectsMax, 2 * this.#count);
   }
 
   #forgetSettled(): void {
