@@ -95,7 +95,14 @@ export function outcomeProblem(returned: unknown): string | undefined {
 
 function rejectionProblem({ code, details }: Rejection): string | undefined {
   if (typeof code !== "string" || code === "") return "rejected without a code";
-  return isJsonData(details) ? undefined : `rejected with ${code} and details that are not JSON data`;
+  // A rejection is told, and stored under a key, as UTF-8.
+  const isData = isJsonData(details) && !hasLoneSurrogate(JSON.stringify([code, details]));
+  return isData ? undefined : `rejected with ${code} and details that are not JSON data`;
+}
+
+/** JSON escapes them, and nothing else from there. */
+function hasLoneSurrogate(json: string): boolean {
+  return /(?<!\\)(?:\\\\)*\\ud/.test(json);
 }
 
 function failed(place: CommandPlace, why: string, cause?: unknown): WarpError {

@@ -266,6 +266,11 @@ describe("commands", () => {
     ["returns an empty type", () => ({ type: "", data: 1 }), "an event whose type is empty"],
     ["rejects without a code", () => reject(""), "rejected without a code"],
     ["rejects with a Map", () => reject("NO", new Map()), "details that are not JSON data"],
+    [
+      "rejects with half a character",
+      () => reject("NO", { name: "\ud83d" }),
+      "details that are not JSON data",
+    ],
   ])("that %s is COMMAND_FAILED and names where", (_, run, why) => {
     const commands = { act: run as unknown as () => undefined };
     const bad = defineAggregate({ name: "bad", initialState: 0, evolve: { A: (n) => n }, commands });

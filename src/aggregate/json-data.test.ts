@@ -254,6 +254,22 @@ describe("what is refused, and the path that is named", () => {
     expect(refusal(() => validateData(value)).message).toBe(error.message);
   });
 
+  test("a long text that would lose its first character is refused, and kept where it loses nothing", () => {
+    const marked = `\ufeff${"x".repeat(300)}`;
+    for (const [value, message] of [
+      [{ at: new Date(0), x: [marked] }, "data.x.0 begins with U+FEFF"],
+      [{ n: 1n, [marked]: 1 }, "a key of data begins with U+FEFF"],
+    ] as const) {
+      const error = refusal(() => encodeData([value]));
+      expect([error.code, error.message]).toEqual(["INVALID_EVENT", expect.stringContaining(message)]);
+    }
+    const kept = [
+      { x: marked, [marked]: 1 },
+      { at: new Date(0), x: `\ufeff${"x".repeat(190)}`, y: `x${marked}` },
+    ];
+    for (const value of kept) expect(stored([value])).toEqual([value]);
+  });
+
   test("the event of a batch is named", () => {
     expect(refusal(() => encodeData([1, { a: undefined }])).message).toStartWith(
       "events[1].data.a is undefined",

@@ -5,6 +5,8 @@
  *   INVALID_EVENT that names the path. `evolve` sees the same value live and on every replay.
  * - Data is JSON text when JSON can hold it, else msgpack; the choice is made per append, not per event.
  * - No `toJSON` is ever called: a value that has one is a function or an instance of a class, both refused.
+ * - MessagePack's decoder takes U+FEFF off the beginning of a text of more than 200 bytes: where data has to be msgpack, such a text
+ *   is refused.
  * - The fast walk does not look for two things that cost more than the whole encoding: accessors on plain objects
  *   (stored with the value that they return) and named properties of arrays (not stored).
  * - A value that shares parts is stored as a tree. The walk counts the least bytes that each node takes and stops at the
@@ -305,10 +307,31 @@ function checkSizesOfJson(bytes: number, values: readonly unknown[]): void {
 
 function encodeMsgpack(values: readonly unknown[]): Uint8Array {
   const bytes = encoder.encode(values);
+  if (Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes(mark)) {
+    for (let i = 0; i < values.length; i++) refuseMarked(values[i], nameOfData(i, values.length));
+  }
   if (bytes.length > limits.eventBytesMax) {
     checkSizes(values, bytes.length, (value) => encoder.encodeSharedRef(value).length);
   }
   return bytes;
+}
+
+const mark = "\ufeff";
+/** @msgpack/msgpack decodes longer texts in another way. */
+const unmarkedBytesMax = 200;
+
+/** Refuses texts that would come back without their first character. */
+function refuseMarked(value: unknown, path: string): void {
+  if (typeof value === "string") {
+    if (!value.startsWith(mark) || Buffer.byteLength(value) <= unmarkedBytesMax) return;
+    const why = "begins with U+FEFF, which would be lost beside what JSON cannot hold: leave it out";
+    throw new WarpError("INVALID_EVENT", `${path} ${why}`, { path });
+  }
+  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return;
+  for (const [key, inner] of Object.entries(value)) {
+    refuseMarked(key, `a key of ${path}`);
+    refuseMarked(inner, `${path}.${key}`);
+  }
 }
 
 function checkSizes(values: readonly unknown[], bytes: number, measure: (value: unknown) => number): void {

@@ -3,9 +3,9 @@
  */
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { readJson } from "../core/exact-json.ts";
 import { limits } from "../core/limits.ts";
 import { UsageError } from "./exit.ts";
-import { readJson } from "./input/exact-json.ts";
 import type { TargetSettings } from "./local-target.ts";
 import { toTime } from "./moment.ts";
 import { sinks } from "./setting-values.ts";

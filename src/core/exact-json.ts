@@ -1,15 +1,22 @@
 /**
- * JSON text as it comes from people and files, read so that nothing is changed silently: an integer that JavaScript would
+ * JSON text as it comes from people, files and HTTP, read so that nothing is changed silently: a number that JavaScript would
  * round and half of a surrogate pair are problems, as is text that is no JSON.
  */
 
 /** Texts in which a value may be found that cannot be kept; all others are not walked through. */
-const suspicious = /\d{16}|\\u[dD]/;
+const suspicious = /\d{16}|[eE][+-]?\d{3}|\\u[dD]/;
 
-/** What the text means, or half a sentence about what is wrong with it: "is not JSON: …", "has an integer …". */
+/** Stands for a number that is not what its text says. */
+const changed = Symbol("changed");
+
+/** What the text means, or half a sentence about what is wrong with it: "is not JSON: …", "has a number …". */
 export type ExactJson =
   | { readonly value: unknown; readonly problem?: undefined }
-  | { readonly problem: string };
+  | {
+      readonly problem: string;
+      /** It is JSON, but of a value that could not be kept. */
+      readonly isJson: boolean;
+    };
 
 export function readJson(text: string): ExactJson {
   let value: unknown;
@@ -17,18 +24,29 @@ export function readJson(text: string): ExactJson {
     value = JSON.parse(text);
   } catch (error) {
     const why = error instanceof Error ? error.message.replace(/^JSON Parse error: /, "") : String(error);
-    return { problem: `is not JSON: ${why}` };
+    return { problem: `is not JSON: ${why}`, isJson: false };
   }
-  const problem = suspicious.test(text) ? whatIsLost(value, "") : undefined;
-  return problem === undefined ? { value } : { problem };
+  const problem = suspicious.test(text) ? whatIsLost(JSON.parse(text, mark), "") : undefined;
+  return problem === undefined ? { value } : { problem, isJson: true };
+}
+
+/** https://tc39.es/proposal-json-parse-with-source/ */
+function mark(_: string, value: unknown, { source }: { readonly source?: string } = {}): unknown {
+  return typeof value === "number" && source !== undefined && isChanged(value, source) ? changed : value;
+}
+
+/** Fractions are approximate by nature; whole numbers have to be the same, and what is too large or too small is something else. */
+function isChanged(value: number, source: string): boolean {
+  if (!Number.isFinite(value)) return true;
+  if (value === 0) return /^[^eE]*[1-9]/.test(source);
+  if (!Number.isInteger(value) || Number.isSafeInteger(value) || /[eE]/.test(source)) return false;
+  return !/^-?\d+$/.test(source) || BigInt(source) !== BigInt(value);
 }
 
 /** What could not be kept of a value, with its path. */
 function whatIsLost(value: unknown, path: string): string | undefined {
   const name = path === "" ? "the value" : path;
-  if (typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value)) {
-    return `has an integer beyond 2^53 as ${name}, which would be rounded; write it as a string`;
-  }
+  if (value === changed) return `has a number as ${name} that would be rounded; write it as a string`;
   if (typeof value === "string" && !value.isWellFormed()) return `has a lone surrogate in ${name}`;
   if (typeof value !== "object" || value === null) return undefined;
   for (const [key, inner] of Object.entries(value)) {

@@ -284,7 +284,7 @@ describe("input", () => {
     const latin = join(folder, "latin.ndjson");
     writeFileSync(latin, Buffer.concat([Buffer.from(`${good}\n`), Buffer.from(`${good}\n`, "latin1")]));
     for (const [file, why] of [
-      [rounded, "line 2 has an integer beyond 2^53 as data.ref"],
+      [rounded, "line 2 has a number as data.ref that would be rounded"],
       [latin, "line 2 is not UTF-8"],
     ] as const) {
       const { code, stdout, stderr } = await runWarp(["append", "carol", "--batch", file, ...data]);

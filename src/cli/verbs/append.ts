@@ -4,8 +4,8 @@
 import { isUtf8 } from "node:buffer";
 import { toWarpError, WarpError } from "../../core/errors.ts";
 import type { NewEvent, Personal } from "../../core/event.ts";
+import { readJson } from "../../core/exact-json.ts";
 import { UsageError } from "../exit.ts";
-import { readJson } from "../input/exact-json.ts";
 import { toTime } from "../moment.ts";
 import { printOutcome } from "../output.ts";
 import {

@@ -180,6 +180,13 @@ describe("writing over HTTP", () => {
   test.each([
     ["text that is no JSON", "{", {}, 400, "INVALID_ARGUMENT"],
     ["a list", [], {}, 400, "INVALID_ARGUMENT"],
+    [
+      "a number that would be rounded",
+      '{"type":"Earned","data":{"cents":9007199254740993}}',
+      {},
+      400,
+      "INVALID_EVENT",
+    ],
     ["an event without a type", { data: 1 }, {}, 400, "INVALID_EVENT"],
     ["an event with a field that it does not have", { ...earned(1), seq: 4 }, {}, 400, "INVALID_EVENT"],
     ["a time that is none", { ...earned(1), occurredAt: "soon" }, {}, 400, "INVALID_ARGUMENT"],

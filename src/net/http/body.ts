@@ -10,6 +10,7 @@
  * that rule also keeps such pages out.
  */
 import type { NewEvent, Personal } from "../../core/event.ts";
+import { readJson } from "../../core/exact-json.ts";
 import { limits } from "../../core/limits.ts";
 import { readStrictUtf8 } from "../../core/utf8.ts";
 import { timeOf } from "./parameters.ts";
@@ -145,9 +146,9 @@ function grown(bytes: Buffer, least: number): Buffer<ArrayBuffer> {
 export async function readEvents(request: Request, bodies: Bodies): Promise<NewEvent[]> {
   if (mediaTypeOf(request) === "ndjson") {
     const lines = (await bodies.text(request)).split("\n").filter((line) => line.trim() !== "");
-    return lines.map((line, i) => toEvent(parseJson(line, `line ${i + 1}`), `line ${i + 1}`));
+    return lines.map((line, i) => toEvent(parseJson(line, `line ${i + 1}`, invalidEvent), `line ${i + 1}`));
   }
-  const body = parseJson(await bodies.text(request), "the body");
+  const body = parseJson(await bodies.text(request), "the body", invalidEvent);
   if (!isRecord(body)) throw badRequest('the body is an event, or {"events": [...]}');
   if (!("events" in body)) return [toEvent(body, "the body")];
   const { events, ...others } = body;
@@ -162,7 +163,7 @@ export async function readInput(request: Request, bodies: Bodies): Promise<unkno
   const text = await bodies.text(request);
   if (text === "") return undefined;
   if (mediaTypeOf(request) !== "json") throw unsupported("application/json");
-  return parseJson(text, "the body");
+  return parseJson(text, "the body", badRequest);
 }
 
 function toEvent(value: unknown, where: string): NewEvent {
@@ -209,12 +210,11 @@ function mediaTypeOf(request: Request): "json" | "ndjson" {
   throw unsupported("application/json or application/x-ndjson");
 }
 
-function parseJson(text: string, where: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (thrown) {
-    throw badRequest(`${where} is no JSON: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
-  }
+/** `refused` is the answer to a value that could not be kept as it is written. */
+function parseJson(text: string, where: string, refused: (detail: string) => ProblemError): unknown {
+  const read = readJson(text);
+  if (read.problem === undefined) return read.value;
+  throw (read.isJson ? refused : badRequest)(`${where} ${read.problem}`);
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -162,7 +162,8 @@ function toNumber(cell: string): unknown {
   if (text === "") return null;
   if (!number.test(text)) return unusable;
   const value = Number(text) + 0;
-  return Number.isInteger(value) && !Number.isSafeInteger(value) ? unusable : value;
+  const isExact = Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value));
+  return isExact ? value : unusable;
 }
 
 function toBoolean(cell: string): unknown {

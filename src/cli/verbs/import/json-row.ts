@@ -5,12 +5,13 @@
  * are problems of the row.
  */
 import { isUtf8 } from "node:buffer";
-import { readJson } from "../../input/exact-json.ts";
+import { readJson } from "../../../core/exact-json.ts";
 import type { Row } from "./row.ts";
 
 export function jsonRow(bytes: Buffer, line: number): Row {
   const row = { line, bytes: bytes.length };
   if (!isUtf8(bytes)) return { ...row, value: undefined, problem: "is not UTF-8" };
   const read = readJson(bytes.toString("utf8"));
-  return read.problem === undefined ? { ...row, value: read.value } : { ...row, value: undefined, ...read };
+  const { problem } = read;
+  return problem === undefined ? { ...row, value: read.value } : { ...row, value: undefined, problem };
 }

@@ -107,6 +107,25 @@ describe("the data", () => {
 describe("what a row says of somebody else", () => {
   const personal = { subject: "buyer-{buyer}", fields: ["street", "contact.phone"] };
 
+  test("that is in a list leaves the list as it is otherwise", () => {
+    const row = {
+      id: "a",
+      who: "b",
+      tags: ["x", "Elm", "z"],
+      contacts: [{ name: "Ann", role: "y" }, { name: "Bob" }],
+    };
+    const inLists = {
+      subject: "who",
+      fields: ["contacts.0.name", "tags.1", "tags.length", "contacts.7.name"],
+    };
+    expect(map(row, { personal: inLists })).toMatchObject({
+      event: {
+        data: { id: "a", tags: ["x", null, "z"], contacts: [{ role: "y" }, { name: "Bob" }] },
+        personal: { subject: "b", data: { "contacts.0.name": "Ann", "tags.1": "Elm" } },
+      },
+    });
+  });
+
   test("becomes the personal part of its event, and is not in the data", () => {
     const row = { id: "a", buyer: 7, cents: 5, street: "Elm", contact: { phone: "1", floor: 2 } };
     expect(map(row, { personal })).toEqual({

@@ -197,15 +197,21 @@ function fieldsOfId(text: string): string[] {
 
 /** A copy without a field, which is found as {@link compileField} finds it. */
 function without(row: Fields, name: string): Fields {
-  if (Object.hasOwn(row, name)) {
-    const { [name]: _, ...others } = row;
-    return others;
+  if (!Object.hasOwn(row, name)) return withoutPath(row, name.split(".")) as Fields;
+  const { [name]: _, ...others } = row;
+  return others;
+}
+
+/** A field goes; an element of a list becomes null, so that the others keep their places. */
+function withoutPath(value: unknown, [key = "", ...rest]: readonly string[]): unknown {
+  if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return value;
+  if (Array.isArray(value)) {
+    const index = Number(key);
+    if (!Number.isInteger(index)) return value;
+    return value.with(index, rest.length === 0 ? null : withoutPath(value[index], rest));
   }
-  const dot = name.indexOf(".");
-  const outer = name.slice(0, dot);
-  const inner = row[outer];
-  if (dot < 0 || !Object.hasOwn(row, outer) || typeof inner !== "object" || inner === null) return row;
-  return { ...row, [outer]: without(inner as Fields, name.slice(dot + 1)) };
+  const { [key]: inner, ...others } = value as Fields;
+  return rest.length === 0 ? others : { ...value, [key]: withoutPath(inner, rest) };
 }
 
 function compilePick(names: readonly string[]): (row: Fields) => Fields {

@@ -82,7 +82,7 @@ describe("NDJSON", () => {
     const reading = ndjson(
       '{"a":{"id":[12345678901234567890]}}\n{"a":0.12345678901234567890,"b":1234567890123456}\n',
     );
-    expect(problemsOf(reading)[0]).toStartWith("1 has an integer beyond 2^53 as a.id.0");
+    expect(problemsOf(reading)[0]).toStartWith("1 has a number as a.id.0 that would be rounded");
     expect(problemsOf(reading)[1]).toBeUndefined();
   });
 
@@ -226,7 +226,7 @@ describe("CSV", () => {
   });
 
   test("with a cell that is not of its column's kind has a problem in that row only", () => {
-    const reading = csv("n,ok\n1,yes\nx,true\n0x10,\n12345678901234567890,\n5,\n", {
+    const reading = csv("n,ok\n1,yes\nx,true\n0x10,\n12345678901234567890,\n1e400,\n5,\n", {
       numbers: ["n"],
       booleans: ["ok"],
     });
@@ -235,6 +235,7 @@ describe("CSV", () => {
       '3 has "x" in column "n", which is not a number that can be kept exactly',
       '4 has "0x10" in column "n", which is not a number that can be kept exactly',
       '5 has "12345678901234567890" in column "n", which is not a number that can be kept exactly',
+      '6 has "1e400" in column "n", which is not a number that can be kept exactly',
       undefined,
     ]);
   });
