@@ -10,10 +10,11 @@ import {
   restoreBackup,
   type Settings,
   type SubscribeQuery,
+  verifyBackup,
   type Warp,
 } from "../../src/index.ts";
 import { freshDirectory, removeDirectories, rootKeyOf } from "../backup/sample.ts";
-import { cleanUp, openSmall, settled } from "../engine/sample.ts";
+import { cleanUp, collect, openSmall, settled } from "../engine/sample.ts";
 
 afterEach(async () => {
   await cleanUp();
@@ -320,4 +321,35 @@ test("a restored context has of a gap that grew what the context has, and says n
     const { said } = await told(restored, { types });
     expect(said).toEqual((await told(warp, { types })).said);
   }
+});
+
+test("a restore brings back what the target has behind its gap, also what retention dropped once it was there", async () => {
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const target = join(directory, "target");
+  const kept = defineAggregate({
+    name: "account",
+    initialState: { count: 0 },
+    evolve: { Credited: (state: { count: number }) => ({ count: state.count + 1 }) },
+    retention: { keepLast: 3, beyond: "backup-only" },
+  });
+  const warp = await open(dataDir, { aggregates: [kept] });
+  await fill(warp, "alice", ...credits(10));
+  await warp.backup(join(directory, "older"));
+  expect(await warp.retain()).toMatchObject({ events: 7 });
+  await warp.backup(target);
+  await fill(warp, "alice", ...credits(10));
+  expect(await warp.retain()).toMatchObject({ events: 3 });
+  await warp.backup(target);
+  const rootKey = rootKeyOf(dataDir);
+  expect(await verifyBackup({ target, rootKey })).toMatchObject({ entities: 1 });
+  const to = join(directory, "restored");
+  expect(await restoreBackup({ target, to, rootKey })).toMatchObject({ events: 13 });
+  expect([...checkDirectory({ dataDir: to, rootKey })]).toEqual([]);
+  const restored = await open(to, { rootKey, aggregates: [kept] });
+  const seqs = (await collect(restored.entity("alice").events())).map(({ seq, type }) => `${seq} ${type}`);
+  const there = Array.from({ length: 13 }, (_, i) => `${i + 8} Credited`);
+  expect(seqs).toEqual(["7 $dropped", ...there]);
+  expect(await restored.entity("alice").read(kept)).toEqual({ count: 20 });
+  expect(await restored.entity("alice").stateAt({ seq: 9 })).toEqual({ count: 9 });
 });

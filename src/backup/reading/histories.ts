@@ -33,11 +33,14 @@ export class Histories {
 
   /**
    * Takes in a row of `bases`; false when it is not to be kept: events behind it come with a later segment, and it comes again
-   * with them.
+   * with them; or the events that it stands for are here, behind an older one that has closed the gap.
    */
   addBase(row: readonly Value[]): boolean {
     const [number, aggregate, , seq] = row as [number, number, number, number];
     if (seq >= this.tipOf(number)) return false;
+    const first = this.firstOf(number);
+    const known = this.#droppedTo.get(number) ?? 0;
+    if (first > 1 && known >= first - 1 && seq > known) return false;
     if (aggregate === droppedMark) this.#droppedTo.set(number, seq);
     return true;
   }

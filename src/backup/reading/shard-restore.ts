@@ -187,7 +187,8 @@ class ShardRestore {
     let events = 0;
     for (let number = 1; number < this.#nextNumber; number++) {
       const tip = this.#histories.tipOf(number);
-      if (tip > 0) events += tip - this.#histories.firstOf(number) + 1;
+      const droppedTo = this.#histories.droppedTo(number, this.#task);
+      if (tip > 0) events += tip - Math.max(this.#histories.firstOf(number) - 1, droppedTo);
     }
     return {
       type: "restore",
