@@ -61,7 +61,7 @@ export interface Receipt {
   readonly entry: number;
   /** ms since 1970. */
   readonly erasedAt: number;
-  /** Of the key that was destroyed, hex; zeros when it was never on the disk. */
+  /** Of the key that was destroyed, hex; zeros when it was never on the disk, or damaged. */
   readonly fingerprint: string;
   readonly removed: Removed;
   /** What other entities said of her, and the keys that it was sealed under. */

@@ -21,7 +21,8 @@ import { PeriodKeys } from "../core/period-keys.ts";
 import type { PeriodStatus, RotationReport } from "../core/period-status.ts";
 import { rotationStepDone } from "../core/rotation-steps.ts";
 import type { Journal } from "../journal/journal.ts";
-import { slotBytes, vaultHeaderBytes } from "../shard/files/vault.ts";
+import { slotBytes } from "../shard/files/vault.ts";
+import { vaultHeaderBytes } from "../shard/files/vault-header.ts";
 import { shardDirectory } from "../shard/shard.ts";
 
 export interface RotationParts {

@@ -8,6 +8,7 @@
 import type { DeliverySession, DeliveryWindowDraft, DeliveryWindows } from "../core/delivery-windows.ts";
 import type { Dropped } from "../core/dropped.ts";
 import type { ErrorCode, ErrorDetails } from "../core/errors.ts";
+import type { Rewrapped } from "./files/vault.ts";
 import type { PersonalRequest, PersonalResult } from "./read/personal.ts";
 import type { ErasureResult, LedgerResult, SizesResult } from "./read/privacy.ts";
 
@@ -99,10 +100,9 @@ export type FromWriter =
   | { readonly type: "recovered" }
   /** How many runs were removed; none when the order did not fit any more. */
   | { readonly type: "dropped"; readonly runs: number }
-  /** False when the entity has no key: it is erased. */
-  | { readonly type: "held"; readonly isDone: boolean }
-  /** How many were wrapped anew, and where it goes on. */
-  | { readonly type: "rewrapped"; readonly keys: number; readonly next: number | undefined }
+  /** False when the entity has no key: it is erased. An error when its slot is damaged. */
+  | { readonly type: "held"; readonly isDone: boolean | WireError }
+  | { readonly type: "rewrapped"; readonly piece: Rewrapped | WireError }
   | { readonly type: "closed" }
   | { readonly type: "failed"; readonly error: WireError };
 

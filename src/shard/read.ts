@@ -112,12 +112,13 @@ export class Reader {
     const number = view.names.find(request.entity);
     if (number === undefined) return { op: "load", found: undefined };
     const found = view.runs.view(() => {
-      const snapshots = this.#snapshots(view, number, request.aggregates);
-      const dropped = droppedOf(view, number);
+      // Who it is says no key: one that is damaged keeps nobody from being erased.
       if (request.aggregates.length === 0) {
         const seq = view.runs.tipOf(number);
-        return { number, seq, snapshots, dropped, entries: emptyPage(seq + 1) };
+        return { number, seq, snapshots: [], dropped: undefined, entries: emptyPage(seq + 1) };
       }
+      const snapshots = this.#snapshots(view, number, request.aggregates);
+      const dropped = droppedOf(view, number);
       const isComplete = snapshots.length === request.aggregates.length;
       const from = isComplete
         ? Math.min(...snapshots.map((snapshot) => snapshot.seq)) + 1
@@ -140,7 +141,6 @@ export class Reader {
 
   /** Of each aggregate the newest state that is stored, be it a snapshot or what its history begins with. */
   #snapshots(view: ShardView, number: number, aggregates: Request<"load">["aggregates"]): StoredState[] {
-    if (aggregates.length === 0) return [];
     const rows = [...view.runs.snapshotsOf(number), ...view.runs.bases.of(number)];
     return this.#open(view, number, aggregates, rows);
   }

@@ -214,21 +214,25 @@ export class Shard {
     if (isUsable) kept.reserve(this.runs.lastCallerKey - saved.completeTo);
     for (const row of this.runs.callerKeysAfter(isUsable ? saved.completeTo : 0)) {
       const element = elementOf(this.vault, this.associated, row, this.runs.path);
-      if (element !== undefined) kept.addHash(element);
+      if (element instanceof WarpError) kept.leaveOut();
+      else if (element !== undefined) kept.addHash(element);
     }
     return kept;
   }
 }
 
-/** What the filter knows a settled caller key by; undefined when its entity is erased. Errors: CORRUPT. */
+/**
+ * What the filter knows a settled caller key by; undefined when its entity is erased, and what is wrong with its entity's slot
+ * when that is damaged. Errors: CORRUPT.
+ */
 function elementOf(
   vault: Vault,
   associated: ShardAssociated,
   row: CallerKeyRow,
   file: string,
-): ElementHash | undefined {
-  const entityKey = vault.keyOf(row.number);
-  if (entityKey === undefined) return undefined;
+): ElementHash | WarpError | undefined {
+  const entityKey = vault.keyOrFault(row.number);
+  if (!(entityKey instanceof Uint8Array)) return entityKey;
   const plaintext = open(entityKey, row.data, associated.callerKey.of(row.number, row.firstSeq, row.count));
   if (plaintext === undefined) {
     throw new WarpError("CORRUPT", `${file}: caller key ${row.id} does not open`, { file, row: row.id });

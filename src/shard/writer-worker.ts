@@ -7,9 +7,9 @@
  * - After a failure it says so once, closes its files and ends; it is never ended from outside while files are open.
  */
 import { getPriority, setPriority } from "node:os";
-import { toWarpError } from "../core/errors.ts";
+import { toWarpError, WarpError } from "../core/errors.ts";
 import { currentThread } from "../core/processors.ts";
-import type { FromWriter, ToWriter } from "./messages.ts";
+import type { FromWriter, ToWriter, WireError } from "./messages.ts";
 import { Writer } from "./writer.ts";
 
 declare const self: Worker;
@@ -62,10 +62,10 @@ function handle(message: ToWriter): void {
       if (writer.checkpointGrown()) reportCheckpoint(writer, "when it rose");
       return;
     case "hold":
-      post({ type: "held", isDone: writer.hold(message.shard, message.number, message.hold) });
+      post({ type: "held", isDone: answerOf(writer.hold(message.shard, message.number, message.hold)) });
       return;
     case "rewrap":
-      post({ type: "rewrapped", ...writer.rewrap(message.shard, message.first) });
+      post({ type: "rewrapped", piece: answerOf(writer.rewrap(message.shard, message.first)) });
       return;
     case "release":
       post({ type: "released", shards: writer.release(message.erased) });
@@ -75,6 +75,11 @@ function handle(message: ToWriter): void {
       end({ type: "closed" });
       return;
   }
+}
+
+/** Damage to one entity's slot is the answer to the call that met it, and the writer goes on. */
+function answerOf<Result>(result: Result | WarpError): Result | WireError {
+  return result instanceof WarpError ? result.toWire() : result;
 }
 
 /** Twice as long as a patient one took nothing is copied: others get most of the disk, and rounds are settled meanwhile. */

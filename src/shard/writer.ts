@@ -24,6 +24,7 @@ import type {
   ToWriter,
 } from "./messages.ts";
 import { type SettleCounts, type SettleExtras, settleKeys, settleNames, settleRuns } from "./settle.ts";
+import type { Rewrapped } from "./files/vault.ts";
 import { Shard } from "./shard.ts";
 
 type SettleMessage = Extract<ToWriter, { type: "settle" }>;
@@ -130,17 +131,23 @@ export class Writer {
     return runs;
   }
 
-  /** Sets or takes away a hold, on the disk when it returns; false when the entity is erased. */
-  hold(index: number, number: number, hold: Uint8Array | undefined): boolean {
+  /**
+   * Sets or takes away a hold, on the disk when it returns; false when the entity is erased. Returns what is wrong with its slot
+   * when that is damaged: then nothing can be sealed, and a hold only be taken away.
+   */
+  hold(index: number, number: number, hold: Uint8Array | undefined): boolean | WarpError {
     const shard = this.#shardOf(index);
-    if (shard.vault.keyOf(number) === undefined) return false;
-    shard.runs.holds.put(number, hold, shard.vault, shard.associated.hold);
+    const key = shard.vault.keyOrFault(number);
+    if (key === undefined) return false;
+    if (hold === undefined) shard.runs.holds.remove(number);
+    else if (key instanceof WarpError) return key;
+    else shard.runs.holds.set(number, hold, key, shard.associated.hold);
     this.#markDirty(index);
     return true;
   }
 
-  /** Wraps some keys of a shard from a number on by the current period. */
-  rewrap(index: number, first: number): { keys: number; next: number | undefined } {
+  /** Wraps some keys of a shard from a number on by the current period; none when one of their slots is damaged. */
+  rewrap(index: number, first: number): Rewrapped | WarpError {
     return this.#shardOf(index).vault.rewrap(first);
   }
 

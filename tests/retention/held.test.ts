@@ -1,6 +1,7 @@
 /**
  * What is held keeps all of its events.
  */
+import { Database } from "bun:sqlite";
 import { afterEach, expect, test } from "bun:test";
 import { join } from "node:path";
 import { checkDirectory, defineAggregate, type Warp } from "../../src/index.ts";
@@ -53,4 +54,29 @@ test("retention drops nothing of an entity that is held, until the hold has ende
   expect(await warp.entity("alice").read(account)).toEqual({ count: 5 });
   await warp.close();
   expect([...checkDirectory({ dataDir })]).toEqual([]);
+});
+
+test("a hold that nobody can read is one, and the writer goes on", async () => {
+  const dataDir = join(freshDirectory(), "data");
+  let warp = await openSmall(dataDir, { aggregates: [account], shards: 1 });
+  for (const id of ["alice", "bob"]) {
+    for (let i = 0; i < 5; i++) {
+      await warp.entity(id).append(credited(1));
+      await settled(warp);
+    }
+  }
+  // It ended long ago: that it did is what nobody can read.
+  await warp.entity("alice").hold({ reason: "claim 17", until: 1 });
+  await warp.close();
+  const runs = new Database(join(dataDir, "shards/000/runs.db"));
+  runs.run("UPDATE holds SET data = zeroblob(length(data))");
+  runs.close();
+
+  warp = await openSmall(dataDir, { aggregates: [account], shards: 1 });
+  expect(await warp.retain()).toMatchObject({ entities: 1, events: 3, failed: 0 });
+  expect(await seqsOf(warp, "alice")).toEqual([1, 2, 3, 4, 5]);
+  await warp.entity("alice").append(credited(1));
+  await settled(warp);
+  await warp.entity("alice").releaseHold();
+  expect(await warp.retain()).toMatchObject({ entities: 1, events: 4, failed: 0 });
 });

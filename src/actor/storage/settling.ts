@@ -36,6 +36,8 @@ export interface SettlingOptions {
 const smallWriteBytes = 1024;
 
 type Pace = Extract<ToWriter, { type: "checkpoint" }>["pace"];
+type Held = Extract<FromWriter, { type: "held" }>["isDone"];
+type RewrappedPiece = Extract<FromWriter, { type: "rewrapped" }>["piece"];
 export type Swept = Pick<Extract<FromWriter, { type: "swept" }>, "hasMore" | "entities">;
 
 interface Round {
@@ -76,9 +78,9 @@ export class Settling {
   #onDropped: ((runs: number) => void) | undefined;
   #onSwept: ((swept: Swept) => void) | undefined;
   #onReleased: ((shards: readonly number[]) => void) | undefined;
-  #onRewrapped: ((piece: { keys: number; next: number | undefined }) => void) | undefined;
+  #onRewrapped: ((piece: RewrappedPiece) => void) | undefined;
   /** Calls that set holds, oldest first. */
-  readonly #holding: ((isDone: boolean) => void)[] = [];
+  readonly #holding: ((isDone: Held) => void)[] = [];
   /** Which checkpoint is asked for. */
   #asked: "at once" | Pace;
   #isClosing = false;
@@ -158,33 +160,31 @@ export class Settling {
     });
   }
 
-  /** Wraps every key of a shard by the current period, in pieces; returns how many it were. */
+  /** Wraps every key of a shard by the current period, in pieces; returns how many it were. Errors: CORRUPT for a damaged slot. */
   async rewrap(shard: number): Promise<number> {
     let keys = 0;
     for (let first: number | undefined = 1; first !== undefined; ) {
       const order = { type: "rewrap", shard, first } as const;
-      const piece = await new Promise<{ keys: number; next: number | undefined }>((resolve) => {
+      const piece = await new Promise<RewrappedPiece>((resolve) => {
         this.#onRewrapped = resolve;
         this.#post(order);
       });
+      if ("code" in piece) throw WarpError.fromWire(piece);
       keys += piece.keys;
       first = piece.next;
     }
     return keys;
   }
 
-  /** Sets an entity's hold, or takes it away, once its records up to a position are settled. False when it is erased. */
-  async hold(
-    shard: ShardState,
-    number: number,
-    position: number,
-    hold: Uint8Array | undefined,
-  ): Promise<boolean> {
-    await this.whenSettledTo(shard, position);
-    return new Promise((resolve) => {
+  /** Sets an entity's hold, or takes it away, once its records up to a position are settled. False when it is erased. Errors: CORRUPT. */
+  async hold(shard: ShardState, number: number, to: number, hold: Uint8Array | undefined): Promise<boolean> {
+    await this.whenSettledTo(shard, to);
+    const isDone = await new Promise<Held>((resolve) => {
       this.#holding.push(resolve);
       this.#post({ type: "hold", shard: shard.index, number, hold });
     });
+    if (typeof isDone === "object") throw WarpError.fromWire(isDone);
+    return isDone;
   }
 
   dueForSnapshot(actor: Actor): void {
@@ -354,7 +354,7 @@ export class Settling {
         this.#holding.shift()?.(message.isDone);
         break;
       case "rewrapped":
-        this.#onRewrapped?.(message);
+        this.#onRewrapped?.(message.piece);
         break;
       case "released":
         this.#onReleased?.(message.shards);

@@ -76,10 +76,10 @@ export function carryOutLedger(shard: Shard, entries: readonly LedgerEntry[]): n
   return others;
 }
 
-/** Zeros when the number has no key on the disk. */
+/** Zeros when the number has no key on the disk, or one that nobody can read: its slot is damaged. */
 function fingerprintOf(shard: Shard, number: number): Uint8Array {
-  const key = shard.vault.keyOf(number);
-  return key === undefined ? new Uint8Array(fingerprintBytes) : keyFingerprint(key);
+  const key = shard.vault.keyOrFault(number);
+  return key instanceof Uint8Array ? keyFingerprint(key) : new Uint8Array(fingerprintBytes);
 }
 
 function isZero(bytes: Uint8Array): boolean {

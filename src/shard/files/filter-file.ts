@@ -35,6 +35,7 @@ export class KeptFilter {
   #newestElements: number;
   #savedElements: number;
   #hasGrown = false;
+  #isPartial = false;
 
   private constructor(path: string, shard: number, filter: Filter, elements: number, newestElements: number) {
     this.#path = path;
@@ -76,6 +77,11 @@ export class KeptFilter {
     this.#count();
   }
 
+  /** What it has of a row cannot be known now: it serves this process, and is never saved. */
+  leaveOut(): void {
+    this.#isPartial = true;
+  }
+
   /** Makes sure that `count` more elements do not overfill the newest layer: begins another one if they would. */
   reserve(count: number): void {
     if (this.#newestElements + count <= this.filter.newestCapacity) return;
@@ -103,6 +109,7 @@ export class KeptFilter {
 
   /** Saves the bits, complete for all rows up to `completeTo`, which are in the main database file. */
   save(completeTo: number): void {
+    if (this.#isPartial) return;
     const { layers, hashes } = this.filter.memory;
     const bitsBytes = layers.reduce((sum, layer) => sum + layer.byteLength, 0);
     const length = headerBytes + layers.length * 8 + bitsBytes + checksumBytes;

@@ -21,28 +21,38 @@ export class Holds {
 
   /** The plaintext of an entity's hold. Errors: CORRUPT. */
   find(number: number, vault: Vault, associated: Associated): Buffer | undefined {
+    const found = this.findOrFault(number, vault, associated);
+    if (found instanceof WarpError) throw found;
+    return found;
+  }
+
+  /** As {@link find}; of a hold that cannot be read what is wrong with it, or with its entity's key. */
+  findOrFault(number: number, vault: Vault, associated: Associated): Buffer | WarpError | undefined {
     const query = this.#database.query<{ data: Uint8Array }, [number]>(
       "SELECT data FROM holds WHERE number = ?",
     );
     const row = query.get(number);
-    const key = row === null ? undefined : vault.keyOf(number);
-    if (row === null || key === undefined) return undefined;
+    if (row === null) return undefined;
+    const key = vault.keyOrFault(number);
+    if (!(key instanceof Uint8Array)) return key;
     const plaintext = open(key, row.data, associated.of(number));
     if (plaintext !== undefined) return plaintext;
     const why = `${this.#path}: the hold of entity ${number} does not open`;
-    throw new WarpError("CORRUPT", why, { file: this.#path, number });
+    return new WarpError("CORRUPT", why, { file: this.#path, number });
   }
 
-  /** Sets a hold, or takes it away; on the disk when it returns. Errors: ERASED. */
-  put(number: number, hold: Uint8Array | undefined, vault: Vault, associated: Associated): void {
-    const key = vault.keyOf(number);
-    if (key === undefined) throw new WarpError("ERASED", `entity ${number} has no key`, { number });
+  /** Sets a hold; on the disk when it returns. */
+  set(number: number, hold: Uint8Array, key: Uint8Array, associated: Associated): void {
+    const sealed = seal(key, hold, associated.of(number));
     transactSynced(this.#database, this.#path, () => {
-      if (hold === undefined) this.#database.query("DELETE FROM holds WHERE number = ?").run(number);
-      else {
-        const sealed = seal(key, hold, associated.of(number));
-        this.#database.query("INSERT OR REPLACE INTO holds VALUES (?, ?)").run(number, sealed);
-      }
+      this.#database.query("INSERT OR REPLACE INTO holds VALUES (?, ?)").run(number, sealed);
+    });
+  }
+
+  /** Takes a hold away, read or not; on the disk when it returns. */
+  remove(number: number): void {
+    transactSynced(this.#database, this.#path, () => {
+      this.#database.query("DELETE FROM holds WHERE number = ?").run(number);
     });
   }
 }

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { PeriodKeys } from "../../core/period-keys.ts";
 import { WarpError } from "../../core/errors.ts";
 import { sampleDirectory } from "../sample.ts";
-import { slotBytes, slotOffset, Vault, type VaultOptions, vaultHeaderBytes } from "./vault.ts";
+import { slotBytes, slotOffset, Vault, type VaultOptions } from "./vault.ts";
+import { vaultHeaderBytes } from "./vault-header.ts";
 
 const directory = sampleDirectory();
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -232,6 +233,7 @@ describe("the vault", () => {
     let pieces = 0;
     for (let first: number | undefined = 1; first !== undefined; pieces++) {
       const piece = vault.rewrap(first);
+      if (piece instanceof WarpError) throw piece;
       rewrapped += piece.keys;
       first = piece.next;
     }

@@ -19,11 +19,9 @@ import { PeriodKeys } from "../../core/period-keys.ts";
 import { randomBytesPooled } from "../../core/random.ts";
 import { replaceFile } from "../../core/replace-file.ts";
 import { Associated } from "./sealed.ts";
+import { vaultHeader, vaultHeaderBytes, vaultHeaderFault } from "./vault-header.ts";
 
-export const vaultHeaderBytes = 4096;
 export const slotBytes = 64;
-const magic = "WARPVALT";
-const vaultFormat = 1;
 const sealedAt = 4;
 /** The file grows by zeroed chunks of this many slots. */
 const chunkSlots = 1024;
@@ -37,6 +35,12 @@ export interface VaultOptions {
   readonly periods: SharedArrayBuffer;
   /** Unwrapped keys to keep at most. */
   readonly cachedKeysMax: number;
+}
+
+/** How many keys of a piece were wrapped anew, and where it goes on; undefined at the end. */
+export interface Rewrapped {
+  readonly keys: number;
+  readonly next: number | undefined;
 }
 
 export class Vault {
@@ -109,6 +113,13 @@ export class Vault {
    * Errors: CORRUPT.
    */
   keyOf(number: number): Uint8Array | undefined {
+    const found = this.keyOrFault(number);
+    if (found instanceof WarpError) throw found;
+    return found;
+  }
+
+  /** As {@link keyOf}; of a damaged slot what is wrong with it, for who goes on without the key. */
+  keyOrFault(number: number): Uint8Array | WarpError | undefined {
     const capacity = this.#cachedNumbers.length;
     if (capacity > 0) {
       const at = number & (capacity - 1);
@@ -120,19 +131,19 @@ export class Vault {
     if (number > this.#slots) this.#slots = slotsIn(this.#file);
     if (number > this.#slots) return undefined;
     const key = this.#readKey(number);
-    if (key !== undefined) this.#cache(number, key);
+    if (key instanceof Uint8Array) this.#cache(number, key);
     return key;
   }
 
   /** Another thread may be writing the slot, in a rotation or an erasure: what is damaged reads the same again. */
-  #readKey(number: number): Buffer | undefined {
+  #readKey(number: number): Buffer | WarpError | undefined {
     for (let before: Buffer | undefined; ; ) {
       const length = readSync(this.#file, this.#slot, 0, slotBytes, slotOffset(number));
-      if (length !== slotBytes) throw this.#damaged(number, "the file ends inside it");
+      if (length !== slotBytes) return this.#damaged(number, "the file ends inside it");
       if (isZero(this.#slot, 0)) return undefined;
       const key = this.#unwrap(number, this.#slot);
       if (typeof key !== "string") return key;
-      if (before?.equals(this.#slot)) throw this.#damaged(number, key);
+      if (before?.equals(this.#slot)) return this.#damaged(number, key);
       before = Buffer.from(this.#slot);
     }
   }
@@ -204,9 +215,10 @@ export class Vault {
 
   /**
    * Wraps the keys of some numbers from `first` on by the current period; on the disk when it returns. Slots do not cross
-   * sectors, so a power failure leaves each as it was or as it is to be. `next`: where it goes on. Errors: CORRUPT, IO_ERROR.
+   * sectors, so a power failure leaves each as it was or as it is to be. Returns which slot is damaged, if one is: then nothing
+   * was written. Errors: IO_ERROR.
    */
-  rewrap(first: number): { keys: number; next: number | undefined } {
+  rewrap(first: number): Rewrapped | WarpError {
     const chunk = Buffer.alloc(chunkSlots * slotBytes);
     const length = readSync(this.#file, chunk, 0, chunk.length, slotOffset(first));
     const { period } = this.#periods.current;
@@ -215,7 +227,7 @@ export class Vault {
       const number = first + at / slotBytes;
       if (isZero(chunk, at) || chunk.readUInt16LE(at) === period) continue;
       const key = this.#unwrap(number, chunk.subarray(at, at + slotBytes));
-      if (typeof key === "string") throw this.#damaged(number, key);
+      if (typeof key === "string") return this.#damaged(number, key);
       this.#wrap(number, key, chunk, at);
       keys++;
     }
@@ -346,37 +358,6 @@ const slotsIn = (file: number): number => Math.floor((fstatSync(file).size - vau
 
 export function slotOffset(number: number): number {
   return vaultHeaderBytes + (number - 1) * slotBytes;
-}
-
-function vaultHeader(context: string, shard: number): Buffer {
-  const header = Buffer.alloc(vaultHeaderBytes);
-  header.write(magic, 0, "latin1");
-  header.writeUInt32LE(vaultFormat, 8);
-  header.writeUInt16LE(shard, 12);
-  header.writeUInt16LE(header.write(context, 16, "utf8"), 14);
-  header.writeUInt32LE(Bun.hash.crc32(header.subarray(0, vaultHeaderBytes - 4)), vaultHeaderBytes - 4);
-  return header;
-}
-
-/** What is wrong with the header of a vault, as the error to throw. */
-export function vaultHeaderFault(
-  header: Buffer,
-  of: { readonly path: string; readonly context: string; readonly shard: number },
-): WarpError | undefined {
-  const file = of.path;
-  const isWhole =
-    header.length === vaultHeaderBytes &&
-    header.toString("latin1", 0, 8) === magic &&
-    header.readUInt32LE(vaultHeaderBytes - 4) === Bun.hash.crc32(header.subarray(0, vaultHeaderBytes - 4));
-  if (!isWhole) return new WarpError("CORRUPT", `${file}: the header is damaged`, { file, offset: 0 });
-  const format = header.readUInt32LE(8);
-  if (format !== vaultFormat) {
-    return new WarpError("FORMAT_UNSUPPORTED", `${file} has format ${format}, known is ${vaultFormat}`, {
-      file,
-    });
-  }
-  if (vaultHeader(of.context, of.shard).equals(header)) return undefined;
-  return new WarpError("CONFIG_MISMATCH", `${file} belongs to another shard or context`, { file });
 }
 
 /** Lower half of the CRC-32 over a slot but for the check itself. */

@@ -87,8 +87,8 @@ function partsText({ parts, hosts }: PersonalCounts): string {
 
 export function receiptText(receipt: Receipt): string {
   const { entity, status, removed, personal, shard, entry, fingerprint, pending, backups } = receipt;
-  // Nothing of it had left the journal yet, whose own key is destroyed.
-  const key = /^0+$/.test(fingerprint) ? "no key had been made" : `key ${fingerprint} destroyed`;
+  // Nothing of it had left the journal yet, whose own key is destroyed; or its slot was damaged.
+  const key = /^0+$/.test(fingerprint) ? "no whole key was in the vault" : `key ${fingerprint} destroyed`;
   const lines = [
     `${entity}: ${status === "erased" ? "erased" : "erasure is pending"}, ${formatCounted(removed.events, "event")}`,
   ];
