@@ -191,6 +191,8 @@ describe("check", () => {
       [/has no such event/, "runs.db", "UPDATE snapshots SET seq = seq + 1000 WHERE number = 3"],
       [/caller key \d+: its tag/, "runs.db", "UPDATE callerKeys SET firstSeq = firstSeq + 1"],
       [/stands under another hash/, "runs.db", "UPDATE callerKeys SET hash = randomblob(16)"],
+      [/the hold of number 3: its tag/, "runs.db", "INSERT INTO holds VALUES (3, zeroblob(60))"],
+      [/the hold of number 900: its entity has no key/, "runs.db", "INSERT INTO holds VALUES (900, x'00')"],
       [/delivery window/, "runs.db", "UPDATE deliveries SET usedAt = usedAt + 1"],
       [/checksum of the meta row/, "runs.db", "UPDATE meta SET position = position + 1"],
       [/checksum of the meta row/, "names.db", "UPDATE meta SET nextNumber = nextNumber + 1"],

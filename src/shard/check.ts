@@ -1,8 +1,8 @@
 /**
  * Verifies everything in the files of shards that can be verified, and writes nothing.
  *
- * - SQLite's structure, indexes, schema and meta rows; every vault slot; the ledger; every name; every run, snapshot and caller
- *   key by its tag, its entries, and their order; delivery windows and filters by checksum.
+ * - SQLite's structure, indexes, schema and meta rows; every vault slot; the ledger; every name; every run, snapshot, caller key
+ *   and hold by its tag, entries and their order; delivery windows and filters by checksum.
  * - Any flipped byte of the vault, names.db or runs.db is found, or stands where nothing is kept. A test proves it.
  * - Findings come in the order in which they should be looked at: what is nearest to the disk first.
  *
@@ -15,6 +15,7 @@ import {
   checkCallerKeys,
   checkDeliveries,
   checkFilterFiles,
+  checkHolds,
   checkIdFilter,
   checkSnapshots,
 } from "./check/beside.ts";
@@ -104,6 +105,7 @@ function* checkRunsFile(files: HistoryFiles, slots: number): Generator<Finding> 
   yield* part(files.file, checkPersonal(files));
   yield* part(files.file, checkSnapshots(files, tipOf));
   yield* part(files.file, checkCallerKeys(files, tipOf));
+  yield* part(files.file, checkHolds(files));
   yield* part(files.file, checkDeliveries(files));
 }
 

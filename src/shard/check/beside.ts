@@ -1,5 +1,5 @@
 /**
- * What stands beside the runs: snapshots, caller keys, delivery windows, and the saved filters.
+ * What stands beside the runs: snapshots, caller keys, legal holds, delivery windows, and the saved filters.
  */
 
 import type { Database } from "bun:sqlite";
@@ -81,6 +81,20 @@ export function* checkCallerKeys(files: HistoryFiles, tipOf: TipOf): Generator<F
     .get();
   if (last > (given?.seq ?? 0))
     yield damage(file, `ids of caller keys were given out up to ${given?.seq ?? 0} only`);
+}
+
+/** Every hold opens. */
+export function* checkHolds({ runs, file, marks, vault, associated }: HistoryFiles): Generator<Finding> {
+  const rows = runs.query<{ number: number; data: Uint8Array }, []>("SELECT * FROM holds ORDER BY number");
+  for (const { number, data } of rows.iterate()) {
+    if (marks.isErased(number)) continue;
+    const key = marks.isKeyed(number) ? vault.keyOf(number) : undefined;
+    if (key === undefined)
+      yield damage(file, `the hold of number ${number}: its entity has no key`, { number });
+    else if (open(key, data, associated.hold.of(number)) === undefined) {
+      yield damage(file, `the hold of number ${number}: its tag does not match`, { number });
+    }
+  }
 }
 
 /** Every delivery window matches its checksum. */
