@@ -86,6 +86,10 @@ export interface RestoreReport {
   /** Keys of subjects of personal parts that it kept out: one for each shard that spoke of somebody. */
   readonly erasedSubjects: number;
   readonly events: number;
+  /** Legal holds that were damaged when they were backed up: nobody can read them, and they hold until they are released. */
+  readonly unreadableHolds: number;
+  /** Entities, and subjects of personal parts, whose keys were damaged when they were backed up: they are left out. */
+  readonly withoutKey: number;
   readonly bytes: number;
   readonly lastRecordedAt: number;
   readonly incarnation: string;
@@ -152,6 +156,8 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
       erased: sum(done, ({ erased }) => erased),
       erasedSubjects: sum(done, ({ erasedSubjects }) => erasedSubjects),
       events: sum(done, ({ events }) => events),
+      unreadableHolds: sum(done, ({ unreadableHolds }) => unreadableHolds),
+      withoutKey: sum(done, ({ withoutKey }) => withoutKey),
       bytes: total,
       lastRecordedAt: Math.max(...done.map((shard) => shard.lastRecordedAt)),
       incarnation,
@@ -195,7 +201,9 @@ async function restoreShards(
   const { done } = ran;
   const own = entity === undefined ? undefined : done[shardOf(entity, shards)];
   if (own !== undefined && own.entities === 0) {
-    throw new WarpError("INVALID_ARGUMENT", `the backup has no entity ${JSON.stringify(entity)}`, { entity });
+    const orDamaged = own.withoutKey > 0 ? ", or its key was damaged when it was backed up" : "";
+    const why = `the backup has no entity ${JSON.stringify(entity)}${orDamaged}`;
+    throw new WarpError("INVALID_ARGUMENT", why, { entity });
   }
   return ran;
 }

@@ -53,6 +53,8 @@ export interface HeadHeader extends ShardPoint {
   readonly ledger: number;
   /** The periods of the keyring that every object of the key set has, rising. Heads of earlier versions name the newest alone. */
   readonly periods?: readonly number[];
+  /** Numbers of which the key set has no key, because their slots were damaged: a restore leaves them out. None when undefined. */
+  readonly damaged?: readonly number[] | undefined;
   /** When this backup was made, ms. */
   readonly at: number;
 }

@@ -24,7 +24,7 @@ export class EntityKeys {
     if (!isSubject) this.count++;
   }
 
-  /** An entity that is there and not wanted. */
+  /** An entity that is there and not wanted, or whose key is not in the backup. */
   leaveOut(number: number): void {
     this.#marks[number] = leftOut;
   }

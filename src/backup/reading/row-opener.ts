@@ -21,9 +21,14 @@ export class RowOpener {
     return body;
   }
 
+  opensHold(row: readonly Value[], key: Uint8Array): boolean {
+    const [number, data] = row as [number, Uint8Array];
+    return open(key, data, this.associated.hold.of(number)) !== undefined;
+  }
+
   /** Errors: CORRUPT with the object. */
   prove(kind: number, row: readonly Value[], key: Uint8Array, object: string): void {
-    const { snapshot, callerKey, hold } = this.associated;
+    const { snapshot, callerKey } = this.associated;
     switch (kind) {
       case tables.runs.kind:
         this.openRun(row, key, object);
@@ -35,9 +40,8 @@ export class RowOpener {
         throw damaged(object, undefined, `a snapshot of number ${number} does not open`);
       }
       case tables.holds.kind: {
-        const [number, data] = row as [number, Uint8Array];
-        if (open(key, data, hold.of(number)) !== undefined) return;
-        throw damaged(object, undefined, `the hold of number ${number} does not open`);
+        if (this.opensHold(row, key)) return;
+        throw damaged(object, undefined, `the hold of number ${String(row[0])} does not open`);
       }
       case tables.callerKeys.kind: {
         const [, number, firstSeq, count, , data] = row as [

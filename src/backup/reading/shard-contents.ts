@@ -22,6 +22,7 @@ import { rowsOf, shapeOf, type Value } from "../format/tables.ts";
 import type { BackupTarget } from "../target/target.ts";
 import { blocksOf } from "./beside-backups.ts";
 import { type ChainedSegment, readChain, readHead } from "./chain.ts";
+import type { EntityKeys } from "./entity-keys.ts";
 
 /** Whoever reads these opens a key and an id per entity, and every row. */
 const collector = new Collector();
@@ -126,6 +127,12 @@ export async function* segmentBlocks(
       collector.note(block.rows);
     }
   }
+}
+
+/** Numbers whose keys the key set does not have, because their slots were damaged. */
+export function withoutKey({ head, erased }: ShardContents, keys: EntityKeys): number[] {
+  const damaged = head.damaged ?? [];
+  return damaged.filter((number) => !erased.has(number) && keys.keyOf(number) === undefined);
 }
 
 /** An entity without a key was erased, or its key is missing. Errors: CORRUPT. */

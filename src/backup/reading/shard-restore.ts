@@ -14,7 +14,7 @@ import { Associated } from "../../shard/files/sealed.ts";
 import { wrapSlot } from "../../shard/files/vault.ts";
 import { shardDirectory } from "../../shard/shard.ts";
 import { KeyRowOpener } from "../format/key-rows.ts";
-import { holdsObject, rootObject } from "../format/objects.ts";
+import { rootObject } from "../format/objects.ts";
 import { rowsOf, tables, type Value } from "../format/tables.ts";
 import type { BackupTarget } from "../target/target.ts";
 import type { RestoreTask, ShardRestored } from "../work/messages.ts";
@@ -31,6 +31,7 @@ import {
   requireErased,
   type ShardContents,
   segmentBlocks,
+  withoutKey,
 } from "./shard-contents.ts";
 import { RestoredSubjects } from "./subjects.ts";
 
@@ -90,6 +91,7 @@ class ShardRestore {
   #lastRecordedAt = 0;
   #entities = 0;
   #rows = 0;
+  #unreadableHolds = 0;
 
   constructor(
     target: BackupTarget,
@@ -117,6 +119,7 @@ class ShardRestore {
     const own = unlockKeyring(file, rootKey, context, rootObject);
     const slots = new Associated("entity key", context, shard);
     const wanted = entity === undefined ? undefined : idHash(own.idHashKey, entity);
+    for (const number of this.#contents.head.damaged ?? []) this.#keys.leaveOut(number);
     for await (const { object, header, rows } of keyObjects(this.#target, this.#contents)) {
       const keyring = opener.keyringOf(header, object);
       for (const row of rows) {
@@ -154,11 +157,11 @@ class ShardRestore {
       }
       onBytes(bytes);
     }
-    const object = holdsObject(head.shard);
     for (const row of await holdRows(this.#target, this.#contents)) {
       const key = this.#keys.keyOf(Number(row[0]));
       if (key === undefined) continue;
-      this.#opener.prove(tables.holds.kind, row, key, object);
+      // One that cannot be read holds all the same, until it is released.
+      if (!this.#opener.opensHold(row, key)) this.#unreadableHolds++;
       this.#insert(tables.holds.kind, row);
     }
   }
@@ -200,6 +203,8 @@ class ShardRestore {
       erasedSubjects,
       events,
       rows: this.#rows,
+      unreadableHolds: this.#unreadableHolds,
+      withoutKey: withoutKey(this.#contents, this.#keys).length,
       backedUpAt: this.#contents.head.at,
     };
   }

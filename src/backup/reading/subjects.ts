@@ -2,7 +2,7 @@
  * Those of whom a shard's runs speak, while it is restored (docs/decisions/0014-personal-parts.md).
  *
  * - The table `personal` is no part of a backup: it is made of the runs again.
- * - A part opens under its subject's key, or the subject is in the ledger. No snapshot has folded it.
+ * - A part opens under its subject's key, or the subject is in the ledger, or left out. No snapshot has folded it.
  */
 import { WarpError } from "../../core/errors.ts";
 import { hasParts, openParts, subjectsOf } from "../../shard/files/personal-parts.ts";
@@ -40,7 +40,7 @@ export class RestoredSubjects {
     requireParts(body, { number, seq }, this.#associated, this.#keys, object);
     for (const [subject, parts] of subjects) {
       if (this.#keys.keyOf(subject) === undefined) {
-        requireErased(this.#contents, subject);
+        if (this.#keys.isUnknown(subject)) requireErased(this.#contents, subject);
         this.#erased.add(subject);
       } else {
         this.#spoken.add(subject);

@@ -8,7 +8,7 @@ import { idHash } from "../../core/erasure.ts";
 import { isSubjectName } from "../../core/personal.ts";
 import { damaged } from "../format/container.ts";
 import { KeyRowOpener } from "../format/key-rows.ts";
-import { holdsObject } from "../format/objects.ts";
+import { holdsObject, keysObject } from "../format/objects.ts";
 import { rowsOf, tables, type Value } from "../format/tables.ts";
 import type { BackupTarget } from "../target/target.ts";
 import type { ShardVerified, VerifyTask } from "../work/messages.ts";
@@ -23,6 +23,7 @@ import {
   requireErased,
   type ShardContents,
   segmentBlocks,
+  withoutKey,
 } from "./shard-contents.ts";
 import { requireParts } from "./subjects.ts";
 
@@ -58,7 +59,7 @@ async function verifyOnce(
       if (number === undefined) continue;
       const key = keys.keyOf(number);
       if (key === undefined) {
-        requireErased(contents, number);
+        if (keys.isUnknown(number)) requireErased(contents, number);
         continue;
       }
       // Who has no name here is an entity by what it has: a subject is only spoken of.
@@ -81,6 +82,10 @@ async function verifyOnce(
     if (key !== undefined) opener?.prove(tables.holds.kind, row, key, holdsObject(shard));
   }
   for (const number of keys.numbers()) histories.droppedTo(number, { shard });
+  for (const number of withoutKey(contents, keys)) {
+    const why = `the slot of number ${number} was damaged when it was backed up: a restore leaves it out`;
+    throw damaged(keysObject(shard, number), undefined, why);
+  }
   return {
     type: "verify",
     shard,
@@ -107,6 +112,7 @@ async function verifyKeys(
   contents: ShardContents,
 ): Promise<EntityKeys> {
   const keys = new EntityKeys(contents.head.nextNumber);
+  for (const number of contents.head.damaged ?? []) keys.leaveOut(number);
   const opener = rootKey === undefined ? undefined : new KeyRowOpener(context, shard, rootKey);
   for await (const { object, header, rows } of keyObjects(target, contents)) {
     const keyring = opener?.keyringOf(header, object);

@@ -96,6 +96,10 @@ export interface ShardRestored {
   readonly erasedSubjects: number;
   readonly events: number;
   readonly rows: number;
+  /** Holds that cannot be read, and are in force all the same. */
+  readonly unreadableHolds: number;
+  /** Entities and subjects that are left out, because the backup has no key of theirs. */
+  readonly withoutKey: number;
   /** When what was restored was backed up, ms. */
   readonly backedUpAt: number;
 }

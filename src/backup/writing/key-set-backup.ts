@@ -3,6 +3,8 @@
  *
  * - An object is due when it has new entities, when one of its entities is in the ledger since, or when its keyring has
  *   other periods than that of now. It is made from the vault and overwrites the one before: what was erased is in no backup any more.
+ * - Of a damaged slot the key stays as the target has it. What the target never had is named in the head, and its object is due
+ *   each time until the slot is whole or the entity erased.
  * - The order of reading is ledger, names, slots; that of writing is ledger, key set. An entity that goes meanwhile is
  *   then missing from the keys, and the ledger beside them says why.
  */
@@ -12,7 +14,7 @@ import { idHash } from "../../core/erasure.ts";
 import { WarpError } from "../../core/errors.ts";
 import { walkLedger } from "../../shard/files/ledger.ts";
 import { slotBytes, Vault } from "../../shard/files/vault.ts";
-import { encodeBlock, encodeEnd, encodeHeader } from "../format/container.ts";
+import { decodeBlocks, decodeHeader, encodeBlock, encodeEnd, encodeHeader } from "../format/container.ts";
 import { SealedIds } from "../format/key-rows.ts";
 import {
   type HeadHeader,
@@ -21,13 +23,22 @@ import {
   keysPerObject,
   ledgerObject,
 } from "../format/objects.ts";
-import { BlockDraft, tables } from "../format/tables.ts";
+import { BlockDraft, rowsOf, shapeOf, tables } from "../format/tables.ts";
 import type { BackupTarget } from "../target/target.ts";
 import type { BackupTask } from "../work/messages.ts";
 import type { StopFlag } from "../work/stop-flag.ts";
 import type { ShardSource } from "./shard-source.ts";
 
 const cachedKeysMax = 256;
+
+export interface KeySetWritten {
+  /** Entries of the ledger that the whole key set has taken notice of. */
+  readonly ledger: number;
+  /** Numbers whose keys it does not have, and what is wrong with their slots. */
+  readonly damaged: ReadonlyMap<number, WarpError>;
+}
+
+type KeyRow = readonly [number: number, slot: Uint8Array, idHash: Uint8Array, id: Uint8Array];
 
 export class KeySetBackup {
   readonly #target: BackupTarget;
@@ -50,17 +61,17 @@ export class KeySetBackup {
     this.#ledgerInTarget = -1;
   }
 
-  /** Returns how many entries of the ledger the whole key set has taken notice of. */
-  async run(task: BackupTask, head: HeadHeader, nextNumber: number, stop: StopFlag): Promise<number> {
+  async run(task: BackupTask, head: HeadHeader, nextNumber: number, stop: StopFlag): Promise<KeySetWritten> {
     const ledger = this.#readLedger(task).count;
     const due = this.#due(task, head, nextNumber);
     const path = join(this.#source.directory, "vault");
     const { shard, context, periods } = task;
     const vault = Vault.open({ path, shard, context, periods, cachedKeysMax }, "read");
+    const damaged = new Map<number, WarpError>();
     try {
       for (const first of due) {
         stop.requireUnset();
-        const parts = this.#object(task, vault, first, nextNumber, ledger);
+        const parts = await this.#object(task, vault, first, nextNumber, ledger, damaged);
         await this.putLedger(task);
         await this.#target.replace(keysObject(shard, first), parts);
       }
@@ -69,7 +80,7 @@ export class KeySetBackup {
     }
     await this.putLedger(task);
     this.written = due.length;
-    return ledger;
+    return { ledger, damaged };
   }
 
   /** First numbers of the objects to be written, rising. */
@@ -82,10 +93,19 @@ export class KeySetBackup {
       firsts.add(first);
     // What was erased since; also of a number that was never backed up, whose object is due anyway.
     for (const number of this.#erased.slice(head.ledger)) firsts.add(firstOf(number));
+    for (const number of head.damaged ?? []) firsts.add(firstOf(number));
     return [...firsts].sort((a, b) => a - b);
   }
 
-  #object(task: BackupTask, vault: Vault, first: number, nextNumber: number, ledger: number): Buffer[] {
+  /** The object of the numbers from `first` on; adds to `damaged`. */
+  async #object(
+    task: BackupTask,
+    vault: Vault,
+    first: number,
+    nextNumber: number,
+    ledger: number,
+    damaged: Map<number, WarpError>,
+  ): Promise<Buffer[]> {
     const { shard, context, incarnation, keyring, idHashKey } = task;
     const end = Math.min(first + keysPerObject, nextNumber);
     const ids = this.#source.names(first, end - 1);
@@ -93,11 +113,19 @@ export class KeySetBackup {
     const sealed = new SealedIds(context, shard);
     const periods = new Set(keyring.periods.map(({ number }) => number));
     const draft = new BlockDraft(tables.keys);
+    let inTarget: ReadonlyMap<number, KeyRow> | undefined;
     for (let number = first; number < end; number++) {
       if (this.#isErased.has(number)) continue;
       const slot = slots.subarray((number - first) * slotBytes, (number - first + 1) * slotBytes);
       const key = vault.openSlot(number, slot);
       if (key === undefined) continue;
+      if (key instanceof WarpError) {
+        inTarget ??= await this.#inTarget(shard, first);
+        const kept = inTarget.get(number);
+        if (kept !== undefined && opens(vault, kept)) draft.add(kept);
+        else damaged.set(number, key);
+        continue;
+      }
       const id = ids.get(number);
       if (id === undefined) {
         throw new WarpError("CORRUPT", `shard ${shard}: number ${number} has a key and no name`, {
@@ -113,6 +141,20 @@ export class KeySetBackup {
     const header: KeysHeader = { kind: "keys", shard, incarnation, first, ledger, keyring };
     const blocks = draft.rows === 0 ? [] : encodeBlock(draft.take());
     return [encodeHeader(header), ...blocks, encodeEnd(blocks.length === 0 ? 0 : 1)];
+  }
+
+  /** The rows of an object as the target has it. Errors: CORRUPT with the object. */
+  async #inTarget(shard: number, first: number): Promise<ReadonlyMap<number, KeyRow>> {
+    const object = keysObject(shard, first);
+    const bytes = await this.#target.get(object);
+    const rows = new Map<number, KeyRow>();
+    if (bytes === undefined) return rows;
+    const { end } = decodeHeader<KeysHeader>(bytes, object);
+    for (const block of decodeBlocks(bytes, end, object, shapeOf)) {
+      for (const [number, slot, hash, id] of rowsOf(block) as Iterable<KeyRow>)
+        rows.set(number, [number, slot, hash, id]);
+    }
+    return rows;
   }
 
   /** Writes the ledger as it is now, unless the target has it; also of entities that the key set still has. */
@@ -145,6 +187,11 @@ export class KeySetBackup {
 /** The periods that a key set has which is written now. */
 export function periodsOf({ keyring }: BackupTask): number[] {
   return keyring.periods.map(({ number }) => number);
+}
+
+/** Whether the keyring of now opens it. */
+function opens(vault: Vault, [number, slot]: KeyRow): boolean {
+  return vault.openSlot(number, Buffer.from(slot.buffer, slot.byteOffset, slot.length)) instanceof Uint8Array;
 }
 
 /** The first number of the object that holds a number. */

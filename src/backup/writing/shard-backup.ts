@@ -65,7 +65,8 @@ export class ShardBackup {
 
   /**
    * Backs up everything that is settled now; `onBytes` hears of what was written. Errors: CONFIG_MISMATCH (the backup is
-   * of another directory, or of a newer state of this one), CORRUPT, IO_ERROR, DISK_FULL, ABORTED (again, later; or `task.stop`).
+   * of another directory, or of a newer state of this one), CORRUPT (also when all is backed up but entities whose slots are damaged),
+   * IO_ERROR, DISK_FULL, ABORTED (again, later; or `task.stop`).
    */
   async run(task: BackupTask, onBytes: (bytes: number) => void): Promise<ShardBackedUp> {
     const stop = new StopFlag(task.stop);
@@ -78,7 +79,7 @@ export class ShardBackup {
     // Delivery windows may be stored after their records, so a segment can be without a position of its own.
     const isNew = point.position > head.position || point.deliveriesAt > head.deliveriesAt;
     if (isNew) this.#source.sync({ hasNewNames: point.nextNumber > head.nextNumber });
-    const ledger = await this.#keys.run(task, head, point.nextNumber, stop);
+    const { ledger, damaged } = await this.#keys.run(task, head, point.nextNumber, stop);
     await this.#putHolds(task);
     const parts = { target: this.#target, source: this.#source, draft: this.#draft };
     const options = { ...parts, head, point, onBytes, stop };
@@ -94,12 +95,15 @@ export class ShardBackup {
       segment: all.at(-1)?.header.id,
       ledger,
       periods: periodsOf(task),
+      damaged: damaged.size === 0 ? undefined : [...damaged.keys()],
       at: Date.now(),
     };
     const isUnchanged = isSame(next, head);
     if (!isUnchanged) await this.#target.replace(headObject(this.#shard), [encodeObject(next)]);
     const merged = await mergeSmall(this.#target, all, this.#draft.bytesMax);
     this.#known = { head: isUnchanged ? head : next, segments: merged };
+    const [fault] = damaged.values();
+    if (fault !== undefined) throw exceptFor(fault, damaged.size);
     const sum = (of: "rows" | "bytes") => added.reduce((total, { header }) => total + header[of], 0);
     return {
       type: "backup",
@@ -164,6 +168,13 @@ export class ShardBackup {
     if (known === undefined || !object.equals(known))
       await this.#target.replace(holdsObject(shard), [object]);
   }
+}
+
+/** Everything is backed up but keys that nobody can read. */
+function exceptFor(fault: WarpError, entities: number): WarpError {
+  const others = entities === 1 ? "" : ` and ${entities - 1} more`;
+  const why = `${fault.message}${others}; everything else of the shard is backed up`;
+  return new WarpError("CORRUPT", why, { ...fault.details, entities });
 }
 
 /** True when two heads differ in nothing but when they were made, and the older one counts. */

@@ -6,7 +6,14 @@ import { restoreBackup } from "../../backup/restore.ts";
 import { WarpError } from "../../core/errors.ts";
 import { exitCode } from "../exit.ts";
 import { formatTime } from "../moment.ts";
-import { formatBytes, formatCount, formatDuration, formatErased, ProgressMeter } from "../progress.ts";
+import {
+  formatBytes,
+  formatCount,
+  formatCounted,
+  formatDuration,
+  formatErased,
+  ProgressMeter,
+} from "../progress.ts";
 import { rootKeyCommandOption, rootKeyFileOption, rootKeyOf, time } from "../settings.ts";
 import type { Verb } from "../verb.ts";
 
@@ -62,11 +69,19 @@ export const restoreVerb: Verb = {
       });
       meter.clear();
       const { dataDir, entities, events, bytes, elapsedMs, lastRecordedAt, erased, erasedSubjects } = report;
+      const { withoutKey, unreadableHolds } = report;
       const newest = lastRecordedAt === 0 ? "" : `, up to ${formatTime(lastRecordedAt)}`;
       const text =
         `restored to ${dataDir}: ${formatCount(entities)} entities, ${formatCount(events)} events${newest}; ` +
         `left out: ${formatErased(erased, erasedSubjects)} (${formatBytes(bytes)}, ${formatDuration(elapsedMs)})`;
-      await output.item(report, text);
+      const lines = [text];
+      if (withoutKey > 0)
+        lines.push(
+          `also left out: ${formatCounted(withoutKey, "damaged key")}, with all that stands under it`,
+        );
+      if (unreadableHolds > 0)
+        lines.push(`${formatCounted(unreadableHolds, "hold")} cannot be read: in force until released`);
+      await output.item(report, lines.join("\n"));
       return exitCode.ok;
     } finally {
       meter.clear();

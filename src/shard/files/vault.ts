@@ -260,12 +260,11 @@ export class Vault {
     return typeof key === "string" ? key : "whole";
   }
 
-  /** The key in a copy of a number's slot; undefined when the slot is empty. Errors: CORRUPT. */
-  openSlot(number: number, slot: Buffer): Buffer | undefined {
+  /** The key in a copy of a number's slot, or what is wrong with it; undefined when the slot is empty. */
+  openSlot(number: number, slot: Buffer): Buffer | WarpError | undefined {
     if (isZero(slot, 0)) return undefined;
     const key = this.#unwrap(number, slot);
-    if (typeof key === "string") throw this.#damaged(number, key);
-    return key;
+    return typeof key === "string" ? this.#damaged(number, key) : key;
   }
 
   #wrap(number: number, key: Uint8Array, out: Buffer, at: number): void {

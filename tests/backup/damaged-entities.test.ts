@@ -1,0 +1,141 @@
+/**
+ * What is damaged of one entity in the data directory is the damage of that entity in a backup as well: its key, or its hold.
+ */
+import { Database } from "bun:sqlite";
+import { afterEach, expect, test } from "bun:test";
+import { join } from "node:path";
+import { checkDirectory, restoreBackup, verifyBackup, type Warp } from "../../src/index.ts";
+import { slotOffset } from "../../src/shard/files/vault.ts";
+import { cleanUp, codeOf, collect, credited, openSmall } from "../engine/sample.ts";
+import { garble } from "../faults/journal-files.ts";
+import { freshDirectory, removeDirectories, rootKeyOf } from "./sample.ts";
+
+afterEach(async () => {
+  await cleanUp();
+  removeDirectories();
+});
+
+interface Place {
+  readonly dataDir: string;
+  readonly target: string;
+  readonly rootKey: { readonly file: string };
+  readonly open: () => Promise<Warp>;
+}
+
+function place(): Place {
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const open = () => openSmall(dataDir, { shards: 1 });
+  return { dataDir, target: join(directory, "target"), rootKey: rootKeyOf(dataDir), open };
+}
+
+/** Once damages the slot of a number, twice repairs it. */
+const garbleSlot = ({ dataDir }: Place, number: number) =>
+  garble(join(dataDir, "shards/000/vault"), slotOffset(number) + 20, 1);
+
+/** Restores, and opens what came out. */
+async function restored({ rootKey }: Place, target: string) {
+  const to = join(freshDirectory(), "restored");
+  const report = await restoreBackup({ target, to, rootKey });
+  const findings = [...checkDirectory({ dataDir: to, rootKey })].map(({ what }) => what);
+  return { report, findings, warp: await openSmall(to, { shards: 1, rootKey }) };
+}
+
+test("a key that is damaged later stays in a target that has it, and a restore brings the entity back", async () => {
+  const at = place();
+  const warp = await at.open();
+  for (const id of ["alice", "bob"]) await warp.entity(id).append(credited(1));
+  await warp.backup(at.target);
+  await warp.close();
+  garbleSlot(at, 1);
+  const damaged = await at.open();
+  expect(await codeOf(damaged.entity("alice").seq())).toBe("CORRUPT");
+  // A new entity makes the object due.
+  await damaged.entity("carol").append(credited(1));
+  expect(await damaged.backup(at.target)).toMatchObject({ keyObjects: 1 });
+  expect(await verifyBackup({ target: at.target, rootKey: at.rootKey })).toMatchObject({ entities: 3 });
+  const { report, findings, warp: again } = await restored(at, at.target);
+  expect([report.entities, report.withoutKey, findings]).toEqual([3, 0, []]);
+  for (const id of ["alice", "bob", "carol"]) expect([id, await again.entity(id).seq()]).toEqual([id, 1]);
+  // Who is erased goes from the target, damaged or not.
+  await damaged.entity("alice").delete();
+  await damaged.backup(at.target);
+  const { report: after } = await restored(at, at.target);
+  expect([after.entities, after.erased, after.withoutKey]).toEqual([2, 1, 0]);
+});
+
+test("a target that never had the key gets everything else, says so each time, and heals", async () => {
+  const at = place();
+  const warp = await at.open();
+  for (const id of ["alice", "bob"]) await warp.entity(id).append(credited(1), { key: id });
+  await warp.entity("alice").hold({ reason: "claim" });
+  await warp.close();
+  garbleSlot(at, 1);
+  const damaged = await at.open();
+  const refusal = { code: "CORRUPT", details: { number: 1, offset: slotOffset(1), entities: 1 } };
+  for (let backup = 0; backup < 2; backup++) {
+    await damaged.entity("bob").append(credited(1));
+    expect(await damaged.backup(at.target).catch((error) => error)).toMatchObject(refusal);
+    for (const rootKey of [at.rootKey, undefined]) {
+      const failure = await verifyBackup({ target: at.target, rootKey }).catch((error) => error);
+      expect(failure).toMatchObject({
+        code: "CORRUPT",
+        message: expect.stringContaining("number 1 was damaged"),
+      });
+    }
+    const { report, findings, warp: again } = await restored(at, at.target);
+    expect([report.entities, report.withoutKey, findings]).toEqual([1, 1, []]);
+    expect(await again.entity("bob").seq()).toBe(2 + backup);
+    expect(await collect(again.entities())).toMatchObject([{ id: "bob" }]);
+  }
+  await damaged.close();
+  garbleSlot(at, 1);
+  const repaired = await at.open();
+  await repaired.backup(at.target);
+  expect(await verifyBackup({ target: at.target, rootKey: at.rootKey })).toMatchObject({ entities: 2 });
+  const { report, findings, warp: again } = await restored(at, at.target);
+  expect([report.entities, report.withoutKey, findings]).toEqual([2, 0, []]);
+  expect(await again.entity("alice").currentHold()).toMatchObject({ reason: "claim" });
+});
+
+test("a target that never had the key of somebody of whom others speak has the others", async () => {
+  const at = place();
+  const warp = await at.open();
+  const personal = { subject: "customer", data: { city: "Ulm" } };
+  await warp.entity("order").append({ ...credited(1), personal });
+  await warp.close();
+  // She was named before the order was.
+  garbleSlot(at, 1);
+  const damaged = await at.open();
+  expect(await codeOf(damaged.backup(at.target))).toBe("CORRUPT");
+  const { report, findings, warp: again } = await restored(at, at.target);
+  expect([report.entities, report.withoutKey]).toEqual([1, 1]);
+  expect(findings).toMatchObject([expect.stringContaining("its subject 1 has no key")]);
+  expect(await collect(again.entity("order").events())).toMatchObject([{ seq: 1, personal: null }]);
+});
+
+test("a hold that nobody can read is found by check, and holds in a restored directory too, until it is released", async () => {
+  const at = place();
+  const warp = await at.open();
+  for (const id of ["alice", "bob"]) await warp.entity(id).append(credited(1));
+  await warp.entity("alice").hold({ reason: "claim" });
+  await warp.close();
+  const runs = new Database(join(at.dataDir, "shards/000/runs.db"));
+  runs.run("UPDATE holds SET data = zeroblob(length(data))");
+  runs.close();
+  const unreadable = "the hold of number 1: its tag does not match";
+  expect([...checkDirectory({ dataDir: at.dataDir })]).toMatchObject([
+    { severity: "damage", what: unreadable },
+  ]);
+  const damaged = await at.open();
+  await damaged.backup(at.target);
+  expect(await codeOf(verifyBackup({ target: at.target, rootKey: at.rootKey }))).toBe("CORRUPT");
+  const { report, findings, warp: again } = await restored(at, at.target);
+  expect([report.entities, report.unreadableHolds, findings]).toEqual([2, 1, [unreadable]]);
+  for (const one of [damaged, again]) {
+    expect(await one.entity("alice").seq()).toBe(1);
+    expect(await codeOf(one.entity("alice").delete())).toBe("CORRUPT");
+    await one.entity("alice").releaseHold();
+    expect(await one.entity("alice").delete()).toMatchObject({ status: "erased" });
+  }
+});
