@@ -72,7 +72,14 @@ function* checkJournal(
   }
   const replay = { directory, context, keyOf: (period: number) => keyring.keyOf(period) };
   try {
-    for (const records of replayJournal(replay)) takePositions(records, shardCount, spans);
+    const blocks = replayJournal(replay);
+    let step = blocks.next();
+    for (; !step.done; step = blocks.next()) takePositions(step.value, shardCount, spans);
+    const { hole } = step.value;
+    if (hole !== undefined) {
+      const what = `a block is missing or damaged, and block ${hole.behind} stands behind it: the next start drops that and all that follows`;
+      yield { severity: "damage", file: hole.file, what, details: { offset: hole.offset } };
+    }
   } catch (thrown) {
     yield findingOf(thrown, "journal");
   }

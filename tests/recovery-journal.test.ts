@@ -6,6 +6,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { limits } from "../src/core/limits.ts";
+import { silentLogger } from "../src/core/logger.ts";
 import { start } from "../src/index.ts";
 import { blockKind } from "../src/journal/format.ts";
 import { loadSettings } from "./crash/settings.ts";
@@ -134,15 +135,19 @@ test("R22 before the marker, damage to the last acknowledged record is taken for
   expect(outcome.what).toContain("was acknowledged and is not there");
 });
 
-test('R23 under durability "os" the journal ends at the first bad block, whatever is behind it', async () => {
+test('R23 under durability "os" the journal ends at the first bad block, whatever is behind it, and check finds it', async () => {
   const sample = await makeSample(seed, "unsettled", { durability: "os" });
   const spoil = (dataDir: string) => {
     const path = join(dataDir, "journal", liveSegments(dataDir)[0]?.name ?? "");
     garble(path, (recordsOf(path)[2]?.offset ?? 0) + 70, 1);
   };
-  const outcome = await openChanged(sample, spoil, { durability: "os" });
+  const warned: unknown[] = [];
+  const logger = { ...silentLogger, warn: (...said: unknown[]) => void warned.push(said) };
+  const outcome = await openChanged(sample, spoil, { durability: "os", logger });
   rmSync(sample.home, { recursive: true });
-  expect(outcome.what).toContain("was acknowledged and is not there");
+  // The start serves without what was acknowledged, and check has said so before.
+  expect(outcome).toEqual({ kind: "found", what: expect.stringMatching(/^journal\/0.* stands behind it/) });
+  expect(JSON.stringify(warned)).toMatch(/the journal has a hole.*"file":"journal\/0/);
 });
 
 test("R24 a segment that is shorter than its header says is refused", async () => {

@@ -162,6 +162,22 @@ describe("replay", () => {
     expect(found.cutShort).toBe(true);
   });
 
+  test("under durability os tells a hole from an end: where it is, and which block stands behind it", () => {
+    for (let block = 0; block < sizes.length; block++) {
+      const written = write(sizes, { durability: "os" });
+      change(written, nameOf(written, block), offsetOf(written, block) + 64, 1);
+      const place = { file: `journal/${nameOf(written, block)}`, offset: offsetOf(written, block) };
+      const isLast = block === sizes.length - 1;
+      const found = replay(written.directory);
+      expect(found.hole).toEqual(isLast ? undefined : { ...place, behind: block + 2 });
+      expect(found.bodies).toEqual(written.bodies.slice(0, block));
+    }
+    expect(replay(write(sizes, { durability: "os" }).directory)).toMatchObject({
+      cutShort: true,
+      hole: undefined,
+    });
+  });
+
   test("refuses damaged and missing files of the ring", () => {
     const cases: [string, (written: Written) => unknown, string][] = [
       ["a segment in use is gone", ({ directory }) => rmSync(join(directory, "0002")), "journal/0002"],

@@ -53,6 +53,8 @@ export interface ReplaySummary {
   readonly torn: { readonly file: string; readonly offset: number } | undefined;
   /** True when records may be missing behind the end because the journal was not fsynced (durability "os"). */
   readonly cutShort: boolean;
+  /** Where blocks are missing before others that are there, and are not replayed (durability "os"); `behind` is the first of those. */
+  readonly hole: { readonly file: string; readonly offset: number; readonly behind: number } | undefined;
   /** True when the last thing in the journal is the mark of a clean stop, or nothing is live. */
   readonly cleanStop: boolean;
 }
@@ -72,7 +74,7 @@ export function* replayJournal(options: ReplayOptions): Generator<Buffer, Replay
   let bytes = 0;
   let lastKind: number = blockKind.stop;
   let torn: ReplaySummary["torn"];
-  let cutShort = false;
+  let hole: ReplaySummary["hole"];
   let last: LastBlock | undefined;
   /** Every segment is read into the same memory: each page of it is made and cleared once. */
   let memory: Buffer = Buffer.alloc(0);
@@ -85,7 +87,7 @@ export function* replayJournal(options: ReplayOptions): Generator<Buffer, Replay
     const name = `journal/${segmentName(segment.id)}`;
     if (expected !== undefined && header.firstSequence !== expected) {
       if (header.durability === "os") {
-        cutShort = true;
+        hole = { file: name, offset: 0, behind: header.firstSequence };
         break;
       }
       throw corrupt(name, 0, `it starts at block ${header.firstSequence} and block ${expected} is missing`);
@@ -118,7 +120,7 @@ export function* replayJournal(options: ReplayOptions): Generator<Buffer, Replay
     const next = live[index + 1];
     const isHole = behind !== undefined || (next !== undefined && next.header.firstSequence !== end.sequence);
     if (isHole && header.durability === "os") {
-      cutShort = true;
+      hole = { file: name, offset: end.offset, behind: behind ?? next?.header.firstSequence ?? end.sequence };
       break;
     }
     if (isHole) {
@@ -145,8 +147,10 @@ export function* replayJournal(options: ReplayOptions): Generator<Buffer, Replay
     blocks,
     bytes,
     torn,
+    hole,
     cutShort:
-      cutShort || (lastKind !== blockKind.stop && live.some(({ header }) => header.durability === "os")),
+      hole !== undefined ||
+      (lastKind !== blockKind.stop && live.some(({ header }) => header.durability === "os")),
     cleanStop: lastKind === blockKind.stop,
   };
 }

@@ -102,6 +102,8 @@ export function reportRecovery(
     logger.info("the last write before the end was torn; it was never acknowledged", { ...torn });
   if (recovery.cutShort)
     logger.warn('the journal was kept with durability "os": its newest records may be missing');
+  if (recovery.hole !== undefined)
+    logger.warn("the journal has a hole; the blocks behind it were dropped", { ...recovery.hole });
   if (replayed === 0) return;
   const sinceBegun = () => Math.round(performance.now() - begun);
   const steps = { shardsMs: Math.round(shardsMs), journalMs: sinceBegun() };
