@@ -48,15 +48,15 @@ test("a receipt counts one and many", () => {
   );
 });
 
-/** The exit status of `warp delete alice` when this is what comes back. */
-async function statusOf(answer: Receipt): Promise<number | undefined> {
+/** The exit status of `warp delete alice` when this is what comes back; with a plan, of a dry run. */
+async function statusOf(answer: Receipt, planned?: DeletePlan): Promise<number | undefined> {
   const { signal } = new AbortController();
   const write = (_text: string, done?: () => void) => {
     done?.();
     return true;
   };
   // Of a target nothing else is asked.
-  const target = { delete: async () => answer } as unknown as Target;
+  const target = { delete: async () => answer, deletePlan: async () => planned } as unknown as Target;
   const context: VerbContext = {
     output: new Output({ write }, true, signal, {}),
     errors: { write },
@@ -68,7 +68,8 @@ async function statusOf(answer: Receipt): Promise<number | undefined> {
   addVerb(program, deleteVerb, context, (code) => {
     status = code;
   });
-  await program.parseAsync(["delete", "alice"], { from: "user" });
+  const dryRun = planned === undefined ? [] : ["--dry-run"];
+  await program.parseAsync(["delete", "alice", ...dryRun], { from: "user" });
   return status;
 }
 
@@ -90,4 +91,10 @@ test("a receipt tells targets of the directory from the one that it was restored
   expect(other).toBe(
     "/old may hold the wrapped key for as long as it exists: this context was restored from it",
   );
+});
+
+test("a dry run finds an entity that has nothing but a rejection under a key", async () => {
+  const rejected = { ...plan(0), callerKeys: 1 };
+  expect(await statusOf(receipt(0, 0), rejected)).toBe(0);
+  expect(planText(rejected)).toBe("alice: 0 events (0 runs, 0 snapshots, 1 key; 500 B) would be erased");
 });

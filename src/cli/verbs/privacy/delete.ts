@@ -37,7 +37,8 @@ export const deleteVerb: Verb = {
     return await withTarget(targetSettings(command, false), async (target) => {
       if (dryRun === true) {
         const plan = await target.deletePlan(entity);
-        if (plan.events === 0 && plan.personal.parts === 0) throw nothing(entity);
+        // A rejection under a key is stored too.
+        if (plan.events === 0 && plan.callerKeys === 0 && plan.personal.parts === 0) throw nothing(entity);
         await output.item(plan, planText(plan));
         return exitCode.ok;
       }
