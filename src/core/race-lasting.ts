@@ -16,9 +16,14 @@ export function raceLasting<Result, Value>(
   const others = waitingFor(lasting);
   if (others === undefined) return Promise.race([lasting, work]);
   return new Promise((resolve, reject) => {
-    const settled = () => lasting.then(resolve, reject);
+    const settled = () => {
+      lasting.then(resolve, reject);
+    };
     others.add(settled);
-    work.then(resolve, reject).finally(() => others.delete(settled));
+    const forget = () => {
+      others.delete(settled);
+    };
+    work.then(resolve, reject).finally(forget);
   });
 }
 

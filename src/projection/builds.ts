@@ -1,13 +1,15 @@
 /**
- * The builds of one projection: which there are, which of them queries see, and dropping those that nobody needs.
+ * The builds of one projection: which there are, which of them queries see, and ending and dropping those that nobody needs.
  *
  * - A change counts when it is on disk; one that cannot be written there is taken back.
  * - What is dropped is known until nothing is left of it: a file until it is removed, rows elsewhere until their database was reached.
  */
 import { rmSync } from "node:fs";
 import { toWarpError } from "../core/errors.ts";
+import type { Changes } from "./changes.ts";
 import type { BuildRecord, Control, ProjectionRecord } from "./control.ts";
 import { type Projection, schemaOf } from "./definition.ts";
+import type { Feeder } from "./feeder.ts";
 import type { Places } from "./places.ts";
 
 export class Builds {
@@ -120,5 +122,63 @@ export class Builds {
     } catch {
       return false;
     }
+  }
+}
+
+export interface EndingParts {
+  /** The build that queries see. */
+  readonly live: () => Feeder | undefined;
+  readonly changes: Changes;
+  /** One build less, and it may be dropped. */
+  readonly onEnded: () => void;
+}
+
+/** Builds whose Workers may still write, and whose rows a database elsewhere may still show. */
+export class Ending {
+  readonly #parts: EndingParts;
+  readonly #feeders = new Map<BuildRecord, Feeder>();
+  #isClosed = false;
+
+  constructor(parts: EndingParts) {
+    this.#parts = parts;
+  }
+
+  /** Not to be dropped yet. */
+  get builds(): readonly BuildRecord[] {
+    return [...this.#feeders.keys()];
+  }
+
+  /** Resolves when its Worker has ended. */
+  async end(feeder: Feeder | undefined, build: BuildRecord | undefined): Promise<void> {
+    if (feeder !== undefined && build !== undefined) {
+      this.#feeders.set(build, feeder);
+      await feeder.close();
+      // The views of a database go with the tables that they show.
+      if (build.sink !== undefined && feeder.mayBeShown) void this.#showLive(build);
+      else this.#feeders.delete(build);
+    }
+    this.#parts.onEnded();
+  }
+
+  /** The Workers end; what is left of their builds is dropped at the next start. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await Promise.all([...this.#feeders.values()].map((feeder) => feeder.close()));
+  }
+
+  /** The database is told to show the live build instead, as soon as it can be told. */
+  async #showLive(build: BuildRecord): Promise<void> {
+    const { live, changes, onEnded } = this.#parts;
+    while (!this.#isClosed) {
+      try {
+        await live()?.publish();
+        break;
+      } catch {
+        // The status of the projection says why.
+        await changes.next();
+      }
+    }
+    this.#feeders.delete(build);
+    onEnded();
   }
 }

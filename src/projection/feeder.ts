@@ -57,6 +57,8 @@ export class Feeder {
   readonly #erasures = new Map<string, Erasure>();
   #firstShard = 0;
   #wasOpened = false;
+  /** The Worker that runs has said where its rows are. Before that it is sent nothing: nobody knows what comes next. */
+  #isPlaced = false;
   error: WarpError | undefined;
   records = 0;
   events = 0;
@@ -68,6 +70,8 @@ export class Feeder {
   isTainted = false;
   /** It has been where the feed was, once. */
   hasCaughtUp = false;
+  /** The sink was told to show its rows. */
+  mayBeShown = false;
 
   constructor(parts: FeederParts) {
     this.#parts = parts;
@@ -112,6 +116,11 @@ export class Feeder {
     return this.#parts.order.application === undefined;
   }
 
+  /** It takes pages as they come. */
+  get isFed(): boolean {
+    return this.#state === "running" && !this.isCleaner && !this.#parts.isPaused();
+  }
+
   /** Nothing is left of what was erased at this place of the feed. */
   isClean(shard: number, position: number): boolean {
     return !this.isTainted && this.#erased.has(`${shard}:${position}`);
@@ -121,7 +130,7 @@ export class Feeder {
   erase(erasure: Erasure): void {
     this.#erasures.set(`${erasure.shard}:${erasure.position}`, erasure);
     this.start();
-    if (this.#state !== "starting" && this.#state !== "failed") this.#say({ type: "erase", erasure });
+    if (this.#isPlaced) this.#say({ type: "erase", erasure });
   }
 
   async parkedEntities(): Promise<readonly ParkedEntity[]> {
@@ -157,6 +166,7 @@ export class Feeder {
 
   /** Makes the build the one that queries see, where the sink has to be told. Errors: that with which its Worker ends. */
   async publish(): Promise<void> {
+    this.mayBeShown = true;
     await this.#ask((id) => ({ type: "publish", id }));
   }
 
@@ -252,8 +262,8 @@ export class Feeder {
         break;
       case "waiting":
         if (this.#state === "closed") break;
-        this.#state =
-          message.why === undefined ? "running" : message.why === "retry" ? "retrying" : "sink-away";
+        if (message.why === undefined) this.#state = this.#isPlaced ? "running" : "starting";
+        else this.#state = message.why === "retry" ? "retrying" : "sink-away";
         this.error = message.error === undefined ? undefined : WarpError.fromWire(message.error);
         break;
       case "purged":
@@ -293,6 +303,7 @@ export class Feeder {
       return;
     }
     this.#wasOpened = true;
+    this.#isPlaced = true;
     this.#state = "running";
     this.error = undefined;
     this.progress.opened(places);
@@ -308,6 +319,7 @@ export class Feeder {
     }
     const worker = this.#worker;
     this.#worker = undefined;
+    this.#isPlaced = false;
     // One that has said so has nothing under way; one that crashed is gone already.
     if (!isCrash) worker?.postMessage({ type: "close" } satisfies ToBuild);
     this.#state = "failed";
@@ -341,7 +353,7 @@ export class Feeder {
   get #canSend(): boolean {
     const runs = this.#state === "running" || this.#state === "retrying" || this.#state === "sink-away";
     const mayRun = runs && !this.isCleaner && this.#unparks === 0 && !this.#parts.isPaused();
-    return mayRun && this.progress.messages < messagesMax;
+    return this.#isPlaced && mayRun && this.progress.messages < messagesMax;
   }
 
   /** Pages of all shards that have something, up to the size of a message. */

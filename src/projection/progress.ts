@@ -6,7 +6,7 @@
 import type { FeedSource } from "../core/feed.ts";
 import type { Place } from "./messages.ts";
 
-/** A new build may take over when it is at most this far behind. */
+/** A build that is at most this far behind is near, and a new one may take over. */
 const caughtUpMs = 1000;
 
 /** Positions of the newest durable records. */
@@ -81,6 +81,10 @@ export class Progress {
     return { records, ms: isReplaying ? Math.max(waited, Date.now() - recordedAt) : waited };
   }
 
+  get isNear(): boolean {
+    return this.lag.ms <= caughtUpMs;
+  }
+
   /** Something may have become durable. */
   look(): void {
     const now = performance.now();
@@ -91,8 +95,9 @@ export class Progress {
     }
   }
 
-  /** Where the rows are, when their Worker has opened them. */
+  /** Where the rows are, when their Worker has opened them: a shard that has no place begins anew, however far it was. */
   opened(places: readonly Place[]): void {
+    for (const values of [this.applied, this.sent, this.#recordedAt]) values.fill(0);
     for (const place of places) {
       this.took(place);
       this.sent[place.shard] = place.position;

@@ -12,7 +12,7 @@ import { toWarpError, WarpError } from "../core/errors.ts";
 import type { FeedSource } from "../core/feed.ts";
 import type { Logger } from "../core/logger.ts";
 import { erasureNow } from "./build/records.ts";
-import { Builds } from "./builds.ts";
+import { Builds, Ending } from "./builds.ts";
 import { Changes } from "./changes.ts";
 import type { BuildRecord, Control } from "./control.ts";
 import { type Projection, schemaOf } from "./definition.ts";
@@ -48,8 +48,7 @@ export class RunningProjection implements ErasureFollower {
   /** A rebuild that has not begun yet, and its build. */
   #beginning: Promise<void> | undefined;
   #beginningRecord: BuildRecord | undefined;
-  /** Builds that are not needed any more and whose Workers may still write. */
-  readonly #ending = new Map<BuildRecord, Feeder>();
+  readonly #ending: Ending;
   /** Feeders whose rows could not be replaced yet, and why they have to be. */
   readonly #worthless = new Map<Feeder, string>();
   readonly #retry = new Retry(() => this.#tryAgain());
@@ -65,6 +64,15 @@ export class RunningProjection implements ErasureFollower {
     this.#declared = new Map(declared.map((projection) => [projection.version, projection]));
     this.#newest = this.#declared.get(Math.max(...this.#declared.keys()));
     this.#builds = new Builds(name, parts.control, parts.places);
+    this.#ending = new Ending({
+      live: () => this.#live,
+      changes: this.#changes,
+      onEnded: () => {
+        this.#retry.reset();
+        this.#dropOthers();
+        this.#changes.tell();
+      },
+    });
     this.#builds.onDropped = (isDone) => {
       if (isDone) this.#retry.reset();
       else this.#retry.plan();
@@ -185,9 +193,9 @@ export class RunningProjection implements ErasureFollower {
       if (areOthersGone && unclean.length === 0) return;
       if (this.#isClosed) throw new WarpError("CLOSED", "this context is closed");
       for (const feeder of unclean) {
-        // What takes no pages now would not get there by itself.
-        const isFed = feeder.state === "running" && !this.isPaused && !feeder.isCleaner;
-        if (asked.has(feeder) || (isFed && !feeder.progress.isPast(now))) continue;
+        // What takes no pages now would not get there by itself; what is far behind might meet her next life first.
+        const { isFed, progress } = feeder;
+        if (asked.has(feeder) || (isFed && progress.isNear && !progress.isPast(now))) continue;
         asked.add(feeder);
         feeder.erase(await erasureNow(source, shard, position));
       }
@@ -203,9 +211,7 @@ export class RunningProjection implements ErasureFollower {
     if (feeder === undefined) return;
     feeder.start();
     const now = committedIn(this.#parts.source);
-    const isToCome = () =>
-      feeder.state === "starting" ||
-      (feeder.state === "running" && !feeder.isCleaner && !this.isPaused && !feeder.progress.isPast(now));
+    const isToCome = () => feeder.state === "starting" || (feeder.isFed && !feeder.progress.isPast(now));
     while (isToCome() && !this.#isClosed) await this.#changes.next();
     yield* (await feeder.rowsAbout(entity)).map(({ table, row }) => ({ table, row }));
   }
@@ -215,17 +221,16 @@ export class RunningProjection implements ErasureFollower {
     this.#retry.cancel();
     this.#builds.close();
     const begun = this.#beginning?.catch(() => undefined);
-    const feeders = [this.#live, this.#building, ...this.#ending.values()];
-    await Promise.all([...feeders.map((feeder) => feeder?.close()), begun]);
+    await Promise.all([this.#live?.close(), this.#building?.close(), this.#ending.close(), begun]);
     this.#changes.tell();
   }
 
   #startLive(build: BuildRecord): void {
     const declared = this.#declared.get(build.version);
     if (declared !== undefined && schemaOf(declared) !== build.schema) {
-      const message = `the tables or views of projection ${this.#projection} changed: give it a version above ${build.version}`;
-      const details = { projection: this.#projection, version: build.version };
-      this.#error = new WarpError("CONFIG_MISMATCH", message, details);
+      const { version } = build;
+      const message = `the tables or views of projection ${this.#projection} changed: give it a version above ${version}`;
+      this.#error = new WarpError("CONFIG_MISMATCH", message, { projection: this.#projection, version });
       this.#parts.logger.error("a projection does not run", this.#error.toWire());
     }
     const isFed = declared !== undefined && this.#error === undefined;
@@ -285,7 +290,7 @@ export class RunningProjection implements ErasureFollower {
         const live = this.liveBuild;
         this.#builds.show(undefined);
         this.#live = undefined;
-        await this.#end(feeder, live);
+        await this.#ending.end(feeder, live);
       } else if (feeder === this.#building || this.#building === undefined) {
         // A build that began before knows of the same; one that is tainted itself begins anew.
         await this.rebuild();
@@ -315,7 +320,6 @@ export class RunningProjection implements ErasureFollower {
       }
       await building.publish();
       const build = this.#buildingRecord;
-      // Another build may have been begun meanwhile, from which this one is dropped.
       if (build === undefined || this.#building !== building || this.#isClosed) return;
       this.#builds.show(build);
       this.#live = building;
@@ -332,7 +336,7 @@ export class RunningProjection implements ErasureFollower {
       this.#isSwapping = false;
       this.#changes.tell();
     }
-    await this.#end(old.feeder, old.build);
+    await this.#ending.end(old.feeder, old.build);
   }
 
   async #beginAnew(projection: Projection): Promise<void> {
@@ -340,10 +344,9 @@ export class RunningProjection implements ErasureFollower {
     const build = this.#builds.add(projection);
     this.#beginningRecord = build;
     try {
-      const other = { feeder: this.#building, build: this.#buildingRecord };
-      this.#building = undefined;
-      this.#buildingRecord = undefined;
-      await this.#end(other.feeder, other.build);
+      const [feeder, record] = [this.#building, this.#buildingRecord];
+      [this.#building, this.#buildingRecord] = [undefined, undefined];
+      await this.#ending.end(feeder, record);
       if (this.#isClosed) return;
       this.#error = undefined;
       this.#build(build);
@@ -352,25 +355,13 @@ export class RunningProjection implements ErasureFollower {
     }
   }
 
-  /** Ends who feeds a build that is not needed any more, and drops its rows. */
-  async #end(feeder: Feeder | undefined, build: BuildRecord | undefined): Promise<void> {
-    if (feeder !== undefined && build !== undefined) {
-      this.#ending.set(build, feeder);
-      await feeder.close();
-      this.#ending.delete(build);
-    }
-    this.#retry.reset();
-    this.#dropOthers();
-    this.#changes.tell();
-  }
-
   /** Drops the builds that nobody needs. False while something is left of one; then it is told when that is less. */
   #dropOthers(): boolean {
     // The next start does.
     if (this.#isClosed || this.#retry.isPlanned) return false;
-    const needed = [this.liveBuild, this.#buildingRecord, this.#beginningRecord, ...this.#ending.keys()];
+    const needed = [this.liveBuild, this.#buildingRecord, this.#beginningRecord, ...this.#ending.builds];
     try {
-      return this.#builds.dropOthers(new Set(needed)) && this.#ending.size === 0;
+      return this.#builds.dropOthers(new Set(needed)) && this.#ending.builds.length === 0;
     } catch (thrown) {
       this.#putOff("rows of an old build are still there", thrown);
       return false;

@@ -89,6 +89,14 @@ test("deleted rows are not called purged while a reader keeps them in the WAL", 
   await sink.close();
 });
 
+test("a purge copies the rows into a file beside them, not into memory", () => {
+  const child = [process.execPath, join(import.meta.dir, "purge-child.ts"), join(root, "large.db")];
+  const { stdout, exitCode } = Bun.spawnSync(child, { stderr: "inherit" });
+  expect(exitCode).toBe(0);
+  // Two caches of 16 MiB, and not the 64 MiB of the rows.
+  expect(Number(stdout.toString())).toBeLessThan(56 * 2 ** 20);
+});
+
 test("an entity that is held back is taken again over several commits, each event once", async () => {
   const feed = new MemoryFeed(1);
   const mixed = (fails: boolean) => `{

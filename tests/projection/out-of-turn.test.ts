@@ -1,13 +1,14 @@
 /**
  * An erasure that is carried out while pages from before it are still under way to the rows.
  */
-import { afterAll, expect, test } from "bun:test";
+import { afterAll, expect, spyOn, test } from "bun:test";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { StoredEvent } from "../../src/core/event.ts";
 import { ErasedOutOfTurn } from "../../src/projection/build/out-of-turn.ts";
 import type { FeedRecord } from "../../src/projection/build/records.ts";
+import { Feeder } from "../../src/projection/feeder.ts";
 import { Harness, removeDirectories, until } from "./harness.ts";
 import { MemoryFeed } from "./memory-feed.ts";
 
@@ -116,6 +117,64 @@ for (const isDeclared of [true, false]) {
       await Promise.all(harness.followers.all.map((follower) => follower.passed(shard, position)));
       expect(await harness.rows(texts)).toEqual([["of bob"], ["of her new life"]]);
     }
+    await harness.close();
+  });
+}
+
+for (const late of ["her erasure", "what was said of her before"]) {
+  test(`an id that begins again keeps what others say of her since, and nothing of before, also where ${late} is met last`, async () => {
+    const application = join(root, `paid-${late.replaceAll(" ", "-")}.ts`);
+    writeFileSync(
+      application,
+      `import { defineProjection } from "warp";
+       export const paid = defineProjection({
+         name: "paid",
+         tables: { paid: { columns: { payer: "text", seq: "integer", receiver: "text" }, key: ["payer", "seq"], subjects: ["payer", "receiver"] } },
+         on: { Paid: ({ entity, seq, data }, { paid }) => paid.insert({ payer: entity, seq, receiver: data.to }) },
+       });\n`,
+    );
+    const pay = { type: "Paid", data: { to: "alice" } };
+    const feed = new MemoryFeed(2);
+    const [hers, others] = [feed.shardOf("alice"), feed.shardOf("bob")];
+    expect(hers).not.toBe(others);
+    const [held, behind] = late === "her erasure" ? [hers, 1] : [others, 1];
+    const read = feed.read.bind(feed);
+    let isHeld = true;
+    feed.read = async (shard, after) => {
+      const page = await read(shard, after);
+      return isHeld && shard === held && after >= behind ? { ...page, upTo: after } : page;
+    };
+    feed.pageRecords = 1;
+    feed.append("alice", { type: "Other", data: {} });
+    feed.append("bob", { type: "Other", data: {} });
+    /** The feed that is held has nothing new when it is read: who reads it looks again when something comes in. */
+    const looked = () => new Promise((resolve) => setImmediate(resolve));
+    const harness = await Harness.open({ feed, application });
+    await until(() => harness.status("paid").lagRecords === 0, "it is up to date");
+    feed.append("bob", pay);
+    await looked();
+    const { shard, position } = feed.erase("alice");
+    await looked();
+    // What an erasure has to know it reads before anything else goes on.
+    isHeld = held !== hers;
+    const asked = spyOn(Feeder.prototype, "erase").mockImplementationOnce(function (this: Feeder, erasure) {
+      isHeld = true;
+      this.erase(erasure);
+    });
+    const receipt = Promise.all(harness.followers.all.map((follower) => follower.passed(shard, position)));
+    await until(() => asked.mock.calls.length > 0, "it is asked for out of turn");
+    asked.mockRestore();
+    const lag = () => harness.status("paid").lagRecords;
+    await until(() => lag() === 1, "it has what is not held");
+    if (held === hers) await receipt;
+    feed.append("alice", { type: "Other", data: {} });
+    await looked();
+    feed.append("bob", pay);
+    await until(() => lag() === 2, "also behind her erasure");
+    isHeld = false;
+    feed.append("carol", { type: "Other", data: {} });
+    await receipt;
+    expect(await harness.rows("SELECT payer, seq FROM paid")).toEqual([["bob", 3]]);
     await harness.close();
   });
 }

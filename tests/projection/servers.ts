@@ -4,7 +4,8 @@
 import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import type { Subprocess } from "bun";
+import { SQL, type Subprocess } from "bun";
+import { RqliteClient } from "../../src/projection/sinks/rqlite-client.ts";
 import { freePort } from "../e2e/free-port.ts";
 import { until } from "./harness.ts";
 
@@ -15,6 +16,8 @@ export interface Server {
   start(): Promise<void>;
   /** Kills it, or one node of it. */
   kill(node?: number): Promise<void>;
+  /** Everything that a context has there goes, as when somebody clears it away. */
+  forget(context: string): Promise<void>;
   /** Kills it and removes its files. */
   end(): Promise<void>;
 }
@@ -73,6 +76,17 @@ export async function startRqlite(count: number): Promise<Server> {
         await killed(node.child);
         node.child = undefined;
       }
+    },
+    async forget(context) {
+      const client = new RqliteClient(server.url);
+      const [found] = await client.query([
+        {
+          sql: "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB ?",
+          params: [`${context}__*`],
+        },
+      ]);
+      const drops = found?.rows.map(([name]) => ({ sql: `DROP TABLE "${name}"`, params: [] })) ?? [];
+      await client.execute(drops);
     },
     async end() {
       await server.kill();
@@ -167,6 +181,10 @@ export async function startPostgres(): Promise<Server> {
     async kill() {
       await killed(child);
       child = undefined;
+    },
+    async forget(context) {
+      await using sql = new SQL(server.url, { max: 1 });
+      await sql.unsafe(`DROP SCHEMA "${context}" CASCADE`);
     },
     async end() {
       await server.kill();

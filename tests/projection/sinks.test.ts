@@ -379,6 +379,64 @@ for (const { name, problem, start, place } of kinds) {
       await harness.close();
     });
 
+    const counts = `{
+      name: "counts", ${sinkLine}
+      tables: { tally: { columns: { id: "text", n: "integer" }, key: ["id"], subjects: ["id"] } },
+      on: { Moved: ({ entity, data }, { tally }) => tally.add({ id: data.to ?? entity }, { n: 1 }) } }`;
+    const moved = { type: "Moved", data: {} };
+
+    if (start !== undefined) {
+      test("what is away at the start is sent nothing that it has, behind an old erasure either", async () => {
+        const feed = new MemoryFeed(1);
+        const app = application(counts);
+        feed.append("a", moved);
+        feed.erase("a");
+        for (let i = 0; i < 5; i++) feed.append("b", moved);
+        const first = await open(feed, app);
+        expect(await rows(first, "SELECT id, n FROM tally")).toEqual([["b", 5]]);
+        await first.close();
+        await server?.kill();
+        const harness = await open(feed, app, first);
+        await until(() => harness.status("counts").state === "sink-away", "it says that the sink is away");
+        feed.append("b", moved);
+        await server?.start();
+        expect(await rows(harness, "SELECT id, n FROM tally")).toEqual([["b", 6]]);
+        await harness.close();
+      });
+
+      test("tables that go while it runs are filled again from the first event", async () => {
+        const feed = new MemoryFeed(2);
+        const harness = await open(feed, application(counts));
+        for (let i = 0; i < 5; i++) feed.append("a", moved);
+        for (let i = 0; i < 7; i++) feed.append("b", moved);
+        const found = () => rows(harness, "SELECT id, n FROM tally ORDER BY id");
+        expect(await found()).toEqual([
+          ["a", 5],
+          ["b", 7],
+        ]);
+        await server?.forget(harness.context);
+        feed.append("b", moved);
+        expect(await found()).toEqual([
+          ["a", 5],
+          ["b", 8],
+        ]);
+        await harness.close();
+      });
+    }
+
+    test("a text that the database cannot hold parks its entity alone, wherever it is met first", async () => {
+      const feed = new MemoryFeed(1);
+      const harness = await open(feed, application(moves()));
+      const cents = () => rows(harness, "SELECT cents FROM balance WHERE id = 'b'");
+      feed.append("b", { type: "Moved", data: { cents: 1 } });
+      expect(await cents()).toEqual([[-1]]);
+      feed.append("a", { type: "Moved", data: { cents: 1, to: "with \0 in it" } });
+      feed.append("b", { type: "Moved", data: { cents: 1 } });
+      expect(await cents()).toEqual([[-2]]);
+      expect(harness.status("moves").parked).toBe(name === "PostgreSQL" ? 1 : 0);
+      await harness.close();
+    });
+
     if (name.includes("three")) {
       test("the end of one node is not noticed", async () => {
         const feed = new MemoryFeed(1);

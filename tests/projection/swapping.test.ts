@@ -412,4 +412,42 @@ if (postgresProblem === undefined) {
     await harness.close();
     await server.end();
   });
+
+  test("a rebuild that meets a database which shows the new rows already gives it the old ones again", async () => {
+    const server = await startPostgres();
+    const feed = new HeldFeed(1);
+    const sinks = { elsewhere: server.url };
+    const path = application(count("back", 'sink: "elsewhere",'));
+    const harness = await Harness.open({ feed, application: path, sinks });
+    for (let i = 0; i < 5; i++) feed.append("a", up);
+    const read = (sql: string) => harness.rows(sql, [], { sink: "elsewhere", after: [] });
+    await until(() => harness.status("back").lagRecords === 0, "built");
+    const { publish } = Feeder.prototype;
+    const { promise: said, resolve: say } = Promise.withResolvers<void>();
+    let isShown = false;
+    Feeder.prototype.publish = async function () {
+      await publish.call(this);
+      if (isShown) return;
+      isShown = true;
+      await said;
+    };
+    try {
+      await harness.projections.rebuild("back");
+      await until(() => isShown, "the database shows the new rows");
+      feed.hold(0, 0);
+      await harness.projections.rebuild("back");
+      const tables = "SELECT count(*) FROM pg_tables WHERE tablename LIKE 'back\\_\\_%'";
+      await until(async () => (await read(tables))[0]?.[0] === 2, "the first rebuild is dropped");
+      expect(await read("SELECT n FROM back")).toEqual([[5]]);
+      feed.letGo(0);
+      say();
+      await until(() => harness.status("back").building === null, "swapped in");
+      await until(async () => (await read(tables))[0]?.[0] === 1, "nothing is left of the others");
+      expect(await read("SELECT n FROM back")).toEqual([[5]]);
+    } finally {
+      Feeder.prototype.publish = publish;
+    }
+    await harness.close();
+    await server.end();
+  });
 }

@@ -195,17 +195,29 @@ export class Builder {
   }
 
   async #takePage(page: FeedPage): Promise<void> {
+    const done = this.#placeOf(page.shard);
+    if (page.after > done.position) {
+      throw new WarpError(
+        "ABORTED",
+        `shard ${page.shard} is at ${done.position}, the page begins behind that`,
+      );
+    }
     let waiting: FeedRecord[] = [];
     let events = 0;
-    let recordedAt = this.#placeOf(page.shard).recordedAt;
+    let { recordedAt } = done;
     for (const record of this.#reader.recordsOf(page)) {
       recordedAt = Math.max(recordedAt, record.recordedAt);
+      // Pages come again after a restart.
+      if (record.position <= done.position) continue;
       if (record.erased !== undefined) {
         await this.#takeRecords(waiting);
         waiting = [];
         await this.#commit();
         this.#changed.set(record.shard, { shard: record.shard, position: record.position, recordedAt });
-        await this.#erase({ ...record.erased, shard: record.shard });
+        // One that was done out of turn is not done again: there may be rows of a new life by now.
+        const isDone = this.#outOfTurn.has({ ...record, ...record.erased });
+        const { number, entity } = record.erased;
+        await this.#erase({ shard: record.shard, number, entity: isDone ? "" : entity });
         continue;
       }
       waiting.push(record);
@@ -220,12 +232,10 @@ export class Builder {
       this.#changed.set(page.shard, { shard: page.shard, position: page.upTo, recordedAt });
   }
 
-  /** Records of a shard, in their order. Some may have been done already: pages come again after a restart. */
+  /** Records of a shard, in their order. */
   async #takeRecords(records: readonly FeedRecord[]): Promise<void> {
-    const [first] = records;
-    if (first === undefined) return;
-    const { position } = this.#placeOf(first.shard);
-    let left = first.position > position ? records : records.filter((record) => record.position > position);
+    if (records.length === 0) return;
+    let left = records;
     let waitMs = waitMsMin;
     while (left.length > 0) {
       if (this.#urgent.length > 0 || this.#patience.isEnding) {

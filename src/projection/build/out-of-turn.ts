@@ -17,6 +17,11 @@ export class ErasedOutOfTurn {
     this.#shards.set(shard, erased);
   }
 
+  /** The erasure at this place of the feed was done out of turn. */
+  has({ shard, number, position }: Pick<Erasure, "shard" | "number" | "position">): boolean {
+    return position <= (this.#shards.get(shard)?.get(number) ?? 0);
+  }
+
   /** The shard is taken up to here: later pages are known not to have it. */
   passed(shard: number, position: number): void {
     const erased = this.#shards.get(shard);

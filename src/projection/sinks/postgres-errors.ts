@@ -8,6 +8,11 @@ const passing = /^(?:08|40|53|55P03|57P|58)/;
 /** Ended by `statement_timeout`. */
 const cancelled = "57014";
 
+/** The table, or the schema around it, is not there. */
+export function isMissing(thrown: unknown): boolean {
+  return thrown instanceof Error && "errno" in thrown && /^(?:42P01|3F000)$/.test(String(thrown.errno));
+}
+
 /**
  * `refused` is the code for what the server will always refuse. Its message may quote values of rows (`invalid input syntax for type
  * integer: "…"`), so only who asked a query is told it; what is kept of a projection's failure is the state.

@@ -15,7 +15,7 @@ import type { Row } from "../build/rows.ts";
 import type { ColumnType, Stored } from "../columns.ts";
 import type { Table } from "../definition.ts";
 import { type Build, type Commit, type Sink, tablesOf } from "../sink.ts";
-import { failure } from "./postgres-errors.ts";
+import { failure, isMissing } from "./postgres-errors.ts";
 import { inOrder } from "./rqlite.ts";
 import { createIndexes, createTable, type Dialect, deleteSubject, isSubject, quoted } from "./statements.ts";
 
@@ -84,7 +84,10 @@ export class PostgresSink implements Sink {
   async fetch(table: Table, keys: readonly (readonly Stored[])[]): Promise<readonly (Row | null)[]> {
     const columns = table.key.map((index) => table.columns[index]?.name ?? "");
     const on = columns.map((column) => `t.${quoted(column)} = k.${quoted(column)}`).join(" AND ");
-    const document = keys.map((key) => Object.fromEntries(columns.map((column, i) => [column, key[i]])));
+    // There is no such row where a text has the character 0, which PostgreSQL does not even take in a question.
+    const document = keys
+      .filter((key) => !key.some((value) => typeof value === "string" && value.includes("\0")))
+      .map((key) => Object.fromEntries(columns.map((column, i) => [column, key[i]])));
     const from = `FROM ${this.nameOf(table)} t JOIN ${this.#given(table, columns)} ON ${on}`;
     const found = await this.#begin((sql) =>
       sql.unsafe(`SELECT ${this.#selected(table)} ${from}`, [JSON.stringify(document)]).values(),
@@ -111,10 +114,7 @@ export class PostgresSink implements Sink {
 
   async commit({ batch, writer, rows, statements, erased }: Commit): Promise<void> {
     await this.#begin(async (sql) => {
-      const raise = `UPDATE ${this.#counter} SET batch = batch + 1, writer = $2 WHERE id = 1 AND batch = $1 RETURNING batch`;
-      if ((await sql.unsafe(raise, [batch, writer])).length !== 1) {
-        throw new WarpError("ABORTED", `${this.#counter}: someone else has written to these rows`);
-      }
+      await this.#raise(sql, batch, writer);
       if (erased !== undefined) {
         await waitForDisk(sql);
         for (const table of tablesOf(this.#build).filter(({ subjects }) => subjects.length > 0)) {
@@ -185,6 +185,17 @@ export class PostgresSink implements Sink {
 
   async close(): Promise<void> {
     await this.#sql.close({ timeout: 1 });
+  }
+
+  /** Errors: ABORTED when the counter has another value, or is not there any more: then the build finds out where its rows are. */
+  async #raise(sql: SQL, batch: number, writer: string): Promise<void> {
+    const raise = `UPDATE ${this.#counter} SET batch = batch + 1, writer = $2 WHERE id = 1 AND batch = $1 RETURNING batch`;
+    const aborted = (cause?: unknown) =>
+      new WarpError("ABORTED", `${this.#counter}: someone else has changed these rows`, {}, cause);
+    const raised = await sql.unsafe(raise, [batch, writer]).catch((thrown: unknown) => {
+      throw isMissing(thrown) ? aborted(thrown) : thrown;
+    });
+    if (raised.length !== 1) throw aborted();
   }
 
   get #counter(): string {

@@ -9,6 +9,7 @@
  */
 import type { Database, Statement as Prepared } from "bun:sqlite";
 import { statSync } from "node:fs";
+import { dirname } from "node:path";
 import { toWarpError, WarpError } from "../../core/errors.ts";
 import { checkpoint, emptyWal, openDatabase, transact } from "../../shard/sqlite/database.ts";
 import type { Row } from "../build/rows.ts";
@@ -114,7 +115,15 @@ export class SqliteSink implements Sink {
   async publish(): Promise<void> {}
 
   async purge(): Promise<void> {
-    this.#database.run("VACUUM");
+    const database = this.#database;
+    // Every row is copied into a temporary file: not into memory, whatever its size, and not into another directory.
+    database.run(`PRAGMA temp_store_directory = ${literal(dirname(this.#path))}`);
+    database.run("PRAGMA temp_store = FILE");
+    try {
+      database.run("VACUUM");
+    } finally {
+      database.run("PRAGMA temp_store = MEMORY");
+    }
     if (!emptyWal(this.#database, this.#path, "TRUNCATE")) {
       throw new WarpError("SINK_UNAVAILABLE", `${this.#path}: a reader holds the WAL`, { file: this.#path });
     }
