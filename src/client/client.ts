@@ -57,7 +57,7 @@ export class Client {
     return this.#link.isConnected;
   }
 
-  /** The handle of an entity, which need not exist. */
+  /** The handle of an entity, which need not exist. Errors: INVALID_ARGUMENT for what is no text; its calls say what else is no id. */
   entity(id: string): RemoteEntity {
     return new RemoteEntity(this.#link, id);
   }

@@ -179,6 +179,18 @@ test("a subscription that the server ends because it stops is begun again", asyn
   await subscription.return();
 });
 
+test("a client dials again whatever becomes of the requests of the connection that it lost", async () => {
+  let isFirst = true;
+  const { client } = await served((peer, id) => {
+    if (isFirst) peer.close();
+    else peer.send(1, id, 7);
+    isFirst = false;
+  });
+  // What could not be written once more without the number.
+  const broken = Object.assign(client.entity("a"), { id: 7 as never });
+  expect(await broken.seq()).toBe(7);
+});
+
 /** A value as the wire carries it. */
 const encoded = (value: unknown) => new Uint8Array(Buffer.from(JSON.stringify(value)));
 /** Warnings of the process while `run` runs. */

@@ -339,13 +339,14 @@ export class Link {
     this.#arrival.drop();
     socket.destroy();
     if (this.#phase === "closed") return;
-    for (const request of this.#requests)
-      if (request.wasSent && request.effect === "once") this.#settle(request, cutOff(why));
-    this.#outbox.end();
     const wasReady = this.#phase === "ready";
     this.#phase = "waiting";
     this.#lost = why;
+    // Before what is done with the requests: whatever becomes of that, there will be another connection.
     this.#backoff.wait(() => this.#dial());
+    for (const request of this.#requests)
+      if (request.wasSent && request.effect === "once") this.#settle(request, cutOff(why));
+    this.#outbox.end();
     // Who hears of it may close the client, which then ends for good.
     if (wasReady) this.#settings.onConnection("lost", why.message);
     this.receivers.lost(why);

@@ -4,7 +4,7 @@
  * Cheap to make; one that is kept and called again is cheaper to call (entity-numbers.ts).
  */
 
-import { toWarpError } from "../core/errors.ts";
+import { toWarpError, WarpError } from "../core/errors.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
 import { withManifest } from "../core/export-digest.ts";
 import { limits } from "../core/limits.ts";
@@ -61,8 +61,10 @@ export class RemoteEntity {
   number = neverCalled;
   readonly #link: Link;
 
-  /** Use `client.entity(id)`. */
+  /** Use `client.entity(id)`. Errors: INVALID_ARGUMENT for what is no text. */
   constructor(link: Link, id: string) {
+    // A number would be sent, and be taken for that of another entity on the connection.
+    if (typeof id !== "string") throw new WarpError("INVALID_ARGUMENT", "an entity id is a string", { id });
     this.#link = link;
     this.id = id;
   }

@@ -43,6 +43,20 @@ test("a number stands for the entity in every request that takes one, until it i
   await served.close();
 });
 
+test("what is no text is no id: it is refused where the handle is made, and calls nobody who has a number", async () => {
+  const served = await serveContext();
+  const client = await connect({ address: served.tcp.address });
+  const alice = client.entity("alice");
+  for (let i = 1; i <= 3; i++) await alice.append(added(1));
+  for (const id of [0, 7, -1, null, undefined, ["alice"], { number: 0, id: "bob" }]) {
+    const code = "INVALID_ARGUMENT";
+    expect(() => client.entity(id as never)).toThrow(expect.objectContaining({ code }));
+  }
+  expect(await alice.seq()).toBe(3);
+  await client.close();
+  await served.close();
+});
+
 test("numbers go on standing for entities that left memory or were erased", async () => {
   const dataDir = mkdtempSync(join(tmpdir(), "warp-numbers-"));
   const warp = await start({
