@@ -322,8 +322,13 @@ export class Connection {
     if (isBusy && this.shared.isCrowded) this.shared.awaitSpace(this);
     if (isBusy !== this.#isPaused) {
       this.#isPaused = isBusy;
-      if (isBusy) this.#socket.pause();
-      else this.#socket.resume();
+      if (isBusy) {
+        this.#socket.pause();
+      } else {
+        // The peer could not be heard meanwhile, so its time begins now.
+        this.#receivedAt = performance.now();
+        this.#socket.resume();
+      }
     }
     // What a paused connection has sent waits for the server, not for the peer.
     if (isBusy || input.waiting === 0) this.#partialSince = 0;
