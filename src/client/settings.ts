@@ -2,6 +2,7 @@
  * What a program may set of its connection, with the defaults, checked once.
  */
 import { WarpError } from "../core/errors.ts";
+import { limits } from "../core/limits.ts";
 import { guarded } from "./callback.ts";
 
 export interface ConnectSettings {
@@ -40,7 +41,7 @@ export function resolveConnect(given: ConnectSettings): ResolvedConnect {
   const onConnection = guarded("onConnection", given.onConnection);
   const timeoutMs = requireTimeout(given.timeoutMs ?? 30_000);
   const connectTimeoutMs = requireTimeout(given.connectTimeoutMs ?? timeoutMs);
-  for (const text of [context, token, name]) requireWellFormed(text);
+  for (const text of [context, token, name]) requireHelloText(text);
   return { ...parseAddress(given.address), context, token, name, timeoutMs, connectTimeoutMs, onConnection };
 }
 
@@ -55,9 +56,11 @@ export function requireTimeout(timeoutMs: number): number {
 }
 
 /** What is told by hello is refused before there is a connection. */
-function requireWellFormed(text: string | undefined): void {
-  if (text === undefined || text.isWellFormed()) return;
-  const message = "context, token and name have no lone surrogate, which UTF-8 cannot hold";
+function requireHelloText(text: string | undefined): void {
+  if (text === undefined) return;
+  const most = limits.helloTextBytesMax;
+  if (text.isWellFormed() && Buffer.byteLength(text) <= most) return;
+  const message = `context, token and name have at most ${most} bytes of UTF-8 and no lone surrogate, which it cannot hold`;
   throw new WarpError("INVALID_ARGUMENT", message);
 }
 

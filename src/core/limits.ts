@@ -134,6 +134,10 @@ export const limits = {
   snapshotEvery: 500,
   /** One frame of the network protocol, without its length. */
   frameBytesMax: 10 * miB,
+  /** The first one of a connection, hello: who has not said it may hold little … */
+  helloBytesMax: 64 * kiB,
+  /** … and what each text in it may take in UTF-8. */
+  helloTextBytesMax: 16 * kiB,
   /** Connections of a server. */
   connectionsMax: 20_000,
   /** Requests of one connection that are not answered yet; it is not read beyond. */
@@ -189,6 +193,7 @@ assert(
   "a few large frames do not exhaust the network's memory",
 );
 assert(limits.frameBytesMax <= limits.connectionRequestBytes, "the largest frame is read beside small ones");
+assert(limits.helloTextBytesMax * 3 + kiB <= limits.helloBytesMax, "any three texts fit in a hello");
 assert(limits.connectionRequestsMax <= limits.deliveryWindow, "what is unanswered is remembered");
 assert(limits.clientSessionMs * 2 <= limits.deliveryTtlMs, "a session ends long before it is forgotten");
 assert(limits.deliveryAheadMs * 2 <= limits.deliveryTtlMs, "a clock that is ahead prolongs a session little");

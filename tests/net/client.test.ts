@@ -177,6 +177,19 @@ test("texts that UTF-8 cannot hold are refused before they are sent, in whatever
   expect(states).toEqual(["connected"]);
 });
 
+test("a hello of the client is as long as servers take: what would make it longer is refused", async () => {
+  const { address } = served.tcp;
+  const longest = "é".repeat(limits.helloTextBytesMax / 2);
+  const other = await connect({ address, token: longest, name: longest });
+  await other.ping();
+  await other.close();
+  for (const given of [{ token: `${longest}x` }, { context: `${longest}x` }, { name: `${longest}x` }])
+    expect(await codeOf(connect({ address, ...given }))).toBe("INVALID_ARGUMENT");
+  expect(await codeOf(connect({ address, token: longest, name: longest, context: longest }))).toBe(
+    "CONFIG_MISMATCH",
+  );
+});
+
 test("a call ends with its signal, its time or its client, whichever is first", async () => {
   const dave = client.entity("dave");
   expect(await codeOf(dave.append(added(1), { signal: AbortSignal.abort() }))).toBe("ABORTED");

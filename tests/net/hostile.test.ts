@@ -195,9 +195,25 @@ test("an error that would echo what was sent, however long, is short", async () 
   }
   peer.close();
   const stranger = await RawPeer.open(served.tcp.port);
-  stranger.send(frameOf([0, 1, 0, 1, "c".repeat(limits.frameBytesMax - 40)]));
+  stranger.send(frameOf([0, 1, 0, 1, "c".repeat(limits.helloBytesMax - 40)]));
   expect(await lastWords(stranger)).toBe("CONFIG_MISMATCH");
   await neighbourWorks();
+});
+
+test("who has not said hello may send no more than one takes", async () => {
+  for (const length of [limits.helloBytesMax + 1, limits.frameBytesMax]) {
+    const peer = await RawPeer.open(served.tcp.port);
+    const head = Buffer.alloc(4);
+    head.writeUInt32BE(length);
+    peer.send(head);
+    expect(await lastWords(peer)).toBe("PROTOCOL_ERROR");
+  }
+  const peer = await RawPeer.open(served.tcp.port);
+  const note = jsonValue(["x".repeat(limits.helloBytesMax)]);
+  peer.send(Buffer.concat([frameOf([0, 1, 0, 1]), frameOf([0, 2, 1, "large", "Note", note])]));
+  expect((await peer.next())?.slice(0, 2)).toEqual([1, 1]);
+  expect((await peer.next())?.slice(0, 2)).toEqual([1, 2]);
+  peer.close();
 });
 
 test("a rejection whose details cannot be sent is an error, and the frames behind it are whole", async () => {

@@ -51,6 +51,16 @@ test("a length of zero and one above the limit are refused before anything else 
   }
 });
 
+test("what a frame may have can be raised when it is known who sends it", () => {
+  const input = new FrameInput(10);
+  const frames = [frameOf(new Uint8Array(10)), frameOf(new Uint8Array(11))];
+  input.push(Buffer.concat(frames));
+  expect(input.next()).toBe(true);
+  expect(() => input.next()).toThrow("a frame has 1 to 10 bytes");
+  input.frameBytesMax = 11;
+  expect(input.next()).toBe(true);
+});
+
 test("a frame takes memory as its bytes arrive, not as its length says", () => {
   const input = new FrameInput();
   const head = Buffer.alloc(4);

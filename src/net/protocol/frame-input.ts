@@ -12,6 +12,8 @@ const keptBytesMin = 512;
 const nothing = Buffer.alloc(0);
 
 export class FrameInput {
+  /** What a frame may have, without its length. */
+  frameBytesMax: number;
   bytes: Buffer = nothing;
   /** The frame that {@link next} found, without its length. */
   frameStart = 0;
@@ -19,6 +21,10 @@ export class FrameInput {
   #from = 0;
   #to = 0;
   #isKept = false;
+
+  constructor(frameBytesMax: number = limits.frameBytesMax) {
+    this.frameBytesMax = frameBytesMax;
+  }
 
   /** Bytes that wait to be a whole frame, or to be read. */
   get waiting(): number {
@@ -62,8 +68,9 @@ export class FrameInput {
     if (waiting < lengthBytes) return false;
     const from = this.#from;
     const length = this.#lengthAt(from);
-    if (length === 0 || length > limits.frameBytesMax) {
-      throw protocolError(`a frame has 1 to ${limits.frameBytesMax} bytes, not ${length}`);
+    const { frameBytesMax } = this;
+    if (length === 0 || length > frameBytesMax) {
+      throw protocolError(`a frame has 1 to ${frameBytesMax} bytes, not ${length}`);
     }
     if (waiting < lengthBytes + length) return false;
     this.frameStart = from + lengthBytes;

@@ -5,7 +5,7 @@
  *   write. What becomes durable while a long arrival is read is answered in between.
  * - It is not read while it has too many requests, or bytes of them, under way or too many replies unread: the peer is slowed down
  *   by TCP. Requests for pages wait in line beside the others, which are read on meanwhile (page-queue.ts).
- * - Memory: frames as they arrive, up to one; requests that wait in line, up to `connectionQueueBytes` and one frame; large
+ * - Memory: frames as they arrive, up to one, which is short before the peer is let in; requests that wait in line, up to `connectionQueueBytes` and one frame; large
  *   requests under way, up to `connectionRequestBytes` and one frame; replies, up to `outputBytes` and what is under way; nothing while idle.
  * - An error about the connection as a whole is its last frame.
  */
@@ -33,7 +33,7 @@ export type Phase = "hello" | "open" | "closing" | "gone";
 export class Connection {
   readonly shared: Shared;
   readonly #socket: Socket<Connection>;
-  readonly #input = new FrameInput();
+  readonly #input = new FrameInput(limits.helloBytesMax);
   #writer: FrameWriter | undefined;
   #outcomes: OutcomesWriter | undefined;
   /** What of the writer has been handed to the socket. */
@@ -121,6 +121,7 @@ export class Connection {
   /** The peer has said a hello that is right. */
   open(): void {
     this.phase = "open";
+    this.#input.frameBytesMax = limits.frameBytesMax;
     this.entities.limit = this.shared.grantNumbers();
   }
 
