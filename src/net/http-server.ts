@@ -38,8 +38,8 @@ export function listenHttp(options: HttpListening, parts: HttpParts): HttpServer
       // Two servers on one port would share its connections between two data directories.
       reusePort: false,
       idleTimeout: idle,
-      // The app answers a body that is too large or too slow itself; this one ends a connection that goes on sending.
-      maxRequestBodySize: parts.bodyBytesMax + 1024 * 1024,
+      // The app refuses a body that is too large, and says so. What it does not read, Bun lets wait or drops.
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
       development: false,
       fetch: async (request, server) => {
         // A body that does not come is the peer's doing; an answer that takes its time is not.

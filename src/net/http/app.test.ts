@@ -254,8 +254,9 @@ describe("bodies that do not come", () => {
     socket.write(declared === undefined ? `${sent.toString(16)}\r\n${body}\r\n` : body);
     socket.on("data", (piece) => answer.resolve(piece.toString()));
     socket.on("error", () => answer.resolve(""));
-    socket.on("close", () => answer.resolve(""));
-    return { answer: answer.promise, end: () => socket.destroy() };
+    const closed = new Promise<void>((resolve) => socket.on("close", () => resolve()));
+    void closed.then(() => answer.resolve(""));
+    return { answer: answer.promise, closed, end: () => socket.destroy() };
   };
 
   test("take bounded memory over all connections, and others are served again when they have gone", async () => {
@@ -283,10 +284,32 @@ describe("bodies that do not come", () => {
     ["of any length", undefined, 10],
   ])("are waited for no longer than a time, if they are %s", async (_what, declared, sent) => {
     const hasty = listenHttp({ host: "127.0.0.1", port: 0 }, { ...partsOf(), bodyMs: 50 });
-    const { answer, end } = begin(hasty.port, declared, sent);
+    const { answer, closed } = begin(hasty.port, declared, sent);
     expect(await answer).toContain('"code":"TIMEOUT"');
-    end();
+    await closed;
     await hasty.close();
+  });
+
+  test.each([
+    ["by little", 100_001],
+    ["by much", 200_000_000],
+    ["by very much", 2 ** 40],
+  ])(
+    "that are declared too large %s are refused with a document before they come",
+    async (_what, declared) => {
+      const { answer, end } = begin(server.port, declared, 10);
+      const text = await answer;
+      expect(text).toStartWith("HTTP/1.1 413");
+      expect(text.toLowerCase()).toContain("content-type: application/problem+json");
+      expect(text).toContain('"code":"BODY_TOO_LARGE"');
+      end();
+    },
+  );
+
+  test("that become too large on the way are refused, and their connection is closed", async () => {
+    const { answer, closed } = begin(server.port, undefined, 100_001);
+    expect(await answer).toContain('"code":"BODY_TOO_LARGE"');
+    await closed;
   });
 });
 

@@ -15,12 +15,15 @@ import { limits } from "../../core/limits.ts";
 import { readStrictUtf8 } from "../../core/utf8.ts";
 import { timeOf } from "./parameters.ts";
 import type { HttpParts } from "./parts.ts";
-import { badRequest, ProblemError } from "./problem.ts";
+import { badRequest, type Problem, ProblemError } from "./problem.ts";
 
 const byteOrderMark = "\ufeff";
 
 /** A body of a declared length up to this is read at once, which costs less. */
 const shortBytes = 16 * 1024;
+
+/** Of an answer to a body whose end cannot be waited for. A caller that is still sending may not see such an answer. */
+const closing = { connection: "close" };
 
 /** The bodies of the requests of one server. */
 export class Bodies {
@@ -115,7 +118,7 @@ export class Bodies {
 
   #take(request: Request, bytes: number): void {
     const taken = (this.#taken.get(request) ?? 0) + bytes;
-    if (taken > this.#one) throw this.#tooLarge();
+    if (taken > this.#one) throw this.#tooLarge(closing);
     if (this.#bytes + bytes > this.#all) {
       const detail = "the bodies of all requests together take too much: try again";
       throw new ProblemError({ code: "OVERLOADED", detail, more: { limit: "httpBodiesBytes" } });
@@ -124,15 +127,15 @@ export class Bodies {
     this.#bytes += bytes;
   }
 
-  #tooLarge(): ProblemError {
+  #tooLarge(headers: Problem["headers"] = {}): ProblemError {
     const limit = this.#one;
     const detail = `a body has at most ${limit} bytes`;
-    return new ProblemError({ code: "BODY_TOO_LARGE", detail, more: { limit } });
+    return new ProblemError({ code: "BODY_TOO_LARGE", detail, more: { limit }, headers });
   }
 
   #tooLate(): ProblemError {
     const detail = `the body did not come within ${this.#ms} ms`;
-    return new ProblemError({ code: "TIMEOUT", detail, headers: { connection: "close" } });
+    return new ProblemError({ code: "TIMEOUT", detail, headers: closing });
   }
 }
 
