@@ -1,7 +1,7 @@
 /**
  * From what a caller gives to what a request carries, and pages back to a sequence.
  *
- * What a server would take for a broken protocol is refused here: it costs the call then, not the connection.
+ * What a server could take for a broken protocol is refused here, or where it is written: it costs the call then, not the connection.
  */
 import { WarpError } from "../core/errors.ts";
 import type { NewEvent } from "../core/event.ts";

@@ -4,6 +4,7 @@
 import { afterEach, expect, spyOn, test } from "bun:test";
 import { createServer, type Server, type Socket } from "node:net";
 import { decode, encode } from "@msgpack/msgpack";
+import { limits } from "../core/limits.ts";
 import { operation } from "../net/protocol/words.ts";
 import { type Client, connect } from "./client.ts";
 import type { ConnectSettings } from "./settings.ts";
@@ -334,6 +335,44 @@ test("what goes on when its caller stops waiting has an unknown outcome", async 
   expect(erased).toMatchObject(unknown);
   expect(rotated).toMatchObject(unknown);
   expect(plan).toMatchObject({ code: "TIMEOUT", details: { outcome: "none" } });
+});
+
+test("what a server could take for a broken protocol is refused before it is sent", async () => {
+  const asked: number[] = [];
+  const { client } = await served((peer, id, op) => {
+    asked.push(op);
+    peer.send(1, id, null);
+  });
+  const entity = client.entity("a");
+  const from = "c".repeat(4097);
+  const calls = [
+    client.subscribe({ from }).next(),
+    client.join("g", { from }).next(),
+    client.projection("explode" as never, "p"),
+    entity.hold("claim" as never),
+    entity.hold(null as never),
+    entity.delete(["claim"] as never),
+  ];
+  for (const call of calls) expect(await errorOf(call)).toMatchObject({ code: "INVALID_ARGUMENT" });
+  await client.ping();
+  expect(asked).toEqual([operation.ping]);
+});
+
+test("acknowledgements of one turn are sent in requests that a server takes, however many they are", async () => {
+  const sent: number[] = [];
+  const all = Promise.withResolvers<void>();
+  const { client } = await served((peer, id, op, [subscription, deliveries]) => {
+    peer.send(1, id, null);
+    if (op === operation.join)
+      peer.send(3, subscription, 5, [[1, 1, "a", 1, "Added", 0, 5, null, 9]], encoded([1]));
+    if (op !== operation.acknowledge) return;
+    sent.push((deliveries as number[]).length);
+    if (sent.length === 3) all.resolve();
+  });
+  const { value: work } = await client.join("g").next();
+  for (let i = 0; i < 2 * limits.groupWindowMax + 1; i++) work?.ack();
+  await all.promise;
+  expect(sent).toEqual([limits.groupWindowMax, limits.groupWindowMax, 1]);
 });
 
 const answerAll: Take = (peer, id) => peer.send(1, id, null);

@@ -142,6 +142,19 @@ test("what is acknowledged right before the client closes is done", async () => 
   expect((await next(second.join("g"))).event.seq).toBe(2);
 });
 
+test("what is acknowledged again and again in one turn costs no other call of the client", async () => {
+  const { warp, tcp } = await serve();
+  const states: string[] = [];
+  const client = await connect({ address: tcp.address, onConnection: (state) => states.push(state) });
+  closers.push(() => client.close());
+  await warp.entity("a").append(added(1));
+  const work = await next(client.join("g"));
+  for (let i = 0; i < 2000; i++) work.ack();
+  expect(await client.entity("b").append(added(1))).toMatchObject({ ok: true });
+  await until(() => warp.groups.status()[0]?.underWay === 0);
+  expect(states).toEqual(["connected"]);
+});
+
 test("says by its code what is wrong with a member", async () => {
   const { tcp } = await serve();
   const client = await dial(tcp.address);

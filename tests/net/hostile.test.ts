@@ -139,6 +139,7 @@ test("another context, an unknown version and a wrong token are told apart", asy
 
 test("a request that is merely wrong is answered, and the connection goes on", async () => {
   const peer = await RawPeer.greeted(served.tcp.port);
+  const manyTypes = Array(limits.subscriptionTypesMax + 1).fill("Added");
   const msgpackValue = (bytes: Uint8Array) => Buffer.concat([Buffer.of(0xc7, bytes.length, 1), bytes]);
   const wrong: [Uint8Array, string][] = [
     [frameOf([0, 2, 30]), "UNSUPPORTED"],
@@ -153,6 +154,16 @@ test("a request that is merely wrong is answered, and the connection goes on", a
     [frameOf([0, 2, 2, "a", "add", Buffer.from('{"__proto__":1}')]), "INVALID_EVENT"],
     [frameOf([0, 2, 2, "a", "nothing", jsonValue(1)]), "UNKNOWN_COMMAND"],
     [frameOf([0, 2, 3, "a", "nothing"]), "UNKNOWN_AGGREGATE"],
+    [frameOf([0, 2, 9, 1, 1000, null, null, null, "c".repeat(4097)]), "INVALID_ARGUMENT"],
+    [frameOf([0, 2, 12, 1, "g", 10, null, null, "c".repeat(4097)]), "INVALID_ARGUMENT"],
+    [frameOf([0, 2, 9, 1, 1000, null, null, manyTypes]), "INVALID_ARGUMENT"],
+    [frameOf([0, 2, 12, 1, "g", 10, null, manyTypes]), "INVALID_ARGUMENT"],
+    [frameOf([0, 2, 11, 1, Array(limits.groupWindowMax + 1).fill(1)]), "INVALID_ARGUMENT"],
+    [frameOf([0, 2, 21, "explode", "p"]), "INVALID_ARGUMENT"],
+    [frameOf([0, 2, 17, "a", jsonValue(["reason"])]), "INVALID_ARGUMENT"],
+    [frameOf([0, 2, 17, "a", Buffer.from("{")]), "INVALID_ARGUMENT"],
+    [frameOf([0, 2, 18, "a", "set", jsonValue(null)]), "INVALID_ARGUMENT"],
+    [frameOf([0, 2, 18, "a", "set", Buffer.from('{"__proto__":1}')]), "INVALID_EVENT"],
     [
       framed(
         Buffer.concat([

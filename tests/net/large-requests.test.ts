@@ -203,7 +203,8 @@ test("types of a subscription are bounded in length, and so is a cursor", async 
   peer.send(frameOf([0, 4, 9, 3, 1000, null, null, null, "c".repeat(5000)]));
   frame = await peer.next();
   while (frame?.[0] === 3) frame = await peer.next();
-  expect(frame?.slice(0, 3)).toEqual([2, 0, "PROTOCOL_ERROR"]);
+  expect(frame?.slice(0, 3)).toEqual([2, 4, "INVALID_ARGUMENT"]);
+  peer.close();
 });
 
 test("a frame of the largest size is read", async () => {

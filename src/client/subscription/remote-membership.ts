@@ -5,6 +5,7 @@
 import { type DroppedEvents, droppedType } from "../../core/dropped.ts";
 import { WarpError } from "../../core/errors.ts";
 import type { StoredEvent } from "../../core/event.ts";
+import { limits } from "../../core/limits.ts";
 import type { FrameWriter } from "../../net/protocol/frame-writer.ts";
 import type { GroupAnswer, GroupDelivery, JoinQuery } from "../../net/protocol/outcomes.ts";
 import { writeAnswer, writeJoin } from "../../net/protocol/subscription/groups.ts";
@@ -171,7 +172,7 @@ export class RemoteMembership implements AsyncIterableIterator<RemoteWork, undef
     };
   }
 
-  /** Acknowledgements of a turn are one request; one of an earlier attempt is of no interest. */
+  /** Acknowledgements of a turn are one request, or as few as a server takes; one of an earlier attempt is of no interest. */
   #answer(number: number, { delivery }: GroupDelivery, answer: GroupAnswer): void {
     if (number !== this.#attempts.number || this.#hasEnded) return;
     if (answer.action !== "ack") {
@@ -184,7 +185,8 @@ export class RemoteMembership implements AsyncIterableIterator<RemoteWork, undef
   #sendAcks(): void {
     const acks = this.#acks;
     this.#acks = [];
-    if (acks.length > 0) this.#send(acks, { action: "ack" });
+    const most = limits.groupWindowMax;
+    for (let i = 0; i < acks.length; i += most) this.#send(acks.slice(i, i + most), { action: "ack" });
   }
 
   #send(deliveries: readonly number[], answer: GroupAnswer): void {

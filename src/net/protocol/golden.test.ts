@@ -465,7 +465,10 @@ const messages: Readonly<Record<string, Message>> = {
   },
   delete: {
     write: (w) => privacy.writeDelete(w, 42, "alice", { reason: "art-17", by: "ticket-4711" }),
-    read: privacy.readDelete,
+    read: (r) => {
+      const request = privacy.readDelete(r);
+      return { ...request, options: privacy.optionsOf(request.options) };
+    },
     means: { entity: "alice", options: { reason: "art-17", by: "ticket-4711" } },
   },
   receipt: {
@@ -475,7 +478,10 @@ const messages: Readonly<Record<string, Message>> = {
   },
   hold: {
     write: (w) => privacy.writeHold(w, 43, "alice", "set", { reason: "claim" }),
-    read: privacy.readHold,
+    read: (r) => {
+      const request = privacy.readHold(r);
+      return { ...request, options: privacy.optionsOf(request.options) };
+    },
     means: { entity: "alice", action: "set", options: { reason: "claim" } },
   },
   erasures: {

@@ -2,6 +2,7 @@
  * The messages of exports, deletions, holds, ledgers, backups and keys (docs/protocol.md). Options and results are values: maps whose
  * fields a reader that does not know them ignores.
  */
+import { WarpError } from "../../core/errors.ts";
 import { limits } from "../../core/limits.ts";
 import type { FrameReader } from "./frame-reader.ts";
 import type { FrameWriter } from "./frame-writer.ts";
@@ -25,6 +26,8 @@ export interface ExportPage {
 export type HoldAction = "set" | "release" | "get";
 export type KeysAction = "status" | "rotate";
 type Options = Readonly<Record<string, unknown>>;
+/** Options as they came: {@link optionsOf}. */
+type EncodedOptions = string | Uint8Array | undefined;
 
 function start(writer: FrameWriter, id: number, op: number, fields: number): number {
   const frame = writer.startFrame(3 + fields);
@@ -83,21 +86,23 @@ export function readExportPage(reader: FrameReader): ExportPage {
   return { text, next: readCursor(reader) };
 }
 
+/** Errors: INVALID_ARGUMENT for options that are no map, and those of {@link encodeValue}. */
 export function writeDelete(writer: FrameWriter, id: number, entity: string, options: Options): void {
-  const encoded = encodeValue(options);
+  const encoded = encodeValue(requireMap(options));
   const frame = start(writer, id, operation.delete, 2);
   writer.str(entity);
   writer.value(encoded);
   writer.endFrame(frame);
 }
 
-export function readDelete(reader: FrameReader): { entity: string; options: Options } {
+export function readDelete(reader: FrameReader): { entity: string; options: EncodedOptions } {
   const entity = reader.str();
   const options = readOptions(reader);
   reader.finish();
   return { entity, options };
 }
 
+/** Errors: as {@link writeDelete}. */
 export function writeHold(
   writer: FrameWriter,
   id: number,
@@ -105,7 +110,7 @@ export function writeHold(
   action: HoldAction,
   options: Options,
 ): void {
-  const encoded = encodeValue(options);
+  const encoded = encodeValue(requireMap(options));
   const frame = start(writer, id, operation.hold, 3);
   writer.str(entity);
   writer.str(action);
@@ -113,7 +118,11 @@ export function writeHold(
   writer.endFrame(frame);
 }
 
-export function readHold(reader: FrameReader): { entity: string; action: HoldAction; options: Options } {
+export function readHold(reader: FrameReader): {
+  entity: string;
+  action: HoldAction;
+  options: EncodedOptions;
+} {
   const entity = reader.str();
   const action = reader.knownStr();
   const options = readOptions(reader);
@@ -177,9 +186,16 @@ export function readValueReply(reader: FrameReader): unknown {
   return decodeValue(reader.value());
 }
 
-function readOptions(reader: FrameReader): Options {
-  if (reader.isNil()) return {};
-  const options = decodeForeignValue(reader.value());
+function readOptions(reader: FrameReader): EncodedOptions {
+  return reader.isNil() ? undefined : reader.value();
+}
+
+/** Errors: INVALID_ARGUMENT, INVALID_EVENT, EVENT_TOO_LARGE. */
+export function optionsOf(encoded: EncodedOptions): Options {
+  return encoded === undefined ? {} : requireMap(decodeForeignValue(encoded));
+}
+
+function requireMap(options: unknown): Options {
   if (typeof options === "object" && options !== null && !Array.isArray(options)) return options as Options;
-  throw protocolError("options are a map");
+  throw new WarpError("INVALID_ARGUMENT", "options are a map");
 }

@@ -187,6 +187,13 @@ export type ProjectionAction = "list" | "pause" | "resume" | "rebuild" | "parked
 
 const actions: ReadonlySet<string> = new Set(["list", "pause", "resume", "rebuild", "parked", "unpark"]);
 
+/** Errors: INVALID_ARGUMENT. */
+export function requireAction(action: string): asserts action is ProjectionAction {
+  if (actions.has(action)) return;
+  const message = `what is done with a projection is ${[...actions].join(", ")}, not ${action}`;
+  throw new WarpError("INVALID_ARGUMENT", message);
+}
+
 export interface ProjectionRequest {
   readonly action: ProjectionAction;
   readonly projection: string;
@@ -194,7 +201,9 @@ export interface ProjectionRequest {
   readonly entity: string | undefined;
 }
 
+/** Errors: INVALID_ARGUMENT. */
 export function writeProjection(writer: FrameWriter, id: number, request: ProjectionRequest): void {
+  requireAction(request.action);
   const frame = writer.startFrame(6);
   writer.num(frameKind.request);
   writer.num(id);
@@ -205,13 +214,13 @@ export function writeProjection(writer: FrameWriter, id: number, request: Projec
   writer.endFrame(frame);
 }
 
-export function readProjection(reader: FrameReader): ProjectionRequest {
+/** The action may be none: {@link requireAction}. */
+export function readProjection(reader: FrameReader): Omit<ProjectionRequest, "action"> & { action: string } {
   const action = reader.knownStr();
   const projection = reader.str();
   const entity = reader.strOrNil();
   reader.finish();
-  if (!actions.has(action)) throw protocolError(`${action} is nothing that is done with a projection`);
-  return { action: action as ProjectionAction, projection, entity };
+  return { action, projection, entity };
 }
 
 /** A list of maps: statuses, or entities that are held back. */

@@ -14,6 +14,7 @@ import type { FrameReader } from "../protocol/frame-reader.ts";
 import { readEntity } from "../protocol/entity-number.ts";
 import { GroupedAppends, groupedAppendsMax } from "../protocol/grouped/appends.ts";
 import {
+  optionsOf,
   readBackup,
   readDelete,
   readErasures,
@@ -140,13 +141,13 @@ export function performRequest(connection: Connection, reader: FrameReader): voi
     case operation.delete: {
       const { entity, options } = readDelete(reader);
       const { port } = connection.shared;
-      void answerLater(connection, id, () => port.delete(entity, options), writeValueReply);
+      void answerLater(connection, id, () => port.delete(entity, optionsOf(options)), writeValueReply);
       return;
     }
     case operation.hold: {
       const { entity, action, options } = readHold(reader);
       const { port } = connection.shared;
-      void answerLater(connection, id, () => port.hold(entity, action, options), writeValueReply);
+      void answerLater(connection, id, () => port.hold(entity, action, optionsOf(options)), writeValueReply);
       return;
     }
     case operation.erasures: {

@@ -7,6 +7,7 @@ import {
   readProjection,
   readQuery,
   readRows,
+  requireAction,
   writeProjectionResult,
   writeQueryResult,
   writeRowsPage,
@@ -32,7 +33,10 @@ export function performRows(connection: Connection, id: number, reader: FrameRea
 }
 
 export function performProjection(connection: Connection, id: number, reader: FrameReader): void {
-  const request = readProjection(reader);
-  const { port } = connection.shared;
-  answerPage(connection, id, () => port.projection(request), writeProjectionResult);
+  const { action, ...request } = readProjection(reader);
+  const operate = async () => {
+    requireAction(action);
+    return await connection.shared.port.projection({ ...request, action });
+  };
+  answerPage(connection, id, operate, writeProjectionResult);
 }

@@ -10,7 +10,7 @@ import { toWarpError, WarpError } from "../../core/errors.ts";
 import { limits } from "../../core/limits.ts";
 import type { EnginePort, PushedChunk, SubscriptionHandle, SubscriptionSink } from "../engine-port.ts";
 import { writeNothing } from "../protocol/replies.ts";
-import type { AnswerRequest, JoinRequest } from "../protocol/subscription/groups.ts";
+import { type AnswerRequest, type JoinRequest, requireDeliveries } from "../protocol/subscription/groups.ts";
 import {
   encodeDroppedPush,
   encodeEndedPush,
@@ -20,7 +20,7 @@ import {
   type PushContent,
   writePush,
 } from "../protocol/subscription/pushes.ts";
-import type { SubscribeRequest } from "../protocol/subscription/requests.ts";
+import { requireFrom, type SubscribeRequest } from "../protocol/subscription/requests.ts";
 import type { Connection } from "./connection.ts";
 import { GroupMember } from "./group-member.ts";
 
@@ -45,18 +45,19 @@ export class Subscriptions {
 
   /** Begins a subscription and answers the request. */
   subscribe(id: number, request: SubscribeRequest): void {
-    this.#begin(id, request.subscription, () => new Subscriber(this, this.#connection, id, request));
+    this.#begin(id, request, () => new Subscriber(this, this.#connection, id, request));
   }
 
   /** Joins a group and answers the request. */
   join(id: number, request: JoinRequest): void {
-    this.#begin(id, request.subscription, () => new GroupMember(this, this.#connection, id, request));
+    this.#begin(id, request, () => new GroupMember(this, this.#connection, id, request));
   }
 
   /** Answers deliveries of a group. */
   answer(id: number, { subscription, deliveries, answer }: AnswerRequest): void {
     const connection = this.#connection;
     try {
+      requireDeliveries(deliveries);
       const member = this.#open.get(subscription);
       if (member instanceof GroupMember) member.answer(deliveries, answer);
       const writer = connection.reply();
@@ -66,7 +67,11 @@ export class Subscriptions {
     }
   }
 
-  #begin(id: number, number: number, make: () => Open & { begin(): void }): void {
+  #begin(
+    id: number,
+    { subscription: number, query }: SubscribeRequest | JoinRequest,
+    make: () => Open & { begin(): void },
+  ): void {
     const connection = this.#connection;
     if (this.#open.has(number)) {
       const why = "the connection has a subscription of that number";
@@ -83,6 +88,7 @@ export class Subscriptions {
     const made = make();
     this.#open.set(number, made);
     try {
+      requireFrom(query.from);
       made.begin();
     } catch (thrown) {
       this.forget(number, made);

@@ -3,6 +3,7 @@
  *
  * A reader's functions begin behind the operation.
  */
+import { WarpError } from "../../../core/errors.ts";
 import type { StoredEvent } from "../../../core/event.ts";
 import { limits } from "../../../core/limits.ts";
 import type { FrameReader } from "../frame-reader.ts";
@@ -83,15 +84,19 @@ export function writeAnswer(writer: FrameWriter, id: number, request: AnswerRequ
   writer.endFrame(frame);
 }
 
+/** Refuses more than a member may have. Errors: INVALID_ARGUMENT. */
+export function requireDeliveries({ length }: readonly number[]): void {
+  if (length <= limits.groupWindowMax) return;
+  const message = `at most ${limits.groupWindowMax} deliveries are answered at once`;
+  throw new WarpError("INVALID_ARGUMENT", message, { limit: "groupWindowMax" });
+}
+
+/** Of too many deliveries only so many that it can be told. */
 export function readAnswer(reader: FrameReader): AnswerRequest {
   const subscription = reader.whole(numberMax);
   const deliveries: number[] = [];
   const outside = reader.enter();
-  while (reader.left > 0) {
-    if (deliveries.length >= limits.groupWindowMax)
-      throw protocolError("too many deliveries are answered at once");
-    deliveries.push(reader.whole());
-  }
+  while (reader.left > 0 && deliveries.length <= limits.groupWindowMax) deliveries.push(reader.whole());
   reader.leave(outside);
   const action = actions[reader.isNil() ? 0 : reader.whole()];
   const delayMs = reader.wholeOrNil();

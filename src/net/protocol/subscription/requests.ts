@@ -3,11 +3,11 @@
  *
  * A reader's functions begin behind the operation.
  */
+import { WarpError } from "../../../core/errors.ts";
 import { limits } from "../../../core/limits.ts";
 import type { FrameReader } from "../frame-reader.ts";
 import type { FrameWriter } from "../frame-writer.ts";
 import type { SubscribeQuery } from "../outcomes.ts";
-import { protocolError } from "../protocol-error.ts";
 import { startRequest } from "../requests.ts";
 import { frameKind, operation } from "../words.ts";
 
@@ -66,7 +66,9 @@ export function writeTypes(writer: FrameWriter, types: readonly string[] | undef
   for (const type of types) writer.str(type);
 }
 
+/** Errors: INVALID_ARGUMENT. */
 export function writeFrom(writer: FrameWriter, from: SubscribeQuery["from"]): void {
+  requireFrom(from);
   if (typeof from === "object") writer.num(from.time);
   else writer.strOrNil(from);
 }
@@ -74,23 +76,24 @@ export function writeFrom(writer: FrameWriter, from: SubscribeQuery["from"]): vo
 /** A cursor of the most shards takes less. */
 const cursorUnitsMax = 4096;
 
-export function readFrom(reader: FrameReader): SubscribeQuery["from"] {
-  if (reader.isNil()) return undefined;
-  if (!reader.isText()) return { time: reader.num() };
-  const cursor = reader.str();
-  if (cursor.length > cursorUnitsMax) throw protocolError("no cursor is that long");
-  return cursor;
+/** Refuses what is too long to be a cursor. Errors: INVALID_ARGUMENT. */
+export function requireFrom(from: SubscribeQuery["from"]): void {
+  if (typeof from !== "string" || from.length <= cursorUnitsMax) return;
+  const message = `a cursor has at most ${cursorUnitsMax} characters, not ${from.length}`;
+  throw new WarpError("INVALID_ARGUMENT", message);
 }
 
+export function readFrom(reader: FrameReader): SubscribeQuery["from"] {
+  if (reader.isNil()) return undefined;
+  return reader.isText() ? reader.str() : { time: reader.num() };
+}
+
+/** Of too many only so many that it can be told. */
 export function readTypes(reader: FrameReader): string[] | undefined {
   if (reader.isNil()) return undefined;
   const types: string[] = [];
   const outside = reader.enter();
-  while (reader.left > 0) {
-    if (types.length >= limits.subscriptionTypesMax)
-      throw protocolError("a subscription names too many types");
-    types.push(reader.str());
-  }
+  while (reader.left > 0 && types.length <= limits.subscriptionTypesMax) types.push(reader.str());
   reader.leave(outside);
   return types;
 }
