@@ -81,14 +81,20 @@ export interface MemberSink {
   readonly hasRoom: boolean;
   /** Takes deliveries of marks in the place of dropped events too. */
   readonly wantsGaps: boolean;
+  /** Says of each delivery when its program reads it. */
+  readonly tellsReads: boolean;
   joined(): void;
   deliver(deliveries: readonly GroupDelivery[]): void;
+  /** These are not the member's any more. */
+  withdraw(deliveries: readonly number[]): void;
   ended(error: WarpError | undefined): void;
 }
 
 export interface MemberHandle {
   /** Errors: INVALID_ARGUMENT for a reason that is none. */
   answer(deliveries: readonly number[], answer: GroupAnswer): void;
+  /** Its program has this delivery from now on. */
+  read(delivery: number): void;
   wake(): void;
   end(error?: WarpError): void;
 }

@@ -47,6 +47,8 @@ export class Follower {
   #replay: EntityReplay | undefined;
   /** That of the one entity that it follows, as far as it has met it. */
   #number = 0;
+  /** The page that is being read, or was last. */
+  #page: Promise<void> = Promise.resolve();
   /** Pages that were read while little was missing. */
   #nearPages = 0;
   /** Where to look first for something to read. */
@@ -100,6 +102,12 @@ export class Follower {
     this.#sink.ended(error);
   }
 
+  /** Resolves when the page that is being read by now has been handed over. */
+  async quiet(): Promise<void> {
+    // A failure is that of who reads.
+    await this.#page.catch(() => {});
+  }
+
   /** From the hub, while live. Before it the follower is complete up to `chunk.after` in that shard. */
   deliver(chunk: Chunk): void {
     if (this.#phase !== "live") return;
@@ -138,8 +146,12 @@ export class Follower {
     while (this.#phase === "reading" && this.#sink.hasRoom) {
       const shard = this.#nextShard();
       const hasAll = shard === undefined || this.#closeGap();
-      if (!hasAll) await this.#readPage(shard);
-      else if (await this.#goLive()) return;
+      if (hasAll) {
+        if (await this.#goLive()) return;
+        continue;
+      }
+      this.#page = this.#readPage(shard);
+      await this.#page;
     }
   }
 

@@ -232,7 +232,7 @@ describe("a group", () => {
     expect(under?.event).toMatchObject({ entity: "alice", seq: 2 });
     const receipt = await warp.entity("alice").delete();
     expect(receipt.status).toBe("erased");
-    expect(statusOf(warp, "g")).toMatchObject({ parked: 1, underWay: 1, waiting: 0 });
+    expect(statusOf(warp, "g")).toMatchObject({ parked: 1, underWay: 0, waiting: 0 });
     under?.retry(0);
     await until(() => statusOf(warp, "g")?.lag === 0);
     expect(await warp.groups.replay("g")).toBe(1);

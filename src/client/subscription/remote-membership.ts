@@ -6,10 +6,12 @@ import { type DroppedEvents, droppedType } from "../../core/dropped.ts";
 import { WarpError } from "../../core/errors.ts";
 import type { StoredEvent } from "../../core/event.ts";
 import { limits } from "../../core/limits.ts";
+import { Unread } from "../../core/unread.ts";
 import type { FrameWriter } from "../../net/protocol/frame-writer.ts";
 import type { GroupAnswer, GroupDelivery, JoinQuery } from "../../net/protocol/outcomes.ts";
 import { writeAnswer, writeJoin } from "../../net/protocol/subscription/groups.ts";
 import type { Pushed } from "../../net/protocol/subscription/read-push.ts";
+import { writeCredit } from "../../net/protocol/subscription/requests.ts";
 import { operation } from "../../net/protocol/words.ts";
 import { guarded } from "../callback.ts";
 import { requireTypes, requireWhole } from "../encoding.ts";
@@ -29,7 +31,7 @@ export interface RemoteJoinOptions extends JoinQuery {
   readonly onInterrupted?: ((reason: WarpError) => void) | undefined;
 }
 
-/** An event to work off. Exactly one of the methods is to be called; without one it comes again after 30 s. */
+/** An event to work off. Exactly one of the methods is to be called; without one within 30 s it comes again. */
 export class RemoteWork {
   readonly event: StoredEvent;
   /** 1 for the first time. */
@@ -76,7 +78,10 @@ export class RemoteMembership implements AsyncIterableIterator<RemoteWork, undef
   readonly #onDropped: RemoteJoinOptions["onDropped"];
   readonly #signal: AbortSignal | undefined;
   readonly #onAbort = (): void => void this.return();
-  #ready: GroupDelivery[] = [];
+  readonly #unread = new Unread<GroupDelivery>();
+  /** Read in this turn and not answered, under the number of the attempt. */
+  readonly #read = new Set<number>();
+  #isTelling = false;
   /** Acknowledged in this turn, under the number of the attempt. */
   #acks: number[] = [];
   #waiting: PromiseWithResolvers<Result> | undefined;
@@ -96,12 +101,14 @@ export class RemoteMembership implements AsyncIterableIterator<RemoteWork, undef
         requireTypes(types);
         requireWhole("window", window);
         const gaps = options.onDropped !== undefined;
-        writeJoin(writer, id, { subscription, group, window, query: { prefix, types, from }, gaps });
+        const query = { prefix, types, from };
+        writeJoin(writer, id, { subscription, group, window, query, gaps, reads: true });
       },
       push: (pushed: Pushed | undefined) => this.#take(pushed),
       interrupted: (reason: WarpError) => {
         // They are given to others.
-        this.#ready = [];
+        this.#unread.clear();
+        this.#read.clear();
         this.#acks = [];
         onInterrupted(reason);
       },
@@ -116,8 +123,8 @@ export class RemoteMembership implements AsyncIterableIterator<RemoteWork, undef
 
   /** One call at a time; another one is INVALID_ARGUMENT. */
   next(): Promise<Result> {
-    const ready = this.#ready.shift();
-    if (ready !== undefined) return Promise.resolve(this.#work(ready));
+    const unread = this.#unread.shift();
+    if (unread !== undefined) return Promise.resolve(this.#work(unread));
     if (this.#hasEnded) return this.#ended();
     if (this.#waiting !== undefined) {
       return Promise.reject(new WarpError("INVALID_ARGUMENT", "a membership is read by one reader"));
@@ -140,13 +147,14 @@ export class RemoteMembership implements AsyncIterableIterator<RemoteWork, undef
 
   #take(pushed: Pushed | undefined): void {
     if (pushed?.kind === "ended") this.#attempts.ended(pushed.error);
+    if (pushed?.kind === "withdrawn") this.#unread.withdraw(pushed.deliveries);
     if (pushed?.kind !== "deliveries") return;
     for (const delivery of pushed.deliveries) {
       if (delivery.event.type === droppedType) void this.#tellDropped(delivery);
-      else this.#ready.push(delivery);
+      else this.#unread.add(delivery);
     }
     const waiting = this.#waiting;
-    const first = waiting === undefined ? undefined : this.#ready.shift();
+    const first = waiting === undefined ? undefined : this.#unread.shift();
     if (first === undefined) return;
     this.#waiting = undefined;
     waiting?.resolve(this.#work(first));
@@ -166,6 +174,7 @@ export class RemoteMembership implements AsyncIterableIterator<RemoteWork, undef
 
   #work(delivery: GroupDelivery): Result {
     const { number } = this.#attempts;
+    this.#tellRead(delivery);
     return {
       done: false,
       value: new RemoteWork(delivery, (answer) => this.#answer(number, delivery, answer)),
@@ -175,11 +184,26 @@ export class RemoteMembership implements AsyncIterableIterator<RemoteWork, undef
   /** Acknowledgements of a turn are one request, or as few as a server takes; one of an earlier attempt is of no interest. */
   #answer(number: number, { delivery }: GroupDelivery, answer: GroupAnswer): void {
     if (number !== this.#attempts.number || this.#hasEnded) return;
+    this.#read.delete(delivery);
     if (answer.action !== "ack") {
       this.#send([delivery], answer);
     } else if (this.#acks.push(delivery) === 1) {
       queueMicrotask(() => this.#sendAcks());
     }
+  }
+
+  /** The server counts its time from when it is told; what is answered in the same turn needs none. */
+  #tellRead({ delivery }: GroupDelivery): void {
+    this.#read.add(delivery);
+    if (this.#isTelling) return;
+    this.#isTelling = true;
+    setImmediate(() => {
+      this.#isTelling = false;
+      const { number } = this.#attempts;
+      for (const read of this.#read)
+        if (number !== 0) this.#link.post((writer) => writeCredit(writer, number, read));
+      this.#read.clear();
+    });
   }
 
   #sendAcks(): void {
@@ -203,7 +227,8 @@ export class RemoteMembership implements AsyncIterableIterator<RemoteWork, undef
     if (this.#hasEnded) return;
     this.#hasEnded = true;
     this.#error = error;
-    this.#ready = [];
+    this.#unread.clear();
+    this.#read.clear();
     this.#signal?.removeEventListener("abort", this.#onAbort);
     const waiting = this.#waiting;
     this.#waiting = undefined;

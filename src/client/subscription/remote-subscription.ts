@@ -115,7 +115,7 @@ export class RemoteSubscription implements AsyncIterableIterator<SubscriptionMes
 
   #push(pushed: Pushed | undefined, bytes: number): void {
     if (this.#hasEnded) return;
-    if (pushed === undefined || pushed.kind === "deliveries") {
+    if (pushed === undefined || pushed.kind === "deliveries" || pushed.kind === "withdrawn") {
       // Of a newer server; what it took is granted again all the same.
       this.#grant(bytes);
       return;

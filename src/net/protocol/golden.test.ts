@@ -350,6 +350,12 @@ const messages: Readonly<Record<string, Message>> = {
     read: grouping.readJoin,
     means: { subscription: 2, group: "mailer", window: 8, query: {}, gaps: true },
   },
+  "join and tell what is read": {
+    write: (w) =>
+      grouping.writeJoin(w, 45, { subscription: 2, group: "mailer", window: 8, query: {}, reads: true }),
+    read: grouping.readJoin,
+    means: { subscription: 2, group: "mailer", window: 8, query: {}, reads: true },
+  },
   acknowledge: {
     write: (w) =>
       grouping.writeAnswer(w, 18, { subscription: 2, deliveries: [1, 300], answer: { action: "ack" } }),
@@ -390,6 +396,11 @@ const messages: Readonly<Record<string, Message>> = {
     },
     read: readPush,
     means: { kind: "deliveries", deliveries: [{ delivery: 7, attempt: 2, event: stored }] },
+  },
+  "push of withdrawn deliveries": {
+    write: (w) => void pushes.writePush(w, 2, grouping.encodeWithdrawnPush([7, 300])),
+    read: readPush,
+    means: { kind: "withdrawn", deliveries: [7, 300] },
   },
   appended: {
     write: (w) => replies.writeOutcome(w, 2, appended),

@@ -6,7 +6,11 @@ import { toWarpError, type WarpError } from "../../core/errors.ts";
 import type { MemberHandle, MemberSink } from "../engine-port.ts";
 import type { GroupAnswer, GroupDelivery } from "../protocol/outcomes.ts";
 import { writeNothing } from "../protocol/replies.ts";
-import { encodeDeliveriesPush, type JoinRequest } from "../protocol/subscription/groups.ts";
+import {
+  encodeDeliveriesPush,
+  encodeWithdrawnPush,
+  type JoinRequest,
+} from "../protocol/subscription/groups.ts";
 import { encodeEndedPush, type PushContent, writePush } from "../protocol/subscription/pushes.ts";
 import type { Connection } from "./connection.ts";
 import type { Subscriptions } from "./subscriptions.ts";
@@ -14,6 +18,7 @@ import type { Subscriptions } from "./subscriptions.ts";
 export class GroupMember implements MemberSink {
   readonly window: number;
   readonly wantsGaps: boolean;
+  readonly tellsReads: boolean;
   readonly #all: Subscriptions;
   readonly #connection: Connection;
   readonly #request: JoinRequest;
@@ -29,6 +34,7 @@ export class GroupMember implements MemberSink {
     this.#id = id;
     this.window = request.window;
     this.wantsGaps = request.gaps === true;
+    this.tellsReads = request.reads === true;
   }
 
   /** Errors: those of joining. */
@@ -45,8 +51,10 @@ export class GroupMember implements MemberSink {
     this.#handle?.wake();
   }
 
-  /** A member is granted deliveries, by its window. */
-  grant(): void {}
+  /** A member is granted deliveries by its window, and its credit says which of them was read. */
+  grant(delivery: number): void {
+    this.#handle?.read(delivery);
+  }
 
   answer(deliveries: readonly number[], answer: GroupAnswer): void {
     this.#handle?.answer(deliveries, answer);
@@ -74,6 +82,10 @@ export class GroupMember implements MemberSink {
       this.deliver(deliveries.slice(0, half));
       this.deliver(deliveries.slice(half));
     }
+  }
+
+  withdraw(deliveries: readonly number[]): void {
+    if (!this.#isClosed && this.tellsReads) this.#send(encodeWithdrawnPush(deliveries));
   }
 
   ended(error: WarpError | undefined): void {

@@ -3,7 +3,7 @@
  *
  * - It reads while it has members. What is outstanding is bounded; beyond that it does not read on.
  * - A delivery belongs to a member until it is answered, the member leaves, or its time is over; then the event is delivered
- *   again, to whoever has room.
+ *   again, to whoever has room. What no program has read meanwhile was not tried.
  * - The checkpoint is written a little later than it moves: after a crash what was done last is delivered again.
  */
 
@@ -17,71 +17,8 @@ import type { Follower, Sink } from "../follower.ts";
 import type { Hub } from "../hub.ts";
 import type { From } from "../start.ts";
 import type { GroupQuery, GroupsFile, ParkedRow } from "./groups-file.ts";
+import { type GroupAnswer, type GroupDelivery, Member, type MemberSink, type UnderWay } from "./member.ts";
 import { type Item, Outstanding, placeOf } from "./outstanding.ts";
-
-/** An event that a member is to work off and answer. */
-export interface GroupDelivery {
-  /** Names it in answers; never given twice by a group in one life of the context. */
-  readonly delivery: number;
-  /** 1 for the first time. */
-  readonly attempt: number;
-  readonly event: StoredEvent;
-}
-
-/** What became of a delivery. */
-export type GroupAnswer =
-  | { readonly action: "ack" | "skip" }
-  /** Again, after `delayMs` or a back-off; parked after `limits.groupAttemptsMax`. */
-  | { readonly action: "retry"; readonly delayMs?: number | undefined }
-  /** Kept aside, as a reference. */
-  | { readonly action: "park"; readonly reason?: string | undefined };
-
-/** Who works in a group. Its methods neither throw nor wait. */
-export interface MemberSink {
-  /** Deliveries that may be unanswered at once. */
-  readonly window: number;
-  readonly hasRoom: boolean;
-  /** Takes marks in the place of dropped events too (core/dropped.ts), as deliveries like others. */
-  readonly wantsGaps: boolean;
-  joined(): void;
-  deliver(deliveries: readonly GroupDelivery[]): void;
-  ended(error: WarpError | undefined): void;
-}
-
-interface UnderWay {
-  readonly item: Item;
-  readonly deadline: number;
-}
-
-export class Member {
-  readonly sink: MemberSink;
-  readonly underWay = new Map<number, UnderWay>();
-  readonly #group: Group;
-
-  constructor(group: Group, sink: MemberSink) {
-    this.#group = group;
-    this.sink = sink;
-  }
-
-  get hasRoom(): boolean {
-    return this.underWay.size < this.sink.window && this.sink.hasRoom;
-  }
-
-  /** Answers deliveries; ones that are not the member's any more are of no interest. */
-  answer(deliveries: readonly number[], answer: GroupAnswer): void {
-    this.#group.answer(this, deliveries, answer);
-  }
-
-  /** It has room again. */
-  wake(): void {
-    this.#group.share();
-  }
-
-  /** What it has not answered goes to others. */
-  end(error?: WarpError): void {
-    this.#group.leave(this, error);
-  }
-}
 
 export interface GroupParts {
   readonly name: string;
@@ -122,13 +59,8 @@ export class Group {
   /** Deliveries that are not answered, and events that were read and wait. */
   get counts(): { readonly underWay: number; readonly waiting: number } {
     let underWay = 0;
-    let done = 0;
-    for (const member of this.#members) {
-      underWay += member.underWay.size;
-      // Its entity was erased meanwhile.
-      for (const { item } of member.underWay.values()) if (item.place.isDone) done++;
-    }
-    return { underWay, waiting: this.#outstanding.count - (underWay - done) };
+    for (const member of this.#members) underWay += member.underWay.size;
+    return { underWay, waiting: this.#outstanding.count - underWay };
   }
 
   /** By shard: everything up to here is done. */
@@ -150,8 +82,9 @@ export class Group {
 
   leave(member: Member, error: WarpError | undefined): void {
     if (!this.#members.delete(member)) return;
-    for (const { item } of [...member.underWay.values()].reverse()) this.#outstanding.giveBack(item, false);
-    member.underWay.clear();
+    // All of it counts as tried: a member that died may have read what it could not tell of any more.
+    const left = [...member.remove(() => true).values()];
+    for (const { item } of left.reverse()) this.#outstanding.giveBack(item, false);
     member.sink.ended(error);
     if (this.#members.size === 0) this.end();
     else this.share();
@@ -185,8 +118,28 @@ export class Group {
   /** Nothing of an erased entity is delivered any more. */
   drop(shard: number, number: number): void {
     this.#outstanding.drop(shard, number);
+    for (const member of this.#members) {
+      const erased = member.remove(({ item }) => item.place.isDone);
+      if (erased.size > 0) member.sink.withdraw([...erased.keys()]);
+    }
     this.#changed();
     this.share();
+  }
+
+  /** Of a shard, what says something of somebody else. */
+  withPersonal(shard: number): Item[] {
+    return this.#outstanding.withPersonal(shard);
+  }
+
+  /** Of these nobody is to read any more what was delivered: their events were read again, and are other ones now. */
+  deliverAnew(items: ReadonlySet<Item>): void {
+    this.#withdraw(({ item }) => items.has(item));
+  }
+
+  /** Resolves when everything that was being read by now is here. */
+  async quiet(): Promise<void> {
+    await this.#parts.hub.quiet();
+    await this.#follower.quiet();
   }
 
   /** Gives what is ready to members that have room, in turn. */
@@ -218,7 +171,7 @@ export class Group {
           continue;
         }
         const delivery = this.#nextDelivery++;
-        taker.underWay.set(delivery, { item, deadline });
+        taker.give(delivery, item, deadline);
         const own = given.get(taker) ?? [];
         given.set(taker, own);
         own.push({ delivery, attempt: item.attempts, event: item.event });
@@ -333,19 +286,32 @@ export class Group {
     this.#isParking = false;
   }
 
-  /** Deliveries whose time is over count as tried. */
+  /** Deliveries whose time is over: what was read counts as tried. */
   #sweep(): void {
     const now = performance.now();
     this.#guard(() => {
-      for (const { underWay } of this.#members) {
-        for (const [delivery, { item, deadline }] of underWay) {
-          if (deadline > now) continue;
-          underWay.delete(delivery);
-          this.#retry(item, 0);
-        }
+      for (const member of this.#members) {
+        const tried = member.remove(({ deadline, isRead }) => isRead && deadline <= now);
+        for (const { item } of tried.values()) this.#retry(item, 0);
       }
     });
+    this.#withdraw(({ deadline }) => deadline <= now);
+  }
+
+  /**
+   * Takes back what nobody has read, and delivers it again: to whoever has room. What its member gets again takes the place of what
+   * it had, which is withdrawn after that.
+   */
+  #withdraw(isDue: (underWay: UnderWay) => boolean): void {
+    const withdrawn = new Map<Member, Map<number, UnderWay>>();
+    for (const member of this.#members) {
+      const due = member.remove((underWay) => !underWay.isRead && isDue(underWay));
+      if (due.size === 0) continue;
+      withdrawn.set(member, due);
+      for (const { item } of [...due.values()].reverse()) this.#outstanding.takeBack(item);
+    }
     this.share();
+    for (const [{ sink }, due] of withdrawn) sink.withdraw([...due.keys()]);
   }
 
   #changed(): void {

@@ -14,7 +14,7 @@ import { eventsOfFeedPart, type FeedPart, feedPartKind, readFeedPart } from "../
 import { limits } from "../../core/limits.ts";
 import type { Hub } from "../hub.ts";
 import type { From } from "../start.ts";
-import { Group, type Member, type MemberSink, requireWord } from "./group.ts";
+import { Group, requireWord } from "./group.ts";
 import {
   type GroupQuery,
   GroupsFile,
@@ -22,6 +22,8 @@ import {
   type ParkedEntity,
   type ParkedRow,
 } from "./groups-file.ts";
+import type { Member, MemberSink } from "./member.ts";
+import { readAgain } from "./read-again.ts";
 
 /** Another process reads an older state: it is looked again after this time, twice as long each time. */
 const againMs = 100;
@@ -59,6 +61,8 @@ export class Groups {
   #isRegistered = false;
   /** Entities that were erased and are to be forgotten. */
   readonly #erased: ParkedEntity[] = [];
+  /** Shards where something was erased that events may say of somebody else. */
+  readonly #toReadAgain = new Set<number>();
   #nextForgetting: Promise<void> | undefined;
   /** Shared by all that wait: it looks once more after whatever was forgotten meanwhile. */
   #emptying: Promise<void> | undefined;
@@ -227,7 +231,12 @@ export class Groups {
 
   async #forgetErased(shard: number, position: number): Promise<void> {
     if (!this.#exists) return;
+    // What is read from now on is without it.
+    await Promise.all([...this.#active.values()].map((group) => group.quiet()));
     for (const { part } of await this.#recordAt(shard, position)) {
+      if (part.kind === feedPartKind.events) continue;
+      this.#toReadAgain.add(shard);
+      // In other shards than its own it was spoken of, and no more.
       if (part.kind !== feedPartKind.erased) continue;
       for (const group of this.#active.values()) group.drop(shard, part.number);
       this.#erased.push({ shard, number: part.number });
@@ -240,12 +249,27 @@ export class Groups {
     this.#nextForgetting ??= new Promise(setImmediate).then(async () => {
       this.#nextForgetting = undefined;
       this.#open().forget(this.#erased.splice(0));
+      const shards = [...this.#toReadAgain];
+      this.#toReadAgain.clear();
+      await this.#forgetPersonal(shards);
       this.#emptying ??= this.#emptyWal().finally(() => {
         this.#emptying = undefined;
       });
       await this.#emptying;
     });
     return this.#nextForgetting;
+  }
+
+  /** Nothing that was erased of what events say of others is delivered any more. */
+  async #forgetPersonal(shards: readonly number[]): Promise<void> {
+    const { feed } = this.#hub;
+    for (const group of this.#active.values()) {
+      for (const shard of shards) {
+        const items = group.withPersonal(shard);
+        const changed = await readAgain(feed, shard, items);
+        if (changed.size > 0) group.deliverAnew(changed);
+      }
+    }
   }
 
   async #emptyWal(): Promise<void> {

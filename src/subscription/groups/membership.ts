@@ -6,8 +6,9 @@
 import { type DroppedEvents, droppedType } from "../../core/dropped.ts";
 import { WarpError } from "../../core/errors.ts";
 import type { StoredEvent } from "../../core/event.ts";
-import type { GroupAnswer, GroupDelivery, Member } from "./group.ts";
+import { Unread } from "../../core/unread.ts";
 import type { Groups, JoinQuery } from "./groups.ts";
+import type { GroupAnswer, GroupDelivery, Member } from "./member.ts";
 
 export interface JoinOptions extends JoinQuery {
   /** Deliveries that may be unanswered at once; 64 by default. */
@@ -20,7 +21,7 @@ export interface JoinOptions extends JoinQuery {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** An event to work off. Exactly one of the methods is to be called; without one it comes again after 30 s. */
+/** An event to work off. Exactly one of the methods is to be called; without one within 30 s it comes again. */
 export class Work {
   readonly event: StoredEvent;
   /** 1 for the first time. */
@@ -61,7 +62,7 @@ export class Membership implements AsyncIterableIterator<Work, undefined> {
   readonly #onDropped: JoinOptions["onDropped"];
   readonly #signal: AbortSignal | undefined;
   readonly #onAbort = (): void => void this.return();
-  #ready: GroupDelivery[] = [];
+  readonly #unread = new Unread<GroupDelivery>();
   #waiting: PromiseWithResolvers<Result> | undefined;
   #hasEnded = false;
   #error: WarpError | undefined;
@@ -75,8 +76,10 @@ export class Membership implements AsyncIterableIterator<Work, undefined> {
       window,
       hasRoom: true,
       wantsGaps: options.onDropped !== undefined,
+      tellsReads: true,
       joined: () => {},
       deliver: (deliveries) => this.#give(deliveries),
+      withdraw: (deliveries) => this.#unread.withdraw(deliveries),
       ended: (error) => this.#end(error),
     });
     if (this.#signal?.aborted === true) this.#onAbort();
@@ -85,8 +88,8 @@ export class Membership implements AsyncIterableIterator<Work, undefined> {
 
   /** One call at a time; another one is INVALID_ARGUMENT. */
   next(): Promise<Result> {
-    const ready = this.#ready.shift();
-    if (ready !== undefined) return Promise.resolve(this.#work(ready));
+    const unread = this.#unread.shift();
+    if (unread !== undefined) return Promise.resolve(this.#work(unread));
     if (this.#hasEnded) return this.#ended();
     if (this.#waiting !== undefined) {
       return Promise.reject(new WarpError("INVALID_ARGUMENT", "a membership is read by one reader"));
@@ -109,10 +112,10 @@ export class Membership implements AsyncIterableIterator<Work, undefined> {
   #give(deliveries: readonly GroupDelivery[]): void {
     for (const delivery of deliveries) {
       if (delivery.event.type === droppedType) void this.#tellDropped(delivery);
-      else this.#ready.push(delivery);
+      else this.#unread.add(delivery);
     }
     const waiting = this.#waiting;
-    const first = waiting === undefined ? undefined : this.#ready.shift();
+    const first = waiting === undefined ? undefined : this.#unread.shift();
     if (first === undefined) return;
     this.#waiting = undefined;
     waiting?.resolve(this.#work(first));
@@ -129,6 +132,7 @@ export class Membership implements AsyncIterableIterator<Work, undefined> {
   }
 
   #work(delivery: GroupDelivery): Result {
+    this.#member.read(delivery.delivery);
     const answer = (given: GroupAnswer) => this.#member.answer([delivery.delivery], given);
     return { done: false, value: new Work(delivery, answer) };
   }
@@ -137,7 +141,7 @@ export class Membership implements AsyncIterableIterator<Work, undefined> {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
     this.#error = error;
-    this.#ready = [];
+    this.#unread.clear();
     this.#signal?.removeEventListener("abort", this.#onAbort);
     const waiting = this.#waiting;
     this.#waiting = undefined;

@@ -19,7 +19,8 @@ export interface Place {
 export interface Item {
   readonly shard: number;
   readonly number: number;
-  readonly event: StoredEvent;
+  /** Read again when something that it says of somebody else was erased. */
+  event: StoredEvent;
   readonly place: Place;
   /** What it takes, about. */
   readonly bytes: number;
@@ -119,6 +120,12 @@ export class Outstanding {
     if (!waits) this.#ready.unshift(lane);
   }
 
+  /** It is to be delivered again at once, and was not tried. */
+  takeBack(item: Item): void {
+    item.attempts--;
+    this.giveBack(item, false);
+  }
+
   resume(item: Item): void {
     const lane = item.place.isDone ? undefined : this.#laneOf(item);
     if (lane === undefined || !lane.isWaiting) return;
@@ -129,6 +136,16 @@ export class Outstanding {
   /** Everything of an erased entity. */
   drop(shard: number, number: number): void {
     for (const item of [...(this.#lanes.get(`${shard} ${number}`)?.items ?? [])]) this.finish(item);
+  }
+
+  /** Of a shard, those whose events say something of somebody else that was not erased when they were read. */
+  withPersonal(shard: number): Item[] {
+    const found: Item[] = [];
+    for (const { items } of this.#lanes.values()) {
+      if (items[0]?.shard !== shard) continue;
+      for (const item of items) if ((item.event.personal ?? null) !== null) found.push(item);
+    }
+    return found;
   }
 
   /** True while this parked event is being tried again. */

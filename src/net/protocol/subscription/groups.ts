@@ -34,18 +34,21 @@ export interface JoinRequest {
   readonly query: JoinQuery;
   /** Marks in the place of dropped events are to be delivered too. */
   readonly gaps?: boolean | undefined;
+  /** The client says which deliveries were read, and is told which are withdrawn. */
+  readonly reads?: boolean | undefined;
 }
 
 export function writeJoin(writer: FrameWriter, id: number, request: JoinRequest): void {
-  const { subscription, group, window, query, gaps = false } = request;
-  const frame = startRequest(writer, id, operation.join, gaps ? 7 : 6);
+  const { subscription, group, window, query, gaps = false, reads = false } = request;
+  const frame = startRequest(writer, id, operation.join, reads ? 8 : gaps ? 7 : 6);
   writer.num(subscription);
   writer.str(group);
   writer.num(window);
   writer.strOrNil(query.prefix);
   writeTypes(writer, query.types);
   writeFrom(writer, query.from);
-  if (gaps) writer.bool(gaps);
+  if (gaps || reads) writer.bool(gaps);
+  if (reads) writer.bool(reads);
   writer.endFrame(frame);
 }
 
@@ -57,13 +60,15 @@ export function readJoin(reader: FrameReader): JoinRequest {
   const types = readTypes(reader);
   const from = readFrom(reader);
   const gaps = !reader.isNil() && reader.bool();
+  const reads = !reader.isNil() && reader.bool();
   reader.finish();
   const query = {
     ...(prefix === undefined ? undefined : { prefix }),
     ...(types === undefined ? undefined : { types }),
     ...(from === undefined ? undefined : { from }),
   };
-  return { subscription, group, window, query, ...(gaps ? { gaps } : undefined) };
+  const asked = { ...(gaps ? { gaps } : undefined), ...(reads ? { reads } : undefined) };
+  return { subscription, group, window, query, ...asked };
 }
 
 export interface AnswerRequest {
@@ -126,6 +131,24 @@ export function encodeDeliveriesPush(deliveries: readonly GroupDelivery[]): Push
     }
     writer.value(data);
   });
+}
+
+/** `[3, subscription, 7, [delivery, …]]`. */
+export function encodeWithdrawnPush(deliveries: readonly number[]): PushContent {
+  return contentOf(2, (writer) => {
+    writer.num(pushKind.withdrawn);
+    writer.array(deliveries.length);
+    for (const delivery of deliveries) writer.num(delivery);
+  });
+}
+
+/** Begins behind the kind. */
+export function readWithdrawn(reader: FrameReader): number[] {
+  const deliveries: number[] = [];
+  const outside = reader.enter();
+  while (reader.left > 0) deliveries.push(reader.whole());
+  reader.leave(outside);
+  return deliveries;
 }
 
 /** Begins behind the kind. */

@@ -28,6 +28,7 @@ export const pushKind = {
   ended: 4,
   deliveries: 5,
   dropped: 6,
+  withdrawn: 7,
 } as const;
 
 /** The elements of a push behind the subscription's number. */

@@ -5,7 +5,7 @@ import type { WarpError } from "../../../core/errors.ts";
 import type { FrameReader } from "../frame-reader.ts";
 import type { GroupDelivery, SubscriptionMessage } from "../outcomes.ts";
 import { readError } from "../replies.ts";
-import { readDeliveries } from "./groups.ts";
+import { readDeliveries, readWithdrawn } from "./groups.ts";
 import { pushKind, readHeads } from "./pushes.ts";
 
 /** What a push says; a mark that only moves the cursor has kind `moved`. */
@@ -13,6 +13,7 @@ export type Pushed =
   | SubscriptionMessage
   | { readonly kind: "moved"; readonly cursor: string }
   | { readonly kind: "deliveries"; readonly deliveries: readonly GroupDelivery[] }
+  | { readonly kind: "withdrawn"; readonly deliveries: readonly number[] }
   | { readonly kind: "ended"; readonly error: WarpError };
 
 /** Begins behind the subscription's number; undefined for a kind of a newer server. */
@@ -38,6 +39,8 @@ export function readPush(reader: FrameReader): Pushed | undefined {
       return { kind: "ended", error: readError(reader) };
     case pushKind.deliveries:
       return { kind: "deliveries", deliveries: readDeliveries(reader) };
+    case pushKind.withdrawn:
+      return { kind: "withdrawn", deliveries: readWithdrawn(reader) };
     default:
       return undefined;
   }

@@ -110,7 +110,7 @@ export function readUnsubscribe(reader: FrameReader): number {
   return subscription;
 }
 
-/** Grants `bytes` more to a subscription; it has no answer. */
+/** Grants `bytes` more to a subscription, or says of a membership which delivery was read; it has no answer. */
 export function writeCredit(writer: FrameWriter, subscription: number, bytes: number): void {
   const frame = writer.startFrame(3);
   writer.num(frameKind.credit);
