@@ -196,6 +196,7 @@ async function serve(opened: {
   const following = new Following(sources, folding, directory.path, erasureFollowers);
   const { feed } = following;
   closers.push(() => feed.close());
+  closers.push(() => following.end(new WarpError("CLOSED", "this context could not start")));
   reading.onForget = (shard, numbers) => following.forget(shard, numbers);
   const residency = new Residency({
     shards,

@@ -77,7 +77,8 @@ export class Groups {
     this.#folding = parts.folding;
     this.#dataDir = parts.dataDir;
     this.#followers = parts.followers;
-    if (this.#exists) this.#register();
+    // In every life: what the file has of records that were lost must not be taken for others that get their positions.
+    if (this.#exists) this.#open();
   }
 
   /** Joins a group, which is made if it is new. Errors: INVALID_ARGUMENT, OVERLOADED, CLOSED. */
