@@ -96,7 +96,10 @@ export class Follower {
   /** Nothing is handed over any more. */
   end(error?: WarpError): void {
     if (this.#phase === "ended") return;
-    if (this.#phase === "live") this.#hub.leave(this);
+    if (this.#phase === "live") {
+      this.#positions = [...this.positions];
+      this.#hub.leave(this);
+    }
     this.#phase = "ended";
     this.#hub.forget(this);
     this.#sink.ended(error);

@@ -2,11 +2,12 @@
  * Deliveries of a group whose time passes, whose entity is erased, or whose group ends by an error or loses its records.
  */
 import { afterEach, beforeEach, describe, expect, type Mock, spyOn, test } from "bun:test";
+import { Feed } from "../../src/actor/storage/feed.ts";
 import { limits } from "../../src/core/limits.ts";
-import type { Warp, Work } from "../../src/index.ts";
+import { type Warp, WarpError, type Work } from "../../src/index.ts";
 import { GroupsFile } from "../../src/subscription/groups/groups-file.ts";
 import { Member } from "../../src/subscription/groups/member.ts";
-import { cleanUp, credited, freshDirectory, openSmall, settled, until } from "./sample.ts";
+import { cleanUp, codeOf, credited, freshDirectory, openSmall, settled, until } from "./sample.ts";
 
 /** How far the clock of the process has been put ahead. */
 let aheadMs = 0;
@@ -119,6 +120,24 @@ test("what was delivered of an erased entity is not read behind its receipt", as
   expect(one.event.entity).toBe("bob");
   one.ack();
   await until(() => statusOf(warp)?.lag === 0);
+});
+
+test("nothing that was done while a group was live comes again when its reading fails", async () => {
+  const warp = await openWith([]);
+  const work = warp.join("g");
+  await until(() => warp.subscriptions.live === 1);
+  for (const id of entities) {
+    await warp.entity(id).append(credited(1));
+    (await next(work)).ack();
+  }
+  const failing = spyOn(Feed.prototype, "readNow").mockImplementationOnce(() => {
+    throw new WarpError("IO_ERROR", "the disk failed once");
+  });
+  const end = codeOf(work.next());
+  await warp.entity("z").append(credited(1));
+  expect(await end).toBe("IO_ERROR");
+  failing.mockRestore();
+  expect((await next(warp.join("g"))).event.entity).toBe("z");
 });
 
 test("a checkpoint ahead of what was recovered goes back, also when the group is not asked for in that life", async () => {
