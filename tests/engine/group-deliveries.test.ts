@@ -140,6 +140,17 @@ test("nothing that was done while a group was live comes again when its reading 
   expect((await next(warp.join("g"))).event.entity).toBe("z");
 });
 
+test("who joins a group that is being made is told when it is about something else", async () => {
+  const warp = await openWith([]);
+  const first = warp.join("g", { prefix: "a" });
+  expect(await codeOf(() => warp.join("g", { prefix: "b" }))).toBe("INVALID_ARGUMENT");
+  expect(await codeOf(() => warp.join("g", { prefix: "a", types: ["Credited"] }))).toBe("INVALID_ARGUMENT");
+  const same = warp.join("g", { prefix: "a" });
+  const silent = warp.join("g");
+  await until(() => statusOf(warp)?.members === 3);
+  for (const one of [first, same, silent]) await one.return();
+});
+
 test("a checkpoint ahead of what was recovered goes back, also when the group is not asked for in that life", async () => {
   const dataDir = freshDirectory();
   let warp = await openSmall(dataDir, { shards: 1 });

@@ -28,6 +28,7 @@ export interface GroupParts {
 }
 
 export class Group {
+  readonly query: GroupQuery;
   readonly #parts: GroupParts;
   readonly #outstanding: Outstanding;
   readonly #members = new Set<Member>();
@@ -42,6 +43,7 @@ export class Group {
   /** A group that is new begins at `from`. Errors: those of `Hub.follow`. */
   constructor(parts: GroupParts, query: GroupQuery, from: From | undefined) {
     this.#parts = parts;
+    this.query = query;
     const { hub, file, name } = parts;
     const { shards, incarnation } = hub.feed;
     this.#outstanding = new Outstanding(shards);

@@ -90,7 +90,8 @@ export class Groups {
       ...(prefix ? { prefix } : {}),
       ...(types === undefined ? {} : { types: types.toSorted() }),
     };
-    const stored = this.#open().query(name);
+    // One that is being made is not in the file yet.
+    const stored = this.#active.get(name)?.query ?? this.#open().query(name);
     const isSilent = prefix === undefined && types === undefined;
     if (stored !== undefined && !isSilent && JSON.stringify(stored) !== JSON.stringify(given)) {
       throw new WarpError("INVALID_ARGUMENT", `the group ${name} is about something else`, { query: stored });
