@@ -13,6 +13,7 @@ import { type Chunk, chunksOf } from "./chunk.ts";
 import { EntityReplay } from "./entity-replay.ts";
 import type { Filter } from "./filter.ts";
 import type { Hub } from "./hub.ts";
+import type { ReadChunks } from "./recent-chunks.ts";
 import { type From, positionsFrom } from "./start.ts";
 
 /** Who reads a subscription. Its methods neither throw nor wait. */
@@ -45,8 +46,12 @@ export class Follower {
   #positions: (number | undefined)[] = [];
   #phase: Phase = "starting";
   #replay: EntityReplay | undefined;
-  /** That of the one entity that it follows, as far as it has met it. */
+  /** That of the one entity that it follows, as far as it has met it or the ledger knows it. */
   #number = 0;
+  /** True while it may have been handed events of that entity in an earlier life, and has met none in this one. */
+  #isResumed = false;
+  /** The erasure whose entry in the ledger told the number, by its time. */
+  #erasedAt = 0;
   /** The page that is being read, or was last. */
   #page: Promise<void> = Promise.resolve();
   /** Pages that were read while little was missing. */
@@ -114,12 +119,15 @@ export class Follower {
   /** From the hub, while live. Before it the follower is complete up to `chunk.after` in that shard. */
   deliver(chunk: Chunk): void {
     if (this.#phase !== "live") return;
-    if (this.#sink.hasRoom) {
-      this.#hand(chunk);
-      return;
-    }
-    for (const shard of this.filter.shards) this.#positions[shard] = this.#hub.positionOf(shard);
-    this.#positions[chunk.shard] = chunk.after;
+    if (this.#sink.hasRoom) this.#hand(chunk);
+    else this.fallBehind(chunk.shard, chunk.after);
+  }
+
+  /** What is behind this position it reads by itself, when it is woken. */
+  fallBehind(shard: number, after: number): void {
+    if (this.#phase !== "live") return;
+    this.#positions = [...this.positions];
+    this.#positions[shard] = after;
     this.#hub.leave(this);
     this.#phase = "behind";
   }
@@ -132,7 +140,10 @@ export class Follower {
   }
 
   #hand(chunk: Chunk): void {
-    if (this.filter.entity !== undefined) this.#number = chunk.numbers[0] ?? 0;
+    if (this.filter.entity !== undefined) {
+      this.#number = chunk.numbers[0] ?? 0;
+      this.#isResumed = false;
+    }
     this.#toldAt = performance.now();
     this.#sink.chunk(chunk, chunk.cursor(this.#hub.feed.incarnation, this.positions));
   }
@@ -140,6 +151,7 @@ export class Follower {
   #begin(positions: Positions): void {
     if (this.#phase !== "starting") return;
     this.#positions = [...positions];
+    this.#isResumed = this.filter.entity !== undefined && positions.some((position) => (position ?? 0) > 0);
     this.#phase = "behind";
     this.#sink.started?.(this.cursor);
     if (this.#sink.hasRoom) this.wake();
@@ -221,16 +233,35 @@ export class Follower {
       return;
     }
     const { feed, recent, pace } = this.#hub;
-    const page =
-      recent.find(this.filter, shard, after) ?? (await feed.read(shard, after, limits.followPageBytes));
+    await this.#learnNumber(shard);
+    let page: FeedPage | ReadChunks | undefined = recent.find(this.filter, this.#number, shard, after);
+    if (page === undefined) {
+      page = await feed.read(shard, after, limits.followPageBytes);
+      // An erasure that had lost its id by then is in the ledger by now.
+      await this.#learnNumber(shard);
+    }
+    const own = page;
     await pace.run(() => {
       // Meanwhile others may have filled the room that there was.
       if (this.#phase !== "reading" || !this.#sink.hasRoom) return;
-      const shared = "chunks" in page ? page : recent.find(this.filter, shard, after);
-      const read = shared ?? { ...page, chunks: chunksOf(page as FeedPage, this.filter, this.#number) };
-      if (shared === undefined) recent.add(this.filter, read);
+      const shared = "chunks" in own ? own : recent.find(this.filter, this.#number, shard, after);
+      const read = shared ?? { ...own, chunks: chunksOf(own as FeedPage, this.filter, this.#number) };
+      if (shared === undefined) recent.add(this.filter, this.#number, read);
       this.#take(shard, read.upTo, read.chunks);
     });
+  }
+
+  /** An erasure that is complete has a number and no id: of an entity that was not met in this life the ledger knows it. */
+  async #learnNumber(shard: number): Promise<void> {
+    const { entity } = this.filter;
+    if (entity === undefined || !this.#isResumed) return;
+    const { feed } = this.#hub;
+    const erasedAt = feed.erasedAt(shard, entity);
+    if (erasedAt === undefined || erasedAt === this.#erasedAt) return;
+    const number = await feed.erasedNumber(shard, entity, erasedAt);
+    if (number === 0) return;
+    this.#number = number;
+    this.#erasedAt = erasedAt;
   }
 
   /** Far behind with a single entity, its own history is read. */

@@ -10,9 +10,9 @@ import type { Folding } from "../actor/folding.ts";
 import type { Feed } from "../actor/storage/feed.ts";
 import { type Bytes, bytesOf } from "../core/entry.ts";
 import { toWarpError, WarpError } from "../core/errors.ts";
-import { type FeedPage, type FeedPart, readFeedPart } from "../core/feed.ts";
+import { type FeedPage, type FeedPart, feedPartKind, readFeedPart } from "../core/feed.ts";
 import { limits } from "../core/limits.ts";
-import { chunksOfParts } from "./chunk.ts";
+import { chunksOfParts, pageBytes } from "./chunk.ts";
 import { Filter, type FilterQuery } from "./filter.ts";
 import { Follower, type Sink } from "./follower.ts";
 import { Pace } from "./pace.ts";
@@ -199,7 +199,9 @@ export class Hub {
     const reading = this.feed.read(pump.shard, pump.position, limits.followPageBytes).then(
       (page) => {
         pump.isReading = false;
+        const others = hasNamelessErasure(page) ? this.#partFromErased(pump, page.after) : [];
         this.#dispatch(pump, page);
+        for (const follower of others) follower.wake();
         this.#schedule();
       },
       (thrown) => {
@@ -209,6 +211,15 @@ export class Hub {
     );
     this.#reading.add(reading);
     void reading.finally(() => this.#reading.delete(reading));
+  }
+
+  /** An erasure that is complete has no id. Who follows that entity alone knows it by its number, and reads on by itself. */
+  #partFromErased({ shard, channels }: Pump, after: number): Follower[] {
+    const isErased = ({ filter: { entity } }: Channel) =>
+      entity !== undefined && this.feed.erasedAt(shard, entity) !== undefined;
+    const followers = channels.filter(isErased).flatMap(({ members }) => [...members]);
+    for (const follower of followers) follower.fallBehind(shard, after);
+    return followers;
   }
 
   /** Gives the parts of a page to the channels that want them. */
@@ -234,7 +245,7 @@ export class Hub {
     channel.parts = [];
     try {
       const chunks = chunksOfParts(page, bytes, parts, filter);
-      this.recent.add(filter, { ...page, chunks });
+      this.recent.add(filter, 0, { ...page, chunks });
       for (const chunk of chunks) for (const follower of members) follower.deliver(chunk);
     } catch (thrown) {
       const error = toWarpError(thrown, "CORRUPT");
@@ -247,4 +258,14 @@ export class Hub {
     const error = toWarpError(thrown, "IO_ERROR");
     for (const channel of pump.channels) for (const follower of [...channel.members]) follower.end(error);
   }
+}
+
+function hasNamelessErasure(page: FeedPage): boolean {
+  const bytes = pageBytes(page);
+  for (let at = 0; at < page.bytes.length; ) {
+    const part = readFeedPart(bytes, at);
+    if (part.kind === feedPartKind.erased && part.entity === "") return true;
+    at += part.length;
+  }
+  return false;
 }

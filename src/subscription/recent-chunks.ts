@@ -19,14 +19,15 @@ const pagesMax = 32;
 export class RecentChunks {
   readonly #pages = new Map<string, ReadChunks>();
 
-  find(filter: Filter, shard: number, after: number): ReadChunks | undefined {
-    return this.#pages.get(`${shard} ${after} ${filter.key}`);
+  /** `number` is that of the filter's entity, as far as the follower knows it: erasures without an id are known by it. */
+  find(filter: Filter, number: number, shard: number, after: number): ReadChunks | undefined {
+    return this.#pages.get(keyOf(filter, number, shard, after));
   }
 
-  add(filter: Filter, page: ReadChunks): void {
+  add(filter: Filter, number: number, page: ReadChunks): void {
     // A chunk has one cursor, and followers of several shards may stand elsewhere in the others.
     if (filter.shards.length > 1) return;
-    const key = `${page.shard} ${page.after} ${filter.key}`;
+    const key = keyOf(filter, number, page.shard, page.after);
     this.#pages.delete(key);
     this.#pages.set(key, page);
     if (this.#pages.size <= pagesMax) return;
@@ -40,4 +41,8 @@ export class RecentChunks {
   forget(): void {
     this.#pages.clear();
   }
+}
+
+function keyOf(filter: Filter, number: number, shard: number, after: number): string {
+  return `${shard} ${after} ${number} ${filter.key}`;
 }

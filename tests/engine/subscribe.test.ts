@@ -1,7 +1,8 @@
 /**
  * Subscriptions of the library: random filters, starts and speeds against a plain model, over restarts and settling.
  */
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, spyOn, test } from "bun:test";
+import { Feed } from "../../src/actor/storage/feed.ts";
 import {
   defineAggregate,
   type StoredEvent,
@@ -366,6 +367,61 @@ describe("an erasure", () => {
       await warp.close();
       warp = await openSmall(dataDir, { shards: 1 });
     }
+  });
+
+  test("that was complete before a subscription to the entity came back is told to it", async () => {
+    const dataDir = freshDirectory();
+    let warp = await openSmall(dataDir, { shards: 1 });
+    await warp.entity("b").append(credited(1));
+    await warp.entity("a").append(credited(1));
+    const cursorOf = (messages: readonly SubscriptionMessage[]) => messages.at(-1)?.cursor ?? "";
+    const before = cursorOf(await untilCaughtUp(warp, { entity: "a" }));
+    const other = cursorOf(await untilCaughtUp(warp, { entity: "b" }));
+    expect((await warp.entity("a").delete()).status).toBe("erased");
+    for (let life = 0; life < 2; life++) {
+      expect(kinds(await untilCaughtUp(warp, { entity: "a", from: before }))).toEqual([
+        "erased a",
+        "caughtUp",
+      ]);
+      // Who has nothing of it is told nothing, nor is who follows another one.
+      expect(kinds(await untilCaughtUp(warp, { entity: "a" }))).toEqual(["caughtUp"]);
+      expect(kinds(await untilCaughtUp(warp, { entity: "b", from: other }))).toEqual(["caughtUp"]);
+      await warp.close();
+      warp = await openSmall(dataDir, { shards: 1 });
+    }
+    // It began anew, and was erased again.
+    await warp.entity("a").append(credited(2), { expect: "none" });
+    const again = await untilCaughtUp(warp, { entity: "a", from: before });
+    expect(kinds(again)).toEqual(["erased a", "events", "caughtUp"]);
+    expect((await warp.entity("a").delete()).status).toBe("erased");
+    const from = cursorOf(again);
+    expect(kinds(await untilCaughtUp(warp, { entity: "a", from }))).toEqual(["erased a", "caughtUp"]);
+  });
+
+  test("that was complete before those who are live came by is told to who follows the entity", async () => {
+    const warp = await openSmall(freshDirectory(), { shards: 1 });
+    await warp.entity("a").append(credited(1));
+    const reader = warp.subscribe({ entity: "a" });
+    while ((await reader.next()).value?.kind !== "caughtUp");
+    const told = reader.next();
+    // What is live reads nothing until the erasure has lost its id.
+    const gate = Promise.withResolvers<void>();
+    const { read } = Feed.prototype;
+    const now = spyOn(Feed.prototype, "readNow").mockImplementation(() => undefined);
+    const held = spyOn(Feed.prototype, "read").mockImplementationOnce(async function (
+      this: Feed,
+      ...request
+    ) {
+      await gate.promise;
+      return await read.apply(this, request);
+    });
+    await warp.entity("b").append(credited(2));
+    await until(() => held.mock.calls.length === 1);
+    expect((await warp.entity("a").delete()).status).toBe("erased");
+    now.mockRestore();
+    held.mockRestore();
+    gate.resolve();
+    expect((await told).value).toMatchObject({ kind: "erased", entity: "a" });
   });
 
   test("that is pending keeps its id in the feed until the followers have passed", async () => {

@@ -7,6 +7,7 @@
  * - Without followers a turn costs one assignment and one comparison.
  */
 import { bytesOf, entryCount, entryLength, entryRecordedAt } from "../../core/entry.ts";
+import { idHash } from "../../core/erasure.ts";
 import { WarpError } from "../../core/errors.ts";
 import {
   erasureTold,
@@ -116,6 +117,13 @@ export class Feed implements FeedSource {
   erasedAt(shard: number, entity: string): number | undefined {
     const { erased } = this.#shard(shard);
     return erased.any ? erased.find(entity) : undefined;
+  }
+
+  /** The number that an id had which was erased at a time, as its shard's ledger knows it; 0 when that does not. */
+  async erasedNumber(shard: number, entity: string, erasedAt: number): Promise<number> {
+    const reading = await this.reading();
+    const found = await reading.erasure(shard, erasedAt, idHash(this.#parts.idHashKey, entity));
+    return found?.number ?? 0;
   }
 
   /** Rises with every turn that makes something durable. */
