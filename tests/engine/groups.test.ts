@@ -3,7 +3,7 @@
  */
 import { Database } from "bun:sqlite";
 import { afterEach, describe, expect, spyOn, test } from "bun:test";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { type JoinOptions, type StoredEvent, type Warp, WarpError, type Work } from "../../src/index.ts";
 import { GroupsFile } from "../../src/subscription/groups/groups-file.ts";
 import {
@@ -240,6 +240,21 @@ describe("a group", () => {
     await settled(warp);
     const bytes = Buffer.from(await Bun.file(`${dataDir}/groups.db`).arrayBuffer());
     expect(bytes.includes("alice")).toBe(false);
+  });
+
+  test("a damaged file is the failure of who asks for groups, and of nobody else", async () => {
+    const dataDir = freshDirectory();
+    const first = await openSmall(dataDir);
+    await first.entity("alice").append(credited(1));
+    const work = first.join("g");
+    (await next(work)).ack();
+    await first.close();
+    writeFileSync(`${dataDir}/groups.db`, "no database".repeat(1000));
+    const warp = await openSmall(dataDir);
+    expect(await warp.entity("alice").append(credited(1))).toMatchObject({ ok: true, seq: 2 });
+    expect(await codeOf(Promise.try(() => next(warp.join("g"))))).toBe("CORRUPT");
+    const receipt = await warp.entity("alice").delete({ waitMs: 300 });
+    expect(receipt).toMatchObject({ status: "pending", pending: expect.arrayContaining(["groups"]) });
   });
 
   test("an erasure waits until no other process reads what was parked of it", async () => {

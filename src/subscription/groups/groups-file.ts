@@ -8,8 +8,7 @@
  */
 import { Database } from "bun:sqlite";
 import { join } from "node:path";
-import { toWarpError } from "../../core/errors.ts";
-import { isWalEmptied, syncNames } from "../../shard/sqlite/database.ts";
+import { guard, isWalEmptied, syncNames } from "../../shard/sqlite/database.ts";
 
 export interface GroupQuery {
   readonly prefix?: string | undefined;
@@ -204,10 +203,6 @@ export class GroupsFile {
   }
 
   #guard<Result>(work: () => Result): Result {
-    try {
-      return work();
-    } catch (thrown) {
-      throw toWarpError(thrown, "IO_ERROR", { file: this.#path });
-    }
+    return guard(this.#path, work);
   }
 }

@@ -78,7 +78,13 @@ export class Groups {
     this.#dataDir = parts.dataDir;
     this.#followers = parts.followers;
     // In every life: what the file has of records that were lost must not be taken for others that get their positions.
-    if (this.#exists) this.#open();
+    if (!this.#exists) return;
+    this.#register();
+    try {
+      this.#open();
+    } catch {
+      // Who asks for groups, or for an erasure, is told that it is damaged. Nobody else has to do with it.
+    }
   }
 
   /** Joins a group, which is made if it is new. Errors: INVALID_ARGUMENT, OVERLOADED, CLOSED. */
