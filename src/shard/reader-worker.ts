@@ -1,5 +1,5 @@
 /**
- * The thread of a reader: many requests in a message, all their answers in one. What they do is read.ts.
+ * The thread of a reader: many requests in a message, their answers in pieces as they come. What they do is read.ts.
  *
  * The memory of pages and states is handed over, not copied.
  */
@@ -8,6 +8,9 @@ import type { FromReader, ReadAnswer, ToReader } from "./messages.ts";
 import { Reader } from "./read.ts";
 
 declare const self: Worker;
+
+/** Bytes of answers before they are sent: who waits for the first does not wait for the last. */
+const pieceBytes = 1024 * 1024;
 
 let reader: Reader | undefined;
 
@@ -36,8 +39,21 @@ function handle(message: ToReader): void {
     reader.forget(message.shard);
     return;
   }
-  const open = reader;
-  const answers = message.requests.map((request) => open.answer(request));
+  let answers: ReadAnswer[] = [];
+  let bytes = 0;
+  for (const request of message.requests) {
+    const answer = reader.answer(request);
+    answers.push(answer);
+    for (const { byteLength } of memoryOf(answer)) bytes += byteLength;
+    if (bytes < pieceBytes) continue;
+    say(answers);
+    answers = [];
+    bytes = 0;
+  }
+  if (answers.length > 0) say(answers);
+}
+
+function say(answers: readonly ReadAnswer[]): void {
   self.postMessage({ type: "answers", answers } satisfies FromReader, answers.flatMap(memoryOf));
 }
 

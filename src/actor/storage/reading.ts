@@ -1,6 +1,8 @@
 /**
  * The main thread's side of the reader Worker: requests of one turn go in one message.
  *
+ * An answer may be a page, so the reader has a bounded number of requests; what is asked beyond that waits here, in order.
+ *
  * Behind a start some of what the journal held may not be settled yet. Requests that must see it wait; those about one
  * entity, which is completed from the tail, do not.
  */
@@ -25,6 +27,9 @@ import type { ErasureResult, LedgerResult, SizesResult } from "../../shard/read/
 
 type Result = Extract<ReadAnswer, { ok: true }>["result"];
 type Unnumbered<Request> = Request extends unknown ? Omit<Request, "id"> : never;
+
+/** Requests that the reader has at most. It takes some 0.1 ms for each, so it never waits for more. */
+const underWayMax = 256;
 
 export class Reading {
   readonly #worker: Worker;
@@ -53,7 +58,10 @@ export class Reading {
     });
     worker.onmessage = (event: MessageEvent<FromReader>) => {
       const message = event.data;
-      if (message.type === "answers") for (const answer of message.answers) this.#settle(answer);
+      if (message.type === "answers") {
+        for (const answer of message.answers) this.#settle(answer);
+        this.#flush();
+      }
       if (message.type === "failed") onFailed(this.#fail(WarpError.fromWire(message.error)));
     };
     worker.onerror = (event) => {
@@ -217,7 +225,7 @@ export class Reading {
 
   /** Answers what was asked before, then ends the Worker; later requests fail with CLOSED. */
   async close(): Promise<void> {
-    this.#flush();
+    this.#flush(Number.POSITIVE_INFINITY);
     this.#failure ??= new WarpError("CLOSED", "this context is closed");
     this.#worker.postMessage({ type: "close" } satisfies ToReader);
     await this.#closed;
@@ -242,10 +250,11 @@ export class Reading {
     });
   }
 
-  #flush(): void {
-    const requests = this.#batch;
-    this.#batch = [];
-    if (requests.length === 0) return;
+  #flush(most = underWayMax): void {
+    const room = most - (this.#waiting.size - this.#batch.length);
+    if (room <= 0 || this.#batch.length === 0) return;
+    const requests = this.#batch.slice(0, room);
+    this.#batch = this.#batch.slice(room);
     this.#worker.postMessage({ type: "read", requests } satisfies ToReader);
   }
 
@@ -260,6 +269,7 @@ export class Reading {
     this.#failure = error;
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
+    this.#batch = [];
     this.#release();
     return error;
   }
