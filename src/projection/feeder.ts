@@ -372,7 +372,7 @@ export class Feeder {
       const page = await source.read(shard, after, limits.projectionMessageBytes / 4);
       if (worker !== this.#worker) return { pages: [], since };
       if (page.upTo === after) continue;
-      pages.push({ ...page, bytes: owned(page.bytes) });
+      pages.push({ ...page, after, bytes: owned(page.bytes) });
       bytes += page.bytes.length;
       since = Math.min(since, this.progress.collected(shard, page.upTo));
     }
