@@ -10,6 +10,7 @@ describe("a number", () => {
       "9007199254740992",
       "-1152921504606846976",
       "100000000000000000000",
+      "9007199254740994.0",
       "1e+21",
       "1.5e300",
       "0.12345678901234567890",
@@ -38,6 +39,11 @@ describe("a number", () => {
   test("in a text is text", () => {
     expect(readJson('{"9007199254740993":"1e400"}')).toEqual({ value: { "9007199254740993": "1e400" } });
   });
+});
+
+test("what is nested without end is left to who refuses it for that", () => {
+  const deep = `${"[".repeat(100_000)}9007199254740993${"]".repeat(100_000)}`;
+  expect(readJson(deep).problem).toBeUndefined();
 });
 
 test("what is no JSON is told from what could not be kept", () => {

@@ -3,6 +3,8 @@
  * round and half of a surrogate pair are problems, as is text that is no JSON.
  */
 
+import { limits } from "./limits.ts";
+
 /** Texts in which a value may be found that cannot be kept; all others are not walked through. */
 const suspicious = /\d{16}|[eE][+-]?\d{3}|\\u[dD]/;
 
@@ -26,8 +28,19 @@ export function readJson(text: string): ExactJson {
     const why = error instanceof Error ? error.message.replace(/^JSON Parse error: /, "") : String(error);
     return { problem: `is not JSON: ${why}`, isJson: false };
   }
-  const problem = suspicious.test(text) ? whatIsLost(JSON.parse(text, mark), "") : undefined;
+  const problem =
+    suspicious.test(text) && isShallow(value, limits.dataDepthMax + 1) ? lostOf(text) : undefined;
   return problem === undefined ? { value } : { problem, isJson: true };
+}
+
+/** What is nested deeper than data may be is refused for that, by whoever takes it. */
+function isShallow(value: unknown, depth: number): boolean {
+  if (typeof value !== "object" || value === null) return true;
+  return depth > 0 && Object.values(value).every((inner) => isShallow(inner, depth - 1));
+}
+
+function lostOf(text: string): string | undefined {
+  return whatIsLost(JSON.parse(text, mark), "");
 }
 
 /** https://tc39.es/proposal-json-parse-with-source/ */
@@ -39,8 +52,10 @@ function mark(_: string, value: unknown, { source }: { readonly source?: string 
 function isChanged(value: number, source: string): boolean {
   if (!Number.isFinite(value)) return true;
   if (value === 0) return /^[^eE]*[1-9]/.test(source);
+  // An exponent says that not every digit is meant.
   if (!Number.isInteger(value) || Number.isSafeInteger(value) || /[eE]/.test(source)) return false;
-  return !/^-?\d+$/.test(source) || BigInt(source) !== BigInt(value);
+  const whole = source.replace(/\.0+$/, "");
+  return whole.includes(".") || BigInt(whole) !== BigInt(value);
 }
 
 /** What could not be kept of a value, with its path. */

@@ -234,6 +234,7 @@ export class Follower {
     }
     const { feed, recent, pace } = this.#hub;
     await this.#learnNumber(shard);
+    const { forgotten } = recent;
     let page: FeedPage | ReadChunks | undefined = recent.find(this.filter, this.#number, shard, after);
     if (page === undefined) {
       page = await feed.read(shard, after, limits.followPageBytes);
@@ -246,7 +247,7 @@ export class Follower {
       if (this.#phase !== "reading" || !this.#sink.hasRoom) return;
       const shared = "chunks" in own ? own : recent.find(this.filter, this.#number, shard, after);
       const read = shared ?? { ...own, chunks: chunksOf(own as FeedPage, this.filter, this.#number) };
-      if (shared === undefined) recent.add(this.filter, this.#number, read);
+      if (shared === undefined) recent.add(this.filter, this.#number, read, forgotten);
       this.#take(shard, read.upTo, read.chunks);
     });
   }

@@ -196,11 +196,12 @@ export class Hub {
 
   #advanceFromDisk(pump: Pump): void {
     pump.isReading = true;
+    const { forgotten } = this.recent;
     const reading = this.feed.read(pump.shard, pump.position, limits.followPageBytes).then(
       (page) => {
         pump.isReading = false;
         const others = hasNamelessErasure(page) ? this.#partFromErased(pump, page.after) : [];
-        this.#dispatch(pump, page);
+        this.#dispatch(pump, page, forgotten);
         for (const follower of others) follower.wake();
         this.#schedule();
       },
@@ -222,8 +223,8 @@ export class Hub {
     return followers;
   }
 
-  /** Gives the parts of a page to the channels that want them. */
-  #dispatch(pump: Pump, page: FeedPage): void {
+  /** Gives the parts of a page to the channels that want them. `forgotten`: of `recent`, before it was read. */
+  #dispatch(pump: Pump, page: FeedPage, forgotten = this.recent.forgotten): void {
     const { buffer, byteOffset, length } = page.bytes;
     const bytes = bytesOf(buffer as ArrayBuffer, byteOffset, length);
     const touched = new Set<Channel>();
@@ -236,16 +237,16 @@ export class Hub {
         touched.add(channel);
       }
     }
-    for (const channel of touched) this.#give(channel, page, bytes);
+    for (const channel of touched) this.#give(channel, page, bytes, forgotten);
     pump.position = page.upTo;
   }
 
-  #give(channel: Channel, page: FeedPage, bytes: Bytes): void {
+  #give(channel: Channel, page: FeedPage, bytes: Bytes, forgotten: number): void {
     const { parts, filter, members } = channel;
     channel.parts = [];
     try {
       const chunks = chunksOfParts(page, bytes, parts, filter);
-      this.recent.add(filter, 0, { ...page, chunks });
+      this.recent.add(filter, 0, { ...page, chunks }, forgotten);
       for (const chunk of chunks) for (const follower of members) follower.deliver(chunk);
     } catch (thrown) {
       const error = toWarpError(thrown, "CORRUPT");

@@ -18,13 +18,17 @@ const pagesMax = 32;
 
 export class RecentChunks {
   readonly #pages = new Map<string, ReadChunks>();
+  /** How often pages were forgotten. */
+  forgotten = 0;
 
   /** `number` is that of the filter's entity, as far as the follower knows it: erasures without an id are known by it. */
   find(filter: Filter, number: number, shard: number, after: number): ReadChunks | undefined {
     return this.#pages.get(keyOf(filter, number, shard, after));
   }
 
-  add(filter: Filter, number: number, page: ReadChunks): void {
+  /** `forgotten` is what it was before the page was read: one that was read before an erasure is not kept behind it. */
+  add(filter: Filter, number: number, page: ReadChunks, forgotten: number): void {
+    if (forgotten !== this.forgotten) return;
     // A chunk has one cursor, and followers of several shards may stand elsewhere in the others.
     if (filter.shards.length > 1) return;
     const key = keyOf(filter, number, page.shard, page.after);
@@ -39,6 +43,7 @@ export class RecentChunks {
 
   /** Forgets what could hold events of an erased entity. */
   forget(): void {
+    this.forgotten++;
     this.#pages.clear();
   }
 }

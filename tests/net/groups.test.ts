@@ -148,7 +148,7 @@ test("what is acknowledged again and again in one turn costs no other call of th
   const client = await connect({ address: tcp.address, onConnection: (state) => states.push(state) });
   closers.push(() => client.close());
   await warp.entity("a").append(added(1));
-  const work = await next(client.join("g"));
+  const work = await next(client.join("g", { prefix: "a" }));
   for (let i = 0; i < 2000; i++) work.ack();
   expect(await client.entity("b").append(added(1))).toMatchObject({ ok: true });
   await until(() => warp.groups.status()[0]?.underWay === 0);

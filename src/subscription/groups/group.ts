@@ -133,9 +133,9 @@ export class Group {
     return this.#outstanding.withPersonal(shard);
   }
 
-  /** Of these nobody is to read any more what was delivered: their events were read again, and are other ones now. */
-  deliverAnew(items: ReadonlySet<Item>): void {
-    this.#withdraw(({ item }) => items.has(item));
+  /** Nobody is to read any more what was delivered of events that were read again and are other ones now. */
+  deliverAnew(): void {
+    this.#withdraw(({ item, event }) => item.event !== event);
   }
 
   /** Resolves when everything that was being read by now is here. */

@@ -239,8 +239,7 @@ export class Groups {
 
   async #forgetErased(shard: number, position: number): Promise<void> {
     if (!this.#exists) return;
-    // What is read from now on is without it.
-    await Promise.all([...this.#active.values()].map((group) => group.quiet()));
+    await this.#quiet();
     for (const { part } of await this.#recordAt(shard, position)) {
       if (part.kind === feedPartKind.events) continue;
       this.#toReadAgain.add(shard);
@@ -259,6 +258,9 @@ export class Groups {
       this.#open().forget(this.#erased.splice(0));
       const shards = [...this.#toReadAgain];
       this.#toReadAgain.clear();
+      // Also of a key that the reader had: what is read from now on is without it.
+      for (const shard of shards) this.#hub.feed.forget(shard, []);
+      await this.#quiet();
       await this.#forgetPersonal(shards);
       this.#emptying ??= this.#emptyWal().finally(() => {
         this.#emptying = undefined;
@@ -268,14 +270,18 @@ export class Groups {
     return this.#nextForgetting;
   }
 
+  /** Resolves when everything that was being read by now is here. */
+  async #quiet(): Promise<void> {
+    await Promise.all([...this.#active.values()].map((group) => group.quiet()));
+  }
+
   /** Nothing that was erased of what events say of others is delivered any more. */
   async #forgetPersonal(shards: readonly number[]): Promise<void> {
     const { feed } = this.#hub;
     for (const group of this.#active.values()) {
       for (const shard of shards) {
-        const items = group.withPersonal(shard);
-        const changed = await readAgain(feed, shard, items);
-        if (changed.size > 0) group.deliverAnew(changed);
+        await readAgain(feed, shard, group.withPersonal(shard));
+        group.deliverAnew();
       }
     }
   }

@@ -46,6 +46,8 @@ export interface MemberSink {
 
 export interface UnderWay {
   readonly item: Item;
+  /** As it was delivered: it may have lost what it said of somebody who was erased since. */
+  readonly event: StoredEvent;
   deadline: number;
   isRead: boolean;
 }
@@ -74,7 +76,7 @@ export class Member {
   give(delivery: number, item: Item, deadline: number): void {
     // Marks do not wait to be read.
     const isRead = !this.sink.tellsReads || item.event.type === droppedType;
-    this.underWay.set(delivery, { item, deadline, isRead });
+    this.underWay.set(delivery, { item, event: item.event, deadline, isRead });
   }
 
   /** Its program has this delivery from now on; one that is not the member's any more is of no interest. */

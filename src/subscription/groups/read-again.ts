@@ -9,17 +9,17 @@ import { pageBytes } from "../chunk.ts";
 import type { Item } from "./outstanding.ts";
 
 /**
- * Replaces the events of a shard's items that have lost what they said of somebody else, and returns those items. The other
- * ones stay as they are, so that of two that read at a time neither brings back what the other one did not find.
+ * Replaces the events of a shard's items that have lost what they said of somebody else. The other ones stay as they are, so
+ * that of two that read at a time neither brings back what the other one did not find.
  */
-export async function readAgain(feed: Feed, shard: number, items: readonly Item[]): Promise<Set<Item>> {
-  const changed = new Set<Item>();
+export async function readAgain(feed: Feed, shard: number, items: readonly Item[]): Promise<void> {
   const byPlace = items.toSorted((a, b) => a.place.position - b.place.position);
   const numbers = new Set(items.map(({ number }) => number));
   let page: FeedPage | undefined;
   let events = new Map<string, StoredEvent>();
   for (const item of byPlace) {
-    const { position } = item.place;
+    const { position, isDone } = item.place;
+    if (isDone) continue;
     if (page === undefined || position > page.upTo) {
       page = await feed.read(shard, position - 1, limits.followPageBytes);
       events = eventsOf(page, numbers);
@@ -27,9 +27,7 @@ export async function readAgain(feed: Feed, shard: number, items: readonly Item[
     const event = events.get(nameOf(item.number, item.event.seq));
     if ((event?.personal ?? null) !== null) continue;
     item.event = { ...item.event, personal: null };
-    changed.add(item);
   }
-  return changed;
 }
 
 /** Of these entities, by number and seq. */

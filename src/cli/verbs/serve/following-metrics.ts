@@ -5,8 +5,8 @@ import type { MetricSource } from "../../../net/http/metrics.ts";
 import type { Warp } from "../../../warp.ts";
 
 export function followingMetrics(warp: Warp): MetricSource[] {
-  const sum = (of: "lag" | "parked" | "members") => () =>
-    warp.groups.status().reduce((total, group) => total + group[of], 0);
+  const sum = (of: "lag" | "parked" | "members") =>
+    known(() => warp.groups.status().reduce((total, group) => total + group[of], 0));
   return [
     {
       name: "warp_subscriptions",
@@ -28,10 +28,21 @@ export function followingMetrics(warp: Warp): MetricSource[] {
     {
       name: "warp_group_oldest_parked_seconds",
       help: "Age of the oldest parked event; 0 without one.",
-      read: () => {
+      read: known(() => {
         const times = warp.groups.status().flatMap(({ oldestParkedAt }) => oldestParkedAt ?? []);
         return times.length === 0 ? 0 : (Date.now() - Math.min(...times)) / 1000;
-      },
+      }),
     },
   ];
+}
+
+/** What cannot be read, because `groups.db` is damaged, is no number; all other figures are there. */
+function known(read: () => number): () => number {
+  return () => {
+    try {
+      return read();
+    } catch {
+      return Number.NaN;
+    }
+  };
 }
