@@ -39,7 +39,7 @@ import { Journal } from "./journal/journal.ts";
 import { createKeySlots } from "./journal/ring-files.ts";
 import { startKeeping, stopKeeping } from "./keeping.ts";
 import { ContextPrivacy } from "./privacy/privacy.ts";
-import { createQueries, startProjections } from "./projecting.ts";
+import { createProjections, createQueries } from "./projecting.ts";
 import type { SinkSettings } from "./projection/places.ts";
 import type { ProjectionsParts } from "./projection/projections.ts";
 import { startReaderWorker } from "./shard/threads.ts";
@@ -255,11 +255,12 @@ async function serve(opened: {
     ...{ shards: identity.shards, idHashKey: keyring.idHashKey, followers: erasureFollowers },
     ...{ retireSegments: retire, backupTargets: () => keeping.backups.targets, failed },
   });
-  const projections = startProjections({
+  const projections = createProjections({
     ...{ dataDir: directory.path, context, source: feed, followers: erasureFollowers, logger },
     ...projecting,
   });
   closers.push(() => projections.close());
+  projections.start();
   const queries = createQueries(projections, feed);
   closers.push(() => queries.close());
   const keeping = startKeeping({

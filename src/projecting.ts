@@ -9,13 +9,12 @@ import { Projections, type ProjectionsParts } from "./projection/projections.ts"
 import { QueryPool } from "./projection/query/pool.ts";
 import { Queries } from "./projection/query/query.ts";
 
-export function startProjections(parts: Omit<ProjectionsParts, "startWorker">): Projections {
-  const projections = new Projections({
+/** They are to be started, and closed also when that fails: some of their Workers may run by then. */
+export function createProjections(parts: Omit<ProjectionsParts, "startWorker">): Projections {
+  return new Projections({
     ...parts,
     startWorker: () => new Worker(new URL("./projection-worker.ts", import.meta.url)),
   });
-  projections.start();
-  return projections;
 }
 
 /** The word that makes the executable a query process. */

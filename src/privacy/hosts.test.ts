@@ -52,3 +52,29 @@ test("a host that is being loaded is left to its load, which waits for the end o
   expect([loaded.isWaiting, loaded.isLoaded]).toEqual([false, true]);
   expect([loading.isWaiting, loading.isLoaded]).toEqual([true, false]);
 });
+
+test("hosts in one shard go on when the refolding of another one could not begin", async () => {
+  const [shard, other] = [shardWith(0), shardWith(1)];
+  const subjects = [shard, other].map((one) => {
+    const subject = new Actor("customer-1", one, undefined);
+    subject.number = 1;
+    return subject;
+  });
+  const host = new Actor("order-1", other, undefined);
+  host.number = 2;
+  const late = Promise.withResolvers<{ ids: string[]; next: undefined }>();
+  const parts = {
+    reading: {
+      hosts: (index: number) => (index === 0 ? Promise.reject(new Error("a bad page")) : late.promise),
+    },
+    residency: { resident: () => host },
+    settlings: [],
+  };
+  const refolding = new Refolding(parts as unknown as HostsParts, subjects);
+  const begun = refolding.begin(new Set()).finally(() => refolding.release());
+  await Promise.resolve();
+  late.resolve({ ids: ["order-1"], next: undefined });
+  expect(begun).rejects.toThrow("a bad page");
+  await begun.catch(() => {});
+  expect([host.isWaiting, host.isLoaded]).toEqual([false, true]);
+});

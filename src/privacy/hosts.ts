@@ -72,7 +72,10 @@ export class Refolding {
   /** Suspends the hosts that are in memory, but for those that are erased themselves. Errors: OVERLOADED. */
   async begin(erased: ReadonlySet<string>): Promise<void> {
     for (const shard of this.#numbers.keys()) this.#ends.push(shard.beginRefolding());
-    await Promise.all([...this.#numbers].map(([shard, numbers]) => this.#beginIn(shard, numbers, erased)));
+    const shards = [...this.#numbers].map(([shard, numbers]) => this.#beginIn(shard, numbers, erased));
+    // Also when it fails in one of them: nobody would let go of a host that is suspended behind that.
+    const ends = await Promise.allSettled(shards);
+    for (const end of ends) if (end.status === "rejected") throw end.reason;
   }
 
   async #beginIn(

@@ -105,7 +105,7 @@ export class Tidying {
   /** Waits for nothing but Workers, which never refuse: when they fail, the engine does, and this waits for ever. */
   async #run(): Promise<void> {
     this.#isRunning = true;
-    while (this.#isDue || this.#isFree) {
+    while (!this.#isClosed && (this.#isDue || this.#isFree)) {
       this.#isDue = false;
       const slices = await Promise.all(
         this.#parts.settlings.map((settling) => settling.sweep(sliceRows, sliceBytes)),
@@ -178,7 +178,8 @@ export class Tidying {
     } catch (thrown) {
       const error = toWarpError(thrown, "ENGINE_FAILED").toWire();
       const details = { ...error, follower: follower.name };
-      if (!this.#isClosed) this.#parts.logger.warn("an erasure stays pending until the next start", details);
+      if (!this.#isClosed && error.code !== "CLOSED")
+        this.#parts.logger.warn("an erasure stays pending until the next start", details);
       throw thrown;
     }
   }

@@ -45,7 +45,6 @@ export class Projections {
   readonly #control: Control;
   readonly #places: Places;
   readonly #running = new Map<string, RunningProjection>();
-  readonly #unregister: (() => void)[] = [];
   #unwatch: (() => void) | undefined;
 
   /** Errors: CORRUPT, FORMAT_UNSUPPORTED, IO_ERROR, INVALID_ARGUMENT, CONFIG_MISMATCH. */
@@ -67,7 +66,7 @@ export class Projections {
         logger,
       });
       this.#running.set(name, running);
-      this.#unregister.push(parts.followers.register(running));
+      parts.followers.register(running);
     }
   }
 
@@ -152,7 +151,7 @@ export class Projections {
 
   async close(): Promise<void> {
     this.#unwatch?.();
-    for (const unregister of this.#unregister) unregister();
+    // They stay followers of erasures, which they refuse from now on: nobody may take them for past one.
     await Promise.all([...this.#running.values()].map((running) => running.close()));
   }
 

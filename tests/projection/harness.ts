@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { loadApplication } from "../../src/application.ts";
 import { ErasureFollowers } from "../../src/core/erasure.ts";
 import { silentLogger } from "../../src/core/logger.ts";
-import { createQueries, startProjections } from "../../src/projecting.ts";
+import { createProjections, createQueries } from "../../src/projecting.ts";
 import type { Projections } from "../../src/projection/projections.ts";
 import type { QueryParam } from "../../src/projection/query/messages.ts";
 import type { Queries, QueryOptions } from "../../src/projection/query/query.ts";
@@ -55,6 +55,7 @@ export class Harness {
     this.context = settings.context ?? "tests";
     this.feed = settings.feed;
     this.projections = projections(this.dataDir, this.followers);
+    this.projections.start();
     this.queries = createQueries(this.projections, this.feed);
   }
 
@@ -62,7 +63,7 @@ export class Harness {
     const { feed, application, sinks = {}, context = "tests" } = settings;
     const { projections: declared } = await loadApplication(application);
     return new Harness(settings, (dataDir, followers) =>
-      startProjections({
+      createProjections({
         dataDir,
         context,
         source: feed,

@@ -89,6 +89,19 @@ test("deleted rows are not called purged while a reader keeps them in the WAL", 
   await sink.close();
 });
 
+test("what is closed is past no erasure: the next start is asked again", async () => {
+  const feed = new MemoryFeed(1);
+  feed.append("alice", up);
+  const harness = await Harness.open({ feed, application: application(count) });
+  await harness.close();
+  const { shard, position } = feed.erase("alice");
+  const followers = harness.followers.all;
+  expect(followers.map(({ name }) => name)).toEqual(["projection count"]);
+  const passed = Promise.all(followers.map((follower) => follower.passed(shard, position)));
+  expect(passed).rejects.toMatchObject({ code: "CLOSED" });
+  await passed.catch(() => {});
+});
+
 test("a purge copies the rows into a file beside them, not into memory", () => {
   const child = [process.execPath, join(import.meta.dir, "purge-child.ts"), join(root, "large.db")];
   const { stdout, exitCode } = Bun.spawnSync(child, { stderr: "inherit" });

@@ -156,6 +156,9 @@ describe("the settings of the server", () => {
   test("refuse a file with another name, with a list, or that is no TOML", () => {
     expect(fault({ file: file("max-conections = 1\n") })).toContain('there is no setting "max-conections"');
     expect(fault({ file: file("shards = [1]\n") })).toContain("shards is a text or a number");
+    // Not the folder of the file, which an empty path would be from there.
+    for (const name of ["data", "backup"])
+      expect(fault({ file: file(`${name} = ""\n`) })).toContain(`${name} is empty`);
     expect(fault({ file: file("shards = = 1\n") })).toContain("warp.toml");
     expect(fault({ file: join(folder, "absent.toml") })).toContain("absent.toml");
   });

@@ -249,6 +249,7 @@ function readSettingsFile(file: string): Map<string, string> {
     if (typeof value !== "string" && typeof value !== "number") {
       throw new UsageError(`${file}: ${name} is a text or a number`);
     }
+    if (value === "") throw new UsageError(`${file}: ${name} is empty`);
     values.set(name, absolute(own, String(value), dirname(file)));
   }
   return values;
