@@ -23,7 +23,9 @@ export type FeederState = "starting" | "running" | "retrying" | "sink-away" | "f
 
 export interface FeederParts {
   readonly source: FeedSource;
-  readonly order: BuildOrder;
+  readonly order: Omit<BuildOrder, "isLive">;
+  /** Queries see it: that is asked at each opening. */
+  readonly isLive: () => boolean;
   readonly startWorker: () => Worker;
   readonly isPaused: () => boolean;
   /** Something of it has changed. */
@@ -70,7 +72,7 @@ export class Feeder {
   isTainted = false;
   /** It has been where the feed was, once. */
   hasCaughtUp = false;
-  /** The sink was told to show its rows. */
+  /** The sink was told to show its rows, and they are not those that are live. */
   mayBeShown = false;
 
   constructor(parts: FeederParts) {
@@ -97,7 +99,8 @@ export class Feeder {
         true,
       );
     };
-    this.#say({ type: "open", order: this.#parts.order, erased: this.#parts.source.erasedIds() });
+    const order = { ...this.#parts.order, isLive: this.#parts.isLive() };
+    this.#say({ type: "open", order, erased: this.#parts.source.erasedIds() });
   }
 
   /** Looks whether there is something to send; called after turns. */

@@ -261,8 +261,8 @@ export class RunningProjection implements ErasureFollower {
         tables: build.tables,
         incarnation: source.incarnation,
         place: places.of(this.#projection, build),
-        isLive: build.number === this.liveBuild?.number,
       },
+      isLive: () => build.number === this.liveBuild?.number,
       startWorker,
       isPaused: () => this.isPaused,
       onChange: () => this.#onFeeder(),
@@ -323,6 +323,7 @@ export class RunningProjection implements ErasureFollower {
       if (build === undefined || this.#building !== building || this.#isClosed) return;
       this.#builds.show(build);
       this.#live = building;
+      building.mayBeShown = false;
       this.#building = undefined;
       this.#buildingRecord = undefined;
       this.#error = undefined;

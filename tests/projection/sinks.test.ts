@@ -420,6 +420,16 @@ for (const { name, problem, start, place } of kinds) {
           ["a", 5],
           ["b", 8],
         ]);
+        // Of a build that came by a rebuild, too, and where a row has to be read first.
+        await harness.projections.rebuild("counts");
+        await until(() => harness.status("counts").building === null, "swapped in");
+        await server?.forget(harness.context);
+        feed.append("c", moved);
+        expect(await found()).toEqual([
+          ["a", 5],
+          ["b", 8],
+          ["c", 1],
+        ]);
         await harness.close();
       });
     }

@@ -10,7 +10,9 @@ const cancelled = "57014";
 
 /** The table, or the schema around it, is not there. */
 export function isMissing(thrown: unknown): boolean {
-  return thrown instanceof Error && "errno" in thrown && /^(?:42P01|3F000)$/.test(String(thrown.errno));
+  return /^(?:42P01|3F000)$/.test(
+    thrown instanceof WarpError ? String(thrown.details.state) : stateOf(thrown),
+  );
 }
 
 /**
@@ -20,7 +22,7 @@ export function isMissing(thrown: unknown): boolean {
 export function failure(thrown: unknown, refused: ErrorCode): WarpError {
   if (thrown instanceof WarpError) return thrown;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
-  const state = thrown instanceof Error && "errno" in thrown ? String(thrown.errno ?? "") : "";
+  const state = stateOf(thrown);
   if (state === cancelled)
     return new WarpError("TIMEOUT", `PostgreSQL ended it: ${message}`, { state }, thrown);
   if (state === "" || passing.test(state)) {
@@ -28,4 +30,8 @@ export function failure(thrown: unknown, refused: ErrorCode): WarpError {
   }
   const why = refused === "PROJECTION_FAILED" ? `SQLSTATE ${state}` : message;
   return new WarpError(refused, `PostgreSQL refused: ${why}`, { state }, thrown);
+}
+
+function stateOf(thrown: unknown): string {
+  return thrown instanceof Error && "errno" in thrown ? String(thrown.errno ?? "") : "";
 }

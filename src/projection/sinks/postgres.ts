@@ -91,7 +91,9 @@ export class PostgresSink implements Sink {
     const from = `FROM ${this.nameOf(table)} t JOIN ${this.#given(table, columns)} ON ${on}`;
     const found = await this.#begin((sql) =>
       sql.unsafe(`SELECT ${this.#selected(table)} ${from}`, [JSON.stringify(document)]).values(),
-    );
+    ).catch((thrown: unknown) => {
+      throw isMissing(thrown) ? this.#aborted(thrown) : thrown;
+    });
     return inOrder(
       table,
       keys,
@@ -187,15 +189,18 @@ export class PostgresSink implements Sink {
     await this.#sql.close({ timeout: 1 });
   }
 
-  /** Errors: ABORTED when the counter has another value, or is not there any more: then the build finds out where its rows are. */
+  /** Errors: ABORTED when the counter has another value, or is not there any more. */
   async #raise(sql: SQL, batch: number, writer: string): Promise<void> {
     const raise = `UPDATE ${this.#counter} SET batch = batch + 1, writer = $2 WHERE id = 1 AND batch = $1 RETURNING batch`;
-    const aborted = (cause?: unknown) =>
-      new WarpError("ABORTED", `${this.#counter}: someone else has changed these rows`, {}, cause);
     const raised = await sql.unsafe(raise, [batch, writer]).catch((thrown: unknown) => {
-      throw isMissing(thrown) ? aborted(thrown) : thrown;
+      throw isMissing(thrown) ? this.#aborted(thrown) : thrown;
     });
-    if (raised.length !== 1) throw aborted();
+    if (raised.length !== 1) throw this.#aborted();
+  }
+
+  /** The build finds out where its rows are, and goes on from there. */
+  #aborted(cause?: unknown): WarpError {
+    return new WarpError("ABORTED", `${this.#counter}: someone else has changed these rows`, {}, cause);
   }
 
   get #counter(): string {

@@ -70,7 +70,10 @@ export class RqliteSink implements Sink {
       const sql = selectRows(this.#physical(table), table, sqliteDialect, some.length);
       statements.push({ sql, params: some.flat() });
     }
-    const answers = await this.#client.query(statements);
+    const answers = await this.#client.query(statements).catch((thrown: unknown) => {
+      const isGone = thrown instanceof WarpError && thrown.message.includes("no such table");
+      throw isGone ? this.#aborted(thrown) : thrown;
+    });
     return inOrder(table, keys, answers.flatMap(({ rows }) => rows) as Row[]);
   }
 
@@ -117,8 +120,13 @@ export class RqliteSink implements Sink {
     } catch (thrown) {
       const error = toWarpError(thrown, "SINK_UNAVAILABLE");
       if (error.code !== "PROJECTION_FAILED" || error.details.statement !== 0) throw error;
-      throw new WarpError("ABORTED", `${this.#counter}: someone else has written to these rows`, {}, error);
+      throw this.#aborted(error);
     }
+  }
+
+  /** The build finds out where its rows are, and goes on from there. */
+  #aborted(cause: unknown): WarpError {
+    return new WarpError("ABORTED", `${this.#counter}: someone else has changed these rows`, {}, cause);
   }
 
   nameOf(table: Table): string {
