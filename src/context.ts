@@ -278,9 +278,11 @@ async function serve(opened: {
     following.end(new WarpError("CLOSED", "this context is closed"));
     privacy.close();
     const finished = finish(engine, journal, settlings, () => failure.error !== undefined);
-    await Promise.race([finished, failure.happened]);
+    const isClean = await Promise.race([finished, failure.happened]);
     // All of them: also the segment that was begun and never written to.
-    if (failure.error === undefined) journal.retire(Number.MAX_SAFE_INTEGER);
+    if (isClean === true) journal.retire(Number.MAX_SAFE_INTEGER);
+    else if (isClean === false)
+      logger.warn("another process reads a shard: the next start takes the rest from the journal", {});
     await journal.close();
     await reading.close();
     await feed.close();
@@ -306,18 +308,20 @@ async function serve(opened: {
   });
 }
 
-/** Returns when every accepted write is answered and in main database files. */
+/** Returns when every accepted write is answered and in main database files; false when they cannot come there. */
 async function finish(
   engine: Engine,
   journal: Journal<Write>,
   settlings: readonly Settling[],
   hasFailed: () => boolean,
-): Promise<void> {
+): Promise<boolean> {
   // What settling makes room for is appended and has to be settled itself.
   while (!hasFailed() && (engine.underWay > 0 || settlings.some((settling) => !settling.isClean))) {
     await journal.whenIdle();
-    for (const settling of settlings) await settling.whenCheckpointed();
+    const areClean = await Promise.all(settlings.map((settling) => settling.whenCheckpointed()));
+    if (areClean.includes(false)) return false;
   }
+  return true;
 }
 
 /** Lets the journal overwrite the segments of which everything is in main database files. */

@@ -261,6 +261,21 @@ test("R38 while another process keeps a WAL from being copied, nothing of the jo
   rmSync(copy, { recursive: true });
 });
 
+test("a context ends while another process keeps a WAL from being copied, and the journal keeps what the WAL has", async () => {
+  const copy = mkdtempSync(join(tmpdir(), "warp-recovery-"));
+  const dataDir = join(copy, "data");
+  cpSync(join(unchecked.home, "data"), dataDir, { recursive: true });
+  const release = holdWal(join(dataDir, "shards/001/runs.db"));
+  const former = liveSegments(dataDir).map(({ name }) => name);
+  const warp = await start(loadSettings(dataDir));
+  await warp.close();
+  const left = new Set(liveSegments(dataDir).map(({ name }) => name));
+  expect(former.filter((name) => !left.has(name))).toEqual([]);
+  release();
+  expect(await openChanged({ home: copy, lines: unchecked.lines }, () => {})).toEqual(identical);
+  rmSync(copy, { recursive: true });
+}, 120_000);
+
 test("R39 a directory that was made and has no journal yet gets one", async () => {
   const home = mkdtempSync(join(tmpdir(), "warp-recovery-"));
   await (await start(loadSettings(join(home, "data")))).close();

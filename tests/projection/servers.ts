@@ -85,7 +85,8 @@ export async function startRqlite(count: number): Promise<Server> {
           params: [`${context}__*`],
         },
       ]);
-      const drops = found?.rows.map(([name]) => ({ sql: `DROP TABLE IF EXISTS "${name}"`, params: [] })) ?? [];
+      const drops =
+        found?.rows.map(([name]) => ({ sql: `DROP TABLE IF EXISTS "${name}"`, params: [] })) ?? [];
       await client.execute(drops);
     },
     async end() {

@@ -40,6 +40,9 @@ type Held = Extract<FromWriter, { type: "held" }>["isDone"];
 type RewrappedPiece = Extract<FromWriter, { type: "rewrapped" }>["piece"];
 export type Swept = Pick<Extract<FromWriter, { type: "swept" }>, "hasMore" | "entities">;
 
+/** Each waits for readers for some seconds. */
+const checkpointsMax = 2;
+
 interface Round {
   readonly round: number;
   /** Its last turn. */
@@ -260,13 +263,13 @@ export class Settling {
     return this.#until(() => this.#settledTurn >= turn);
   }
 
-  /** Resolves when everything settled is in main database files. */
-  async whenCheckpointed(): Promise<void> {
+  /** Resolves when everything settled is in main database files; false when another process reads an older state and goes on with it. */
+  async whenCheckpointed(): Promise<boolean> {
     await this.whenSettled();
-    await this.#until(
-      () => this.#unchecked.length === 0,
-      () => this.checkpoint(),
-    );
+    let tried = 0;
+    const isOver = () => this.#unchecked.length === 0 || tried++ === checkpointsMax;
+    await this.#until(isOver, () => this.checkpoint());
+    return this.#unchecked.length === 0;
   }
 
   /** Resolves when all of this journal use and before is in main database files; patiently while others write to later ones, whose rounds wait until they are large. */
@@ -300,25 +303,20 @@ export class Settling {
   #orderInTime(): void {
     const { settleBytes, settleSmallBytes } = this.#options.settings;
     const areSmall = this.#waitingBytes < this.#waitingWrites * smallWriteBytes;
-    if (this.#waitingBytes >= (areSmall ? settleSmallBytes : settleBytes)) this.order();
-    else if (this.#waitingBytes > 0 && this.#timer === undefined) this.#startTimer();
-  }
-
-  #startTimer(): void {
-    this.#timer = setTimeout(() => {
+    if (this.#waitingBytes >= (areSmall ? settleSmallBytes : settleBytes)) return this.order();
+    if (this.#waitingBytes === 0) return;
+    this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       this.order();
-    }, this.#options.settings.settleDelayMs);
-    this.#timer.unref();
+    }, this.#options.settings.settleDelayMs).unref();
   }
 
   #takeSnapshots(): SnapshotDraft[] {
     const drafts: SnapshotDraft[] = [];
     for (const actor of this.#snapshotsDue) {
       actor.isSnapshotDue = false;
-      // Its states are about to be folded anew.
-      if (!actor.isLoaded) continue;
-      if (actor.committedSeq <= actor.snapshotSeq) continue;
+      // Where it is not loaded, its states are about to be folded anew.
+      if (!actor.isLoaded || actor.committedSeq <= actor.snapshotSeq) continue;
       actor.snapshotSeq = actor.committedSeq;
       for (const { aggregate, version, state } of this.#options.folding.encodeStates(actor.committedStates)) {
         const { shard, number } = actor;
