@@ -303,7 +303,10 @@ export class Settling {
   #orderInTime(): void {
     const { settleBytes, settleSmallBytes } = this.#options.settings;
     const areSmall = this.#waitingBytes < this.#waitingWrites * smallWriteBytes;
-    if (this.#waitingBytes >= (areSmall ? settleSmallBytes : settleBytes)) return this.order();
+    if (this.#waitingBytes >= (areSmall ? settleSmallBytes : settleBytes)) {
+      this.order();
+      return;
+    }
     if (this.#waitingBytes === 0) return;
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
