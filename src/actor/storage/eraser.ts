@@ -94,11 +94,21 @@ export class Eraser {
 
   /** False when a tail is full. */
   #make(erasures: readonly Erasing[]): boolean {
-    const { recorder } = this.#parts;
+    const { recorder, journal } = this.#parts;
     for (const { actor, isMade = false } of erasures) {
       if (!isMade || actor.number > 0) continue;
       const naming = { subjects: [actor], fresh: [actor] };
-      if (recordNaming(recorder, naming, [], [], recorder.now(actor.shard)) === 0) return false;
+      const position = recordNaming(recorder, naming, [], [], recorder.now(actor.shard));
+      if (position === 0) return false;
+      // The shard is durable up to here when its turn is, also if the erasure comes in a later one.
+      const write = new Write(actor, undefined, undefined, undefined, {
+        resolve: () => {},
+        reject: () => {},
+      });
+      write.position = position;
+      write.result = appended(actor, 0, position);
+      noteTip(write);
+      journal.complete(write);
     }
     return true;
   }

@@ -303,11 +303,9 @@ export class Settling {
   #orderInTime(): void {
     const { settleBytes, settleSmallBytes } = this.#options.settings;
     const areSmall = this.#waitingBytes < this.#waitingWrites * smallWriteBytes;
-    if (this.#waitingBytes >= (areSmall ? settleSmallBytes : settleBytes)) {
-      this.order();
-      return;
-    }
-    if (this.#waitingBytes === 0) return;
+    const isDue = this.#waitingBytes >= (areSmall ? settleSmallBytes : settleBytes);
+    if (isDue) this.order();
+    if (isDue || this.#waitingBytes === 0) return;
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       this.order();
