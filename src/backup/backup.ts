@@ -4,6 +4,7 @@
  * - The keyring is read once per backup and goes into the target first, so whatever the backup contains can be opened
  *   with the root key.
  * - A backup that fails leaves the target as good as it was before, and never fails the engine.
+ * - One that lacks the keys of entities whose slots are damaged counts as any other, and its command ends with an error.
  */
 import { availableParallelism } from "node:os";
 import type { Settling } from "../actor/storage/settling.ts";
@@ -43,6 +44,21 @@ export interface BackupsOptions {
   readonly failed: Promise<WarpError>;
 }
 
+/** A backup that has everything but keys that nobody can read. */
+export class BackedUpWithoutKeys extends WarpError {
+  readonly report: BackupReport;
+
+  constructor(
+    report: BackupReport,
+    { message, details }: Pick<WarpError, "message" | "details">,
+    entities: number,
+  ) {
+    const others = entities === 1 ? "" : ` and ${entities - 1} more`;
+    super("CORRUPT", `${message}${others}; everything else is backed up`, { ...details, entities });
+    this.report = report;
+  }
+}
+
 export class Backups {
   readonly #options: BackupsOptions;
   readonly #known: KnownTargets;
@@ -62,8 +78,8 @@ export class Backups {
   }
 
   /**
-   * Backs up everything that is durable now. Errors: CONFIG_MISMATCH (the target holds another backup), CORRUPT,
-   * IO_ERROR, DISK_FULL, ABORTED, CLOSED.
+   * Backs up everything that is durable now. Errors: CONFIG_MISMATCH (the target holds another backup), CORRUPT
+   * ({@link BackedUpWithoutKeys} when all else is backed up), IO_ERROR, DISK_FULL, ABORTED, CLOSED.
    */
   run(target: string, options: BackupOptions = {}): Promise<BackupReport> {
     return this.apart(async () => {
@@ -137,7 +153,7 @@ export class Backups {
     this.#positions.set(target.name, positions);
     this.#known.finish(target.name, startedAt);
     const sum = (of: (shard: ShardBackedUp) => number) => done.reduce((total, shard) => total + of(shard), 0);
-    return {
+    const report: BackupReport = {
       target: target.name,
       startedAt,
       elapsedMs: Date.now() - startedAt,
@@ -148,6 +164,13 @@ export class Backups {
       keyObjects: sum(({ keyObjects }) => keyObjects),
       positions,
     };
+    const first = done.find(({ damaged }) => damaged !== undefined)?.damaged?.first;
+    if (first === undefined) return report;
+    throw new BackedUpWithoutKeys(
+      report,
+      first,
+      sum(({ damaged }) => damaged?.numbers ?? 0),
+    );
   }
 
   /** Settles everything that is durable now. */

@@ -4,12 +4,13 @@
  *
  * - By itself it takes what is settled and orders nothing, so it is behind by the time between backups and `settle.delayMs`.
  * - Stopping waits for the backup under way; interrupting ends it early, and those that somebody asks for.
- * - A failure is told once and tried again at the next turn. How old the newest backup is says `ageMs`.
+ * - A failure is told once, until another one comes, and tried again at the next turn. How old the newest backup is says `ageMs`.
+ * - A backup without the keys of entities whose slots are damaged is a failure, and as new as any other.
  */
 import type { BackupReport } from "../core/backup-report.ts";
-import { toWarpError } from "../core/errors.ts";
+import { toWarpError, type WarpError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
-import type { BackupOptions } from "./backup.ts";
+import { BackedUpWithoutKeys, type BackupOptions } from "./backup.ts";
 
 export interface ScheduleOptions {
   readonly target: string;
@@ -26,9 +27,10 @@ export class BackupSchedule {
   failures = 0;
   bytes = 0;
   readonly #options: ScheduleOptions;
-  /** When the newest backup began that succeeded, ms; before the very first one when this began. */
+  /** When the newest backup began that was made, ms; before the very first one when this began. */
   #coveredAt: number;
-  #isFailing = false;
+  /** What was told of the failure of the newest backup; undefined when it did not fail. */
+  #told: string | undefined;
   #isStopped = false;
   readonly #interrupted = new AbortController();
   #timer: Timer | undefined;
@@ -85,13 +87,12 @@ export class BackupSchedule {
     const { signal } = this.#interrupted;
     try {
       const report = await backup(target, { settle, everyMs, signal });
-      this.#coveredAt = report.startedAt;
+      this.#cover(report);
       this.backups++;
-      this.bytes += report.bytes;
-      if (this.#isFailing || this.backups === 1) {
+      if (this.#told !== undefined || this.backups === 1) {
         logger.info("backed up", { target: report.target, bytes: report.bytes, elapsedMs: report.elapsedMs });
       }
-      this.#isFailing = false;
+      this.#told = undefined;
       return report;
     } catch (thrown) {
       const error = toWarpError(thrown, "IO_ERROR");
@@ -100,10 +101,27 @@ export class BackupSchedule {
         throw error;
       }
       this.failures++;
-      if (!this.#isFailing)
-        logger.error("the backup failed; it is tried again", { target, ...error.toWire() });
-      this.#isFailing = true;
+      if (error instanceof BackedUpWithoutKeys) this.#cover(error.report);
+      this.#tell(error);
       throw error;
     }
+  }
+
+  #cover({ startedAt, bytes }: BackupReport): void {
+    this.#coveredAt = startedAt;
+    this.bytes += bytes;
+  }
+
+  #tell(error: WarpError): void {
+    const { target, logger } = this.#options;
+    // Where a disk is full differs from time to time.
+    const isPartial = error instanceof BackedUpWithoutKeys;
+    const told = JSON.stringify([error.code, isPartial ? error.details : undefined]);
+    if (told === this.#told) return;
+    this.#told = told;
+    const message = isPartial
+      ? "backed up without keys that are damaged"
+      : "the backup failed; it is tried again";
+    logger.error(message, { target, ...error.toWire() });
   }
 }

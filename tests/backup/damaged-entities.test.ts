@@ -3,10 +3,12 @@
  */
 import { Database } from "bun:sqlite";
 import { afterEach, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { checkDirectory, restoreBackup, verifyBackup, type Warp } from "../../src/index.ts";
+import { BackupSchedule } from "../../src/backup/schedule.ts";
+import { checkDirectory, defineAggregate, restoreBackup, verifyBackup, type Warp } from "../../src/index.ts";
 import { slotOffset } from "../../src/shard/files/vault.ts";
-import { cleanUp, codeOf, collect, credited, openSmall } from "../engine/sample.ts";
+import { cleanUp, codeOf, collect, credited, openSmall, settled, until } from "../engine/sample.ts";
 import { garble } from "../faults/journal-files.ts";
 import { freshDirectory, removeDirectories, rootKeyOf } from "./sample.ts";
 
@@ -96,6 +98,72 @@ test("a target that never had the key gets everything else, says so each time, a
   const { report, findings, warp: again } = await restored(at, at.target);
   expect([report.entities, report.withoutKey, findings]).toEqual([2, 0, []]);
   expect(await again.entity("alice").currentHold()).toMatchObject({ reason: "claim" });
+});
+
+const briefAccount = defineAggregate({
+  name: "account",
+  initialState: { count: 0 },
+  evolve: { Credited: (state: { count: number }) => ({ count: state.count + 1 }) },
+  retention: { keepLast: 2, beyond: "backup-only" },
+});
+
+test("a backup without a damaged key counts as any other: for retention, for receipts, and for its age", async () => {
+  const at = place();
+  const open = () => openSmall(at.dataDir, { shards: 1, aggregates: [briefAccount] });
+  const warp = await open();
+  for (let i = 0; i < 5; i++) {
+    for (const id of ["alice", "carol", "bob"]) await warp.entity(id).append(credited(1));
+    await settled(warp);
+  }
+  await warp.close();
+  garbleSlot(at, 1);
+  const damaged = await open();
+  const begun = Date.now();
+  const told: object[] = [];
+  const schedule = new BackupSchedule({
+    ...{ target: at.target, everyMs: 3_600_000, coveredAt: begun - 60_000 },
+    logger: { info: () => {}, warn: () => {}, error: (_, details = {}) => told.push(details) },
+    backup: (to, options) => damaged.backup(to, options),
+  });
+  await until(() => schedule.failures === 1);
+  expect(schedule.ageMs).toBeLessThan(60_000);
+  expect(schedule.bytes).toBeGreaterThan(0);
+  const [{ backedUpAt } = { backedUpAt: 0 }] = damaged.backupTargets;
+  expect(backedUpAt).toBeGreaterThanOrEqual(begun);
+  expect(await damaged.retain()).toMatchObject({ entities: 2, events: 6 });
+  // The same damage is told once.
+  expect(await codeOf(schedule.now())).toBe("CORRUPT");
+  expect(told).toMatchObject([{ code: "CORRUPT", details: { number: 1, entities: 1 } }]);
+  await schedule.stop();
+});
+
+test("other damage is told again, and what else fails hides behind no damaged key", async () => {
+  const at = place();
+  const open = () => openSmall(at.dataDir, { shards: 2 });
+  const warp = await open();
+  for (let i = 0; i < 20; i++) await warp.entity(`customer-${i}`).append(credited(1));
+  await warp.close();
+  for (const number of [1, 2]) garbleSlot(at, number);
+  const damaged = await open();
+  const told: object[] = [];
+  const schedule = new BackupSchedule({
+    ...{ target: at.target, everyMs: 3_600_000, coveredAt: undefined },
+    logger: { info: () => {}, warn: () => {}, error: (_, details = {}) => told.push(details) },
+    backup: (to, options) => damaged.backup(to, options),
+  });
+  await until(() => schedule.failures === 1);
+  // That of number 1 is repaired.
+  garbleSlot(at, 1);
+  expect(await codeOf(schedule.now())).toBe("CORRUPT");
+  const head = join(at.target, "shard-001/head");
+  writeFileSync(head, "");
+  expect(await codeOf(schedule.now())).toBe("CORRUPT");
+  expect(told).toMatchObject([
+    { details: { number: 1, entities: 2 } },
+    { details: { number: 2, entities: 1 } },
+    { details: { object: "shard-001/head" } },
+  ]);
+  await schedule.stop();
 });
 
 test("a target that never had the key of somebody of whom others speak has the others", async () => {

@@ -1,8 +1,10 @@
 /**
  * What goes to a backup Worker and comes back. A Worker does one task at a time, each for one shard.
  */
-import type { ErrorCode, ErrorDetails } from "../../core/errors.ts";
+import type { WarpError } from "../../core/errors.ts";
 import type { KeyringFile } from "../../core/keyring.ts";
+
+type WireError = ReturnType<WarpError["toWire"]>;
 
 /** What every task says. */
 interface Task {
@@ -51,10 +53,7 @@ export type ToBackupWorker = BackupTask | VerifyTask | RestoreTask | { readonly 
 export type FromBackupWorker =
   | { readonly type: "progress"; readonly bytes: number }
   | { readonly type: "done"; readonly result: ShardBackedUp | ShardVerified | ShardRestored }
-  | {
-      readonly type: "failed";
-      readonly error: { readonly code: ErrorCode; readonly message: string; readonly details: ErrorDetails };
-    };
+  | { readonly type: "failed"; readonly error: WireError };
 
 export interface ShardBackedUp {
   readonly type: "backup";
@@ -68,6 +67,8 @@ export interface ShardBackedUp {
   readonly bytes: number;
   /** Objects of the key set that were written. */
   readonly keyObjects: number;
+  /** Numbers whose keys neither directory nor target has, and what is wrong with the first; all else is in the backup. */
+  readonly damaged: { readonly numbers: number; readonly first: WireError } | undefined;
 }
 
 export interface ShardVerified {

@@ -65,8 +65,8 @@ export class ShardBackup {
 
   /**
    * Backs up everything that is settled now; `onBytes` hears of what was written. Errors: CONFIG_MISMATCH (the backup is
-   * of another directory, or of a newer state of this one), CORRUPT (also when all is backed up but entities whose slots are damaged),
-   * IO_ERROR, DISK_FULL, ABORTED (again, later; or `task.stop`).
+   * of another directory, or of a newer state of this one), CORRUPT, IO_ERROR, DISK_FULL, ABORTED
+   * (again, later; or `task.stop`).
    */
   async run(task: BackupTask, onBytes: (bytes: number) => void): Promise<ShardBackedUp> {
     const stop = new StopFlag(task.stop);
@@ -103,7 +103,6 @@ export class ShardBackup {
     const merged = await mergeSmall(this.#target, all, this.#draft.bytesMax);
     this.#known = { head: isUnchanged ? head : next, segments: merged };
     const [fault] = damaged.values();
-    if (fault !== undefined) throw exceptFor(fault, damaged.size);
     const sum = (of: "rows" | "bytes") => added.reduce((total, { header }) => total + header[of], 0);
     return {
       type: "backup",
@@ -114,6 +113,7 @@ export class ShardBackup {
       rows: sum("rows"),
       bytes: sum("bytes"),
       keyObjects: this.#keys.written,
+      damaged: fault === undefined ? undefined : { numbers: damaged.size, first: fault.toWire() },
     };
   }
 
@@ -168,13 +168,6 @@ export class ShardBackup {
     if (known === undefined || !object.equals(known))
       await this.#target.replace(holdsObject(shard), [object]);
   }
-}
-
-/** Everything is backed up but keys that nobody can read. */
-function exceptFor(fault: WarpError, entities: number): WarpError {
-  const others = entities === 1 ? "" : ` and ${entities - 1} more`;
-  const why = `${fault.message}${others}; everything else of the shard is backed up`;
-  return new WarpError("CORRUPT", why, { ...fault.details, entities });
 }
 
 /** True when two heads differ in nothing but when they were made, and the older one counts. */
