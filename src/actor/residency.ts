@@ -295,6 +295,7 @@ export class Residency {
     const { shard } = actor;
     const found = await reading.loadSettled(shard.index, actor.id, folding.snapshotVersions);
     if (found === undefined) return undefined;
+    if (found.fault !== undefined) throw WarpError.fromWire(found.fault);
     const begun = folding.begin(actor.id, found.snapshots, found.dropped);
     const { covered } = begun;
     let { states } = begun;

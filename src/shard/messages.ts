@@ -291,11 +291,7 @@ export type FromReader =
   | { readonly type: "failed"; readonly error: WireError };
 
 export type ReadAnswer =
-  | {
-      readonly id: number;
-      readonly ok: true;
-      readonly result: ReadResult;
-    }
+  | { readonly id: number; readonly ok: true; readonly result: ReadResult }
   | { readonly id: number; readonly ok: false; readonly error: WireError };
 
 export type ReadResult =
@@ -325,6 +321,8 @@ export interface LoadResult {
         readonly number: number;
         /** Newest settled seq; 0 for an entity that has only outcomes. */
         readonly seq: number;
+        /** Why there is no key of it, of a load that needs none: nothing more can be settled. */
+        readonly fault?: WireError | undefined;
         readonly snapshots: readonly StoredState[];
         /** What is missing of its history; the snapshots are of that seq or later. */
         readonly dropped: Dropped | undefined;

@@ -115,7 +115,9 @@ export class Reader {
       // Who it is says no key: one that is damaged keeps nobody from being erased.
       if (request.aggregates.length === 0) {
         const seq = view.runs.tipOf(number);
-        return { number, seq, snapshots: [], dropped: undefined, entries: emptyPage(seq + 1) };
+        const key = view.vault.keyOrFault(number) ?? erased(view, number);
+        const fault = key instanceof WarpError ? key.toWire() : undefined;
+        return { number, seq, fault, snapshots: [], dropped: undefined, entries: emptyPage(seq + 1) };
       }
       const snapshots = this.#snapshots(view, number, request.aggregates);
       const dropped = droppedOf(view, number);

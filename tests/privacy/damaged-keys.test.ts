@@ -3,7 +3,7 @@
  * on and opens again. So with a hold that nobody can read.
  */
 import { afterEach, expect, test } from "bun:test";
-import { cpSync, existsSync, rmSync } from "node:fs";
+import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { checkDirectory, defineAggregate, type Warp } from "../../src/index.ts";
 import { slotOffset } from "../../src/shard/files/vault.ts";
@@ -139,3 +139,71 @@ test("somebody of whom others speak is erased too, and they can be read again", 
   await damaged.close();
   expect([...checkDirectory({ dataDir })]).toEqual([]);
 });
+
+/** Closes the context, and looks whether it opens again and takes appends. */
+async function opensAgain(warp: Warp, again: () => Promise<Warp>): Promise<Warp> {
+  await settled(warp);
+  await warp.close();
+  const opened = await again();
+  expect(await opened.entity("bob").append(credited(1))).toMatchObject({ ok: true });
+  await settled(opened);
+  return opened;
+}
+
+for (const damage of ["damaged", "zeros"] as const) {
+  const code = damage === "damaged" ? "CORRUPT" : "ERASED";
+  const lose = (dataDir: string) => {
+    if (damage === "damaged") return garbleFirst(dataDir);
+    const path = join(dataDir, "shards/000/vault");
+    const vault = readFileSync(path);
+    vault.fill(0, slotOffset(1), slotOffset(2));
+    writeFileSync(path, vault);
+  };
+
+  test(`in log mode nothing is appended to her, whose slot is ${damage}, and she is erased`, async () => {
+    const dataDir = freshDirectory();
+    const openLog = () => openSmall(dataDir, { shards: 1, mode: "log" });
+    const whole = await openLog();
+    for (const id of ["alice", "bob"]) await whole.entity(id).append(credited(1));
+    await settled(whole);
+    await whole.close();
+    lose(dataDir);
+    const warp = await openLog();
+    expect(await codeOf(warp.entity("alice").append(credited(1)))).toBe(code);
+    expect(await codeOf(warp.entity("alice").seq())).toBe(code);
+    const again = await opensAgain(warp, openLog);
+    expect(await again.entity("alice").delete()).toMatchObject({ status: "erased" });
+    expect(await again.entity("alice").append(credited(1), { expect: "none" })).toMatchObject({ seq: 1 });
+    await settled(again);
+    await again.close();
+    expect([...checkDirectory({ dataDir })]).toEqual([]);
+  });
+
+  test(`nobody speaks of her, whose slot is ${damage}, until she is erased`, async () => {
+    const dataDir = freshDirectory();
+    const whole = await open(dataDir);
+    const personal = { subject: "customer", data: { city: "Ulm" } };
+    await whole.entity("order").append({ ...credited(1), personal });
+    await settled(whole);
+    await whole.close();
+    // She was named before the order was.
+    lose(dataDir);
+    const warp = await open(dataDir);
+    for (let call = 0; call < 2; call++)
+      expect(await codeOf(warp.entity("order-2").append({ ...credited(1), personal }))).toBe(code);
+    const other = { subject: "other", data: {} };
+    expect(await warp.entity("order-2").append({ ...credited(1), personal: other })).toMatchObject({
+      ok: true,
+    });
+    const again = await opensAgain(warp, () => open(dataDir));
+    expect(await codeOf(again.entity("order-3").append({ ...credited(1), personal }))).toBe(code);
+    expect(await again.entity("customer").delete()).toMatchObject({ status: "erased" });
+    // Somebody new has the id.
+    await again.entity("customer").append(credited(1), { expect: "none" });
+    expect(await again.entity("order-3").append({ ...credited(1), personal })).toMatchObject({ ok: true });
+    expect(await collect(again.entity("order-3").events())).toMatchObject([{ personal: { city: "Ulm" } }]);
+    await settled(again);
+    await again.close();
+    expect([...checkDirectory({ dataDir })]).toEqual([]);
+  });
+}

@@ -17,7 +17,7 @@ export interface Naming {
   readonly fresh: readonly Actor[];
 }
 
-/** Gives the parts of entries their subjects' numbers; undefined when there are no parts. Errors: ERASED. */
+/** Gives the parts of entries their subjects' numbers; undefined when there are no parts. Errors: ERASED, CORRUPT. */
 export function nameSubjects(
   subjects: Subjects,
   shard: ShardState,

@@ -4,6 +4,7 @@
  *
  * - A subject that is being erased is named by nobody: appends wait until that is durable, and are refused then.
  * - One that was erased is named again, in any shard, only when there is an entity with her id again.
+ * - Nobody speaks of one whose key is damaged or gone: it could not be settled. She has her number all the same, for her erasure.
  * - What is settled may be forgotten; the shard's names know it.
  */
 import { WarpError } from "../../core/errors.ts";
@@ -44,7 +45,7 @@ export class Subjects {
     this.#known = parts.shards.map(() => new Map());
   }
 
-  /** The subjects of parts in a shard, each once, or what is missing of them. Errors: ERASED. */
+  /** The subjects of parts in a shard, each once, or what is missing of them. Errors: ERASED, CORRUPT. */
   find(shard: ShardState, drafts: readonly PersonalDraft[]): readonly Actor[] | Missing {
     this.#makeRoom();
     const found = new Map<string, Actor>();
@@ -55,6 +56,7 @@ export class Subjects {
       const actor = this.#at(shard, subject);
       const load = this.#loads.get(actor);
       if (load !== undefined) return { ready: load, suspends: true };
+      if (actor.loadFailure !== undefined) throw actor.loadFailure;
       if (actor.number === 0) {
         const missing = this.#requireNameable(subject);
         if (missing !== undefined) return { ready: missing, suspends: false };
@@ -115,6 +117,7 @@ export class Subjects {
     const load = this.#parts.reading.load(shard.index, actor.id, []).then(
       (found) => {
         actor.number = found?.number ?? 0;
+        if (found?.fault !== undefined) actor.loadFailure = WarpError.fromWire(found.fault);
         this.#loads.delete(actor);
       },
       (thrown) => {
