@@ -8,10 +8,10 @@
 import { open } from "../../core/aead.ts";
 import { bytesOf, entryCount, entryLength, entryPosition, entryRecordedAt } from "../../core/entry.ts";
 import { rowChecksum } from "../../shard/sqlite/database.ts";
-import { formBytes, openPacked, type ShardAssociated, sealPacked } from "../../shard/files/sealed.ts";
+import { openPacked, type ShardAssociated } from "../../shard/files/sealed.ts";
 import { callerKeyLayout } from "../../shard/shard.ts";
 import type { Value } from "../format/tables.ts";
-import { callerKeyFault, sealedFault } from "./row-opener.ts";
+import { callerKeyFault, sealedFault, sealedRun } from "./row-opener.ts";
 
 export class Cut {
   /** Kept is what was recorded at this time or before, ms. */
@@ -48,10 +48,7 @@ export class Cut {
     if (at >= body.length) return row;
     this.isMet = true;
     if (kept === 0) return undefined;
-    const scratch = Buffer.alloc(formBytes + at);
-    scratch.set(body.subarray(0, at), formBytes);
-    const associated = this.#associated.run.of(number, seq, kept, batch);
-    return [number, seq, kept, batch, sealPacked(key, scratch, scratch.length, associated)];
+    return sealedRun([number, seq, kept, batch], body.subarray(0, at), key, this.#associated);
   }
 
   /** Whether a caller key is kept: a rejection belongs to no event, only to its time. Errors: CORRUPT with the object. */

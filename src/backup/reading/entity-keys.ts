@@ -35,6 +35,10 @@ export class EntityKeys {
     return this.#keys.subarray(number * keyBytes, (number + 1) * keyBytes);
   }
 
+  isLeftOut(number: number): boolean {
+    return this.#marks[number] === leftOut;
+  }
+
   isUnknown(number: number): boolean {
     return (this.#marks[number] ?? unknown) === unknown;
   }

@@ -2,7 +2,13 @@
  * Proving that what a segment has of an entity was sealed under its key, for the place where it stands.
  */
 import { open } from "../../core/aead.ts";
-import { openPacked, type ShardAssociated, shardAssociated } from "../../shard/files/sealed.ts";
+import {
+  formBytes,
+  openPacked,
+  type ShardAssociated,
+  sealPacked,
+  shardAssociated,
+} from "../../shard/files/sealed.ts";
 import { damaged } from "../format/container.ts";
 import { tables, type Value } from "../format/tables.ts";
 
@@ -57,6 +63,19 @@ export class RowOpener {
       }
     }
   }
+}
+
+/** A run with these entries in it. */
+export function sealedRun(
+  [number, seq, count, batch]: readonly [number: number, seq: number, count: number, batch: number],
+  body: Uint8Array,
+  key: Uint8Array,
+  associated: ShardAssociated,
+): readonly Value[] {
+  const scratch = Buffer.alloc(formBytes + body.length);
+  scratch.set(body, formBytes);
+  const about = associated.run.of(number, seq, count, batch);
+  return [number, seq, count, batch, sealPacked(key, scratch, scratch.length, about)];
 }
 
 /** A run that does not open. */

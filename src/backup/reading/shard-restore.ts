@@ -2,7 +2,7 @@
  * Restoring one shard into a new directory: from the key set come vault and names, from the segments the rest.
  *
  * - The ledger comes first: whoever is in it gets no key, no name and no row, and it is put into the new directory.
- * - Rows are taken as they are. Only a run that is cut in two at a time is sealed again.
+ * - Rows are taken as they are. Only a run that is cut in two at a time is sealed again, and one that speaks of who is left out.
  * - Every row is decrypted on its way, so damage is found here and is told with the object that it stands in.
  */
 import { rmSync } from "node:fs";
@@ -23,7 +23,7 @@ import { Cut } from "./cut.ts";
 import { EntityKeys } from "./entity-keys.ts";
 import { Histories } from "./histories.ts";
 import { NewShard } from "./new-shard.ts";
-import { numberOf, RowOpener } from "./row-opener.ts";
+import { numberOf, RowOpener, sealedRun } from "./row-opener.ts";
 import {
   holdRows,
   keyObjects,
@@ -239,10 +239,16 @@ class ShardRestore {
   }
 
   #takeRun(row: readonly Value[], key: Uint8Array, object: string): void {
-    const [number, seq, count] = row as [number, number, number];
-    this.#subjects.take(row, this.#opener.openRun(row, key, object), object, this.#files);
+    const [number, seq, count, batch] = row as [number, number, number, number];
+    const body = this.#opener.openRun(row, key, object);
+    const taken = this.#subjects.take(row, body, object, this.#files);
     this.#histories.add(number, seq, count, object);
-    this.#insert(tables.runs.kind, row);
+    const { associated } = this.#opener;
+    const isSame = taken === body;
+    this.#insert(
+      tables.runs.kind,
+      isSame ? row : sealedRun([number, seq, count, batch], taken, key, associated),
+    );
   }
 
   /** Snapshots and caller keys, as far as the events go that they belong to. */

@@ -3,9 +3,10 @@
  *
  * - The table `personal` is no part of a backup: it is made of the runs again.
  * - A part opens under its subject's key, or the subject is in the ledger, or left out. No snapshot has folded it.
+ * - The parts of who is left out become erased ones: in the new directory there is nothing else that tells of her.
  */
 import { WarpError } from "../../core/errors.ts";
-import { hasParts, openParts, subjectsOf } from "../../shard/files/personal-parts.ts";
+import { eraseParts, hasParts, openParts, subjectsOf } from "../../shard/files/personal-parts.ts";
 import type { ShardAssociated } from "../../shard/files/sealed.ts";
 import { damaged } from "../format/container.ts";
 import type { Value } from "../format/tables.ts";
@@ -32,21 +33,25 @@ export class RestoredSubjects {
     this.#named.add(number);
   }
 
-  /** Takes in a run of a host, opened. Errors: CORRUPT with the object. */
-  take(row: readonly Value[], body: Uint8Array, object: string, files: NewShard): void {
-    if (!hasParts(body)) return;
-    const subjects = subjectsOf(body);
+  /**
+   * Takes in a run of a host, opened; returns its entries as the new directory has them: the same bytes, unless they speak of who is
+   * left out. Errors: CORRUPT with the object.
+   */
+  take(row: readonly Value[], body: Uint8Array, object: string, files: NewShard): Uint8Array {
     const [number, seq] = row as [number, number];
-    requireParts(body, { number, seq }, this.#associated, this.#keys, object);
+    const subjects = spokenOf(body, { number, seq }, this.#associated, this.#keys, this.#contents, object);
+    let isLeftOut = false;
     for (const [subject, parts] of subjects) {
-      if (this.#keys.keyOf(subject) === undefined) {
-        if (this.#keys.isUnknown(subject)) requireErased(this.#contents, subject);
-        this.#erased.add(subject);
-      } else {
-        this.#spoken.add(subject);
+      if (this.#keys.isLeftOut(subject)) {
+        isLeftOut = true;
+        continue;
       }
+      const isErased = this.#keys.keyOf(subject) === undefined;
+      (isErased ? this.#erased : this.#spoken).add(subject);
       files.insertPersonal(subject, number, seq, parts);
     }
+    if (!isLeftOut) return body;
+    return eraseParts(body, { number, seq }, (subject) => this.#keys.isLeftOut(subject));
   }
 
   isSubject(number: number): boolean {
@@ -60,8 +65,28 @@ export class RestoredSubjects {
   }
 }
 
-/** Errors: CORRUPT with the object, for a part that its subject's key does not open. */
-export function requireParts(
+const nobody: ReadonlyMap<number, number> = new Map();
+
+/**
+ * How many parts of each subject a run of a host has. Errors: CORRUPT with the object, for a part that its subject's key does not open,
+ * and for a subject without a key who is neither erased nor left out.
+ */
+export function spokenOf(
+  body: Uint8Array,
+  host: { readonly number: number; readonly seq: number },
+  associated: ShardAssociated,
+  keys: EntityKeys,
+  contents: ShardContents,
+  object: string,
+): ReadonlyMap<number, number> {
+  if (!hasParts(body)) return nobody;
+  requireParts(body, host, associated, keys, object);
+  const subjects = subjectsOf(body);
+  for (const subject of subjects.keys()) if (keys.isUnknown(subject)) requireErased(contents, subject);
+  return subjects;
+}
+
+function requireParts(
   body: Uint8Array,
   host: { readonly number: number; readonly seq: number },
   associated: ShardAssociated,

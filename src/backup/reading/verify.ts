@@ -25,7 +25,7 @@ import {
   segmentBlocks,
   withoutKey,
 } from "./shard-contents.ts";
-import { requireParts } from "./subjects.ts";
+import { spokenOf } from "./subjects.ts";
 
 const hidden = new Uint8Array(0);
 /** Every entity has a row in one of these, and no subject has. */
@@ -72,7 +72,7 @@ async function verifyOnce(
       addTo(histories, row, object);
       if (opener === undefined) continue;
       const body = opener.openRun(row, key, object);
-      requireParts(body, { number, seq: Number(row[1]) }, opener.associated, keys, object);
+      spokenOf(body, { number, seq: Number(row[1]) }, opener.associated, keys, contents, object);
     }
     rows += block.rows;
     onBytes(bytes);
@@ -82,9 +82,10 @@ async function verifyOnce(
     if (key !== undefined) opener?.prove(tables.holds.kind, row, key, holdsObject(shard));
   }
   for (const number of keys.numbers()) histories.droppedTo(number, { shard });
-  for (const number of withoutKey(contents, keys)) {
-    const why = `the slot of number ${number} was damaged when it was backed up: a restore leaves it out`;
-    throw damaged(keysObject(shard, number), undefined, why);
+  const [damagedNumber] = withoutKey(contents, keys);
+  if (damagedNumber !== undefined) {
+    const why = `the slot of number ${damagedNumber} was damaged when it was backed up: a restore leaves it out`;
+    throw damaged(keysObject(shard, damagedNumber), undefined, why);
   }
   return {
     type: "verify",

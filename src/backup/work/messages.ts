@@ -1,10 +1,8 @@
 /**
  * What goes to a backup Worker and comes back. A Worker does one task at a time, each for one shard.
  */
-import type { WarpError } from "../../core/errors.ts";
 import type { KeyringFile } from "../../core/keyring.ts";
-
-type WireError = ReturnType<WarpError["toWire"]>;
+import type { WireError } from "../../shard/messages.ts";
 
 /** What every task says. */
 interface Task {

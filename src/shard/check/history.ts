@@ -126,7 +126,8 @@ function personalFault({ runs, marks }: HistoryFiles, row: Row, body: Uint8Array
     if (known !== parts)
       return `it has ${parts} parts of subject ${subject}, and personal says ${known ?? 0}`;
   }
-  const [other] = left.keys();
+  // The rows of who is erased go a while after her, and parts that came behind her erasure stand there erased.
+  const other = [...left.keys()].find((subject) => !marks.isErased(subject));
   return other === undefined ? undefined : `it has no part of subject ${other}, and personal says so`;
 }
 

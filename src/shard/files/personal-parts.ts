@@ -14,6 +14,12 @@ import type { Associated } from "./sealed.ts";
 /** The key of a subject; undefined when it is destroyed. */
 type KeyOf = (subject: number) => Uint8Array | undefined;
 
+/** In whose run parts stand, and at which seq it begins. */
+interface Host {
+  readonly number: number;
+  readonly seq: number;
+}
+
 const nothing = new Uint8Array(0);
 
 /** The entry at `entryAt` as a run of the host `number` has it; `seq` is that of its first event. Errors: CORRUPT. */
@@ -21,13 +27,13 @@ export function sealParts(
   bytes: Bytes,
   entryAt: number,
   associated: Associated,
-  host: { readonly number: number; readonly seq: number },
+  host: Host,
   keyOf: KeyOf,
 ): { readonly entry: Buffer; readonly subjects: readonly number[] } {
   const parts = partsOf(bytes, entryAt, host);
   const sealed = parts.map(({ index, number, form, data }) => {
     const key = keyOf(number);
-    if (key === undefined) return { index, number, form: partForm.erased, data: nothing };
+    if (key === undefined) return erasedPart({ index, number });
     const plaintext = Buffer.allocUnsafe(1 + data.length);
     plaintext[0] = form;
     plaintext.set(data, 1);
@@ -38,11 +44,19 @@ export function sealParts(
 }
 
 /** The entries of a run with their personal parts opened, or erased. Errors: CORRUPT. */
-export function openParts(
+export function openParts(body: Uint8Array, associated: Associated, host: Host, keyOf: KeyOf): Uint8Array {
+  return mapParts(body, host, (part, here) => openPart(part, associated, here, keyOf));
+}
+
+/** The entries of a run with the parts of some subjects erased. Errors: CORRUPT. */
+export function eraseParts(body: Uint8Array, host: Host, isErased: (subject: number) => boolean): Uint8Array {
+  return mapParts(body, host, (part) => (isErased(part.number) ? erasedPart(part) : part));
+}
+
+function mapParts(
   body: Uint8Array,
-  associated: Associated,
-  host: { readonly number: number; readonly seq: number },
-  keyOf: KeyOf,
+  host: Host,
+  mapped: (part: PersonalPart, here: Host) => PersonalPart,
 ): Uint8Array {
   if (!hasParts(body)) return body;
   const bytes = bytesOf(body.buffer, body.byteOffset, body.length);
@@ -51,7 +65,7 @@ export function openParts(
   for (let at = 0; at < body.length; at += entryLength(bytes, at)) {
     if (hasPersonal(bytes, at)) {
       const here = { number: host.number, seq };
-      const parts = partsOf(bytes, at, here).map((part) => openPart(part, associated, here, keyOf));
+      const parts = partsOf(bytes, at, here).map((part) => mapped(part, here));
       entries.push(withParts(bytes, at, parts));
     } else {
       entries.push(body.subarray(at, at + entryLength(bytes, at)));
@@ -76,13 +90,13 @@ export function hasParts(body: Uint8Array): boolean {
   return false;
 }
 
-/** How many parts of each subject the entries of a run have. */
+/** How many parts of each subject the entries of a run have, but for those that stand there erased. */
 export function subjectsOf(body: Uint8Array): Map<number, number> {
   const subjects = new Map<number, number>();
   const bytes = bytesOf(body.buffer, body.byteOffset, body.length);
   for (let at = 0; at < body.length; at += entryLength(bytes, at)) {
-    for (const { number } of partsOf(bytes, at, { number: 0, seq: 0 }))
-      subjects.set(number, (subjects.get(number) ?? 0) + 1);
+    for (const { number, form } of partsOf(bytes, at, { number: 0, seq: 0 }))
+      if (form !== partForm.erased) subjects.set(number, (subjects.get(number) ?? 0) + 1);
   }
   return subjects;
 }
@@ -97,16 +111,11 @@ export function speaksOfOthers(body: Uint8Array): boolean {
   return false;
 }
 
-function openPart(
-  part: PersonalPart,
-  associated: Associated,
-  host: { readonly number: number; readonly seq: number },
-  keyOf: KeyOf,
-): PersonalPart {
+function openPart(part: PersonalPart, associated: Associated, host: Host, keyOf: KeyOf): PersonalPart {
   const { index, number, form, data } = part;
   if (form === partForm.erased) return part;
   const key = keyOf(number);
-  if (key === undefined) return { index, number, form: partForm.erased, data: nothing };
+  if (key === undefined) return erasedPart(part);
   const plaintext = open(key, data, associated.of(number, host.number, host.seq + index));
   if (form !== partForm.sealed || plaintext === undefined) {
     const why = `number ${host.number}: the personal part of seq ${host.seq + index} does not open`;
@@ -115,7 +124,11 @@ function openPart(
   return { index, number, form: plaintext[0] ?? 0, data: plaintext.subarray(1) };
 }
 
-function partsOf(bytes: Bytes, entryAt: number, { number, seq }: { number: number; seq: number }) {
+function erasedPart({ index, number }: Pick<PersonalPart, "index" | "number">): PersonalPart {
+  return { index, number, form: partForm.erased, data: nothing };
+}
+
+function partsOf(bytes: Bytes, entryAt: number, { number, seq }: Host) {
   const parts = personalParts(bytes, entryAt);
   if (parts !== undefined) return parts;
   const why = `number ${number}: the personal parts of the entry at seq ${seq} do not add up`;
