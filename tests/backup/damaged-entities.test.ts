@@ -44,6 +44,14 @@ function place(): Place {
 const garbleSlot = ({ dataDir }: Place, number: number) =>
   garble(join(dataDir, "shards/000/vault"), slotOffset(number) + 20, 1);
 
+/** Leaves zeros in the vault slot of a number, as a lost block does. */
+function emptySlot({ dataDir }: Place, number: number): void {
+  const path = join(dataDir, "shards/000/vault");
+  const vault = readFileSync(path);
+  vault.fill(0, slotOffset(number), slotOffset(number + 1));
+  writeFileSync(path, vault);
+}
+
 /** Takes the key of a number out of the target. */
 function loseKey({ target }: Place, number: number): void {
   const object = keysObject(0, number);
@@ -119,6 +127,49 @@ test("a target that never had the key gets everything else, says so each time, a
   const { report, findings, warp: again } = await restored(at, at.target);
   expect([report.entities, report.withoutKey, findings]).toEqual([2, 0, []]);
   expect(await again.entity("alice").currentHold()).toMatchObject({ reason: "claim" });
+});
+
+test("a slot that is empty, and of nobody who was erased, is damaged as well", async () => {
+  const at = place();
+  const never = { ...at, target: `${at.target}-never` };
+  const warp = await at.open();
+  for (const id of ["alice", "bob"]) await warp.entity(id).append(credited(1));
+  await warp.backup(at.target);
+  await warp.close();
+  emptySlot(at, 1);
+  const damaged = await at.open();
+  await damaged.entity("carol").append(credited(1));
+  await damaged.backup(at.target);
+  expect(await verifyBackup({ target: at.target, rootKey: at.rootKey })).toMatchObject({ entities: 3 });
+  const { report, findings, warp: again } = await restored(at, at.target);
+  expect([report.entities, report.withoutKey, findings]).toEqual([3, 0, []]);
+  expect(await again.entity("alice").seq()).toBe(1);
+  // A target that never had it.
+  const refusal = { code: "CORRUPT", details: { number: 1, offset: slotOffset(1), entities: 1 } };
+  expect(await damaged.backup(never.target).catch((error) => error)).toMatchObject(refusal);
+  const without = await restored(at, never.target);
+  expect([without.report.entities, without.report.withoutKey, without.findings]).toEqual([2, 1, []]);
+  // Who is erased goes.
+  await damaged.entity("alice").delete();
+  for (const target of [at.target, never.target]) {
+    await damaged.backup(target);
+    const { report: after } = await restored(at, target);
+    expect([after.entities, after.erased, after.withoutKey]).toEqual([2, 1, 0]);
+  }
+});
+
+test("a rotation destroys the key that a target has, until the next backup: damage between them leaves the entity out", async () => {
+  const at = place();
+  const warp = await at.open();
+  for (const id of ["alice", "bob"]) await warp.entity(id).append(credited(1));
+  await warp.backup(at.target);
+  await warp.rotateKeys();
+  await warp.close();
+  garbleSlot(at, 1);
+  const damaged = await at.open();
+  expect(await codeOf(damaged.backup(at.target))).toBe("CORRUPT");
+  const { report, findings } = await restored(at, at.target);
+  expect([report.entities, report.withoutKey, findings]).toEqual([1, 1, []]);
 });
 
 const briefAccount = defineAggregate({

@@ -4,6 +4,7 @@
 import { afterEach, expect, test } from "bun:test";
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { keysPerObject } from "../../src/backup/format/objects.ts";
 import { restoreBackup, verifyBackup, type Warp } from "../../src/index.ts";
 import { slotBytes, slotOffset } from "../../src/shard/files/vault.ts";
 import { cleanUp, codeOf, credited, openSmall, seededRandom, settled } from "../engine/sample.ts";
@@ -194,6 +195,31 @@ test("who is erased while her rows are backed up does not come back, however muc
     expect(await restoredModel(target, file)).toEqual(await modelOf(again));
     await again.close();
   }
+});
+
+test("who is erased between two objects of the key set, and still has a name, has lost no key", async () => {
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const target = join(directory, "target");
+  const warp = await openSmall(dataDir, { shards: 1 });
+  const append = (id: number) => warp.entity(`customer-${id}`).append(credited(id));
+  await append(1);
+  await warp.backup(target);
+  const last = keysPerObject + 1;
+  await Promise.all(Array.from({ length: keysPerObject }, (_, i) => append(i + 2)));
+  await warp.close();
+  const shard = openShard(dataDir);
+  let isErased = false;
+  const watched = new WatchedTarget(target, (call, object) => {
+    if (call !== "replace" || !object.endsWith("/keys/000001")) return;
+    eraseKey(shard, last, `customer-${last}`);
+    isErased = true;
+  });
+  expect((await backUpShard(dataDir, watched)).damaged).toBeUndefined();
+  expect(isErased).toBe(true);
+  shard.close();
+  const { file } = rootKeyOf(dataDir);
+  expect((await restoredModel(target, file)).size).toBe(keysPerObject);
 });
 
 test("a legal hold comes back with its entity, also when it is older than the newest backup", async () => {

@@ -3,17 +3,18 @@
  *
  * - An object is due when it has new entities, when one of its entities is in the ledger since, or when its keyring has
  *   other periods than that of now. It is made from the vault and overwrites the one before: what was erased is in no backup any more.
- * - Of a damaged slot the key stays as the target has it. What the target never had is named in the head, and its object is due
- *   each time until the slot is whole or the entity erased.
+ * - Of a damaged slot the key stays as the target has it, as long as the keyring opens it. What the target does not have is named in
+ *   the head, and its object is due each time until the slot is whole or the entity erased.
  * - The order of reading is ledger, names, slots; that of writing is ledger, key set. An entity that goes meanwhile is
- *   then missing from the keys, and the ledger beside them says why.
+ *   then missing from the keys, and the ledger beside them says why. One that has a name, no key and no entry in the ledger
+ *   as it is behind the slots has lost its key: its slot is damaged.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { idHash } from "../../core/erasure.ts";
 import { WarpError } from "../../core/errors.ts";
 import { walkLedger } from "../../shard/files/ledger.ts";
-import { slotBytes, Vault } from "../../shard/files/vault.ts";
+import { slotBytes, slotOffset, Vault } from "../../shard/files/vault.ts";
 import { decodeBlocks, decodeHeader, encodeBlock, encodeEnd, encodeHeader } from "../format/container.ts";
 import { SealedIds } from "../format/key-rows.ts";
 import {
@@ -64,7 +65,7 @@ export class KeySetBackup {
   async run(task: BackupTask, head: HeadHeader, nextNumber: number, stop: StopFlag): Promise<KeySetWritten> {
     const ledger = this.#readLedger(task).count;
     const due = this.#due(task, head, nextNumber);
-    const path = join(this.#source.directory, "vault");
+    const path = this.#vaultPath;
     const { shard, context, periods } = task;
     const vault = Vault.open({ path, shard, context, periods, cachedKeysMax }, "read");
     const damaged = new Map<number, WarpError>();
@@ -117,7 +118,8 @@ export class KeySetBackup {
     for (let number = first; number < end; number++) {
       if (this.#isErased.has(number)) continue;
       const slot = slots.subarray((number - first) * slotBytes, (number - first + 1) * slotBytes);
-      const key = vault.openSlot(number, slot);
+      const id = ids.get(number);
+      const key = vault.openSlot(number, slot) ?? (id === undefined ? undefined : this.#lost(task, number));
       if (key === undefined) continue;
       if (key instanceof WarpError) {
         inTarget ??= await this.#inTarget(shard, first);
@@ -126,7 +128,6 @@ export class KeySetBackup {
         else damaged.set(number, key);
         continue;
       }
-      const id = ids.get(number);
       if (id === undefined) {
         throw new WarpError("CORRUPT", `shard ${shard}: number ${number} has a key and no name`, {
           shard,
@@ -141,6 +142,20 @@ export class KeySetBackup {
     const header: KeysHeader = { kind: "keys", shard, incarnation, first, ledger, keyring };
     const blocks = draft.rows === 0 ? [] : encodeBlock(draft.take());
     return [encodeHeader(header), ...blocks, encodeEnd(blocks.length === 0 ? 0 : 1)];
+  }
+
+  get #vaultPath(): string {
+    return join(this.#source.directory, "vault");
+  }
+
+  /** What is wrong with the empty slot of a number that has a name; undefined when it was erased meanwhile. */
+  #lost(task: BackupTask, number: number): WarpError | undefined {
+    this.#readLedger(task);
+    if (this.#isErased.has(number)) return undefined;
+    const file = this.#vaultPath;
+    const offset = slotOffset(number);
+    const why = `${file}: the slot of number ${number} at ${offset} is empty, and no erasure of it is known`;
+    return new WarpError("CORRUPT", why, { file, offset, number });
   }
 
   /** The rows of an object as the target has it. Errors: CORRUPT with the object. */
