@@ -1,6 +1,7 @@
 /**
  * What callers are told while an entity is erased and afterwards, and that the rest of the context does not notice.
  */
+import { heapStats } from "bun:jsc";
 import { Database } from "bun:sqlite";
 import { afterEach, describe, expect, test } from "bun:test";
 import { cpSync } from "node:fs";
@@ -400,6 +401,23 @@ test.each(["reason", "by"])(
     expect(await alice.seq()).toBe(1);
   },
 );
+
+test("a call that erases leaves nothing of what it waited for", async () => {
+  const warp = await openSmall(freshDirectory());
+  const eraseAll = async (life: number): Promise<number> => {
+    const handles = Array.from({ length: 300 }, (_, i) => warp.entity(`${life}-${i}`));
+    await Promise.all(handles.map((handle) => handle.append(credited(1))));
+    await Promise.all(handles.map((handle) => handle.delete({ waitMs: 240_000 })));
+    await warp.whenTidy();
+    Bun.gc(true);
+    return heapStats().objectTypeCounts.Promise ?? 0;
+  };
+  await eraseAll(0);
+  const before = await eraseAll(1);
+  const after = await eraseAll(2);
+  // Four for each were left.
+  expect(after - before).toBeLessThan(300);
+});
 
 test("who is erased leaves memory with her id, and is known to be erased all the same", async () => {
   const warp = await openSmall(freshDirectory());
