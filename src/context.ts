@@ -278,11 +278,12 @@ async function serve(opened: {
     following.end(new WarpError("CLOSED", "this context is closed"));
     privacy.close();
     const finished = finish(engine, journal, settlings, () => failure.error !== undefined);
-    const isClean = await Promise.race([finished, failure.happened]);
-    // All of them: also the segment that was begun and never written to.
-    if (isClean === true) journal.retire(Number.MAX_SAFE_INTEGER);
-    else if (isClean === false)
-      logger.warn("another process reads a shard: the next start takes the rest from the journal", {});
+    const end = await Promise.race([finished, failure.happened]);
+    if (failure.error === undefined) {
+      // All of them: also the segment that was begun and never written to.
+      if (end === "clean") journal.retire(Number.MAX_SAFE_INTEGER);
+      else logger.warn("another process reads a shard: the next start takes the rest from the journal", {});
+    }
     await journal.close();
     await reading.close();
     await feed.close();
@@ -308,20 +309,21 @@ async function serve(opened: {
   });
 }
 
-/** Returns when every accepted write is answered and in main database files; false when they cannot come there. */
+/** Returns when every accepted write is answered and in main database files, or what is in the way of that. */
 async function finish(
   engine: Engine,
   journal: Journal<Write>,
   settlings: readonly Settling[],
   hasFailed: () => boolean,
-): Promise<boolean> {
+): Promise<"clean" | "failed" | "held"> {
   // What settling makes room for is appended and has to be settled itself.
-  while (!hasFailed() && (engine.underWay > 0 || settlings.some((settling) => !settling.isClean))) {
+  while (engine.underWay > 0 || settlings.some((settling) => !settling.isClean)) {
+    if (hasFailed()) return "failed";
     await journal.whenIdle();
     const areClean = await Promise.all(settlings.map((settling) => settling.whenCheckpointed()));
-    if (areClean.includes(false)) return false;
+    if (areClean.includes(false)) return "held";
   }
-  return true;
+  return hasFailed() ? "failed" : "clean";
 }
 
 /** Lets the journal overwrite the segments of which everything is in main database files. */
