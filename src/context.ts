@@ -285,6 +285,9 @@ async function serve(opened: {
       else logger.warn("another process reads a shard: the next start takes the rest from the journal", {});
     }
     await journal.close();
+    // What is not on the disk now will not be.
+    if (end === "held" && engine.underWay > 0)
+      engine.fail(new WarpError("CLOSED", "this context is closed"), journal.unacknowledged());
     await reading.close();
     await feed.close();
     await Promise.all(settlings.map((settling) => settling.close()));
@@ -319,9 +322,12 @@ async function finish(
   // What settling makes room for is appended and has to be settled itself.
   while (engine.underWay > 0 || settlings.some((settling) => !settling.isClean)) {
     if (hasFailed()) return "failed";
-    await journal.whenIdle();
-    const areClean = await Promise.all(settlings.map((settling) => settling.whenCheckpointed()));
+    // Side by side: a journal without a free segment waits for checkpoints.
+    const checkpointed = Promise.all(settlings.map((settling) => settling.whenCheckpointed()));
+    const first = await Promise.race([journal.whenIdle(), checkpointed]);
+    const areClean = first ?? (await checkpointed);
     if (areClean.includes(false)) return "held";
+    await journal.whenIdle();
   }
   return hasFailed() ? "failed" : "clean";
 }

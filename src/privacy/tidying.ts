@@ -9,7 +9,7 @@ import type { Reading } from "../actor/storage/reading.ts";
 import type { Settling } from "../actor/storage/settling.ts";
 import type { ErasureFollower, ErasureFollowers } from "../core/erasure.ts";
 import { stepDone } from "../core/erasure-steps.ts";
-import { toWarpError } from "../core/errors.ts";
+import { toWarpError, WarpError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { SweptEntity } from "../shard/messages.ts";
 
@@ -129,12 +129,15 @@ export class Tidying {
   close(): void {
     this.#isClosed = true;
     for (const timer of this.#blocked.values()) clearTimeout(timer);
+    for (const resolve of this.#idle.splice(0)) resolve();
   }
 
-  /** Resolves when nothing is left to do, and no follower is waited for. */
+  /** Resolves when nothing is left to do, and no follower is waited for. Errors: CLOSED when that is left to the next start. */
   async whenIdle(): Promise<void> {
-    while (this.#isRunning || this.#passing > 0 || this.#blocked.size > 0)
-      await new Promise<void>((resolve) => this.#idle.push(resolve));
+    const isBusy = () => this.#isRunning || this.#passing > 0 || this.#blocked.size > 0;
+    while (isBusy() && !this.#isClosed) await new Promise<void>((resolve) => this.#idle.push(resolve));
+    if (this.#isClosed && (isBusy() || this.#isDue || this.#underWay.size > 0))
+      throw new WarpError("CLOSED", "this context is closed");
   }
 
   /** Rows are gone; names may go when the followers have passed these erasures, each of them. */

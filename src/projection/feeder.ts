@@ -244,7 +244,7 @@ export class Feeder {
         this.skipped = message.skipped;
         break;
       case "foreign":
-        this.#parts.onWorthless("its rows are of another incarnation");
+        this.#parts.onWorthless("its rows are of another incarnation, or some of its tables are gone");
         return;
       case "applied":
         for (const place of message.places) this.progress.took(place);

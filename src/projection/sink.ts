@@ -41,7 +41,7 @@ export interface Commit {
 }
 
 export interface Sink {
-  /** Makes the tables that are missing. Returns the commits done so far, or undefined when the rows are of another incarnation. */
+  /** Makes the tables that are missing. Returns the commits done so far, or undefined when the rows are of another incarnation, or some of the tables are gone. */
   open(): Promise<number | undefined>;
   /** Commits done so far, and who has done the last. */
   last(): Promise<{ readonly batch: number; readonly writer: string }>;

@@ -1,6 +1,7 @@
 /**
  * Limits: what is too much is slowed down or refused, nothing grows without a bound, nothing stands still.
  */
+import { Database } from "bun:sqlite";
 import { afterEach, describe, expect, spyOn, test } from "bun:test";
 import { Engine } from "../../src/actor/engine.ts";
 import { WarpError } from "../../src/core/errors.ts";
@@ -169,6 +170,35 @@ describe("close", () => {
     const next = await openSmall(dataDir);
     expect([...(await seqs(next)).keys()].sort()).toEqual(done.sort());
   });
+
+  test("beside another process that reads an older state, with a journal that is full of it, answers each and ends", async () => {
+    const dataDir = freshDirectory();
+    const journal = { segmentBytes: 64 * 1024, segmentsMax: 4 };
+    const warp = await openSmall(dataDir, { journal, shards: 1, settle: { delayMs: 1 } });
+    await warp.entity("e").append(noted(10));
+    await settled(warp);
+    const reader = new Database(`${dataDir}/shards/000/runs.db`, { readonly: true });
+    reader.run("BEGIN");
+    reader.query("SELECT count(*) FROM runs").get();
+    let done = 0;
+    const calls = Array.from({ length: 200 }, async (_, i) => {
+      await warp.entity(`e${i}`).append(noted(10_000));
+      done++;
+    });
+    const outcomes = Promise.allSettled(calls);
+    for (let before = -1; before < done; ) {
+      before = done;
+      await Bun.sleep(500);
+    }
+    expect(done).toBeLessThan(200);
+    await warp.close();
+    const refused = (await outcomes).filter(({ status }) => status === "rejected");
+    expect(refused.length).toBe(200 - done);
+    reader.close();
+    const next = await openSmall(dataDir, { journal, shards: 1 });
+    const there = [...(await seqs(next)).values()].reduce((sum, seq) => sum + seq, 0);
+    expect(there).toBeGreaterThanOrEqual(done + 1);
+  }, 120_000);
 
   test("twice is once; whatever is called afterwards is CLOSED", async () => {
     const warp = await openSmall(freshDirectory());

@@ -16,8 +16,8 @@ export interface Server {
   start(): Promise<void>;
   /** Kills it, or one node of it. */
   kill(node?: number): Promise<void>;
-  /** Everything that a context has there goes, as when somebody clears it away. */
-  forget(context: string): Promise<void>;
+  /** Everything that a context has there goes, or the tables of builds that have this name, as when somebody clears it away. */
+  forget(context: string, table?: string): Promise<void>;
   /** Kills it and removes its files. */
   end(): Promise<void>;
 }
@@ -77,12 +77,12 @@ export async function startRqlite(count: number): Promise<Server> {
         node.child = undefined;
       }
     },
-    async forget(context) {
+    async forget(context, table = "") {
       const client = new RqliteClient(server.url);
       const [found] = await client.query([
         {
           sql: "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB ?",
-          params: [`${context}__*`],
+          params: [`${context}__${table}*`],
         },
       ]);
       const drops =
@@ -183,9 +183,15 @@ export async function startPostgres(): Promise<Server> {
       await killed(child);
       child = undefined;
     },
-    async forget(context) {
+    async forget(context, table) {
       await using sql = new SQL(server.url, { max: 1 });
-      await sql.unsafe(`DROP SCHEMA "${context}" CASCADE`);
+      if (table === undefined) {
+        await sql.unsafe(`DROP SCHEMA "${context}" CASCADE`);
+        return;
+      }
+      const named = "SELECT tablename FROM pg_tables WHERE schemaname = $1 AND starts_with(tablename, $2)";
+      for (const { tablename } of await sql.unsafe(named, [context, `${table}__`]))
+        await sql.unsafe(`DROP TABLE IF EXISTS "${context}"."${tablename}" CASCADE`);
     },
     async end() {
       await server.kill();

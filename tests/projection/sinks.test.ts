@@ -430,6 +430,13 @@ for (const { name, problem, start, place } of kinds) {
           ["b", 8],
           ["c", 1],
         ]);
+        // Some of them alone: what is left does not fit any more.
+        await server?.forget(harness.context, "tally");
+        feed.append("e", moved);
+        await until(async () => {
+          const all = await found().catch(() => []);
+          return JSON.stringify(all) === '[["a",5],["b",8],["c",1],["e",1]]';
+        }, "all of it is built again");
         await harness.close();
       });
     }

@@ -74,6 +74,7 @@ export class Settling {
   #nextRound = 1;
   #underWay: Round | undefined;
   /** Settled, but perhaps not in main database files; oldest first. At a start, whatever was found in the WALs. */
+  #checkpoints = 0;
   #unchecked: Round[] = [{ round: 0, turn: 0, firstUse: 0, positions: [] }];
   /** shard, number … of durable ERASE records that no round covers yet. */
   #erased: number[] = [];
@@ -266,8 +267,8 @@ export class Settling {
   /** Resolves when everything settled is in main database files; false when another process reads an older state and goes on with it. */
   async whenCheckpointed(): Promise<boolean> {
     await this.whenSettled();
-    let tried = 0;
-    const isOver = () => this.#unchecked.length === 0 || tried++ === checkpointsMax;
+    const last = this.#checkpoints + checkpointsMax;
+    const isOver = () => this.#unchecked.length === 0 || this.#checkpoints >= last;
     await this.#until(isOver, () => this.checkpoint());
     return this.#unchecked.length === 0;
   }
@@ -303,13 +304,12 @@ export class Settling {
   #orderInTime(): void {
     const { settleBytes, settleSmallBytes } = this.#options.settings;
     const areSmall = this.#waitingBytes < this.#waitingWrites * smallWriteBytes;
-    const isDue = this.#waitingBytes >= (areSmall ? settleSmallBytes : settleBytes);
-    if (isDue) this.order();
-    if (isDue || this.#waitingBytes === 0) return;
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
-      this.order();
-    }, this.#options.settings.settleDelayMs).unref();
+    if (this.#waitingBytes >= (areSmall ? settleSmallBytes : settleBytes)) this.order();
+    else if (this.#waitingBytes > 0)
+      this.#timer ??= setTimeout(() => {
+        this.#timer = undefined;
+        this.order();
+      }, this.#options.settings.settleDelayMs).unref();
   }
 
   #takeSnapshots(): SnapshotDraft[] {
@@ -384,6 +384,7 @@ export class Settling {
 
   #checkpointed(round: number): void {
     this.#asked = undefined;
+    this.#checkpoints++;
     this.#unchecked = this.#unchecked.filter((one) => one.round > round);
     this.#wakeIdle();
     this.#options.onCheckpointed();

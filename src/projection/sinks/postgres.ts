@@ -54,6 +54,7 @@ export class PostgresSink implements Sink {
       // Builds of several projections may do this at once.
       await sql.unsafe("SELECT pg_advisory_xact_lock(hashtext($1))", [`warp ${this.#schema}`]);
       await sql.unsafe(`CREATE SCHEMA IF NOT EXISTS ${quoted(this.#schema)}`);
+      if (await this.#lacksSome(sql)) return undefined;
       await sql.unsafe(
         `CREATE TABLE IF NOT EXISTS ${this.#counter} (id BIGINT PRIMARY KEY, batch BIGINT NOT NULL, writer TEXT NOT NULL, incarnation TEXT NOT NULL)`,
       );
@@ -187,6 +188,14 @@ export class PostgresSink implements Sink {
 
   async close(): Promise<void> {
     await this.#sql.close({ timeout: 1 });
+  }
+
+  /** Somebody has removed tables, but not all of them: what the others say is not so any more. */
+  async #lacksSome(sql: SQL): Promise<boolean> {
+    const names = [this.#counter, ...tablesOf(this.#build).map((table) => this.nameOf(table))];
+    const those = names.map((_, i) => `(to_regclass($${i + 1}) IS NOT NULL)::int`);
+    const [row] = await sql.unsafe(`SELECT ${those.join(" + ")} AS there`, names);
+    return Number(row.there) > 0 && Number(row.there) < names.length;
   }
 
   /** Errors: ABORTED when the counter has another value, or is not there any more. */

@@ -50,11 +50,22 @@ export class RqliteSink implements Sink {
         return [createTable(name, table, sqliteDialect), ...createIndexes(name, table)];
       }),
     ].map(plain);
+    if (await this.#lacksSome()) return undefined;
     const init = { sql: `INSERT OR IGNORE INTO ${counter} VALUES (1, 0, '', ?)`, params: [incarnation] };
     await this.#client.execute([...statements, init]);
     const [answer] = await this.#client.query([plain(`SELECT batch, incarnation FROM ${counter}`)]);
     const [batch, of] = answer?.rows[0] ?? [];
     return of === incarnation ? Number(batch) : undefined;
+  }
+
+  /** Somebody has removed tables, but not all of them: what the others say is not so any more. */
+  async #lacksSome(): Promise<boolean> {
+    const names = [this.#counter, ...tablesOf(this.#build).map((table) => this.#physical(table))];
+    const places = names.map(() => "?").join(", ");
+    const sql = `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN (${places})`;
+    const [answer] = await this.#client.query([{ sql, params: names }]);
+    const there = Number(answer?.rows[0]?.[0]);
+    return there > 0 && there < names.length;
   }
 
   async last(): Promise<{ batch: number; writer: string }> {
