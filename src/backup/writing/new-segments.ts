@@ -73,6 +73,8 @@ export class NewSegments {
       stop.requireUnset();
       for (const row of page) {
         const [number, seq, count, batch] = row as readonly [number, number, number, number];
+        // An id that an erasure has freed meanwhile may be that of a later run, which is of a later segment.
+        if (batch > point.position) continue;
         // Between batches is between positions.
         if (batch !== lastBatch && draft.isFull) {
           const at = { ...before, position: lastBatch };
