@@ -16,6 +16,7 @@ import { hasPersonal } from "../core/personal.ts";
 import { entryOffset, partFlag, partHeaderBytes, partOffset } from "../core/record.ts";
 import type { ErasedEntries } from "./erase/carry-out.ts";
 import { elementHashOfBytes } from "./files/filter.ts";
+import type { NamesTransaction } from "./files/names.ts";
 import { sealParts } from "./files/personal-parts.ts";
 import type { RunsTransaction } from "./files/runs.ts";
 import { aggregateHash, callerKeyHash, formBytes, sealPacked } from "./files/sealed.ts";
@@ -54,7 +55,10 @@ export function settleNames(shard: Shard, batch: ShardBatch, gather: Gather): vo
   const position = Math.max(batch.lastPosition, shard.names.namedPosition);
   if (batch.named.length + erasures.length === 0 && position === shard.names.namedPosition) return;
   const { buffer, view } = gather.bytes;
-  shard.names.settle(position, batch.newestNumber + 1, ({ insert, erase }) => {
+  // Names that are ahead are of records that a journal without syncs has lost. Their positions are given out again, and by its position
+  // nobody can tell then whether a record's id is named; so it is on the disk before its runs are, and a replay need not bring it.
+  const synced = shard.names.namedPosition > shard.runs.meta.position;
+  const work = ({ insert, erase }: NamesTransaction) => {
     // First: the id of an erased entity may be that of a new one.
     for (const { number, id, position } of erasures) erase(number, id, position);
     for (const part of batch.named) {
@@ -63,7 +67,8 @@ export function settleNames(shard: Shard, batch: ShardBatch, gather: Gather): vo
       const from = at + partHeaderBytes + 2;
       insert.run(view.getFloat64(at + partOffset.number, true), buffer.subarray(from, from + length));
     }
-  });
+  };
+  shard.names.settle(position, batch.newestNumber + 1, work, { synced });
   if (erasures.length > 0) stepDone("unnamed", shard.shard);
   shard.ids.reserve(batch.named.length);
   for (const part of batch.named) {

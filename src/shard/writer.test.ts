@@ -1,4 +1,5 @@
-import { afterAll, describe, expect, test } from "bun:test";
+import { Database } from "bun:sqlite";
+import { afterAll, describe, expect, spyOn, test } from "bun:test";
 import { existsSync, rmSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { DeliveryWindows } from "../core/delivery-windows.ts";
@@ -6,12 +7,14 @@ import { WarpError } from "../core/errors.ts";
 import { limits } from "../core/limits.ts";
 import { partOffset, recordHeaderBytes, recordKind, recordOffset } from "../core/record.ts";
 import { Filter } from "./files/filter.ts";
+import { Names } from "./files/names.ts";
 import { Gather, type ShardBatch } from "./gather.ts";
 import type { EntriesPage, ShardOpened, ShardWorkerOptions } from "./messages.ts";
 import { Reader } from "./read.ts";
 import {
   appendRandomly,
   SampleTail,
+  sampleData,
   sampleDirectory,
   sampleOptions,
   sampleSeed,
@@ -82,6 +85,32 @@ describe("a writer", () => {
     again.close();
     for (const entity of tail.entities) expectSettled(reader, entity);
     reader.close();
+  });
+
+  test("has names on the disk before their runs while they are ahead of the journal", () => {
+    const random = seededRandom(78);
+    const options = freshOptions({ shards: [0] });
+    const tail = new SampleTail(8 * 2 ** 20);
+    const directory = join(options.dataDir, "shards/000");
+    const round = (): string[] => {
+      const run = spyOn(Database.prototype, "run");
+      const writer = new Writer(options, tail.memory);
+      const opened = run.mock.calls.length;
+      const entity = tail.entity(0, `entity ${tail.entities.length}`);
+      tail.append([entity], [sampleData(random)]);
+      writer.settle(tail.settleMessage());
+      const said = run.mock.calls.slice(opened).map(([sql]) => sql);
+      run.mockRestore();
+      writer.close();
+      return said.filter((sql) => sql.startsWith("PRAGMA synchronous"));
+    };
+    expect(round()).toEqual([]);
+    // As after a power failure that took a journal without syncs.
+    const names = Names.open({ directory, shard: 0, access: "write", durability: "os", cacheBytes: 1e6 });
+    names.settle(names.namedPosition + 100, 0, () => {});
+    names.close();
+    expect(round()).toEqual(["PRAGMA synchronous = FULL", "PRAGMA synchronous = NORMAL"]);
+    expect(round()).toEqual(["PRAGMA synchronous = FULL", "PRAGMA synchronous = NORMAL"]);
   });
 
   test("changes nothing when it settles the same records again, and takes up where it stopped", () => {

@@ -12,6 +12,7 @@ import { fingerprintBytes, idHash, keyFingerprint } from "../../core/erasure.ts"
 import { stepDone } from "../../core/erasure-steps.ts";
 import { isSubjectName } from "../../core/personal.ts";
 import type { LedgerEntry } from "../files/ledger-format.ts";
+import type { NamesTransaction } from "../files/names.ts";
 import type { Shard } from "../shard.ts";
 
 /** Ledger entries by number. */
@@ -64,12 +65,14 @@ export function carryOutLedger(shard: Shard, entries: readonly LedgerEntry[]): n
   shard.vault.erase(due.map(({ number }) => number));
   stepDone("key", shard.shard);
   const { namedPosition, nextNumber } = shard.names;
-  shard.names.settle(namedPosition, nextNumber, ({ erase }) => {
+  const unname = ({ erase }: NamesTransaction) => {
     for (const { number, position } of due) {
       const id = shard.names.idOf(number);
       if (id !== undefined) erase(number, id, position);
     }
-  });
+  };
+  // No record brings this back.
+  shard.names.settle(namedPosition, nextNumber, unname, { synced: true });
   stepDone("unnamed", shard.shard);
   shard.runs.erasures.beginAll(due);
   stepDone("settled", shard.shard);

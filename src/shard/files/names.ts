@@ -19,6 +19,7 @@ import {
   prepareSchema,
   readMeta,
   transact,
+  transactSynced,
   walBytesOf,
   writeMeta,
 } from "../sqlite/database.ts";
@@ -57,10 +58,13 @@ export class Names {
   readonly #idOf: Statement<{ id: Uint8Array }, [number]>;
   #meta: Meta;
   readonly #unused: UnusedBytes;
+  /** Every commit is synced. */
+  readonly #isSynced: boolean;
 
   private constructor(options: NamesOptions, path: string, database: Database) {
     this.path = path;
     this.#database = database;
+    this.#isSynced = options.durability === "os";
     this.#unused = new UnusedBytes(path, pageBytes);
     this.#meta = readMeta(database, path, options.shard);
     const remove = database.query("DELETE FROM names WHERE number = ?");
@@ -103,13 +107,23 @@ export class Names {
     return this.#meta.nextNumber;
   }
 
-  /** One transaction: what `work` inserts, and the position up to which names are complete with it. */
-  settle(position: number, nextNumber: number, work: (to: NamesTransaction) => void): void {
+  /**
+   * One transaction: what `work` inserts, and the position up to which names are complete with it. With `synced` it is on the disk when
+   * this returns: for what no replay would bring back.
+   */
+  settle(
+    position: number,
+    nextNumber: number,
+    work: (to: NamesTransaction) => void,
+    { synced = false } = {},
+  ): void {
     const meta = { ...this.#meta, position, nextNumber: Math.max(nextNumber, this.#meta.nextNumber) };
-    transact(this.#database, this.path, "IMMEDIATE", () => {
+    const write = () => {
       work(this.#transaction);
       writeMeta(this.#database, meta);
-    });
+    };
+    if (synced && !this.#isSynced) transactSynced(this.#database, this.path, write);
+    else transact(this.#database, this.path, "IMMEDIATE", write);
     this.#meta = meta;
   }
 
