@@ -65,9 +65,10 @@ export function openDataDirectory(request: DirectoryRequest): DataDirectory {
     }
     // A process that was killed may have replaced files here and not synced their names; what is done now relies on them.
     if (isThere) syncNames(path);
-    const identity = isThere ? readIdentity(path) : newIdentity(request);
+    const found = isThere ? readIdentity(path) : undefined;
+    const identity = found === undefined ? newIdentity(request) : askedAnew(found, request);
     requireSame(identity, request);
-    if (!isThere) writeIdentity(path, identity);
+    if (identity !== found) writeIdentity(path, identity);
     return {
       path,
       identity,
@@ -134,6 +135,15 @@ function newIdentity(request: DirectoryRequest): Identity {
   };
 }
 
+/** A start that ended before it had a root key has made nothing, and settles nothing: what is asked for now counts. */
+function askedAnew(found: Identity, request: DirectoryRequest): Identity {
+  const { context = found.context, shards = found.shards } = request;
+  const isSame = context === found.context && shards === found.shards;
+  if (isSame || found.state !== "creating" || remainsIn(readdirSync(request.path)) !== undefined)
+    return found;
+  return newIdentity({ ...request, context, shards });
+}
+
 /** Makes a directory that a restore has filled a data directory of its own. Returns its incarnation. */
 export function writeRestoredIdentity(path: string, of: Pick<Identity, "context" | "shards">): string {
   const { context, shards } = of;
@@ -167,12 +177,17 @@ function refuseRemains(path: string): void {
     const why = `a restore into it is under way or was interrupted, and left ${restoring}`;
     throw new WarpError("INVALID_ARGUMENT", `${path}: ${why}`, { file: join(path, restoring) });
   }
-  const remains = names.find((name) => ["keyring.json", "journal", "shards"].includes(name));
+  const remains = remainsIn(names);
   if (remains === undefined) return;
   const file = join(path, identityName);
   throw new WarpError("CORRUPT", `${file} is missing, and ${remains} is there: this was a data directory`, {
     file,
   });
+}
+
+/** Something that a data directory has once there is a key for it. */
+function remainsIn(names: readonly string[]): string | undefined {
+  return names.find((name) => ["keyring.json", "journal", "shards"].includes(name));
 }
 
 /** Makes a directory with all above it; returns when their names are on the disk. */

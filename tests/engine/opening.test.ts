@@ -70,6 +70,17 @@ describe("a directory", () => {
     expect(await (await openSmall(dataDir)).entity("e").seq()).toBe(1);
   });
 
+  test("of which the first start had no root key is made by the next, as that one says", async () => {
+    const dataDir = freshDirectory();
+    const without = { rootKey: { file: "none" }, shards: 5, context: "first" };
+    expect(await codeOf(openSmall(dataDir, without))).toBe("ROOT_KEY_MISSING");
+    const warp = await openSmall(dataDir, { shards: 3, context: "second" });
+    expect([warp.shards, warp.context]).toEqual([3, "second"]);
+    await warp.entity("e").append(credited(1));
+    await warp.close();
+    expect(await codeOf(openSmall(dataDir, without))).toBe("CONFIG_MISMATCH");
+  });
+
   test("is let go, with all threads, by a start that fails when much of it is running", async () => {
     const dataDir = await made();
     const application = join(freshDirectory(), "..", "elsewhere.ts");
