@@ -81,6 +81,13 @@ export class Residency {
     return actor?.isLoaded === true ? actor : undefined;
   }
 
+  /** It was erased; it may have begun again. */
+  wasErased(id: string): boolean {
+    const { shards } = this.#options;
+    const erased = shards[shardOf(id, shards.length)]?.erased;
+    return erased?.any === true && erased.find(id) !== undefined;
+  }
+
   /** The actor of an entity; it may still be loading. Errors: INVALID_ARGUMENT for what is no id. */
   actor(id: string): Actor {
     const known = this.#actors.get(id);

@@ -7,11 +7,17 @@
 import type { Reading } from "../actor/storage/reading.ts";
 import { aboutDropped } from "../core/dropped.ts";
 import { bytesOf, entryCount, entryLength, entryPosition, readEntry } from "../core/entry.ts";
+import { WarpError } from "../core/errors.ts";
 import type { StoredEvent } from "../core/event.ts";
 import { limits } from "../core/limits.ts";
 import type { EntriesPage } from "../shard/messages.ts";
 import { Chunk } from "./chunk.ts";
 import type { Filter } from "./filter.ts";
+
+interface Replayed {
+  readonly chunks: readonly Chunk[];
+  readonly upTo: number;
+}
 
 export class EntityReplay {
   readonly #reading: Reading;
@@ -34,7 +40,17 @@ export class EntityReplay {
   /**
    * The next events behind `after`, and what of them is gone, up to `upTo`; at its end, everything up to `to` has been looked at.
    */
-  async next(after: number): Promise<{ readonly chunks: readonly Chunk[]; readonly upTo: number }> {
+  async next(after: number): Promise<Replayed> {
+    try {
+      return await this.#next(after);
+    } catch (thrown) {
+      // She was erased behind `to`: the feed tells it, which is read from there on.
+      if (thrown instanceof WarpError && thrown.code === "ERASED") return { chunks: [], upTo: this.to };
+      throw thrown;
+    }
+  }
+
+  async #next(after: number): Promise<Replayed> {
     if (this.#nextSeq === 0) await this.#begin(after);
     const page = this.#number === 0 ? undefined : await this.#page(this.#nextSeq);
     const events: StoredEvent[] = [];

@@ -161,6 +161,18 @@ test.each(["forward", "backward"] as const)(
   },
 );
 
+test("a history of what is not settled yet ends with ERASED too", async () => {
+  const warp = await openSmall(freshDirectory(), { settle: { delayMs: 60_000 } });
+  const alice = warp.entity("alice");
+  await warp.entity("bob").append(credited(1));
+  await warp.entity("bob").delete();
+  for (let i = 0; i < 5; i++) await alice.append(credited(i));
+  const reads = (["forward", "backward"] as const).map((direction) => alice.events({ direction }));
+  for (const read of reads) await read.next();
+  await alice.delete();
+  for (const read of reads) expect(await codeOf(read.next())).toBe("ERASED");
+});
+
 test("a state of the past that is asked for is that of one life, or ERASED", async () => {
   const warp = await openSmall(freshDirectory());
   for (let life = 1; life <= 30; life++) {

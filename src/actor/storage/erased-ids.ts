@@ -12,6 +12,7 @@ export class ErasedIds {
   readonly #times = new Map<number, number>();
 
   #newest = 0;
+  #changes = 0;
 
   constructor(idHashKey: Uint8Array, hashes: Float64Array, times: Float64Array) {
     this.#idHashKey = idHashKey;
@@ -26,6 +27,11 @@ export class ErasedIds {
   /** Hashes and times. */
   get entries(): readonly (readonly [hash: number, erasedAt: number])[] {
     return [...this.#times];
+  }
+
+  /** Rises with every erasure, so that nobody pays for a hash while there is none. */
+  get changes(): number {
+    return this.#changes;
   }
 
   /** False while nothing was ever erased, so that nobody pays for a hash. */
@@ -43,6 +49,7 @@ export class ErasedIds {
   }
 
   #set(hash: number, erasedAt: number): void {
+    this.#changes++;
     this.#times.set(hash, erasedAt);
     this.#newest = Math.max(this.#newest, erasedAt);
   }

@@ -82,6 +82,9 @@ export async function* readEvents(
   let next = from;
   const bytesMax = query.pageBytes ?? limits.readPageBytes;
   const { tailRow, shard } = actor;
+  const { erased } = shard;
+  let { changes } = erased;
+  const erasedAt = erased.any ? erased.find(actor.id) : undefined;
   const inTail = parts.tails[shard.writer];
   const tail = inTail === undefined ? [] : copyTail(inTail, tailRow, shard.settledPosition, to, bytesMax);
   const settledTo = tail[0] === undefined ? to : tail[0].firstSeq - 1;
@@ -92,6 +95,11 @@ export async function* readEvents(
     const events = decodePage(page, actor.id, from, to);
     for (const event of backward ? [...mark, ...events].reverse() : inTurn(mark, events)) {
       if (left-- <= 0) return;
+      if (erased.changes !== changes) {
+        // What was copied of the tail, or is in memory of a page, knows nothing of it.
+        changes = erased.changes;
+        if (erased.find(actor.id) !== erasedAt) throw erasedMeanwhile(actor.id);
+      }
       if (!backward) next = event.seq + 1;
       yield event;
     }

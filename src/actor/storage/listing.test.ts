@@ -13,6 +13,7 @@ function byBytes(one: string, other: string): number {
 class Sample {
   readonly files: readonly Map<string, number>[] = [new Map(), new Map()];
   readonly actors = new Map<string, Actor>();
+  readonly erased = new Set<string>();
   readonly #shards = this.files.map(
     (_, index) =>
       new ShardState({
@@ -34,12 +35,19 @@ class Sample {
   }
 
   list(query: EntitiesQuery = {}): AsyncGenerator<EntityListed> {
-    const { actors, files } = this;
-    const sorted = files.map((file) => [...file].toSorted(([a], [b]) => byBytes(a, b)));
+    const { actors, files, erased } = this;
+    const sorted = files.map(() => [] as [string, number][]);
+    // Files may get more while they are listed.
+    const sortedOf = (shard: number) => {
+      const file = files[shard] ?? new Map<string, number>();
+      if (sorted[shard]?.length !== file.size)
+        sorted[shard] = [...file].toSorted(([a], [b]) => byBytes(a, b));
+      return sorted[shard] ?? [];
+    };
     const parts = {
       reading: {
         names: async (asked: { shard: number; prefix: string; after: string | undefined; limit: number }) =>
-          (sorted[asked.shard] ?? [])
+          sortedOf(asked.shard)
             .filter(([id]) => id.startsWith(asked.prefix))
             .filter(([id]) => asked.after === undefined || byBytes(id, asked.after) > 0)
             .slice(0, asked.limit)
@@ -51,6 +59,7 @@ class Sample {
           return actors.size;
         },
         peek: (id: string) => actors.get(id),
+        wasErased: (id: string) => erased.has(id),
       },
       shards: files.length,
     };
@@ -169,6 +178,25 @@ describe("a listing", () => {
     for (const { id } of gone) sample.actors.get(id)?.forget(undefined, 1);
     for await (const listed of listing) found.push(listed);
     expect(found).toEqual(sample.expected({ limit: 1200 }));
+  });
+
+  test("goes on without those whose receipts came meanwhile, and with who has begun again or was only let go", async () => {
+    const sample = new Sample();
+    for (let i = 0; i < 1200; i++) sample.add(scatteredId(i), -1, 1);
+    const listing = sample.list();
+    const found = [(await listing.next()).value as EntityListed];
+    const left = sample.expected().slice(600);
+    for (const [i, { id }] of left.entries()) {
+      if (i % 4 === 0) continue;
+      sample.actors.delete(id);
+      // One was settled and left memory, one was erased, one erased and begun again.
+      if (i % 4 === 1) sample.files[0]?.set(id, 1);
+      else sample.erased.add(id);
+      if (i % 4 === 3) sample.files[1]?.set(id, 1);
+    }
+    for await (const listed of listing) found.push(listed);
+    expect(found).toEqual(sample.expected());
+    expect(found.length).toBe(1200 - 150);
   });
 
   test("of more unsettled entities than are kept at once has all of them", async () => {

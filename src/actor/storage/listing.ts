@@ -26,7 +26,7 @@ export interface EntityListed {
 
 export interface ListingParts {
   readonly reading: Pick<Reading, "names">;
-  readonly residency: Pick<Residency, "all" | "count" | "peek">;
+  readonly residency: Pick<Residency, "all" | "count" | "peek" | "wasErased">;
   readonly shards: number;
 }
 
@@ -82,7 +82,15 @@ async function readPage(
   }
   const end = isCut ? listed.at(-1)?.id : undefined;
   if (end !== undefined) page = page.filter(({ id }) => byteOrder(id, end) <= 0);
-  return page.map(({ id, seq }) => ({ id, seq: residency.peek(id)?.committedSeq ?? seq }));
+  // One that was unsettled when the listing began may have been erased since, and is then in no file.
+  const isGone = (id: string) =>
+    listed[firstBehind(listed, id) - 1]?.id === id &&
+    residency.wasErased(id) &&
+    !pages.some((names) => names.some(({ entity }) => entity === id));
+  return page.map(({ id, seq }) => ({
+    id,
+    seq: residency.peek(id)?.committedSeq ?? (isGone(id) ? 0 : seq),
+  }));
 }
 
 /** The first entities behind `after` that may not be in their shard's file yet, with their durable seq. */
