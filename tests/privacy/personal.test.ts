@@ -52,6 +52,34 @@ describe("a personal part", () => {
     expect((await collect(again.entity("order-1").events()))[0]).not.toHaveProperty("personal");
   });
 
+  test("whose evolve appends elsewhere is refused where that makes an entity: it would be sealed under that one's key", async () => {
+    let warp: Warp | undefined;
+    const nested: Promise<unknown>[] = [];
+    const impure = defineAggregate({
+      name: "impure",
+      initialState: { n: 0 },
+      evolve: (state: { n: number }, { type }) => {
+        if (type === "Shipped") nested.push(warp?.entity("{a}x").append(credited(1)) ?? Promise.resolve());
+        return { n: state.n + 1 };
+      },
+    });
+    warp = await openSmall(freshDirectory(), { aggregates: [impure] });
+    await warp.entity("{a}1").append(credited(1));
+    await warp.entity("{a}2").append(credited(1));
+    // Loaded: what is not would be made later.
+    await warp.entity("{a}x").seq();
+    const failed = await codeOf(warp.entity("{a}1").append(shipped("customer-2", "Elm Street 1")));
+    expect(failed).toBe("EVOLVE_FAILED");
+    await Promise.all(nested);
+    expect(await warp.entity("{a}1").seq()).toBe(1);
+    // The entity is there by now, and the part is under her key.
+    expect(await warp.entity("{a}2").append(shipped("customer-2", "Elm Street 1"))).toMatchObject({ seq: 2 });
+    await settled(warp);
+    expect(await warp.entity("customer-2").delete()).toMatchObject({ personal: { parts: 1, hosts: 1 } });
+    const [, event] = await collect(warp.entity("{a}2").events());
+    expect(event?.personal).toBeNull();
+  });
+
   test("comes from commands, and with several entities at once", async () => {
     const warp = await open(freshDirectory());
     await warp.entity("{a}1").send("ship", { subject: "customer-2", address: "Elm Street 1" });

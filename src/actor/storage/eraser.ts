@@ -97,7 +97,7 @@ export class Eraser {
     const { recorder, journal } = this.#parts;
     for (const { actor, isMade = false } of erasures) {
       if (!isMade || actor.number > 0) continue;
-      const naming = { subjects: [actor], fresh: [actor] };
+      const naming = { subjects: [actor], fresh: [actor], nextNumber: actor.shard.nextNumber };
       const position = recordNaming(recorder, naming, [], [], recorder.now(actor.shard));
       if (position === 0) return false;
       // The shard is durable up to here when its turn is, also if the erasure comes in a later one.
