@@ -45,6 +45,8 @@ export class Follower {
   /** By shard; undefined for shards that the filter is not about. While live, those of the hub count. */
   #positions: (number | undefined)[] = [];
   #phase: Phase = "starting";
+  /** How often it began to read: of two it is the later one that goes on. */
+  #reads = 0;
   #replay: EntityReplay | undefined;
   /** That of the one entity that it follows, as far as it has met it or the ledger knows it. */
   #number = 0;
@@ -88,8 +90,10 @@ export class Follower {
   wake(): void {
     if (this.#phase !== "behind") return;
     this.#phase = "reading";
-    this.#read().then(
+    const read = ++this.#reads;
+    this.#read(read).then(
       () => {
+        if (read !== this.#reads) return;
         if (this.#phase === "reading") this.#phase = "behind";
         // Room that came while the last page was read was not heard of.
         if (this.#phase === "behind" && this.#sink.hasRoom) this.wake();
@@ -157,8 +161,8 @@ export class Follower {
     if (this.#sink.hasRoom) this.wake();
   }
 
-  async #read(): Promise<void> {
-    while (this.#phase === "reading" && this.#sink.hasRoom) {
+  async #read(read: number): Promise<void> {
+    while (this.#phase === "reading" && read === this.#reads && this.#sink.hasRoom) {
       const shard = this.#nextShard();
       const hasAll = shard === undefined || this.#closeGap();
       if (hasAll) {
@@ -213,6 +217,8 @@ export class Follower {
   }
 
   async #goLive(): Promise<boolean> {
+    // It was ended by what it was handed last.
+    if (this.#phase !== "reading") return true;
     if (!this.#hub.join(this)) {
       await this.#hub.quiet();
       return false;
@@ -284,6 +290,7 @@ export class Follower {
     for (const chunk of chunks) {
       this.#positions[shard] = chunk.upTo;
       this.#hand(chunk);
+      if (this.#phase !== "reading") return;
     }
     this.#positions[shard] = upTo;
     if (chunks.length === 0) this.tellMoved(performance.now());

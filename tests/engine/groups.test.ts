@@ -318,13 +318,34 @@ test("checkpoints ahead of what was recovered go back: other records get those p
   const before = new GroupsFile(dataDir, "one", [0, 0]);
   const parked = { number: 1, seq: 1, attempts: 1, reason: "no", parkedAt: 1 };
   before.create("workers", {}, [5, 9]);
-  before.park("workers", { ...parked, shard: 0, position: 4 }, [5, 9]);
-  before.park("workers", { ...parked, shard: 1, position: 8 }, [5, 9]);
+  before.park("workers", { ...parked, shard: 0, position: 4 }, [5, 9], undefined);
+  before.park("workers", { ...parked, shard: 1, position: 8 }, [5, 9], undefined);
   before.close();
   const after = new GroupsFile(dataDir, "one", [7, 6]);
   expect(after.checkpoint("workers")).toEqual([5, 6]);
   expect(after.parked("workers", 10)).toMatchObject([{ shard: 0, position: 4 }]);
   after.close();
+});
+
+test("an event that is parked again is parked once, also where its mark has another seq by then", () => {
+  const dataDir = freshDirectory();
+  mkdirSync(dataDir, { recursive: true });
+  const file = new GroupsFile(dataDir, "one", [9]);
+  const row = { shard: 0, number: 1, seq: 1, position: 4, attempts: 1, reason: "no", parkedAt: 1 };
+  file.create("workers", {}, [5]);
+  file.park("workers", row, [5], undefined);
+  const [parked] = file.parked("workers", 10);
+  // Retention has dropped it and what follows.
+  file.park("workers", { ...row, seq: 3, position: 6, attempts: 10, reason: "attempts" }, [7], parked?.id);
+  expect(file.parked("workers", 10)).toMatchObject([
+    { id: parked?.id, seq: 1, attempts: 10, reason: "attempts" },
+  ]);
+  expect(file.checkpoint("workers")).toEqual([7]);
+  // Whoever has acknowledged it meanwhile: it is parked anew.
+  file.unpark(parked?.id ?? 0);
+  file.park("workers", { ...row, seq: 3 }, [7], parked?.id);
+  expect(file.parked("workers", 10)).toMatchObject([{ seq: 3 }]);
+  file.close();
 });
 
 test("what a group has read and is not done with is bounded in bytes", async () => {

@@ -2,6 +2,7 @@
  * Subscriptions of the library: random filters, starts and speeds against a plain model, over restarts and settling.
  */
 import { afterEach, describe, expect, spyOn, test } from "bun:test";
+import { randomBytes } from "node:crypto";
 import { Feed } from "../../src/actor/storage/feed.ts";
 import {
   defineAggregate,
@@ -217,6 +218,27 @@ describe("a subscription", () => {
     expect(read.count).toBeLessThan(20);
   });
 
+  test("of one entity that is far behind is told when that is erased, and does not fail", async () => {
+    const warp = await openSmall(freshDirectory(), { shards: 1, memory: { tailBytes: 4 << 20 } });
+    const long = warp.entity("long");
+    const noted = () => ({
+      type: "Credited",
+      data: { cents: 1, note: randomBytes(3000).toString("base64") },
+    });
+    for (let i = 0; i < 3000; i++) await long.append(noted());
+    await settled(warp);
+    const subscription = warp.subscribe({ entity: "long", from: "start" });
+    expect((await subscription.next()).value).toMatchObject({ kind: "events" });
+    const deleted = long.delete();
+    const kinds: (string | undefined)[] = [];
+    for await (const message of subscription) {
+      kinds.push(message.kind);
+      if (message.kind === "erased") break;
+    }
+    expect(kinds.at(-1)).toBe("erased");
+    expect(await deleted).toMatchObject({ status: "erased" });
+  });
+
   test("is refused with a cursor of something else, of another context, or of no one", async () => {
     const warp = await openSmall(freshDirectory());
     const other = await openSmall(freshDirectory());
@@ -233,6 +255,51 @@ describe("a subscription", () => {
     expect(await codeOf(() => warp.subscribe({ types: [] }))).toBe("INVALID_ARGUMENT");
     const all = await untilCaughtUp(warp, { entity: "a", from: mark?.cursor ?? "" });
     expect(all.map(({ kind }) => kind)).toEqual(["caughtUp"]);
+  });
+
+  test("that is ended by what it is handed while it closes its gap does not become live", async () => {
+    const warp = await openSmall(freshDirectory());
+    let isInGap = false;
+    const { readNow } = Feed.prototype;
+    // Closing the gap it reads without a bound.
+    const reading = spyOn(Feed.prototype, "readNow").mockImplementation(function (this: Feed, ...args) {
+      isInGap = args.length === 3;
+      return readNow.apply(this, args);
+    });
+    let isOver = false;
+    const appends = [0, 1, 2, 3].map(async (n) => {
+      for (let i = 0; !isOver; i++) await warp.entity(`e${n}`).append(credited(i));
+    });
+    const told: string[] = [];
+    while (!isOver) {
+      let hasEnded = false;
+      const say = (what: string) => void (isOver && told.push(what));
+      const follower = warp.follow(
+        { from: "start" },
+        {
+          hasRoom: true,
+          chunk: ({ shard, upTo }) => {
+            say("chunk");
+            // With the last that is missing of the last shard.
+            if (!isInGap || hasEnded || shard !== 1 || upTo < warp.feed.committed(1)) return;
+            isOver = true;
+            follower.end();
+          },
+          caughtUp: () => say("caughtUp"),
+          moved: () => say("moved"),
+          ended: () => {
+            hasEnded = true;
+          },
+        },
+      );
+      await until(() => hasEnded || follower.isLive);
+      follower.end();
+    }
+    reading.mockRestore();
+    await Promise.all(appends);
+    await warp.entity("e0").append(credited(0));
+    expect(told).toEqual([]);
+    expect(warp.subscriptions).toEqual({ followers: 0, live: 0 });
   });
 
   test("ends with the context, with its signal, and with the loop that reads it", async () => {

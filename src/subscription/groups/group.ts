@@ -284,7 +284,7 @@ export class Group {
     const row = { shard, number, seq, position, attempts, reason, parkedAt: Date.now() };
     // Until it is parked no checkpoint may be behind it.
     this.#isParking = true;
-    this.#parts.file.park(this.#parts.name, row, this.checkpoint);
+    this.#parts.file.park(this.#parts.name, row, this.checkpoint, item.parkedId);
     this.#isParking = false;
   }
 

@@ -127,16 +127,27 @@ export class GroupsFile {
     this.#transact(() => this.#save(name, positions));
   }
 
-  /** Parks an event, or says of a parked one how often it was tried, together with the checkpoint. */
-  park(name: string, row: Omit<ParkedRow, "id">, positions: readonly (number | undefined)[]): void {
+  /**
+   * Parks an event, or says of a parked one, by its `id`, how often it was tried, together with the checkpoint. An event that retention
+   * has dropped since it was parked has another seq: that of its mark.
+   */
+  park(
+    name: string,
+    row: Omit<ParkedRow, "id">,
+    positions: readonly (number | undefined)[],
+    id: number | undefined,
+  ): void {
     this.#transact(() => {
       const { shard, number, seq, position, attempts, reason, parkedAt } = row;
-      this.#database
-        .query(
-          `INSERT INTO parked (name, shard, number, seq, position, attempts, reason, parkedAt) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-           ON CONFLICT DO UPDATE SET attempts = excluded.attempts, reason = excluded.reason`,
-        )
-        .run(name, shard, number, seq, position, attempts, reason, parkedAt);
+      const again = this.#database.query("UPDATE parked SET attempts = ?, reason = ? WHERE id = ?");
+      const isKnown = id !== undefined && again.run(attempts, reason, id).changes > 0;
+      if (!isKnown)
+        this.#database
+          .query(
+            `INSERT INTO parked (name, shard, number, seq, position, attempts, reason, parkedAt) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+             ON CONFLICT DO UPDATE SET attempts = excluded.attempts, reason = excluded.reason`,
+          )
+          .run(name, shard, number, seq, position, attempts, reason, parkedAt);
       this.#save(name, positions);
     });
   }
