@@ -74,7 +74,8 @@ export class Deliveries {
    */
   find(delivery: Delivery, now: number, sessionTime = () => now): Appended | "ask" | undefined {
     requireWhole(delivery);
-    if (delivery.sessionStart < now - limits.deliveryTtlMs) throw expired(delivery);
+    if (delivery.sessionStart < now - limits.deliveryTtlMs)
+      throw expired(delivery, { now: Math.max(now, sessionTime()) });
     const window = this.#windowOf(delivery);
     if (window === undefined) {
       if (delivery.sessionStart <= this.#absentTo) return "ask";
@@ -261,11 +262,17 @@ function ofFuture(delivery: Delivery): WarpError {
   return new WarpError("INVALID_ARGUMENT", message, { limit: "deliveryAheadMs" });
 }
 
-function expired(delivery: Delivery): WarpError {
+/** `now` is said where the session is too old, so that a client whose clock is another one begins the next at the right time. */
+function expired(delivery: Delivery, time: { readonly now?: number } = {}): WarpError {
   return new WarpError(
     "KEY_EXPIRED",
     `request ${delivery.counter} of a session of ${new Date(delivery.sessionStart).toISOString()} is too old to ` +
       "tell whether it was done before; it was not applied now",
-    { sessionStart: delivery.sessionStart, sessionNumber: delivery.sessionNumber, counter: delivery.counter },
+    {
+      sessionStart: delivery.sessionStart,
+      sessionNumber: delivery.sessionNumber,
+      counter: delivery.counter,
+      ...time,
+    },
   );
 }

@@ -34,6 +34,11 @@ export function refused(request: Request, error: WarpError): WarpError {
   return new WarpError(error.code, error.message, { ...error.details, outcome: "unknown" }, error);
 }
 
+/** The server's answer. To a repeat it says nothing of what was sent before, which may have happened. */
+export function answeredWith(request: Request, error: WarpError): WarpError {
+  return request.isRepeat ? refused(request, error) : error;
+}
+
 /** There is something from the server, but what it says cannot be read. */
 export function unreadable(what: string, thrown: unknown): WarpError {
   const { message } = toWarpError(thrown, "PROTOCOL_ERROR");

@@ -5,10 +5,13 @@ const pingAfterMs = 10_000;
 /** Who is only pushed to has to say something too: a server closes a connection that it hears nothing of. */
 const pingAnywayMs = 60_000;
 const lostAfterMs = 25_000;
+/** Who looks so late was stopped itself, and what has come meanwhile is still to be read. */
+const lateMs = 5_000;
 
 export class Heartbeat {
   #heardAt = 0;
   #pingedAt = 0;
+  #lookedAt = 0;
 
   /** A connection begins, or something has come on it. */
   heard(): void {
@@ -20,6 +23,8 @@ export class Heartbeat {
   }
 
   isDead(now: number): boolean {
+    if (now - this.#lookedAt > lateMs) this.#heardAt = Math.max(this.#heardAt, now - pingAfterMs);
+    this.#lookedAt = now;
     return this.silentMs(now) > lostAfterMs;
   }
 

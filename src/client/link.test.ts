@@ -7,6 +7,7 @@ import { decode, encode } from "@msgpack/msgpack";
 import { limits } from "../core/limits.ts";
 import { operation } from "../net/protocol/words.ts";
 import { type Client, connect } from "./client.ts";
+import { Heartbeat } from "./heartbeat.ts";
 import type { ConnectSettings } from "./settings.ts";
 
 const welcome = {
@@ -122,6 +123,34 @@ test("a client that closes while a request takes long keeps its connection alive
   expect(await slow).toBe(7);
   await closing;
   expect(states).toEqual(["connected"]);
+});
+
+test("what a server says of a repeat says nothing of what was sent before: that may have happened", async () => {
+  let appends = 0;
+  const { client } = await served((peer, id, op) => {
+    if (op !== operation.append) return;
+    if (++appends === 1) peer.close();
+    else peer.send(2, id, "OVERLOADED", "too many writes wait", null);
+  });
+  const repeated = await errorOf(client.entity("a").append({ type: "Added", data: 1 }));
+  expect(repeated).toMatchObject({ code: "OVERLOADED", details: { outcome: "unknown" } });
+  const first = await errorOf(client.entity("a").append({ type: "Added", data: 2 }));
+  expect(first).toMatchObject({ code: "OVERLOADED", details: {} });
+  expect(appends).toBe(3);
+});
+
+test("a connection that is silent is given up, but not by a client that was stopped itself", () => {
+  const heartbeat = new Heartbeat();
+  const now = performance.now();
+  heartbeat.heard();
+  const isDead = (seconds: number) => heartbeat.isDead(now + seconds * 1000);
+  expect([0, 4, 8, 12, 16, 20, 24].some(isDead)).toBe(false);
+  expect(isDead(26)).toBe(true);
+  heartbeat.heard();
+  expect([1, 4].some(isDead)).toBe(false);
+  // It was stopped for a minute; what has come meanwhile is read behind this.
+  expect([60, 64, 68, 72].some(isDead)).toBe(false);
+  expect(isDead(76)).toBe(true);
 });
 
 test("all who close a client hear of its end", async () => {

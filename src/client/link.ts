@@ -18,7 +18,7 @@ import { writeHello, writePing } from "../net/protocol/requests.ts";
 import { frameKind, operation } from "../net/protocol/words.ts";
 import { Arrival } from "./arrival.ts";
 import { Backoff } from "./backoff.ts";
-import { aborted, cutOff, noConnection, refused, tooLate, unreadable } from "./failures.ts";
+import { aborted, answeredWith, cutOff, noConnection, refused, tooLate, unreadable } from "./failures.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { readResult } from "./result.ts";
 import type { Numberable } from "./sending/entity-numbers.ts";
@@ -272,7 +272,7 @@ export class Link {
     let result: unknown;
     let error: WarpError | undefined;
     try {
-      if (kind === frameKind.error) error = readError(reader);
+      if (kind === frameKind.error) error = answeredWith(request, readError(reader));
       else result = readResult(request, reader);
     } catch (thrown) {
       // It would be answered so again; the frames behind it are where they would be.
@@ -294,7 +294,7 @@ export class Link {
   }
 
   #refuse(request: Request, error: WarpError): void {
-    this.#outbox.answered(request);
+    this.#outbox.refused(request, error, performance.now());
     request.answer.reject(error);
     if (this.#requests.count === 0) this.#onIdle?.();
   }

@@ -33,6 +33,13 @@ await entity.append({ type: "Special", data: { at: new Date(5), big: 2n ** 60n, 
 const special = [];
 for await (const event of entity.events({ from: 301 })) special.push(event.data);
 const { at, big, bytes } = special[0];
+const subscription = client.subscribe({ entity: "node", from: "start" });
+const { value: read } = await subscription.next();
+await subscription.return();
+const member = client.join("workers", { from: "start" });
+const { value: delivery } = await member.next();
+delivery.ack();
+await member.return();
 console.log(JSON.stringify({
   runtime: typeof globalThis.Bun,
   ok: results.every((result) => result.ok),
@@ -40,6 +47,8 @@ console.log(JSON.stringify({
   code,
   events,
   state: await entity.state("counter"),
+  read: read.events[0].seq,
+  delivered: delivery.event.seq,
   special: [at.getTime(), String(big), [...bytes]],
 }));
 await client.close();
@@ -78,6 +87,8 @@ test(node === undefined ? `${name} (DID NOT RUN: there is no Node here)` : name,
       [300, { by: 299, text: "grün" }],
     ],
     state: { sum: 44_850, times: 300 },
+    read: 1,
+    delivered: 1,
     special: [5, String(2n ** 60n), [1, 2]],
   });
   rmSync(directory, { recursive: true });

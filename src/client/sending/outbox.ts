@@ -7,6 +7,7 @@
  * - What is sent again on another connection is sent byte by byte as before, but for what the server cannot know there: its
  *   delivery id stays.
  */
+import type { WarpError } from "../../core/errors.ts";
 import { AppendsWriter, groupedAppendsMax, groupedFrameBytes } from "../../net/protocol/grouped/appends.ts";
 import type { EntityName } from "../../net/protocol/entity-number.ts";
 import type { Welcome } from "../../net/protocol/replies.ts";
@@ -171,6 +172,13 @@ export class Outbox {
   answered(request: Request): void {
     this.#slabs.answered(request.slab);
     this.requests.remove(request);
+  }
+
+  /** The request was answered with a failure. One that is too old by the server's clock names its time: it may have jumped. */
+  refused(request: Request, error: WarpError, now: number): void {
+    this.answered(request);
+    const { now: serverNow } = error.details;
+    if (error.code === "KEY_EXPIRED" && typeof serverNow === "number") this.#session.adjust(serverNow, now);
   }
 
   /** Nobody waits for the request any more. */

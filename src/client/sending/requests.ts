@@ -62,6 +62,8 @@ export class Request {
   readonly deadline: number;
   /** True once it may have reached a server. */
   wasSent = false;
+  /** It may have reached a server on a connection that was lost. */
+  isRepeat = false;
   effect: Effect = "none";
   /** Ends the watch over an AbortSignal. */
   unwatch: (() => void) | undefined;
@@ -208,6 +210,7 @@ export class Requests {
 
   /** Everything is to be sent again, on a new connection. */
   rewind(): void {
+    for (const request of this) request.isRepeat = request.wasSent;
     this.sent = this.#passGap(0);
     this.underWay = 0;
   }

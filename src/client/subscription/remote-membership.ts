@@ -6,6 +6,7 @@ import { type DroppedEvents, droppedType } from "../../core/dropped.ts";
 import { WarpError } from "../../core/errors.ts";
 import type { StoredEvent } from "../../core/event.ts";
 import { limits } from "../../core/limits.ts";
+import { Promised } from "../../core/promised.ts";
 import { Unread } from "../../core/unread.ts";
 import type { FrameWriter } from "../../net/protocol/frame-writer.ts";
 import type { GroupAnswer, GroupDelivery, JoinQuery } from "../../net/protocol/outcomes.ts";
@@ -84,7 +85,7 @@ export class RemoteMembership implements AsyncIterableIterator<RemoteWork, undef
   #isTelling = false;
   /** Acknowledged in this turn, under the number of the attempt. */
   #acks: number[] = [];
-  #waiting: PromiseWithResolvers<Result> | undefined;
+  #waiting: Promised<Result> | undefined;
   #hasEnded = false;
   #error: WarpError | undefined;
 
@@ -129,7 +130,7 @@ export class RemoteMembership implements AsyncIterableIterator<RemoteWork, undef
     if (this.#waiting !== undefined) {
       return Promise.reject(new WarpError("INVALID_ARGUMENT", "a membership is read by one reader"));
     }
-    this.#waiting = Promise.withResolvers();
+    this.#waiting = new Promised<Result>();
     return this.#waiting.promise;
   }
 

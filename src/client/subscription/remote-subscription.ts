@@ -9,6 +9,7 @@
 import { WarpError } from "../../core/errors.ts";
 import type { StoredEvent } from "../../core/event.ts";
 import { limits } from "../../core/limits.ts";
+import { Promised } from "../../core/promised.ts";
 import type { FrameWriter } from "../../net/protocol/frame-writer.ts";
 import type { SubscribeQuery, SubscriptionMessage } from "../../net/protocol/outcomes.ts";
 import type { Pushed } from "../../net/protocol/subscription/read-push.ts";
@@ -46,7 +47,7 @@ export class RemoteSubscription implements AsyncIterableIterator<SubscriptionMes
   #toGrant = 0;
   /** True from the server's answer on: before it there is nothing to grant to. */
   #hasBegun = false;
-  #waiting: PromiseWithResolvers<Result> | undefined;
+  #waiting: Promised<Result> | undefined;
   /** Of what was received last, and of what was read last. */
   #receivedCursor: string | undefined;
   #readCursor = "";
@@ -92,7 +93,7 @@ export class RemoteSubscription implements AsyncIterableIterator<SubscriptionMes
     if (this.#waiting !== undefined) {
       return Promise.reject(new WarpError("INVALID_ARGUMENT", "a subscription is read by one reader"));
     }
-    this.#waiting = Promise.withResolvers();
+    this.#waiting = new Promised<Result>();
     return this.#waiting.promise;
   }
 
