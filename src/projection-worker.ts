@@ -31,7 +31,8 @@ async function handle(message: ToBuild): Promise<void> {
   }
   if (message.type === "close") {
     const builder = await opening?.catch(() => undefined);
-    await builder?.close();
+    // What it could not write the next one takes again.
+    await builder?.close().catch(() => undefined);
     say({ type: "closed" });
     self.onmessage = null;
     process.exit(0);

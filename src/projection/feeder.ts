@@ -45,6 +45,8 @@ export class Feeder {
   #worker: Worker | undefined;
   #state: FeederState = "starting";
   #isPumping = false;
+  /** Somebody asked since it looked last. */
+  #looksAgain = false;
   /** Entities that are to be taken again, up to where their shard is: no pages are sent meanwhile. */
   #unparks = 0;
   #lastUnpark: Promise<unknown> = Promise.resolve();
@@ -91,14 +93,18 @@ export class Feeder {
     this.#state = "starting";
     const worker = this.#parts.startWorker();
     this.#worker = worker;
-    worker.onmessage = (event: MessageEvent<FromBuild>) => this.#hear(event.data);
+    // One that was given up may have something to say still, and another one runs by then.
+    const isCurrent = () => this.#worker === worker;
+    const crashed = (why: string) => {
+      if (isCurrent())
+        this.#failed(new WarpError("ENGINE_FAILED", `the Worker of the projection ${why}`), true);
+    };
+    worker.onmessage = (event: MessageEvent<FromBuild>) => void (isCurrent() && this.#hear(event.data));
     worker.onerror = (event) => {
       event.preventDefault();
-      this.#failed(
-        new WarpError("ENGINE_FAILED", `the Worker of the projection failed: ${event.message}`),
-        true,
-      );
+      crashed(`failed: ${event.message}`);
     };
+    worker.addEventListener("close", () => crashed("ended by itself"));
     const order = { ...this.#parts.order, isLive: this.#parts.isLive() };
     this.#say({ type: "open", order, erased: this.#parts.source.erasedIds() });
   }
@@ -337,17 +343,21 @@ export class Feeder {
 
   /** Sends pages while there are some and room for them. */
   async #pump(): Promise<void> {
+    this.#looksAgain = true;
     if (this.#isPumping) return;
     this.#isPumping = true;
     try {
-      while (this.#canSend) {
+      while (this.#looksAgain && this.#canSend) {
+        this.#looksAgain = false;
         const { pages, since } = await this.#collect();
-        if (pages.length === 0 || this.#worker === undefined) break;
+        if (pages.length === 0 || this.#worker === undefined) continue;
+        this.#looksAgain = true;
         this.progress.messageLeft(since);
         this.#say({ type: "pages", pages }, pages.map(memoryOf));
       }
     } catch (thrown) {
-      this.#failed(toWarpError(thrown, "ENGINE_FAILED"), false);
+      // One that is being closed says itself when it is.
+      if (this.#state !== "closed") this.#failed(toWarpError(thrown, "ENGINE_FAILED"), false);
     }
     this.#isPumping = false;
     this.#onIdle?.();

@@ -135,7 +135,7 @@ export class Projections {
     };
   }
 
-  /** Resolves when the rows that queries of a sink see are past a write. */
+  /** Resolves when the rows that queries of a sink see are past a write. Errors: CLOSED. */
   async past(after: { readonly shard: number; readonly position: number }, sink?: string): Promise<void> {
     const positions = new Array<number>(this.#parts.source.shards).fill(0);
     positions[after.shard] = after.position;

@@ -175,9 +175,12 @@ export class RunningProjection implements ErasureFollower {
     return this.#live?.isOpen === true && this.#live.progress.isPast(positions);
   }
 
-  /** Resolves when it is past them. It may change to a build that is not, any time after. */
+  /** Resolves when it is past them. It may change to a build that is not, any time after. Errors: CLOSED. */
   async past(positions: readonly number[], signal: AbortSignal): Promise<void> {
-    while (!this.isPast(positions) && !signal.aborted) await this.#changes.next(signal);
+    while (!this.isPast(positions) && !signal.aborted) {
+      if (this.#isClosed) throw new WarpError("CLOSED", "this context is closed");
+      await this.#changes.next(signal);
+    }
   }
 
   async passed(shard: number, position: number): Promise<void> {
@@ -192,14 +195,14 @@ export class RunningProjection implements ErasureFollower {
       const unclean = this.#feeders().filter((feeder) => !feeder.isClean(shard, position));
       if (areOthersGone && unclean.length === 0) return;
       if (this.#isClosed) throw new WarpError("CLOSED", "this context is closed");
-      for (const feeder of unclean) {
-        // What takes no pages now would not get there by itself; what is far behind might meet her next life first.
-        const { isFed, progress } = feeder;
-        if (asked.has(feeder) || (isFed && progress.isNear && !progress.isPast(now))) continue;
-        asked.add(feeder);
-        feeder.erase(await erasureNow(source, shard, position));
-      }
-      await this.#changes.next();
+      // What takes no pages now would not get there by itself; what is far behind might meet her next life first.
+      const willCome = ({ isFed, progress }: Feeder) => isFed && progress.isNear && !progress.isPast(now);
+      const next = unclean.find((feeder) => !asked.has(feeder) && !willCome(feeder));
+      if (next !== undefined) {
+        asked.add(next);
+        // What changes while the feed is read is not told again: all are looked at once more.
+        next.erase(await erasureNow(source, shard, position));
+      } else await this.#changes.next();
     }
   }
 
@@ -207,12 +210,16 @@ export class RunningProjection implements ErasureFollower {
   async *holds(entity: string): AsyncGenerator<Readonly<Record<string, unknown>>> {
     if (this.liveBuild === undefined) return;
     this.#feeders();
-    const feeder = this.#live;
-    if (feeder === undefined) return;
-    feeder.start();
     const now = committedIn(this.#parts.source);
-    const isToCome = () => feeder.state === "starting" || (feeder.isFed && !feeder.progress.isPast(now));
-    while (isToCome() && !this.#isClosed) await this.#changes.next();
+    const isToCome = (one: Feeder) => one.state === "starting" || (one.isFed && !one.progress.isPast(now));
+    let feeder: Feeder | undefined;
+    do {
+      feeder = this.#live;
+      if (feeder === undefined) return;
+      feeder.start();
+      while (isToCome(feeder) && !this.#isClosed) await this.#changes.next();
+      // Where another one is seen by now, it is that one that knows.
+    } while (feeder !== this.#live && !this.#isClosed);
     yield* (await feeder.rowsAbout(entity)).map(({ table, row }) => ({ table, row }));
   }
 

@@ -251,7 +251,8 @@ export class Builder {
       const isFull = this.#batch.events >= batchEventsMax || this.#batch.changes >= batchChangesMax;
       if (isFull || end !== "all") await this.#commit();
       if (end !== "retry") continue;
-      await this.#patience.wait("retry", errorOf(failures), waitMs);
+      // What became urgent during the commit has found nobody waiting.
+      await this.#patience.wait("retry", errorOf(failures), this.#urgent.length > 0 ? 0 : waitMs);
       waitMs = Math.min(waitMs * 2, waitMsMax);
     }
     this.#patience.goOn();
@@ -350,7 +351,7 @@ export class Builder {
           // What is urgent meanwhile commits, and that must not go past the record.
           this.#changed = new Map();
           this.#pending = [];
-          await this.#patience.wait("retry", refused, waitMs);
+          await this.#patience.wait("retry", refused, this.#urgent.length > 0 ? 0 : waitMs);
           continue;
         }
         this.#failures.push(...this.#batch.giveUp(left, refused.message));

@@ -107,7 +107,10 @@ export class QueryPool {
     const waiting = process.serves;
     if (waiting === undefined || waiting.request.id !== answer.id) return;
     process.serves = undefined;
-    process.idle = setTimeout(() => process.child.kill("SIGKILL"), idleMs);
+    process.idle = setTimeout(() => {
+      this.#processes.delete(process);
+      process.child.kill("SIGKILL");
+    }, idleMs);
     process.idle.unref();
     if ("error" in answer) this.#end(waiting, WarpError.fromWire(answer.error));
     else this.#end(waiting, undefined, answer.result);

@@ -134,8 +134,11 @@ export class SqliteSink implements Sink {
 
   async close(): Promise<void> {
     this.#prepared.clear();
-    checkpoint(this.#database, this.#path, "PASSIVE");
-    this.#database.close();
+    try {
+      checkpoint(this.#database, this.#path, "PASSIVE");
+    } finally {
+      this.#database.close();
+    }
   }
 
   /**
