@@ -112,6 +112,13 @@ function holdOf({ reason, by, until }: HoldOptions): Hold {
   }
   if (reason === "") throw new WarpError("INVALID_ARGUMENT", "a hold has a reason");
   const end = until instanceof Date ? until.getTime() : until;
-  if (end !== undefined && !Number.isFinite(end)) throw new WarpError("INVALID_ARGUMENT", "until is no time");
-  return { reason, by, since: Date.now(), until: end };
+  const since = Date.now();
+  if (end === undefined) return { reason, by, since, until: end };
+  const endsAt = new Date(end);
+  if (typeof end !== "number" || Number.isNaN(endsAt.getTime()))
+    throw new WarpError("INVALID_ARGUMENT", "until is no time", { until: end });
+  // It would take the place of one that is in force, and hold nothing.
+  if (end <= since)
+    throw new WarpError("INVALID_ARGUMENT", `until is over already: ${endsAt.toISOString()}`, { until: end });
+  return { reason, by, since, until: end };
 }

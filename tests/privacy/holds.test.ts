@@ -36,9 +36,23 @@ test("a hold ends by itself at its time", async () => {
   const warp = await openSmall(freshDirectory());
   const alice = warp.entity("alice");
   await alice.append(credited(1));
-  await alice.hold({ reason: "audit", until: Date.now() - 1 });
+  const until = Date.now() + 1000;
+  await alice.hold({ reason: "audit", until });
+  await Bun.sleep(Math.max(0, until - Date.now()) + 1);
   expect(await alice.currentHold()).toBeUndefined();
   await alice.hold({ reason: "audit", until: new Date(Date.now() + 3_600_000) });
+  expect(await codeOf(alice.delete())).toBe("HELD");
+});
+
+test("a hold that would be over at once, or at no time, is refused, and the one in force stays", async () => {
+  const warp = await openSmall(freshDirectory());
+  const alice = warp.entity("alice");
+  await alice.append(credited(1));
+  const hold = await alice.hold({ reason: "claim" });
+  // 2030 in seconds, and beyond what a date can be.
+  for (const until of [1_893_456_000, Date.now() - 1, 9e15, Number.NaN])
+    expect(await codeOf(alice.hold({ reason: "claim extended", until }))).toBe("INVALID_ARGUMENT");
+  expect(await alice.currentHold()).toEqual(hold);
   expect(await codeOf(alice.delete())).toBe("HELD");
 });
 

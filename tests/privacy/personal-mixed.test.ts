@@ -82,7 +82,7 @@ test("hosts and subjects of each other are written to and deleted at once", asyn
     const id = pick();
     await warp
       .entity(id)
-      .hold({ reason: "claim", until: Date.now() + 1 })
+      .hold({ reason: "claim", until: Date.now() + 5 })
       .catch((thrown) => {
         if (!["ERASED", "INVALID_ARGUMENT"].includes(codeOfError(thrown)))
           unexpected.push(codeOfError(thrown));

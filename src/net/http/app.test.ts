@@ -389,6 +389,39 @@ describe("reading over HTTP", () => {
   });
 });
 
+describe("erasing and holding", () => {
+  test("know no conditions: a request that names one is refused, and nothing is done", async () => {
+    await call("POST", eventsOf("c1"), earned(1));
+    for (const headers of [{ "if-match": '"1"' }, { "if-none-match": "*" }, { "idempotency-key": "once" }]) {
+      for (const [method, path] of [
+        ["DELETE", "/v1/entities/c1"],
+        ["PUT", "/v1/entities/c1/hold?reason=claim"],
+        ["DELETE", "/v1/entities/c1/hold"],
+      ] as const) {
+        const answer = await call(method, path, undefined, headers);
+        expect([answer.status, answer.body.code]).toEqual([400, "INVALID_ARGUMENT"]);
+      }
+    }
+    expect((await call("GET", "/v1/entities/c1/hold")).body).toEqual({ hold: null });
+    expect((await call("GET", "/v1/entities/c1")).body.seq).toBe(1);
+  });
+
+  test("of an entity that never was is no success", async () => {
+    const answer = await call("DELETE", "/v1/entities/c2");
+    expect([answer.status, answer.body.code]).toEqual([404, "NOT_FOUND"]);
+    expect((await call("DELETE", "/v1/entities/c2?dryRun=true")).status).toBe(200);
+  });
+});
+
+test("a seq that the entity has not reached is no moment of its history", async () => {
+  await call("POST", eventsOf("m1"), earned(1));
+  for (const at of [2, Date.now()]) {
+    const answer = await call("GET", `/v1/entities/m1?at=${at}`);
+    expect([answer.status, answer.body.code]).toEqual([400, "INVALID_ARGUMENT"]);
+  }
+  expect((await call("GET", "/v1/entities/m1?at=1")).body.state).toEqual({ cents: 1 });
+});
+
 describe("ids in paths", () => {
   test.each(["a/b", "a%2Fb", "ü ñ", "?#&=+", "😀", "%", "a b", "..x", '"', "100%"])(
     "%p stays what it is",
@@ -400,7 +433,7 @@ describe("ids in paths", () => {
   );
 
   test("that do not decode are refused, so that two ids never become one", async () => {
-    for (const path of ["%ff", "%", "a%2", "%ed%a0%80", "%00"]) {
+    for (const path of ["%ff", "%", "a%2", "%ed%a0%80", "%00", "a?aggregate=%ff", "a/events?limit=%"]) {
       const head = `GET /v1/entities/${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`;
       expect(await rawRequest(head)).toStartWith("HTTP/1.1 400");
     }

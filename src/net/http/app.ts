@@ -85,9 +85,9 @@ function methodOf(method: string): string {
 
 function requireDecodable(url: string): void {
   try {
-    decodeURIComponent(/^[^?#]*/.exec(url)?.[0] ?? "");
+    decodeURIComponent(url);
   } catch {
-    throw badRequest("the path is not percent-encoded UTF-8");
+    throw badRequest("the path, or the query, is not percent-encoded UTF-8");
   }
 }
 

@@ -6,7 +6,7 @@ import type { Hono } from "hono";
 import type { StateAt } from "../protocol/outcomes.ts";
 import { jsonResponse } from "./json.ts";
 import { textResponse } from "./ndjson.ts";
-import { etagOf, momentOf, queryOf, timeOf } from "./parameters.ts";
+import { etagOf, momentOf, queryOf, requireUnconditional, timeOf } from "./parameters.ts";
 import { ask, type HttpParts, notFound } from "./parts.ts";
 import { badRequest } from "./problem.ts";
 
@@ -24,6 +24,8 @@ export function addEntity(app: Hono, { engine }: HttpParts): void {
     const moment = momentOf(at, occurred);
     const newest = await ask<number>((answer) => engine.seq(id, answer));
     if (newest === 0) throw notFound(id);
+    if (moment !== undefined && "seq" in moment && moment.seq > newest)
+      throw badRequest(`the entity is at seq ${newest}; digits alone are a seq`);
     const found = await ask<StateAt>((answer) => engine.state(id, aggregate, moment, answer));
     const name = aggregate ?? engine.aggregates[0];
     const shown = { entity: id, ...(name === undefined ? {} : { aggregate: name }) };
@@ -42,11 +44,14 @@ export function addEntity(app: Hono, { engine }: HttpParts): void {
   });
 
   app.delete("/v1/entities/:id", async (context) => {
+    requireUnconditional(context.req.raw);
+    const id = context.req.param("id");
     const { dryRun, ...options } = queryOf(context.req.raw, "reason", "by", "dryRun");
     if (dryRun !== undefined && dryRun !== "true" && dryRun !== "false")
       throw badRequest("dryRun is true or false");
     const isPlan = dryRun === "true";
-    const answer = await engine.delete(context.req.param("id"), { ...options, dryRun: isPlan });
+    const answer = await engine.delete(id, { ...options, dryRun: isPlan });
+    if ("status" in answer && answer.status === "nothing") throw notFound(id);
     return jsonResponse(answer, "status" in answer && answer.status === "pending" ? 202 : 200);
   });
 
@@ -56,11 +61,13 @@ export function addEntity(app: Hono, { engine }: HttpParts): void {
     return jsonResponse({ hold: await engine.hold(context.req.param("id"), "get", {}) });
   });
   app.put(hold, async (context) => {
+    requireUnconditional(context.req.raw);
     const { until, ...texts } = queryOf(context.req.raw, "reason", "by", "until");
     const end = until === undefined ? {} : { until: timeOf("until", until) };
     return jsonResponse({ hold: await engine.hold(context.req.param("id"), "set", { ...texts, ...end }) });
   });
   app.delete(hold, async (context) => {
+    requireUnconditional(context.req.raw);
     queryOf(context.req.raw);
     return jsonResponse({ hold: await engine.hold(context.req.param("id"), "release", {}) });
   });

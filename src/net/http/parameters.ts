@@ -61,6 +61,14 @@ export function writeOptionsOf({ headers }: Request): WriteOptions {
   return { ...(expect === undefined ? {} : { expect }), ...(key === undefined ? {} : { key }) };
 }
 
+const conditions = ["if-match", "if-none-match", "if-unmodified-since", "idempotency-key"];
+
+/** For a request that knows no conditions: to do it all the same could be what was to be prevented. */
+export function requireUnconditional({ headers }: Request): void {
+  const given = conditions.find((name) => headers.has(name));
+  if (given !== undefined) throw badRequest(`${given} does not go with this request, and nothing was done`);
+}
+
 /** The entity tag of a seq. */
 export function etagOf(seq: number): string {
   return `"${seq}"`;
