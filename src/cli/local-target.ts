@@ -1,7 +1,6 @@
 /**
  * A target opened in this process. The data directory is locked until it is closed.
  */
-import { resolve } from "node:path";
 import type { BackupReport } from "../core/backup-report.ts";
 import type { NewEvent, StoredEvent } from "../core/event.ts";
 import type { RootKeySource } from "../core/keyring.ts";
@@ -78,9 +77,12 @@ class LocalTarget implements Target {
     return this.warp.entity(entity).seq();
   }
 
-  async state(entity: string, aggregate: string, at?: Moment): Promise<unknown> {
-    const handle = this.warp.entity(entity);
-    return at === undefined ? await handle.read(aggregate) : await handle.stateAt(at, aggregate);
+  snapshot(entity: string, aggregate: string): Promise<{ readonly seq: number; readonly state: unknown }> {
+    return this.warp.entity(entity).snapshot(aggregate);
+  }
+
+  stateAt(entity: string, aggregate: string, at: Moment): Promise<unknown> {
+    return this.warp.entity(entity).stateAt(at, aggregate);
   }
 
   events(entity: string, range: EventRange = {}): AsyncIterable<StoredEvent> {
@@ -93,7 +95,7 @@ class LocalTarget implements Target {
 
   async backup(target: string | undefined, onBytes: (bytes: number) => void): Promise<BackupReport> {
     if (target === undefined) throw new UsageError("name the directory that holds the backup");
-    return await this.warp.backup(resolve(target), { onProgress: onBytes });
+    return await this.warp.backup(target, { onProgress: onBytes });
   }
 
   async query(sql: string, params: readonly QueryParam[], options: QueryOptions = {}): Promise<QueryResult> {

@@ -31,8 +31,9 @@ Exit status:
 export async function runCommand(args: readonly string[]): Promise<ExitCode> {
   const json = args.includes("--json");
   const interrupt = new AbortController();
+  const endAtOnce = () => void process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
   const onSignal = () => {
-    process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
+    endAtOnce();
     interrupt.abort();
   };
   process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
@@ -43,7 +44,7 @@ export async function runCommand(args: readonly string[]): Promise<ExitCode> {
   process.stderr.on("error", () => undefined);
   let code: ExitCode = exitCode.ok;
   try {
-    const program = createProgram(contextOf(output, interrupt.signal, json), (ended) => {
+    const program = createProgram({ ...contextOf(output, interrupt.signal, json), endAtOnce }, (ended) => {
       code = ended;
     });
     await program.parseAsync(args, { from: "user" });
@@ -69,7 +70,7 @@ function createProgram(context: VerbContext, onEnd: (code: ExitCode) => void): C
   return program;
 }
 
-function contextOf(output: Output, signal: AbortSignal, json: boolean): VerbContext {
+function contextOf(output: Output, signal: AbortSignal, json: boolean): Omit<VerbContext, "endAtOnce"> {
   return {
     output,
     errors: process.stderr,

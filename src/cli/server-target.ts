@@ -60,9 +60,12 @@ class ServerTarget implements Target {
     return this.client.entity(entity).seq();
   }
 
-  async state(entity: string, aggregate: string, at?: Moment): Promise<unknown> {
-    const handle = this.client.entity(entity);
-    return at === undefined ? await handle.state(aggregate) : await handle.stateAt(at, aggregate);
+  snapshot(entity: string, aggregate: string): Promise<{ readonly seq: number; readonly state: unknown }> {
+    return this.client.entity(entity).snapshot(aggregate);
+  }
+
+  stateAt(entity: string, aggregate: string, at: Moment): Promise<unknown> {
+    return this.client.entity(entity).stateAt(at, aggregate);
   }
 
   events(entity: string, range: EventRange = {}): AsyncIterable<StoredEvent> {

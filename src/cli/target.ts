@@ -131,7 +131,9 @@ export interface Target {
   send(entity: string, command: string, input: unknown, options?: WriteOptions): Promise<SendOutcome>;
   /** The newest seq; 0 when the entity has no events. */
   seq(entity: string): Promise<number>;
-  state(entity: string, aggregate: string, at?: Moment): Promise<unknown>;
+  /** The newest state, and the seq that it has. */
+  snapshot(entity: string, aggregate: string): Promise<{ readonly seq: number; readonly state: unknown }>;
+  stateAt(entity: string, aggregate: string, at: Moment): Promise<unknown>;
   events(entity: string, range?: EventRange): AsyncIterable<StoredEvent>;
   entities(query?: EntityQuery): AsyncIterable<{ readonly id: string; readonly seq: number }>;
   /** One SELECT over the rows of projections. A target in this process first takes in what was there when it was opened. */

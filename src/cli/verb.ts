@@ -15,6 +15,8 @@ export interface VerbContext {
   readonly errors: ProgressStream;
   /** Aborted by SIGINT or SIGTERM. */
   readonly signal: AbortSignal;
+  /** From now on the first signal ends the process: for what only reads, and does not let go of the thread. */
+  endAtOnce(): void;
   /** Opens the target that the options name, and closes it whatever `use` does. */
   withTarget<Result>(settings: TargetSettings, use: (target: Target) => Promise<Result>): Promise<Result>;
 }
@@ -26,6 +28,8 @@ export interface Verb {
   readonly examples: readonly (readonly [line: string, does: string])[];
   /** A signal is how it ends well, with status 0. */
   readonly endsBySignal?: true;
+  /** What it has begun it ends, whatever comes, and its status says so. A second signal ends the process. */
+  readonly endsRegardless?: true;
   /** Adds arguments and options to the verb's command, which has `--json` already. */
   define(command: Command): void;
   /** Runs with the parsed command; throws UsageError when its options contradict each other. */
@@ -46,7 +50,8 @@ export function addVerb(
   command.addHelpText("after", `\nExamples:\n${examples.join("\n")}`);
   command.action(async () => {
     const code = await verb.run(command, context);
-    const isInterrupted = code === exitCode.ok && context.signal.aborted && verb.endsBySignal !== true;
+    const isAsked = verb.endsBySignal === true || verb.endsRegardless === true;
+    const isInterrupted = code === exitCode.ok && context.signal.aborted && !isAsked;
     onEnd(isInterrupted ? exitCode.interrupted : code);
   });
 }

@@ -98,6 +98,16 @@ test("a running server backs up when it is asked, into its own target and nowher
   without.process.kill("SIGTERM");
   await without.ended;
   expect((await runWarp(["backup", "--data", own])).code).toBe(2);
+  // Nor into a folder that is called like it.
+  const remote = "s3://bucket/there";
+  for (const args of [
+    ["backup", remote, "--data", own],
+    ["backup", "verify", remote],
+    ["restore", remote, "--to", path("from-remote"), "--root-key-file", join(own, "root.key")],
+  ]) {
+    const nothing = await runWarp([...args, "--json"]);
+    expect(jsonLines(nothing.stderr)[0]).toMatchObject({ code: "UNSUPPORTED", details: { target: remote } });
+  }
 });
 
 test("a server whose target is no directory does not start, and makes nothing", async () => {

@@ -105,6 +105,9 @@ describe("the exit status", () => {
       expect({ code, stdout }).toEqual({ code: 4, stdout: "" });
       expect(stderr).toBe('warp: NOT_FOUND: the entity "carol" has no events\n');
     }
+    const ahead = await runWarp(["get", "alice", "--at", "20010113", ...data]);
+    expect([ahead.code, ahead.stdout]).toEqual([1, ""]);
+    expect(ahead.stderr).toMatch(/^warp: INVALID_ARGUMENT: "alice" is at seq \d+; digits alone are a seq/);
     const failed = await runWarp(["get", "alice", "--data", join(folder, "nowhere")]);
     expect(failed.code).toBe(1);
     expect(failed.stderr).toMatch(/^warp: INVALID_ARGUMENT: .* is not a Warp data directory.*\n$/);

@@ -109,6 +109,25 @@ describe("events --follow", () => {
     expect((await waiting.ended).stdout).toBe("");
   });
 
+  test("tells where one life of an id ends and the next begins", async () => {
+    const append = (...more: string[]) => runWarp(["append", "reborn", "Noted", "{}", ...more, ...addr]);
+    for (let n = 0; n < 3; n++) await append();
+    const args = ["events", "reborn", "--follow", "--from", "3", "--limit", "3", "--json", ...addr];
+    const following = Bun.spawn([...tested, ...args], { cwd: root, stdout: "pipe", stderr: "inherit" });
+    let text = "";
+    for await (const piece of following.stdout) {
+      // It has read what there was.
+      if (text === "") {
+        await runWarp(["delete", "reborn", ...addr]);
+        await append("--expect", "none");
+        await append();
+      }
+      text += new TextDecoder().decode(piece);
+    }
+    expect(await following.exited).toBe(0);
+    expect(jsonLines(text).map(({ seq, erased }) => erased ?? seq)).toEqual([3, "reborn", 1, 2]);
+  });
+
   test("needs a server", async () => {
     const { code, stderr } = await runWarp(["events", "f", "--follow", "--reverse", ...addr]);
     expect([code, stderr]).toEqual([2, "warp: USAGE: --follow goes forward and has no end\n"]);

@@ -1,7 +1,6 @@
 /**
  * `warp backup TARGET` and `warp backup verify TARGET`.
  */
-import { resolve } from "node:path";
 import type { Command } from "commander";
 import { type VerifyReport, verifyBackup } from "../../backup/restore.ts";
 import { WarpError } from "../../core/errors.ts";
@@ -14,6 +13,7 @@ import type { Verb, VerbContext } from "../verb.ts";
 export const backupVerb: Verb = {
   name: "backup",
   summary: "back up a context, or verify a backup",
+  endsRegardless: true,
   examples: [
     ["warp backup ../backups/banking", "adds what is new since the last backup there"],
     ["warp backup --addr 127.0.0.1:7400", "has a server back up into the target it was started with"],
@@ -64,7 +64,7 @@ async function verify(directory: string, command: Command, context: VerbContext)
   const rootKey = rootKeyOf(command) ?? (process.env.WARP_ROOT_KEY ? { env: "WARP_ROOT_KEY" } : undefined);
   try {
     const report = await verifyBackup({
-      target: resolve(directory),
+      target: directory,
       rootKey,
       onProgress: ({ done, total }) => meter.update({ bytes: done, bytesTotal: total }),
     });

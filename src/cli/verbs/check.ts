@@ -35,7 +35,8 @@ export const checkVerb: Verb = {
       .addOption(rootKeyCommandOption());
   },
 
-  async run(command, { output, errors, signal }) {
+  async run(command, { output, errors, endAtOnce }) {
+    endAtOnce();
     const dataDir = command.args[0] ?? command.opts<{ readonly data: string }>().data;
     const rootKey = rootKeyOf(command);
     let damages = 0;
@@ -56,7 +57,7 @@ export const checkVerb: Verb = {
     } catch (thrown) {
       if (!(thrown instanceof OutputClosed)) throw thrown;
       // The status is that of the whole directory, also when nobody reads the list any more.
-      while (!signal.aborted && (await findings.next()).done !== true);
+      while ((await findings.next()).done !== true);
     } finally {
       await findings.return(undefined);
     }

@@ -60,14 +60,20 @@ export const eventsVerb: Verb = {
       if (follow === true) {
         if (!target.isShared)
           throw new UsageError("--follow needs a server (--addr): nobody else writes here");
+        let first = from ?? 1;
         let left = limit ?? Number.POSITIVE_INFINITY;
         for await (const message of target.subscribe({ entity, from: "start", signal })) {
           const events = message.kind === "events" ? message.events : [];
-          if (message.kind === "dropped" && message.droppedTo >= (from ?? 1)) {
+          if (message.kind === "dropped" && message.droppedTo >= first) {
             const { droppedTo } = message;
             await output.item({ dropped: entity, droppedTo }, `dropped up to ${droppedTo}`);
           }
-          for (const event of events.filter(({ seq }) => seq >= (from ?? 1)).slice(0, left)) {
+          if (message.kind === "erased") {
+            await output.item({ erased: entity }, "erased");
+            // Whoever begins under this id now is somebody else.
+            first = 1;
+          }
+          for (const event of events.filter(({ seq }) => seq >= first).slice(0, left)) {
             await output.item(event, lineOf(event));
             left--;
           }

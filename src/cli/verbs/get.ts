@@ -50,16 +50,21 @@ export const getVerb: Verb = {
       const seq = await target.seq(entity);
       if (seq === 0) throw new NotFoundError(`the entity ${JSON.stringify(entity)} has no events`);
       const dropped = await droppedTo(target, entity);
-      const shown = {
-        ...(moment === undefined ? { seq } : { at: moment }),
-        ...(dropped === 0 ? {} : { droppedTo: dropped }),
-      };
+      if (moment !== undefined && "seq" in moment && moment.seq > seq) {
+        const why = `${JSON.stringify(entity)} is at seq ${seq}; digits alone are a seq, a time is written as "2001-01-13T14:56"`;
+        throw new WarpError("INVALID_ARGUMENT", why, { seq });
+      }
       const gap = dropped === 0 ? "" : `\nevents 1 to ${dropped} were dropped by retention`;
       for (const name of names) {
-        const state = await target.state(entity, name, moment);
-        const title = `${entity} ${name} ${momentText(moment ?? { seq })}`;
+        // Others may append meanwhile: each state goes with its own seq.
+        const { state, ...when } =
+          moment === undefined
+            ? await target.snapshot(entity, name)
+            : { at: moment, state: await target.stateAt(entity, name, moment) };
+        const title = `${entity} ${name} ${momentText("at" in when ? when.at : when)}`;
         const text = `${output.bold(title)}${gap}\n${toJson(state, 2)}`;
-        await output.item({ entity, ...shown, aggregate: name, state }, text);
+        const droppedTo = dropped === 0 ? {} : { droppedTo: dropped };
+        await output.item({ entity, ...when, ...droppedTo, aggregate: name, state }, text);
       }
       return exitCode.ok;
     });

@@ -6,6 +6,7 @@
  * adds nothing twice either (`import/appender.ts`).
  */
 import { InvalidArgumentError, Option } from "commander";
+import { eventTypeProblem } from "../../aggregate/event-type.ts";
 import { type ExitCode, exitCode, UsageError } from "../exit.ts";
 import type { EpochUnit } from "../moment.ts";
 import { formatBytes, formatCount, formatCounted, formatDuration, ProgressMeter } from "../progress.ts";
@@ -14,7 +15,7 @@ import type { Verb, VerbContext } from "../verb.ts";
 import type { LeftOut } from "./import/appender.ts";
 import { type Format, formats } from "./import/format.ts";
 import { type ImportOptions, importRows, type Summary } from "./import/import-rows.ts";
-import { compileMapping, faultOfType, type MappingOptions, type PersonalFields } from "./import/mapping.ts";
+import { compileMapping, type MappingOptions, type PersonalFields } from "./import/mapping.ts";
 import { openSource, type Source } from "./import/source.ts";
 
 interface ImportVerbOptions {
@@ -242,8 +243,8 @@ function codeOf({ interrupted }: Summary): ExitCode {
 }
 
 function typeName(text: string): string {
-  const problem = faultOfType(text);
-  if (problem !== undefined) throw new InvalidArgumentError("It must have 1 to 255 bytes.");
+  const problem = eventTypeProblem(text);
+  if (problem !== undefined) throw new InvalidArgumentError(`It ${problem}.`);
   return text;
 }
 

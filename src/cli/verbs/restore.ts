@@ -1,7 +1,6 @@
 /**
  * `warp restore TARGET --to DIR`: makes a new data directory of a backup.
  */
-import { resolve } from "node:path";
 import { restoreBackup } from "../../backup/restore.ts";
 import { WarpError } from "../../core/errors.ts";
 import { exitCode } from "../exit.ts";
@@ -26,6 +25,7 @@ interface RestoreVerbOptions {
 export const restoreVerb: Verb = {
   name: "restore",
   summary: "make a new data directory of a backup",
+  endsRegardless: true,
   examples: [
     ["warp restore ../backups/banking --to ./restored --root-key-file root.key", "everything that is in it"],
     [
@@ -60,7 +60,7 @@ export const restoreVerb: Verb = {
     const meter = new ProgressMeter(errors, output.json);
     try {
       const report = await restoreBackup({
-        target: resolve(target),
+        target,
         to,
         rootKey,
         at,

@@ -136,6 +136,7 @@ class Shell {
           output,
           errors: this.context.errors,
           signal: running.signal,
+          endAtOnce: this.context.endAtOnce,
           withTarget: (_settings, use) => use(this.target),
         },
         (code) => this.note(code),

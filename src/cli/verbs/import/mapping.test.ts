@@ -61,8 +61,10 @@ describe("the type", () => {
     expect(mapped).toMatchObject({ event: { type: "Opened" } });
     expect(map({ id: "a" }, { type: { field: "kind" } }).problem).toBe('has no field "kind" for its type');
     expect(map({ id: "a", kind: "é".repeat(128) }, { type: { field: "kind" } }).problem).toEndWith(
-      "which must have 1 to 255 bytes",
+      "which is longer than 255 bytes",
     );
+    for (const kind of ["$dropped", "__proto__"])
+      expect(map({ id: "a", kind }, { type: { field: "kind" } }).problem).toEndWith("which is reserved");
   });
 });
 

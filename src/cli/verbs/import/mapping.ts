@@ -5,6 +5,7 @@
  * - What the engine would refuse (an id, a type or data that cannot be stored) is found here, row by row, so that one
  *   bad row is not the end of its whole chunk.
  */
+import { eventTypeProblem } from "../../../aggregate/event-type.ts";
 import { encodeData, isJsonData, validateData } from "../../../aggregate/json-data.ts";
 import { entityIdFault } from "../../../core/entity-id.ts";
 import { WarpError } from "../../../core/errors.ts";
@@ -92,10 +93,9 @@ export function compileMapping(options: MappingOptions): (row: Row) => Mapped {
 }
 
 /** Why text cannot be the type of an event. */
-export function faultOfType(type: string): string | undefined {
-  const bytes = Buffer.byteLength(type);
-  if (bytes > 0 && bytes <= limits.eventTypeBytesMax && type.isWellFormed()) return undefined;
-  return `has ${inspect(type)} as its type, which must have 1 to ${limits.eventTypeBytesMax} bytes`;
+function faultOfType(type: string): string | undefined {
+  const problem = eventTypeProblem(type);
+  return problem === undefined ? undefined : `has ${inspect(type)} as its type, which ${problem}`;
 }
 
 function faultOfData(data: unknown, rowBytes: number): string | undefined {

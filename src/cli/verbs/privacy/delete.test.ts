@@ -61,6 +61,7 @@ async function statusOf(answer: Receipt, planned?: DeletePlan): Promise<number |
     output: new Output({ write }, true, signal, {}),
     errors: { write },
     signal,
+    endAtOnce: () => undefined,
     withTarget: (_settings, use) => use(target),
   };
   let status: number | undefined;
