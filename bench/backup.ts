@@ -15,8 +15,7 @@
  *
  * The files are in the page cache. Prints one JSON line a part.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { backupNiceness } from "../src/backup/work/niceness.ts";
@@ -24,6 +23,7 @@ import { idOf } from "../src/cli/verbs/bench/entities.ts";
 import { ledger, Payments } from "../src/cli/verbs/bench/payload.ts";
 import { Random } from "../src/cli/verbs/bench/random.ts";
 import { type BackupReport, start, type Warp } from "../src/index.ts";
+import { scratchDirectory } from "./scratch.ts";
 
 const { values } = parseArgs({
   options: {
@@ -43,24 +43,20 @@ const payments = new Payments(100, 1);
 const random = new Random(1);
 const quiet = { info: () => undefined, warn: console.error, error: console.error };
 
-const directory = mkdtempSync(join(tmpdir(), "warp-bench-backup-"));
-try {
-  const dataDir = join(directory, "data");
-  const target = join(directory, "target");
-  const open = () => start({ context: "bench", aggregates: [ledger], dataDir, logger: quiet });
-  let warp = await open();
-  await fill(warp, Number(values.gib) * 1024 ** 3);
-  const backup = await warp.backup(target);
-  if (values.part !== "beside") {
-    await warp.close();
-    await measureRestore(backup, join(dataDir, "root.key"));
-    warp = await open();
-  }
-  if (values.part !== "restore") await measureBeside(warp, target);
+const directory = scratchDirectory("bench-backup");
+const dataDir = join(directory, "data");
+const target = join(directory, "target");
+const open = () => start({ context: "bench", aggregates: [ledger], dataDir, logger: quiet });
+let warp = await open();
+await fill(warp, Number(values.gib) * 1024 ** 3);
+const backup = await warp.backup(target);
+if (values.part !== "beside") {
   await warp.close();
-} finally {
-  rmSync(directory, { recursive: true, force: true });
+  await measureRestore(backup, join(dataDir, "root.key"));
+  warp = await open();
 }
+if (values.part !== "restore") await measureBeside(warp, target);
+await warp.close();
 
 async function fill(warp: Warp, bytes: number): Promise<void> {
   const appends = bytes / 130 / Number(values.batch);

@@ -9,8 +9,7 @@
  * - Both take turns of a second, after three of warming up; medians. `µs` is the processor time of a call: of the client's process,
  *   and of the server's main thread.
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { connect } from "../src/client/index.ts";
@@ -19,6 +18,8 @@ import { FrameWriter } from "../src/net/protocol/frame-writer.ts";
 import { writeOutcome } from "../src/net/protocol/replies.ts";
 import { writeAppend } from "../src/net/protocol/requests.ts";
 import { ids, order, payments } from "./budgets/sample.ts";
+import { median } from "./results-page.ts";
+import { scratchDirectory } from "./scratch.ts";
 
 const { values } = parseArgs({
   options: {
@@ -143,9 +144,8 @@ async function warpLoop(connections: number): Promise<Loop> {
       const all = Array.from({ length: callers }, (_, number) => caller(number));
       await Bun.sleep(ms);
       isOver = true;
-      const counted = done;
       await Promise.all(all);
-      return counted;
+      return done;
     },
     close() {
       for (const client of clients) void client.close();
@@ -154,6 +154,7 @@ async function warpLoop(connections: number): Promise<Loop> {
 }
 
 interface Window {
+  readonly calls: number;
   readonly perSecond: number;
   /** Processor time of the client, µs a call. */
   readonly clientMicros: number;
@@ -170,7 +171,7 @@ async function drive(loop: Loop): Promise<void> {
     const calls = await loop.run(ms);
     const { user, system } = process.cpuUsage(before);
     const perSecond = (calls / (performance.now() - begun)) * 1000;
-    console.log(JSON.stringify({ perSecond, clientMicros: (user + system) / calls }));
+    console.log(JSON.stringify({ calls, perSecond, clientMicros: (user + system) / calls }));
     // What is still under way does not belong to the next window.
     await Bun.sleep(50);
   }
@@ -228,14 +229,13 @@ async function runWindow({ server, client, windows }: Side, ms: number): Promise
   const before = server.mainMicros;
   client.say(String(ms));
   const window = await client.line<Window>();
-  const serverMicros = (server.mainMicros - before) / ((window.perSecond * ms) / 1000);
+  const serverMicros = (server.mainMicros - before) / window.calls;
   windows.push({ ...window, serverMicros });
 }
 
-const median = (all: readonly number[]): number => all.toSorted((a, b) => a - b)[all.length >> 1] ?? 0;
-
-function medians({ windows }: Side): Window & { readonly serverMicros: number } {
-  const of = (field: keyof Window | "serverMicros") => median(windows.map((window) => window[field]));
+function medians({ windows }: Side) {
+  const of = (field: "perSecond" | "clientMicros" | "serverMicros") =>
+    median(windows.map((window) => window[field]));
   return {
     perSecond: Math.round(of("perSecond")),
     clientMicros: Number(of("clientMicros").toFixed(2)),
@@ -244,7 +244,7 @@ function medians({ windows }: Side): Window & { readonly serverMicros: number } 
 }
 
 async function compare(connections: number): Promise<object> {
-  const folder = mkdtempSync(join(tmpdir(), "warp-connections-"));
+  const folder = scratchDirectory("connections");
   const serve = [
     "serve",
     "--json",
@@ -285,7 +285,6 @@ async function compare(connections: number): Promise<object> {
   await warp.server.end("signal");
   await echo.client.end("line");
   await echo.server.end("line");
-  rmSync(folder, { recursive: true, force: true });
   const [ofWarp, ofEcho] = [medians(warp), medians(echo)];
   const ratio = Number((ofWarp.perSecond / ofEcho.perSecond).toFixed(3));
   return { connections, callers, warp: ofWarp, echo: ofEcho, ratio };

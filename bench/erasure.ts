@@ -12,14 +12,14 @@
  *
  * The files are in the page cache. Prints one JSON line a part. Resident memory is read from /proc, on Linux.
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { ledger, Payments } from "../src/cli/verbs/bench/payload.ts";
 import { start, type Warp } from "../src/index.ts";
 import { fromSources } from "../tests/e2e/command.ts";
 import { startServer } from "../tests/e2e/server.ts";
+import { scratchDirectory } from "./scratch.ts";
 
 const { values } = parseArgs({
   options: {
@@ -35,17 +35,13 @@ const { values } = parseArgs({
 const events = Number(values.events);
 const payments = new Payments(100, 1);
 const quiet = { info: () => undefined, warn: console.error, error: console.error };
-const directory = mkdtempSync(join(tmpdir(), "warp-bench-erasure-"));
+const directory = scratchDirectory("bench-erasure");
 const dataDir = join(directory, "data");
 const parts = { bulk: measureBulk, large: measureLarge, export: measureExport, served: measureServed };
 
-try {
-  const measure = parts[values.part as keyof typeof parts];
-  if (measure === undefined) throw new Error(`there is no part ${values.part}`);
-  console.log(JSON.stringify({ part: values.part, ...(await measure()) }));
-} finally {
-  rmSync(directory, { recursive: true, force: true });
-}
+const measure = parts[values.part as keyof typeof parts];
+if (measure === undefined) throw new Error(`there is no part ${values.part}`);
+console.log(JSON.stringify({ part: values.part, ...(await measure()) }));
 
 function open(): Promise<Warp> {
   return start({ context: "bench", aggregates: [ledger], dataDir, logger: quiet });

@@ -90,15 +90,16 @@ export function soakSecondsOf(soak: SoakRecord | undefined): number {
 }
 
 function soakPart(soak: SoakRecord): string {
-  const { date, secondsAsked, lifeSeconds, slices } = soak;
+  const { date, machine, secondsAsked, lifeSeconds, slices } = soak;
   const beside = slices.filter(({ erased }) => erased > 0);
+  const first = slices.findIndex(({ erased }) => erased > 0);
   const third = Math.ceil(beside.length / 3);
   const rows = [
-    ["before the first erasure", slices.filter((_, i) => i < slices.findIndex(({ erased }) => erased > 0))],
+    ["before the first erasure", slices.slice(0, first < 0 ? undefined : first)],
     ["beside erasures, first third", beside.slice(0, third)],
     ["second third", beside.slice(third, 2 * third)],
     ["last third", beside.slice(2 * third)],
-  ] as const;
+  ] satisfies [string, readonly SoakSlice[]][];
   const cells = rows.map(([name, own]) => {
     const typical = (pick: (slice: SoakSlice) => number) =>
       own.length === 0 ? undefined : median(own.map(pick));
@@ -124,7 +125,8 @@ function soakPart(soak: SoakRecord): string {
 
 ${date.slice(0, 10)}: a server under the load of 256 callers without a pause for ${ran.toFixed(0)} seconds${asked}, ${(events / 1e6).toFixed(1)} M events, to other
 entities every minute, each erased ${lifeSeconds} seconds later: ${erased.toLocaleString("en-US")} erasures, ${waits.length === 0 ? "–" : ms(median(waits))} to the receipt of one
-of the ten thousand that are asked for at once. Events per second are those of all the time, and of the slowest minute in it.
+of the ten thousand that are asked for at once. Events per second are those of all the time, and of the slowest minute in it; latencies,
+memory and directory are medians of the minutes, and so is the time to a receipt. ${machine}.
 
 ![Time of running](plots/soak.svg)
 

@@ -67,7 +67,8 @@ for (let round = 1; round <= Number(values.rounds); round++) {
     save();
   }
 }
-const soakOnRecord = values.again ? 0 : soakSecondsOf(recorded.soak);
+// Hours are measured again only when they are asked for by name.
+const soakOnRecord = values.again && only?.includes("soak") === true ? 0 : soakSecondsOf(recorded.soak);
 if (isChosen("soak") && Number(values.soak) > soakOnRecord) {
   await soak({
     seconds: Number(values.soak),

@@ -10,8 +10,7 @@
  *   be of what receiving costs, on a machine whose processors both share.
  * - `receiverCpu`: processors that the other process used while the appends ran.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { loadavg, tmpdir } from "node:os";
+import { loadavg } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { encode } from "@msgpack/msgpack";
@@ -19,6 +18,7 @@ import { connect } from "../src/client/index.ts";
 import { defineAggregate, start, type Warp } from "../src/index.ts";
 import { listenTcp } from "../src/net/tcp-server.ts";
 import { enginePortOf } from "../src/server.ts";
+import { scratchDirectory } from "./scratch.ts";
 
 const { values } = parseArgs({
   options: {
@@ -170,7 +170,7 @@ const receiverCpu: number[] = [];
 const median = (all: readonly number[]): number => all.toSorted((a, b) => a - b)[all.length >> 1] ?? 0;
 
 async function measure(): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), "warp-followers-"));
+  const folder = scratchDirectory("followers");
   const sum = defineAggregate({
     name: "sum",
     initialState: { cents: 0 },
@@ -194,7 +194,6 @@ async function measure(): Promise<void> {
   }
   await tcp.close();
   await warp.close();
-  rmSync(folder, { recursive: true });
   const whole = (value: number) => Math.round(value);
   console.log(
     JSON.stringify({

@@ -2,8 +2,6 @@
  * What the pieces of an append and of a read cost by themselves: `bun bench/pieces.ts`. Folding has fold.ts, settling
  * settle.ts, whole runs `warp bench`.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { bench, do_not_optimize, group, run } from "mitata";
 import { encodeData } from "../src/aggregate/json-data.ts";
@@ -12,6 +10,7 @@ import { ledger, Payments } from "../src/cli/verbs/bench/payload.ts";
 import { Random } from "../src/cli/verbs/bench/random.ts";
 import { bytesOf, type EntryDraft, readEntry, writeEntry } from "../src/core/entry.ts";
 import { start } from "../src/index.ts";
+import { scratchDirectory } from "./scratch.ts";
 
 const payments = new Payments(100, 1);
 const data = Array.from({ length: 1024 }, () => payments.data());
@@ -39,7 +38,7 @@ group("an event of 100 bytes", () => {
   bench("read its entry", () => do_not_optimize(readEntry(read, 0, "alice", 1)));
 });
 
-const directory = mkdtempSync(join(tmpdir(), "warp-pieces-"));
+const directory = scratchDirectory("pieces");
 const open = (durability: "fsync" | "os") =>
   start({ context: "bench", aggregates: [ledger], dataDir: join(directory, durability), durability });
 const synced = await open("fsync");
@@ -73,4 +72,3 @@ group("one append at a time, journal round trip included", () => {
 await run();
 await synced.close();
 await unsynced.close();
-rmSync(directory, { recursive: true, force: true });

@@ -1,10 +1,10 @@
 /**
- * Draws the plots of bench/plots from the numbers in bench/results/flat.json: `bun bench/plots.ts`. Vega renders them as
- * SVG without a browser; nothing is measured here.
+ * Draws the plots of bench/plots, and writes their part of bench/RESULTS.md, from the numbers in bench/results/flat.json:
+ * `bun bench/plots.ts`. Vega renders them as SVG without a browser; nothing is measured here.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type FlatRecord, figureOf, type RecordedAxis, readFlat } from "./flat-record.ts";
+import { type FlatRecord, figureOf, type RecordedAxis, readFlat, writeFlat } from "./flat-record.ts";
 import { installNpmPackages, loadPackage } from "./peers/harness/install.ts";
 import type { SoakSlice } from "./soak.ts";
 
@@ -152,4 +152,8 @@ function panelOf({ title, rows, isLogarithmic }: Panel, x: XAxis): object {
   };
 }
 
-if (import.meta.main) await drawPlots();
+if (import.meta.main) {
+  const record = readFlat();
+  if (record !== undefined) writeFlat(record);
+  await drawPlots(record);
+}

@@ -7,12 +7,12 @@
  *   the kernel did by the JavaScript function that called them; of all threads their shares.
  * - Sampling and the dump take some time themselves: it is for shares, not for rates.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { JitDump } from "./profile/jit-dump.ts";
 import { type Frame, type Sample, samplesOf } from "./profile/samples.ts";
+import { scratchDirectory } from "./scratch.ts";
 
 const hz = 2999;
 /** Until the load runs as it will: the engine's start, its entities, the warm-up and what the compilers do. */
@@ -25,12 +25,8 @@ const { values, positionals } = parseArgs({
 const top = Number(values.top);
 const sampledSeconds = Number(values.for);
 
-const directory = mkdtempSync(join(tmpdir(), "warp-profile-"));
-try {
-  await profile();
-} finally {
-  rmSync(directory, { recursive: true, force: true });
-}
+const directory = scratchDirectory("profile");
+await profile();
 
 async function profile(): Promise<void> {
   const seconds = String(beforeSeconds + sampledSeconds);

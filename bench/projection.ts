@@ -13,19 +13,19 @@
  * - `rebuild`: all rows again, from runs of ten events.
  */
 
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { measureYardsticks } from "../src/cli/verbs/bench/yardsticks.ts";
 import { silentLogger } from "../src/core/logger.ts";
 import { start, type Warp } from "../src/index.ts";
+import { scratchDirectory } from "./scratch.ts";
 
 const { values } = parseArgs({
   options: { seconds: { type: "string", default: "5" }, sink: { type: "string", default: "" } },
 });
 const seconds = Number(values.seconds);
-const folder = mkdtempSync(join(tmpdir(), "warp-bench-projection-"));
+const folder = scratchDirectory("bench-projection");
 const application = join(folder, "application.ts");
 writeFileSync(
   application,
@@ -214,4 +214,3 @@ console.log(
     rebuildOfY: round(rebuildRate / mean),
   }),
 );
-rmSync(folder, { recursive: true, force: true });

@@ -12,12 +12,13 @@
  *
  * It reports; no check runs it. The exit status is 1 when something has become slower.
  */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { loadavg, tmpdir } from "node:os";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { loadavg } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { meanOf, measureYardsticks, type Yardsticks } from "../src/cli/verbs/bench/yardsticks.ts";
 import { median, valuesAt } from "./results-page.ts";
+import { scratchDirectory } from "./scratch.ts";
 
 const { values } = parseArgs({
   options: {
@@ -65,7 +66,7 @@ const root = join(import.meta.dir, "..");
 const path = join(import.meta.dir, "results/baseline.json");
 const toleranceMin = 0.1;
 
-const directory = mkdtempSync(join(tmpdir(), "warp-regression-"));
+const directory = scratchDirectory("regression");
 const measured = new Map(scenarios.map(({ name }) => [name, [] as number[]]));
 const baseline = existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as Baseline) : undefined;
 const rounds = Number(values.rounds);
@@ -74,7 +75,6 @@ if (!values.record && baseline !== undefined) {
   const doubtful = scenarios.filter(({ name }) => verdictOn(name, baseline)?.verdict === "SLOWER");
   await measure(doubtful, rounds + 1, rounds * 2);
 }
-rmSync(directory, { recursive: true, force: true });
 
 if (values.record) {
   const ratios = Object.fromEntries(measured);

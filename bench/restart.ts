@@ -5,14 +5,14 @@
  * opens the directory: its time covers replaying, settling and checkpointing what the journal held, up to the first
  * append that is acknowledged. The files are in the page cache. Prints one JSON line.
  */
-import { mkdtempSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { idOf } from "../src/cli/verbs/bench/entities.ts";
 import { ledger, Payments } from "../src/cli/verbs/bench/payload.ts";
 import { Random } from "../src/cli/verbs/bench/random.ts";
 import { start, type Warp } from "../src/index.ts";
+import { atEnd, scratchDirectory } from "./scratch.ts";
 
 const { values } = parseArgs({
   options: {
@@ -38,21 +38,16 @@ function open(dataDir: string): Promise<Warp> {
 }
 
 async function measure(): Promise<void> {
-  const directory = mkdtempSync(join(tmpdir(), "warp-restart-"));
-  try {
-    const data = join(directory, "data");
-    const loading = child("load", data);
-    await firstLine(loading.stdout);
-    loading.kill("SIGKILL");
-    await loading.exited;
-    const shardBytes = bytesUnder(join(data, "shards"));
-    const opening = child("open", data);
-    const line = await firstLine(opening.stdout);
-    await opening.exited;
-    console.log(JSON.stringify({ shardBytes, ...JSON.parse(line) }));
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
+  const data = join(scratchDirectory("restart"), "data");
+  const loading = child("load", data);
+  await firstLine(loading.stdout);
+  loading.kill("SIGKILL");
+  await loading.exited;
+  const shardBytes = bytesUnder(join(data, "shards"));
+  const opening = child("open", data);
+  const line = await firstLine(opening.stdout);
+  await opening.exited;
+  console.log(JSON.stringify({ shardBytes, ...JSON.parse(line) }));
 }
 
 function child(role: string, data: string) {
@@ -64,7 +59,12 @@ function child(role: string, data: string) {
     `--callers=${callers}`,
     `--batch=${batch}`,
   ];
-  return Bun.spawn([process.execPath, import.meta.path, ...args], { stdout: "pipe", stderr: "inherit" });
+  const started = Bun.spawn([process.execPath, import.meta.path, ...args], {
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  atEnd(() => started.kill("SIGKILL"));
+  return started;
 }
 
 /** Appends until the shards are large enough, says so, and goes on until it is killed. */

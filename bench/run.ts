@@ -11,8 +11,9 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { loadavg } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
-import { resultsPage } from "./results-page.ts";
-import { scenariosOf } from "./scenarios.ts";
+import { machineLine } from "./machine.ts";
+import { type Conditions, resultsPage } from "./results-page.ts";
+import { type Scenario, scenariosOf } from "./scenarios.ts";
 import { writeSection } from "./sections.ts";
 
 const { values } = parseArgs({
@@ -24,9 +25,7 @@ const { values } = parseArgs({
     out: { type: "string", default: join(import.meta.dir, "RESULTS.md") },
   },
 });
-interface OnRecord {
-  readonly rounds: number;
-  readonly loads: readonly number[];
+interface OnRecord extends Conditions {
   readonly recorded: readonly {
     readonly name: string;
     readonly command: readonly string[];
@@ -55,23 +54,26 @@ const results = join(import.meta.dir, "results");
 const file = join(results, "scenarios.json");
 const before: OnRecord = existsSync(file)
   ? JSON.parse(readFileSync(file, "utf8"))
-  : { rounds, loads: [], recorded: [] };
+  : { rounds, loads: [], machine: machineLine(), recorded: [] };
 const isAll = chosen.length === scenarios.length;
-const known = (name: string) => before.recorded.find((one) => one.name === name)?.lines ?? [];
+/** What is on record of a scenario, with the command that it was measured by. */
+const known = (scenario: Scenario) => {
+  const { command = scenario.command, lines = [] } =
+    before.recorded.find(({ name }) => name === scenario.name) ?? {};
+  return { scenario: { ...scenario, command }, lines };
+};
 const measured = scenarios
-  .map(
-    (scenario) =>
-      chosen.find((one) => one.scenario === scenario) ?? { scenario, lines: known(scenario.name) },
-  )
+  .map((scenario) => chosen.find((one) => one.scenario === scenario) ?? known(scenario))
   .filter(({ lines }) => lines.length > 0);
 const record: OnRecord = {
   rounds: isAll ? rounds : before.rounds,
   loads: isAll ? loads : [...before.loads, ...loads],
+  machine: isAll ? machineLine() : before.machine,
   recorded: measured.map(({ scenario: { name, command }, lines }) => ({ name, command, lines })),
 };
 mkdirSync(results, { recursive: true });
 writeFileSync(file, `${JSON.stringify(record, undefined, 1)}\n`);
-writeSection("scenarios", resultsPage(measured, record.rounds, record.loads), values.out);
+writeSection("scenarios", resultsPage(measured, record), values.out);
 
 /** The JSON line that the command prints; throws when it fails. */
 async function runOnce(command: readonly string[]): Promise<string> {

@@ -9,7 +9,7 @@ export interface Figure {
   readonly format: (value: number) => string;
 }
 
-/** What a scenario is meant to reach on two processors: `path` divided by `per` is at least, or at most, this. */
+/** What a scenario must not fall below on two processors: `path` divided by `per` is at least, or at most, this. */
 export interface Floor {
   readonly name: string;
   readonly path: string;

@@ -3,11 +3,12 @@
  * slice live for some minutes and are then erased, all of them at once, beside the load. Where a server erases as fast as it appends, its
  * directory grows for these minutes and not any more; where it does not, receipts come later and later, and the record shows it.
  */
-import { lstatSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { lstatSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { type Client, connect } from "../src/client/index.ts";
+import { machineLine } from "./machine.ts";
 import { median } from "./results-page.ts";
+import { atEnd, scratchDirectory } from "./scratch.ts";
 import type { LoadSlice } from "./soak-load.ts";
 
 export interface SoakSlice extends Omit<LoadSlice, "prefix"> {
@@ -29,6 +30,7 @@ export interface SoakOptions {
 
 export interface SoakRecord {
   readonly date: string;
+  readonly machine: string;
   /** So long it was told to run; it ran for the sum of its slices. */
   readonly secondsAsked: number;
   readonly lifeSeconds: number;
@@ -45,13 +47,13 @@ const erasingConnections = 3;
 const root = join(import.meta.dir, "..");
 
 export async function soak({ seconds, lifeSeconds, onSlice }: SoakOptions): Promise<void> {
-  const directory = mkdtempSync(join(tmpdir(), "warp-soak-"));
-  const dataDir = join(directory, "data");
+  const dataDir = join(scratchDirectory("soak"), "data");
   const server = await startServer(dataDir);
   const clients = await Promise.all(
     Array.from({ length: erasingConnections }, () => connect({ address: server.address })),
   );
   const date = new Date().toISOString();
+  const machine = machineLine();
   const slices: SoakSlice[] = [];
   /** Whose entities are alive, oldest first. */
   const generations: Generation[] = [];
@@ -67,7 +69,7 @@ export async function soak({ seconds, lifeSeconds, onSlice }: SoakOptions): Prom
       const diskBytes = bytesBelow(dataDir);
       const erasureP50Ms = waits.length === 0 ? {} : { erasureP50Ms: median(waits) };
       slices.push({ ...figures, diskBytes, erased: waits.length, ...erasureP50Ms });
-      onSlice({ date, secondsAsked: seconds, lifeSeconds, slices });
+      onSlice({ date, machine, secondsAsked: seconds, lifeSeconds, slices });
       console.error(`soak: ${JSON.stringify(slices.at(-1))}`);
       isOver = performance.now() - begun > seconds * 1000;
       if (isOver) load.end();
@@ -82,7 +84,6 @@ export async function soak({ seconds, lifeSeconds, onSlice }: SoakOptions): Prom
     load.kill();
     await Promise.all(clients.map((client) => client.close()));
     await server.stop();
-    rmSync(directory, { recursive: true, force: true });
   }
 }
 
@@ -158,7 +159,10 @@ async function startServer(dataDir: string): Promise<Server> {
     cwd: root,
     stdout: "pipe",
     stderr: "inherit",
+    // Ctrl-C is for the process that has started it.
+    detached: true,
   });
+  atEnd(() => child.kill("SIGKILL"));
   const { value: line } = await linesOf(child.stdout).next();
   if (line === undefined) throw new Error("the server ended before it listened");
   const { listen, http } = JSON.parse(line) as { readonly listen: string; readonly http: string };
@@ -183,7 +187,9 @@ function startLoad({ address, http }: Server): Load {
     cwd: root,
     stdout: "pipe",
     stderr: "inherit",
+    detached: true,
   });
+  atEnd(() => child.kill("SIGKILL"));
   return {
     async *slices() {
       for await (const line of linesOf(child.stdout)) yield JSON.parse(line) as LoadSlice;

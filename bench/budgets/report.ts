@@ -93,7 +93,8 @@ export function pageOf(all: readonly Recorded[]): string {
 
 \`bun bench/budgets.ts\`: ns for an event of 100 bytes, at the speed at which writing and reading it as JSON and copying 1 KiB take 1 µs
 (they took ${yardsticks} ns in these runs; load averages ${loads}, of what had run before). Steps run by themselves; a whole is the processor
-time of a run, so what stands between them is what only happens in a run.
+time of a run, so what stands between them is what only happens in a run. Its appends are acknowledged when the operating system has them
+(\`--durability os\`): the disk is another matter.
 
 ${parts.join("\n\n")}`;
 }

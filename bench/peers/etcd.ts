@@ -12,7 +12,6 @@ interface Put {
 }
 interface Range {
   prefix(text: string): Range;
-  sort(target: "Key", order: "Descend"): Range;
   limit(count: number): Range;
   count(): Promise<number>;
   exec(): Promise<{ readonly kvs: readonly unknown[] }>;
@@ -36,8 +35,8 @@ interface Etcd3Package {
 
 const install = () => installDebian("etcd", ["etcd-server"], ["--version"]);
 
-/** Keys sort as numbers do. */
-const keyOf = (entity: string, seq: number) => `${entity}/${String(seq).padStart(9, "0")}`;
+/** The newest event of an entity is its first key: sorted the other way round, the server would read all of them to find it. */
+const keyOf = (entity: string, seq: number) => `${entity}/${String(999_999_999 - seq).padStart(9, "0")}`;
 
 export const etcd: Peer = {
   name: "etcd",
@@ -49,7 +48,7 @@ export const etcd: Peer = {
     isDurable: true,
     seq: "the caller's, in the key; a second one is refused by the transaction's comparison",
     batch: "one transaction of all keys",
-    state: "the newest event by key",
+    state: "the newest event, the first key of the entity",
   },
   async install() {
     install();
@@ -89,7 +88,7 @@ export const etcd: Peer = {
         if (!succeeded) throw new Error(`${entity} has an event ${seq}`);
       },
       async read(entity) {
-        const { kvs } = await client.getAll().prefix(`${entity}/`).sort("Key", "Descend").limit(1).exec();
+        const { kvs } = await client.getAll().prefix(`${entity}/`).limit(1).exec();
         return kvs[0];
       },
       count: () => client.getAll().count(),

@@ -15,6 +15,7 @@ import { availableParallelism, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { memorySettings } from "../../src/cli/own-process.ts";
+import { machineLine } from "../machine.ts";
 import { measureDisk } from "./harness/disk.ts";
 import type { Peer } from "./harness/peer.ts";
 import { type Record as PeerRecord, readRecord, writeRecord } from "./harness/record.ts";
@@ -69,7 +70,7 @@ const record: PeerRecord = {
   processors: availableParallelism(),
   peers: chosen.map((peer) => ({
     ...{ name: peer.name, title: peer.title, partner: peer.partner, notes: peer.notes, version: "" },
-    ...{ date, seconds: secondsOf(peer), disk: [], loads: [], runs: [], counts: [] },
+    ...{ date, machine: machineLine(), seconds: secondsOf(peer), disk: [], loads: [], runs: [], counts: [] },
   })),
 };
 for (let round = 1; round <= rounds; round++) {

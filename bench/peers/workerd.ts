@@ -32,7 +32,7 @@ export const workerd: Peer = {
   notes: {
     client: "HTTP with keep-alive (fetch)",
     durability:
-      "the answer waits for the object's SQLite commit (WAL); 10,000 objects have 10,000 files; none is evicted",
+      "the answer waits for the object's SQLite commit (WAL); each object has a file of its own; none is evicted",
     isDurable: true,
     seq: "the object gives it, one writer",
     batch: "one request, one transaction of the object",

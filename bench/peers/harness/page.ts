@@ -16,7 +16,11 @@ const unavailable: Readonly<{ [name: string]: string }> = {
 
 export function peersSection(record: Record): string {
   const { peers, processors } = record;
-  const disk = peers.flatMap((peer) => peer.disk ?? []);
+  // Systems that were measured together have the same ones.
+  const disk = [
+    ...new Map(peers.flatMap((peer) => peer.disk ?? []).map((one) => [JSON.stringify(one), one])).values(),
+  ];
+  const without = peers.filter((peer) => (peer.disk ?? []).length === 0).map(({ title }) => title);
   const syncs = (way: keyof DiskSpeed, bytes: number) =>
     spread(
       disk.map((speed) => speed[way][bytes] ?? Number.NaN),
@@ -32,7 +36,7 @@ Warp of its own: both run, one at a time is driven, first one, then the other, w
 round. A cell is the median over the rounds, with the smallest and the largest in brackets. After each round the events that the system
 itself counts are compared with those that it acknowledged. 10,000 entities, with an event each before the first workload; a batch is one append to one entity.
 
-- the disk, fdatasync/s of 4 / 32 / 256 KiB: ${speeds("direct")} past the page cache, as Warp's journal writes; ${speeds("cached")} through it
+- the disk, fdatasync/s of 4 / 32 / 256 KiB: ${speeds("direct")} past the page cache, as Warp's journal writes; ${speeds("cached")} through it${without.length === 0 ? "" : `; not kept for ${without.join(", ")}`}
 
 ### Speed, in thousands per second
 
@@ -138,11 +142,19 @@ function ratios(peer: RecordedPeer, workload: Workload): string {
 /** Calls of a window, at least, of which a hundredth says something. */
 const latestMin = 1000;
 
+/** Calls that ended in the window; older records have no count of their own. */
+function callsOf(
+  { completions, eventsPerSecond, readsPerSecond, seconds }: Run,
+  { batch }: Workload,
+): number {
+  return completions ?? Math.round((eventsPerSecond / batch + readsPerSecond) * seconds);
+}
+
 function latencyRows(peer: RecordedPeer): string[][] {
   const cells = (side: Run["side"]) =>
     workloads.map((workload) => {
       const runs = runsOf(peer, workload, side);
-      const calls = Math.min(...runs.map(({ completions = Number.POSITIVE_INFINITY }) => completions));
+      const calls = Math.min(...runs.map((run) => callsOf(run, workload)));
       if (runs.length === 0 || calls < callsOfCaller * workload.callers) return "–";
       const p99 = calls < latestMin ? "–" : ms(median(runs.map(({ p99Ms }) => p99Ms)));
       return `${ms(median(runs.map(({ p50Ms }) => p50Ms)))} / ${p99}`;
@@ -157,6 +169,7 @@ function notesRow(peer: RecordedPeer): string[] {
   const { client, durability, isDurable, seq, batch, state } = peer.notes;
   const rounds = new Set(peer.runs.map(({ round }) => round)).size;
   const when = `${peer.date.slice(0, 10)}, ${rounds} × ${Number(peer.seconds.toFixed(1))} s, load average ${spread(peer.loads, (load) => load.toFixed(1))}`;
+  const where = peer.machine === undefined ? "" : `; ${peer.machine.split(",")[0]}`;
   return [
     peer.title,
     peer.version || "–",
@@ -165,7 +178,7 @@ function notesRow(peer: RecordedPeer): string[] {
     seq,
     batch,
     state,
-    when,
+    `${when}${where}`,
   ];
 }
 

@@ -30,6 +30,8 @@ export interface RecordedPeer {
   readonly notes: PeerNotes;
   version: string;
   readonly date: string;
+  /** Its processors; absent in older records. */
+  readonly machine?: string;
   /** The measured window of each run. */
   readonly seconds: number;
   /** Before each round; absent in older records. */
