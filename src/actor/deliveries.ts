@@ -80,7 +80,7 @@ export class Deliveries {
     if (window === undefined) {
       if (delivery.sessionStart <= this.#absentTo) return "ask";
       const aheadOf = delivery.sessionStart - limits.deliveryAheadMs;
-      if (aheadOf > now && aheadOf > sessionTime()) throw ofFuture(delivery);
+      if (aheadOf > now && aheadOf > sessionTime()) throw ofFuture(delivery, Math.max(now, sessionTime()));
       return undefined;
     }
     const result = window.find(delivery.counter, this.#shard);
@@ -255,14 +255,14 @@ function isWhole(part: number): boolean {
   return Number.isSafeInteger(part) && part >= 0;
 }
 
-function ofFuture(delivery: Delivery): WarpError {
+function ofFuture(delivery: Delivery, now: number): WarpError {
   const start = new Date(delivery.sessionStart);
   const said = Number.isNaN(start.getTime()) ? String(delivery.sessionStart) : start.toISOString();
   const message = `the session is said to begin at ${said}, which is in the future of this clock`;
-  return new WarpError("INVALID_ARGUMENT", message, { limit: "deliveryAheadMs" });
+  return new WarpError("INVALID_ARGUMENT", message, { limit: "deliveryAheadMs", now });
 }
 
-/** `now` is said where the session is too old, so that a client whose clock is another one begins the next at the right time. */
+/** `now` is said where the session is too old, so that a client with another clock begins the next at the right time. */
 function expired(delivery: Delivery, time: { readonly now?: number } = {}): WarpError {
   return new WarpError(
     "KEY_EXPIRED",

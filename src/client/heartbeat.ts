@@ -12,6 +12,7 @@ export class Heartbeat {
   #heardAt = 0;
   #pingedAt = 0;
   #lookedAt = 0;
+  #wasLate = false;
 
   /** A connection begins, or something has come on it. */
   heard(): void {
@@ -23,7 +24,10 @@ export class Heartbeat {
   }
 
   isDead(now: number): boolean {
-    if (now - this.#lookedAt > lateMs) this.#heardAt = Math.max(this.#heardAt, now - pingAfterMs);
+    const isLate = now - this.#lookedAt > lateMs;
+    // Between two looks what has come is read.
+    if (isLate && !this.#wasLate) this.#heardAt = Math.max(this.#heardAt, now - pingAfterMs);
+    this.#wasLate = isLate;
     this.#lookedAt = now;
     return this.silentMs(now) > lostAfterMs;
   }

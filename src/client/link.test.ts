@@ -151,6 +151,10 @@ test("a connection that is silent is given up, but not by a client that was stop
   // It was stopped for a minute; what has come meanwhile is read behind this.
   expect([60, 64, 68, 72].some(isDead)).toBe(false);
   expect(isDead(76)).toBe(true);
+  // One that is stopped again and again finds it all the same.
+  heartbeat.heard();
+  expect(isDead(100)).toBe(false);
+  expect(isDead(130)).toBe(true);
 });
 
 test("all who close a client hear of its end", async () => {

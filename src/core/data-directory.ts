@@ -139,8 +139,8 @@ function newIdentity(request: DirectoryRequest): Identity {
 function askedAnew(found: Identity, request: DirectoryRequest): Identity {
   const { context = found.context, shards = found.shards } = request;
   const isSame = context === found.context && shards === found.shards;
-  if (isSame || found.state !== "creating" || remainsIn(readdirSync(request.path)) !== undefined)
-    return found;
+  if (isSame || !request.create || found.state !== "creating") return found;
+  if (remainsIn(readdirSync(request.path)) !== undefined) return found;
   return newIdentity({ ...request, context, shards });
 }
 

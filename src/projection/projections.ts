@@ -106,7 +106,7 @@ export class Projections {
 
   /**
    * Where a query finds the rows of a sink, when they are past the positions. Errors: TIMEOUT, naming what is behind;
-   * CONFIG_MISMATCH for an unknown sink.
+   * CLOSED, CONFIG_MISMATCH for an unknown sink.
    */
   async placeFor(
     sink: string | undefined,

@@ -74,6 +74,8 @@ describe("a directory", () => {
     const dataDir = freshDirectory();
     const without = { rootKey: { file: "none" }, shards: 5, context: "first" };
     expect(await codeOf(openSmall(dataDir, without))).toBe("ROOT_KEY_MISSING");
+    // Who does not make directories does not make this one anew either.
+    expect(await codeOf(openSmall(dataDir, { shards: 3, create: false }))).toBe("CONFIG_MISMATCH");
     const warp = await openSmall(dataDir, { shards: 3, context: "second" });
     expect([warp.shards, warp.context]).toEqual([3, "second"]);
     await warp.entity("e").append(credited(1));

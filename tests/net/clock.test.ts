@@ -30,6 +30,28 @@ test("a client of a server whose clock jumps by days goes on over the same conne
   }
 });
 
+test("a client of a server whose clock goes back goes on over the same connection, once it was told so", async () => {
+  const served = await serveContext();
+  try {
+    const now = Date.now.bind(Date);
+    const ahead = spyOn(Date, "now").mockImplementation(() => now() + 10 * limits.deliveryAheadMs);
+    let connections = 0;
+    const onConnection = () => void connections++;
+    const client = await connect({ address: served.tcp.address, context: "default", onConnection });
+    ahead.mockRestore();
+    const append = (n: number) => client.entity("e").append({ type: "Added", data: { by: n } });
+    expect(await append(1).catch((thrown) => thrown)).toMatchObject({
+      code: "INVALID_ARGUMENT",
+      details: { limit: "deliveryAheadMs" },
+    });
+    expect(await append(2)).toMatchObject({ seq: 1 });
+    expect(connections).toBe(1);
+    await client.close();
+  } finally {
+    await served.close();
+  }
+});
+
 test("a client writes to a shard whose newest record is days ahead of the clock, and to the others", async () => {
   const served = await serveContext();
   try {

@@ -80,6 +80,28 @@ describe("a personal part", () => {
     expect(event?.personal).toBeNull();
   });
 
+  test("of who is erased while a history is read is in none of it behind the receipt, nor in a state of the past", async () => {
+    for (const isSettled of [false, true]) {
+      const warp = await openSmall(freshDirectory(), { aggregates: [order], settle: { delayMs: 20 } });
+      const host = warp.entity("order-1");
+      for (let i = 0; i < 5; i++)
+        await host.append(shipped(i === 3 ? "customer-3" : "customer-2", `Elm Street ${i}`));
+      if (isSettled) await settled(warp);
+      const reads = (["forward", "backward"] as const).map((direction) => host.events({ direction }));
+      for (const read of reads) expect((await read.next()).value?.personal).toBeDefined();
+      const past = host.stateAt({ seq: 5 });
+      await warp.entity("customer-2").delete();
+      for (const read of reads) {
+        const parts = (await collect(read)).map(({ personal }) => personal);
+        expect(parts.filter((part) => part !== null)).toEqual([{ address: "Elm Street 3" }]);
+      }
+      await past;
+      expect(await host.stateAt({ seq: 4 })).toMatchObject({ address: { address: "Elm Street 3" } });
+      expect(await host.stateAt({ seq: 3 })).toMatchObject({ address: null });
+      await warp.close();
+    }
+  });
+
   test("comes from commands, and with several entities at once", async () => {
     const warp = await open(freshDirectory());
     await warp.entity("{a}1").send("ship", { subject: "customer-2", address: "Elm Street 1" });

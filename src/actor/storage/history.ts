@@ -84,6 +84,7 @@ export async function* readEvents(
   const { tailRow, shard } = actor;
   const { erased } = shard;
   let { changes } = erased;
+  const changesBefore = changes;
   const erasedAt = erased.any ? erased.find(actor.id) : undefined;
   const inTail = parts.tails[shard.writer];
   const tail = inTail === undefined ? [] : copyTail(inTail, tailRow, shard.settledPosition, to, bytesMax);
@@ -101,9 +102,26 @@ export async function* readEvents(
         if (erased.find(actor.id) !== erasedAt) throw erasedMeanwhile(actor.id);
       }
       if (!backward) next = event.seq + 1;
-      yield event;
+      // Who was erased since may be somebody of whom the page speaks.
+      const mayBeErased = changes !== changesBefore && (event.personal ?? null) !== null;
+      yield mayBeErased ? await readAgain(parts.reading, actor, life.number, event) : event;
     }
   }
+}
+
+/** An event as it is stored now, with nothing of whoever has a receipt. */
+async function readAgain(
+  reading: Reading,
+  actor: Actor,
+  number: number,
+  event: StoredEvent,
+): Promise<StoredEvent> {
+  const { seq } = event;
+  const range = { number, from: seq, to: seq, direction: "forward", bytesMax: 1 } as const;
+  const page = await reading.entries({ shard: actor.shard.index, ...range });
+  for (const read of decodePage(page, actor.id, seq, seq)) return read;
+  // One that is not settled speaks of nobody whose erasure has a receipt: what speaks of her is settled first.
+  return page.dropped === undefined ? event : { ...event, personal: null };
 }
 
 /** The states of all aggregates as they were at a moment. */
@@ -114,13 +132,16 @@ export async function statesAt(parts: HistoryParts, actor: Actor, moment: Moment
   const { number } = now;
   const seq = "seq" in moment ? Math.min(now.seq, wholeNumber(moment.seq, "seq")) : now.seq;
   for (;;) {
+    while (shard.refolding !== undefined) await shard.refolding;
+    const { refolds } = shard;
     const base = number === 0 ? undefined : await reading.base(shard.index, number, folding.snapshotVersions);
     if (base !== undefined && isBehind(base.dropped, moment)) {
       const why = `the state of ${JSON.stringify(id)} is known from seq ${base.dropped.seq} on; the events before were dropped by retention`;
       throw new WarpError("EVENTS_DROPPED", why, { entity: id, droppedTo: base.dropped.seq });
     }
     const states = await foldTo(parts, actor, moment, { number, seq }, base);
-    if (states !== undefined) return states;
+    // Of a subject that was erased meanwhile they may have what was said.
+    if (states !== undefined && refolds === shard.refolds) return states;
   }
 }
 

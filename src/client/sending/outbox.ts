@@ -174,11 +174,12 @@ export class Outbox {
     this.requests.remove(request);
   }
 
-  /** The request was answered with a failure. One that is too old by the server's clock names its time: it may have jumped. */
+  /** The request was answered with a failure. Of a session that is too old, or of the future, it names the server's time, which may have jumped. */
   refused(request: Request, error: WarpError, now: number): void {
     this.answered(request);
-    const { now: serverNow } = error.details;
-    if (error.code === "KEY_EXPIRED" && typeof serverNow === "number") this.#session.adjust(serverNow, now);
+    const { now: serverNow, limit } = error.details;
+    const isOfClock = error.code === "KEY_EXPIRED" || limit === "deliveryAheadMs";
+    if (isOfClock && typeof serverNow === "number") this.#session.adjust(serverNow, now);
   }
 
   /** Nobody waits for the request any more. */

@@ -61,7 +61,7 @@ export function writeOptionsOf({ headers }: Request): WriteOptions {
   return { ...(expect === undefined ? {} : { expect }), ...(key === undefined ? {} : { key }) };
 }
 
-const conditions = ["if-match", "if-none-match", "if-unmodified-since", "idempotency-key"];
+const conditions = ["if-match", "if-none-match", "idempotency-key"];
 
 /** For a request that knows no conditions: to do it all the same could be what was to be prevented. */
 export function requireUnconditional({ headers }: Request): void {
