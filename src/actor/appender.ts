@@ -12,7 +12,7 @@ import { toWarpError, WarpError } from "../core/errors.ts";
 import type { NewEvent } from "../core/event.ts";
 import type { Journal } from "../journal/journal.ts";
 import { type Actor, requireNotErased, requireTip, type States } from "./actor.ts";
-import { findKeyed, keyedOf, rememberKeyed, repeatedResult } from "./caller-keys.ts";
+import { contentHashOf, findKeyed, keyedOf, rememberKeyed, repeatedResult } from "./caller-keys.ts";
 import type { SessionTime } from "./deliveries/session-time.ts";
 import { draftEvents, emptyDraft, foldEvent, foldEvents, plainEvent, typeRef } from "./draft.ts";
 import type { Folding } from "./folding.ts";
@@ -102,6 +102,8 @@ export class Appender {
         `no aggregate of this context has a command ${JSON.stringify(name)}`,
       );
     }
+    // Of what was asked: a repeat comes with that, whatever a command does to its input.
+    if (write.options?.key !== undefined) contentHashOf(write);
     const tipSeq = actor.tipSeq;
     const decision = command.decide(folding.stateOf(actor.tipStates, command.index), input, actor.id);
     requireTip(actor, tipSeq, "COMMAND_FAILED");

@@ -52,7 +52,7 @@ export class Entity {
    */
   append(event: NewEvent, options?: WriteOptions): Promise<AppendResult> {
     const answer = new Promised<SendResult>();
-    this.appendInto(answer, [event], options);
+    this.appendInto(answer, [event], own(options));
     return answer.promise as Promise<AppendResult>;
   }
 
@@ -60,7 +60,7 @@ export class Entity {
   appendBatch(events: readonly NewEvent[], options?: WriteOptions): Promise<AppendResult> {
     const answer = new Promised<SendResult>();
     // It may be taken only when its entity has been read from the disk, and the list be filled again by then.
-    this.appendInto(answer, Array.isArray(events) ? events.slice() : events, options);
+    this.appendInto(answer, Array.isArray(events) ? events.slice() : events, own(options));
     return answer.promise as Promise<AppendResult>;
   }
 
@@ -79,11 +79,12 @@ export class Entity {
 
   /**
    * Runs a command of an aggregate in the actor and appends what it decides. The name may be qualified by the
-   * aggregate's: `account.debit`. Errors as {@link append}, UNKNOWN_COMMAND, COMMAND_FAILED.
+   * aggregate's: `account.debit`. The input belongs to Warp from now on, as events do: the command may be run when its entity has been
+   * read from the disk. Errors as {@link append}, UNKNOWN_COMMAND, COMMAND_FAILED.
    */
   send(command: string, input?: unknown, options?: WriteOptions): Promise<SendResult> {
     const answer = new Promised<SendResult>();
-    this.sendInto(answer, command, input, options);
+    this.sendInto(answer, command, input, own(options));
     return answer.promise;
   }
 
@@ -283,4 +284,9 @@ export class EntityView<State, Commands> {
   async stateAt(moment: Moment): Promise<State> {
     return (await this.entity.stateAt(moment, this.#aggregate.name)) as State;
   }
+}
+
+/** A call may be taken only when its entity has been read from the disk, and its options be those of another one by then. */
+function own(options: WriteOptions | undefined): WriteOptions | undefined {
+  return options === undefined ? undefined : { ...options };
 }

@@ -25,6 +25,25 @@ async function expectRepeats(entity: Entity): Promise<void> {
 }
 
 describe("a caller key", () => {
+  test("is that of what was asked, whatever the command does to its input", async () => {
+    const careless = defineAggregate({
+      name: "careless",
+      initialState: { cents: 0 },
+      evolve: { Paid: (state, { data }) => ({ cents: state.cents + data.cents }) },
+      commands: {
+        pay: (_state, input: { cents: number[] }) => ({
+          type: "Paid",
+          data: { cents: input.cents.splice(0).reduce((sum, one) => sum + one, 0) },
+        }),
+      },
+    });
+    const warp = await openSmall(freshDirectory(), { aggregates: [careless] });
+    const paid = () => warp.entity("e").send("pay", { cents: [1, 2] }, { key: "k" });
+    expect(await paid()).toMatchObject({ seq: 1, duplicate: false });
+    expect(await paid()).toMatchObject({ seq: 1, duplicate: true });
+    expect(await codeOf(warp.entity("e").send("pay", { cents: [3] }, { key: "k" }))).toBe("KEY_REUSED");
+  });
+
   test("gives repeats the first result, rejections included, wherever that result is kept by then", async () => {
     const dataDir = freshDirectory();
     const warp = await openSmall(dataDir, { memory: { tailBytes: 1 << 20, residentBytes: 0 } });

@@ -78,6 +78,25 @@ test("a list of events is the caller's again as soon as it was given, also while
   expect(await appended).toMatchObject({ ok: true, count: 2, seq: 3 });
 });
 
+test("so are the options of a call", async () => {
+  const dataDir = freshDirectory();
+  const first = await openSmall(dataDir);
+  await first.entity("e").append(credited(1));
+  await first.close();
+  const warp = await openSmall(dataDir);
+  const options = { key: "" };
+  const calls = ["a", "b", "c"].map((key, i) => {
+    options.key = key;
+    if (i === 0) return warp.entity("e").append(credited(2), options);
+    if (i === 1) return warp.entity("e").appendBatch([credited(2)], options);
+    return warp.entity("e").send("debit", { cents: 1 }, options);
+  });
+  options.key = "d";
+  const done = { ok: true, duplicate: false };
+  expect(await Promise.all(calls)).toMatchObject([done, done, done]);
+  expect(await warp.entity("e").append(credited(2), { key: "a" })).toMatchObject({ seq: 2, duplicate: true });
+});
+
 describe("too much", () => {
   test("for one record is EVENT_TOO_LARGE and leaves nothing, whatever the size of a segment", async () => {
     for (const segmentBytes of [64 * 1024, 256 * 1024]) {
