@@ -244,9 +244,10 @@ async function serve(opened: {
     relieve();
   };
   failure.onFailed = (error) => {
-    settings.logger.error("the engine has failed", error.toWire());
     engine.fail(error, journal.unacknowledged());
     following.end(new WarpError("ENGINE_FAILED", `the engine has failed: ${error.message}`));
+    // Last: it is the program's, and may fail for the same reason.
+    settings.logger.error("the engine has failed", error.toWire());
   };
   const history = { folding, tails, reading };
   const { logger } = settings;
@@ -265,6 +266,7 @@ async function serve(opened: {
   closers.push(() => queries.close());
   const keeping = startKeeping({
     ...{ directory, known, folding, reading, settlings, shards, logger, failed, journal },
+    isHeldAsSubject: (id) => privacy.isHeldAsSubject(id),
     retireSegments: retire,
     ...{ idHashKey: keyring.idHashKey, periods: workerOptions.periods, rootKey: settings.rootKey },
   });

@@ -35,6 +35,7 @@ export interface KeepingParts {
   readonly reading: Reading;
   readonly settlings: readonly Settling[];
   readonly shards: readonly ShardState[];
+  readonly isHeldAsSubject: (id: string) => Promise<boolean>;
   readonly logger: Logger;
   /** Resolves when the engine fails. */
   readonly failed: Promise<WarpError>;
@@ -52,9 +53,10 @@ export function startKeeping(parts: KeepingParts): Keeping {
 
 /** Finishes what is under way; of a failed engine nothing can be waited for but its backups. */
 export async function stopKeeping(
-  { backups, retention }: Pick<Keeping, "backups" | "retention">,
+  { backups, retention, rotation }: Keeping,
   failed: Promise<WarpError>,
 ): Promise<void> {
+  rotation.close();
   await Promise.race([retention.close(), failed]);
   await backups.close();
 }

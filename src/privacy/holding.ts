@@ -56,7 +56,16 @@ export class Holding {
 
   /** The hold of an entity, or of somebody whom others speak of, that is in force. */
   async find(id: string): Promise<Hold | undefined> {
-    for (const { shard, number } of await this.#holders(id)) {
+    return await this.#inForceOf(await this.#holders(id));
+  }
+
+  /** A hold that was set before there was the entity: it stands under a number of somebody of whom others spoke. */
+  async findOfSubject(id: string): Promise<Hold | undefined> {
+    return await this.#inForceOf(await this.#parts.subjects.numbersOf(id));
+  }
+
+  async #inForceOf(holders: readonly Actor[]): Promise<Hold | undefined> {
+    for (const { shard, number } of holders) {
       const { hold: text } = await this.#parts.reading.sizes(shard.index, number, true);
       const hold = text === undefined ? undefined : inForce(text);
       if (hold !== undefined) return hold;

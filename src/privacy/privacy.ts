@@ -25,7 +25,7 @@ import type { ListedEntry } from "../shard/read/privacy.ts";
 import { Erasures, type ErasuresParts } from "./erasures.ts";
 import { type ExportParts, exportPage, exportPages } from "./export.ts";
 import { Holding, held } from "./holding.ts";
-import { type Spoken, spokenOf } from "./hosts.ts";
+import { type Spoken, spokenOfUnlessFailed } from "./hosts.ts";
 import { referenceOf } from "./reference.ts";
 
 /** Entries of a ledger that are read at once. */
@@ -51,6 +51,11 @@ export class ContextPrivacy implements Privacy {
 
   close(): void {
     this.#erasures.close();
+  }
+
+  /** As somebody of whom others speak: holds of entities are known to their shards' writers. */
+  async isHeldAsSubject(id: string): Promise<boolean> {
+    return (await this.#holding.findOfSubject(id)) !== undefined;
   }
 
   whenTidy(): Promise<void> {
@@ -111,7 +116,7 @@ export class ContextPrivacy implements Privacy {
     const actor = await residency.identityOf(id);
     const { index } = actor.shard;
     const { bytes, runs, snapshots, callerKeys } = await reading.sizes(index, actor.number, false);
-    const spoken = await spokenOf(this.#parts, id);
+    const spoken = await spokenOfUnlessFailed(this.#parts, id);
     const sum = (of: (one: Spoken) => number) => spoken.reduce((total, one) => total + of(one), 0);
     return {
       entity: id,

@@ -24,6 +24,8 @@ export interface RetentionOptions {
   readonly reading: Reading;
   readonly settlings: readonly Settling[];
   readonly shards: readonly ShardState[];
+  /** A hold was set on the id before there was the entity; those set since are known to the shard. */
+  readonly isHeldAsSubject: (id: string) => Promise<boolean>;
   /** The position up to which a shard is in a backup. */
   readonly backedUpTo: (shard: number) => number;
   /** Does something while no backup is made. */
@@ -173,8 +175,9 @@ export class Retention {
 
   /** Folds what goes into the states before it, and has the writer put the new ones in its place. */
   async #drop(shard: ShardState, number: number, to: number): Promise<{ runs: number; events: number }> {
-    const { folding, reading, apart } = this.#options;
+    const { folding, reading, apart, isHeldAsSubject } = this.#options;
     const [entity = ""] = await reading.ids(shard.index, Float64Array.of(number));
+    if (await isHeldAsSubject(entity)) return { runs: 0, events: 0 };
     const base = await reading.base(shard.index, number, folding.snapshotVersions);
     const begun = folding.begin(entity, base?.snapshots ?? [], base?.dropped);
     const { covered } = begun;

@@ -7,7 +7,7 @@ import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { keysPerObject } from "../../src/backup/format/objects.ts";
 import { DirectoryTarget } from "../../src/backup/target/directory-target.ts";
-import { restoreBackup, verifyBackup, type Warp } from "../../src/index.ts";
+import { checkDirectory, restoreBackup, verifyBackup, type Warp } from "../../src/index.ts";
 import { slotBytes, slotOffset } from "../../src/shard/files/vault.ts";
 import { cleanUp, codeOf, credited, openSmall, seededRandom, settled } from "../engine/sample.ts";
 import {
@@ -283,6 +283,36 @@ test("a legal hold comes back with its entity, also when it is older than the ne
   expect(await codeOf(restored.entity("bob").delete())).toBe("HELD");
   expect(await codeOf(restored.entity("alice").delete())).toBe("HELD");
   await erase(restored, "carol");
+});
+
+test("a legal hold comes back with somebody of whom nobody speaks any more, and with nobody who was not asked for", async () => {
+  const directory = freshDirectory();
+  const dataDir = join(directory, "data");
+  const target = join(directory, "target");
+  const warp = await openSmall(dataDir, { shards: 1 });
+  for (const subject of ["alice", "bob"]) {
+    await warp
+      .entity(`order of ${subject}`)
+      .append({ ...credited(1), personal: { subject, data: { at: "home" } } });
+    await warp.entity(subject).hold({ reason: "dispute 7" });
+    await warp.entity(subject).append(credited(1));
+    await erase(warp, `order of ${subject}`);
+  }
+  await warp.backup(target);
+  await warp.close();
+  const rootKey = rootKeyOf(dataDir);
+  for (const entity of [undefined, "alice"]) {
+    const to = join(freshDirectory(), "restored");
+    await restoreBackup({ target, to, rootKey, entity });
+    expect([...checkDirectory({ dataDir: to, rootKey })]).toEqual([]);
+    const restored = await openSmall(to, { shards: 1, rootKey });
+    expect(await codeOf(restored.entity("alice").delete())).toBe("HELD");
+    expect(await codeOf(restored.entity("bob").delete())).toMatch(
+      entity === undefined ? /^HELD$/ : /nothing/,
+    );
+    await restored.close();
+    expect(filesWith(to, "bob").length > 0).toBe(entity === undefined);
+  }
 });
 
 test("a receipt names the backups in which the key lives until their next turn", async () => {

@@ -65,9 +65,11 @@ test("a hold that nobody can read is one, and the writer goes on", async () => {
       await settled(warp);
     }
   }
-  // It ended long ago: that it did is what nobody can read.
-  await warp.entity("alice").hold({ reason: "claim 17", until: 1 });
+  // It ends soon: that it does is what nobody can read.
+  const until = Date.now() + 1000;
+  await warp.entity("alice").hold({ reason: "claim 17", until });
   await warp.close();
+  await Bun.sleep(Math.max(0, until + 1 - Date.now()));
   const runs = new Database(join(dataDir, "shards/000/runs.db"));
   runs.run("UPDATE holds SET data = zeroblob(length(data))");
   runs.close();
@@ -79,4 +81,20 @@ test("a hold that nobody can read is one, and the writer goes on", async () => {
   await settled(warp);
   await warp.entity("alice").releaseHold();
   expect(await warp.retain()).toMatchObject({ entities: 1, events: 4, failed: 0 });
+});
+
+test("retention drops nothing of an entity that was held when others only spoke of it", async () => {
+  const warp = await open(join(freshDirectory(), "data"));
+  await warp
+    .entity("order-1")
+    .append({ ...credited(1), personal: { subject: "alice", data: { at: "home" } } });
+  await warp.entity("alice").hold({ reason: "claim 19" });
+  for (let i = 0; i < 5; i++) {
+    await warp.entity("alice").append(credited(1));
+    await settled(warp);
+  }
+  expect(await warp.retain()).toMatchObject({ entities: 0, events: 0 });
+  expect(await seqsOf(warp, "alice")).toEqual([1, 2, 3, 4, 5]);
+  await warp.entity("alice").releaseHold();
+  expect(await warp.retain()).toMatchObject({ entities: 1, events: 3 });
 });

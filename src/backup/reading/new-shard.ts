@@ -89,6 +89,10 @@ export class NewShard {
     this.#runs.query("DELETE FROM holds WHERE number = ?").run(number);
   }
 
+  isHeld(number: number): boolean {
+    return this.#runs.query("SELECT 1 FROM holds WHERE number = ?").get(number) !== null;
+  }
+
   /** Forgets the runs of an entity up to a seq. After the indexes it costs a search, before them a walk. */
   removeTo(number: number, seq: number): void {
     this.#runs.query("DELETE FROM runs WHERE number = ? AND seq <= ?").run(number, seq);

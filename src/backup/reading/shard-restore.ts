@@ -9,7 +9,7 @@ import { rmSync } from "node:fs";
 import { idHash } from "../../core/erasure.ts";
 import { toWarpError } from "../../core/errors.ts";
 import { type Keyring, unlockKeyring } from "../../core/keyring.ts";
-import { isSubjectName } from "../../core/personal.ts";
+import { isSubjectName, subjectName } from "../../core/personal.ts";
 import { Associated } from "../../shard/files/sealed.ts";
 import { wrapSlot } from "../../shard/files/vault.ts";
 import { shardDirectory } from "../../shard/shard.ts";
@@ -119,6 +119,7 @@ class ShardRestore {
     const own = unlockKeyring(file, rootKey, context, rootObject);
     const slots = new Associated("entity key", context, shard);
     const wanted = entity === undefined ? undefined : idHash(own.idHashKey, entity);
+    const subject = entity === undefined ? undefined : Buffer.from(subjectName(entity));
     for (const number of this.#contents.head.damaged ?? []) this.#keys.leaveOut(number);
     for await (const { object, header, rows } of keyObjects(this.#target, this.#contents)) {
       const keyring = opener.keyringOf(header, object);
@@ -133,7 +134,7 @@ class ShardRestore {
         const slot = slotUnder(own, keyring, slots, number, key, row.slot);
         this.#files.addEntity(number, slot, id);
         this.#keys.add(number, key);
-        if (isSubject) this.#subjects.addName(number);
+        if (isSubject) this.#subjects.addName(number, subject?.equals(id) !== false);
         else this.#entities++;
       }
     }

@@ -19,6 +19,7 @@ export class RestoredSubjects {
   readonly #contents: ShardContents;
   readonly #associated: ShardAssociated;
   readonly #named = new Set<number>();
+  readonly #wanted = new Set<number>();
   readonly #spoken = new Set<number>();
   readonly #erased = new Set<number>();
 
@@ -28,9 +29,10 @@ export class RestoredSubjects {
     this.#associated = associated;
   }
 
-  /** The number is a subject's. */
-  addName(number: number): void {
+  /** The number is a subject's; `isWanted` when she is among those who are restored, whoever speaks of her. */
+  addName(number: number, isWanted: boolean): void {
     this.#named.add(number);
+    if (isWanted) this.#wanted.add(number);
   }
 
   /**
@@ -58,10 +60,16 @@ export class RestoredSubjects {
     return this.#named.has(number);
   }
 
-  /** Once the rows have their indexes: who is erased is spoken of no more, and subjects of whom nobody speaks are gone. */
+  /**
+   * Once the rows have their indexes: who is erased is spoken of no more, and subjects of whom nobody speaks are gone, but for those
+   * who are held.
+   */
   finish(files: NewShard): void {
     for (const subject of this.#erased) files.forgetSubject(subject);
-    for (const subject of this.#named) if (!this.#spoken.has(subject)) files.removeEntity(subject);
+    for (const subject of this.#named) {
+      const isHeld = this.#wanted.has(subject) && files.isHeld(subject);
+      if (!this.#spoken.has(subject) && !isHeld) files.removeEntity(subject);
+    }
   }
 }
 
