@@ -16,8 +16,8 @@ export class Failure {
   set(error: WarpError): void {
     if (this.error !== undefined) return;
     this.error = error;
-    this.#onFailed?.(error);
     this.#resolve(error);
+    this.#onFailed?.(error);
   }
 
   set onFailed(listener: (error: WarpError) => void) {

@@ -268,7 +268,9 @@ test("a context ends while another process keeps a WAL from being copied, and th
   const release = holdWal(join(dataDir, "shards/001/runs.db"));
   const former = liveSegments(dataDir).map(({ name }) => name);
   const warp = await start(loadSettings(dataDir));
+  const tidy = codeOf(() => warp.whenTidy());
   await warp.close();
+  expect(await Promise.race([tidy, Bun.sleep(5000)])).toBe("CLOSED");
   const left = new Set(liveSegments(dataDir).map(({ name }) => name));
   expect(former.filter((name) => !left.has(name))).toEqual([]);
   release();

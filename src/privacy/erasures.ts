@@ -104,12 +104,20 @@ export class Erasures {
     return receipt;
   }
 
-  /** Resolves when every erasure is complete and every follower has passed it. */
+  /** Resolves when every erasure is complete and every follower has passed it. Errors: CLOSED, ENGINE_FAILED. */
   async whenTidy(): Promise<void> {
-    await this.#resumed;
-    await this.#fencing;
-    await this.#emptying;
-    await this.#tidying.whenIdle();
+    const { failed } = this.#parts;
+    const begun = async () => {
+      await this.#resumed;
+      await this.#fencing;
+      await this.#emptying;
+      return true;
+    };
+    const end = await raceLasting(raceLasting(begun(), this.#closed.promise), failed);
+    if (end instanceof WarpError) throw afterFailure(end);
+    if (end !== true) throw new WarpError("CLOSED", "this context is closed");
+    const failure = await raceLasting(this.#tidying.whenIdle(), failed);
+    if (failure instanceof WarpError) throw afterFailure(failure);
   }
 
   /** The context is about to close: what is not complete is answered as pending, and goes on at the next start. */

@@ -2,11 +2,12 @@
  * What other entities say of somebody, for her export: a page of runs at a time, shard by shard.
  *
  * A cursor of this has `from` at or above `partsFrom`: the shard and the number of the host that was read last; `to` is the first
- * seq of the run. So it goes over the wire as every cursor of an export does.
+ * seq of the run, and `number` hers in that shard. So it goes over the wire as every cursor of an export does.
  */
 
 import type { Subjects } from "../actor/personal/subjects.ts";
 import type { ExportCursor } from "../actor/privacy.ts";
+import { erasedMeanwhile } from "../actor/storage/history.ts";
 import type { Reading } from "../actor/storage/reading.ts";
 import { bytesOf, entryCount, entryLength, readEntry } from "../core/entry.ts";
 import type { StoredEvent } from "../core/event.ts";
@@ -28,7 +29,7 @@ export function isOfParts({ from }: ExportCursor): boolean {
   return from >= partsFrom;
 }
 
-/** Events that speak of a subject, with `personal` hers, behind a cursor. */
+/** Events that speak of a subject, with `personal` hers, behind a cursor. Errors: ERASED when she was erased meanwhile. */
 export async function spokenPage(
   parts: { readonly subjects: Subjects; readonly reading: Reading },
   subject: string,
@@ -37,15 +38,21 @@ export async function spokenPage(
   const place = cursor.from - partsFrom;
   const shard = Math.floor(place / hostsMax);
   const numbers = await parts.subjects.numbersOf(subject);
+  // Parts are asked for only of somebody of whom others speak.
+  if (numbers.length === 0) throw erasedMeanwhile(subject);
   const sorted = numbers.toSorted((a, b) => a.shard.index - b.shard.index);
   const actor = sorted.find((one) => one.shard.index >= shard);
   if (actor === undefined) return { events: [], next: undefined };
+  const { number } = actor;
   const { index } = actor.shard;
+  // Whoever is spoken of under this id by now is somebody else.
+  if (index === shard && (cursor.number ?? number) !== number) throw erasedMeanwhile(subject);
   const after = index === shard ? { host: place % hostsMax, seq: cursor.to } : { host: 0, seq: 0 };
-  const { runs, next } = await parts.reading.parts(index, actor.number, after);
-  const events = runs.flatMap((run) => eventsOf(run, actor.number));
+  const { runs, next } = await parts.reading.parts(index, number, after);
+  if (actor.number !== number) throw erasedMeanwhile(subject);
+  const events = runs.flatMap((run) => eventsOf(run, number));
   if (next !== undefined)
-    return { events, next: { from: partsFrom + index * hostsMax + next.host, to: next.seq } };
+    return { events, next: { from: partsFrom + index * hostsMax + next.host, to: next.seq, number } };
   const isLast = actor === sorted.at(-1);
   return { events, next: isLast ? undefined : { from: partsFrom + (index + 1) * hostsMax, to: 0 } };
 }

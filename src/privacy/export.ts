@@ -27,15 +27,12 @@ import type { StoredEvent } from "../core/event.ts";
 import { exportFormat } from "../core/export-digest.ts";
 import { raceLasting } from "../core/race-lasting.ts";
 import { firstPart, isOfParts, spokenPage } from "./export-parts.ts";
-import { type HostsParts, spokenOf } from "./hosts.ts";
+import { type HostsParts, spokenOfUnlessFailed } from "./hosts.ts";
 
-export interface ExportParts extends Pick<HostsParts, "engine" | "reading"> {
+export interface ExportParts extends HostsParts {
   readonly context: string;
-  readonly residency: Residency;
-  readonly subjects: Subjects;
   readonly history: HistoryParts;
   readonly followers: ErasureFollowers;
-  readonly settlings: readonly Settling[];
   /** Resolves when the engine fails. */
   readonly failed: Promise<WarpError>;
 }
@@ -94,7 +91,7 @@ export async function exportPage(
   // What followers hold is found by id: it is hers only if she was there all the time.
   requireSameLife(await residency.ready(id), life);
   // Parts are read from the shards' files.
-  if (isSpokenOf) await spokenOf(parts, id);
+  if (isSpokenOf) await spokenOfUnlessFailed(parts, id);
   return { text, next: isSpokenOf ? firstPart : undefined };
 }
 

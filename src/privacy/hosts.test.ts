@@ -1,7 +1,8 @@
 import { expect, test } from "bun:test";
 import { Actor } from "../actor/actor.ts";
 import type { ShardState } from "../actor/storage/shard-state.ts";
-import { type HostsParts, Refolding } from "./hosts.ts";
+import { WarpError } from "../core/errors.ts";
+import { type HostsParts, Refolding, spokenOfUnlessFailed } from "./hosts.ts";
 
 /** Of a shard, what refolding uses. */
 function shardWith(index: number): ShardState {
@@ -78,4 +79,23 @@ test("hosts in one shard go on when the refolding of another one could not begin
   expect(await why).toContain("a bad page");
   await new Promise(setImmediate);
   expect([host.isWaiting, host.isLoaded]).toEqual([false, true]);
+});
+
+test("who is spoken of is not waited for when the engine fails and nothing is settled any more", async () => {
+  const subject = new Actor("customer-1", shardWith(0), undefined);
+  subject.number = 1;
+  subject.tipPosition = 7;
+  const failed = Promise.withResolvers<WarpError>();
+  const parts = {
+    subjects: { numbersOf: async () => [subject] },
+    engine: { whenDurable: async () => undefined },
+    settlings: [{ whenCaughtUp: () => new Promise<void>(() => undefined) }],
+    failed: failed.promise,
+  };
+  const spoken = spokenOfUnlessFailed(
+    parts as unknown as Parameters<typeof spokenOfUnlessFailed>[0],
+    "customer-1",
+  ).catch(({ code }) => code);
+  failed.resolve(new WarpError("DISK_FULL", "no room"));
+  expect(await Promise.race([spoken, Bun.sleep(5000)])).toBe("ENGINE_FAILED");
 });

@@ -12,6 +12,8 @@ import type { Residency } from "../actor/residency.ts";
 import type { Reading } from "../actor/storage/reading.ts";
 import type { Settling } from "../actor/storage/settling.ts";
 import type { ShardState } from "../actor/storage/shard-state.ts";
+import { WarpError } from "../core/errors.ts";
+import { raceLasting } from "../core/race-lasting.ts";
 
 export interface HostsParts {
   readonly engine: Engine;
@@ -44,6 +46,16 @@ export async function spokenOf(parts: HostsParts, subject: string): Promise<Spok
       return { actor, parts: count, hosts };
     }),
   );
+}
+
+/** As {@link spokenOf}. Errors: ENGINE_FAILED: nothing is settled any more. */
+export async function spokenOfUnlessFailed(
+  parts: HostsParts & { readonly failed: Promise<WarpError> },
+  subject: string,
+): Promise<Spoken[]> {
+  const spoken = await raceLasting(spokenOf(parts, subject), parts.failed);
+  if (!(spoken instanceof WarpError)) return spoken;
+  throw new WarpError("ENGINE_FAILED", `the engine has failed: ${spoken.message}`);
 }
 
 /** Resolves when everything durable in the shards of these is settled. */

@@ -17,6 +17,7 @@ import {
   readKeyring,
   readRootKeyAside,
 } from "../core/keyring.ts";
+import type { Logger } from "../core/logger.ts";
 import { PeriodKeys } from "../core/period-keys.ts";
 import type { PeriodStatus, RotationReport } from "../core/period-status.ts";
 import { rotationStepDone } from "../core/rotation-steps.ts";
@@ -39,16 +40,20 @@ export interface RotationParts {
   readonly apart: <Result>(work: () => Promise<Result>) => Promise<Result>;
   /** Resolves when the engine fails. */
   readonly failed: Promise<WarpError>;
+  readonly logger: Logger;
 }
 
 /** Slots that are looked at together when keys are counted. */
 const countedSlots = 16_384;
+/** What takes so long waits for another process. */
+const longMs = 30_000;
 
 export class Rotation {
   readonly #parts: RotationParts;
   readonly #periods: PeriodKeys;
   /** A rotation of this process has begun and was not finished: the next one adds no period of its own. */
   #hasBegun = false;
+  readonly #closing = Promise.withResolvers<WarpError>();
 
   constructor(parts: RotationParts) {
     this.#parts = parts;
@@ -81,16 +86,33 @@ export class Rotation {
       rotationStepDone("shard");
     }
     // The segment that this begins stands under the new period, and those before go.
-    const use = await journal.advance();
-    await Promise.all(settlings.map((settling) => settling.whenPast(use)));
+    const use = await this.#untilClosed(journal.advance());
+    await this.#untilClosed(Promise.all(settlings.map((settling) => settling.whenPast(use))));
     retireSegments();
-    await journal.retired();
+    await this.#untilClosed(journal.retired());
     rotationStepDone("retired");
     dropOldPeriods(dataDir);
     this.#periods.dropOld();
     this.#hasBegun = false;
     rotationStepDone("dropped");
     return { period: this.#periods.current.period, keys, elapsedMs: Date.now() - startedAt };
+  }
+
+  /** One that waits for the journal or for checkpoints, which another process may hold up, is left to the next. */
+  close(): void {
+    this.#closing.resolve(new WarpError("CLOSED", "this context is closed; the next rotation goes on"));
+  }
+
+  async #untilClosed<Result>(work: Promise<Result>): Promise<Result> {
+    const said = "a rotation waits until another process lets go of a shard; backups wait for it";
+    const timer = setTimeout(() => this.#parts.logger.warn(said, {}), longMs);
+    try {
+      const end = await Promise.race([work, this.#closing.promise]);
+      if (end instanceof WarpError) throw end;
+      return end;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   status(): Promise<PeriodStatus[]> {

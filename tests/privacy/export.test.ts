@@ -2,6 +2,7 @@
  * What an export holds, that it is whole, and that its size is not that of the memory it takes.
  */
 import { afterEach, expect, test } from "bun:test";
+import { randomBytes } from "node:crypto";
 import { withManifest } from "../../src/core/export-digest.ts";
 import { loadedWithin } from "../../src/privacy/export.ts";
 import {
@@ -150,3 +151,29 @@ test("a page whose entity takes long to be loaded says only where to go on, and 
   const whole = await collect(withManifest(pages()));
   expect(whole).toEqual([text, expect.stringContaining('"kind":"manifest"')]);
 });
+
+test.each(["with events of her own", "of whom others speak alone"])(
+  "ends with ERASED when she is erased while what others say of her is read: somebody %s",
+  async (what) => {
+    const warp = await openSmall(freshDirectory());
+    const alice = warp.entity("alice");
+    if (what.startsWith("with")) await alice.append(credited(1));
+    const say = async (life: string) => {
+      for (let i = 0; i < 160; i++) {
+        const personal = { subject: "alice", data: { life, note: randomBytes(20_000).toString("base64") } };
+        await warp.entity(`order-${i % 4}`).append({ ...credited(1), personal });
+      }
+    };
+    await say("first");
+    const { next } = await alice.exportPage(undefined);
+    const { text, next: behind } = await alice.exportPage(next);
+    expect(text).toContain('"life":"first"');
+    expect(behind).toBeDefined();
+    await alice.delete();
+    for (const cursor of [next, behind]) expect(await codeOf(alice.exportPage(cursor))).toBe("ERASED");
+    // Who is spoken of under this id by now is somebody else.
+    await alice.append(credited(1), { expect: "none" });
+    await say("second");
+    expect(await codeOf(alice.exportPage(behind))).toBe("ERASED");
+  },
+);

@@ -2,6 +2,7 @@
  * Rotation: what was stored is still read, under a new period, and the old one opens nothing; beside callers, beside backups,
  * and when the process ends at any of its steps.
  */
+import { Database } from "bun:sqlite";
 import { afterEach, expect, test } from "bun:test";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { cpSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
@@ -134,6 +135,31 @@ test("a backup between a rotation that failed and its repetition keeps no older 
   const { header } = decodeHeader<KeysHeader>(readFileSync(join(target, object)), object);
   expect(header.keyring.periods.map(({ number }) => number)).toEqual([2]);
   await verifyBackup({ target, rootKey: { file: join(dataDir, "root.key") } });
+});
+
+test("a context closes while a rotation waits for a reader of another process, and the next rotation goes on", async () => {
+  const dataDir = freshDirectory();
+  const warp = await filled(dataDir);
+  await settled(warp);
+  const reader = new Database(join(dataDir, "shards/000/runs.db"), { readonly: true });
+  reader.run("BEGIN");
+  reader.query("SELECT count(*) FROM runs").get();
+  await warp.entity("e-1").append(credited(1));
+  const rewrapped = Promise.withResolvers<void>();
+  let shards = 0;
+  const onStep = (message: unknown) => {
+    if ((message as { step: string }).step === "shard" && ++shards === 2) rewrapped.resolve();
+  };
+  subscribe(rotationChannel, onStep);
+  const rotated = codeOf(warp.rotateKeys());
+  await rewrapped.promise;
+  unsubscribe(rotationChannel, onStep);
+  await warp.close();
+  expect(await rotated).toBe("CLOSED");
+  reader.close();
+  const again = await openSmall(dataDir);
+  expect(await again.rotateKeys()).toMatchObject({ keys: 49 });
+  expect((await again.keysStatus()).map(({ keys }) => keys)).toEqual([49]);
 });
 
 test("a root key that is another one, or gone, refuses a rotation, and nothing has changed", async () => {

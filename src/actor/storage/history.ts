@@ -63,7 +63,7 @@ export function requireSameLife(actor: Actor, { number }: Life): void {
   if (number !== 0 && actor.number !== number) throw erasedMeanwhile(actor.id);
 }
 
-function erasedMeanwhile(id: string): WarpError {
+export function erasedMeanwhile(id: string): WarpError {
   return new WarpError("ERASED", `entity ${JSON.stringify(id)} was erased while it was read`);
 }
 
