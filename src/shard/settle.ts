@@ -114,7 +114,8 @@ export function settleRuns(
       shard.runs.erasures.begin(number, position, erased.get(number) ?? 0, events);
     for (const changed of extras.deliveries) {
       for (const window of windowsIn(changed)) to.putDelivery(window);
-      shard.runs.forgetDeliveries(changed.usedAt - limits.deliveryTtlMs);
+      // The time of the newest record: it may never become durable, and what is durable goes by its own.
+      shard.runs.forgetDeliveries(Math.min(changed.usedAt, lastRecordedAt) - limits.deliveryTtlMs);
     }
   });
   if (batch.erasures.length > 0) stepDone("settled", shard.shard);

@@ -306,6 +306,25 @@ describe("a writer", () => {
     again.close();
   });
 
+  test("keeps delivery windows until what is durable is so much newer, not what is under way", () => {
+    const options = freshOptions({ shards: [0] });
+    const tail = new SampleTail(2 ** 20);
+    const writer = new Writer(options, tail.memory);
+    const began = 1_700_000_000_000;
+    const settle = (sessionNumber: number, usedAt: number) => {
+      tail.append([tail.entity(0, `of ${sessionNumber}`)], ['{"a":1}']);
+      const numbers = Float64Array.of(began, sessionNumber, 5, 0, 1, 1, 1, 1);
+      writer.settle({ ...tail.settleMessage(), deliveries: [{ shard: 0, usedAt, numbers }] });
+    };
+    settle(1, began);
+    // A record of a clock that is days ahead is being written, and will not be there after a crash.
+    settle(2, began + 3 * limits.deliveryTtlMs);
+    writer.close();
+    const again = new Writer(options, tail.memory);
+    expect(again.describe()[0]?.deliveries.map(({ sessionNumber }) => sessionNumber)).toEqual([1, 2]);
+    again.close();
+  });
+
   test("hands over the delivery windows that were used last, as far as they fit, and says when the others began", () => {
     const options = freshOptions({ shards: [0], deliveryBytes: 100 });
     const tail = new SampleTail(2 ** 20);
