@@ -16,10 +16,13 @@ export class Histories {
   readonly #first: Float64Array;
   /** Of entities with a base, up to which seq the newest one stands for events. */
   readonly #droppedTo = new Map<number, number>();
+  /** By number: 1 when the events behind those here are left out. */
+  readonly #isEnded: Uint8Array;
 
   constructor(nextNumber: number) {
     this.#due = new Float64Array(nextNumber);
     this.#first = new Float64Array(nextNumber);
+    this.#isEnded = new Uint8Array(nextNumber);
   }
 
   /** Takes in the next events of an entity. Errors: CORRUPT. */
@@ -29,6 +32,19 @@ export class Histories {
     if (seq < due) throw damaged(object, undefined, `seq ${seq} of number ${number} comes again`);
     this.#due[number] = seq + count;
     if (due === 0 || seq > due) this.#first[number] = seq;
+  }
+
+  /**
+   * Leaves out events, from this seq on, that are later than the time of a cut. Those between them and the ones here were dropped
+   * before they were backed up, and nobody knows which of them were later too. Errors: EVENTS_DROPPED, when there are such.
+   */
+  leaveOut(number: number, seq: number, shard: number): void {
+    if (this.#isEnded[number] === 1) return;
+    this.#isEnded[number] = 1;
+    const tip = this.tipOf(number);
+    if (seq <= tip + 1) return;
+    const why = `shard ${shard}, number ${number}: the events ${tip + 1} to ${seq - 1} were dropped before they were backed up, and which of them there were at that time is not known`;
+    throw new WarpError("EVENTS_DROPPED", why, { shard, number, droppedTo: seq - 1 });
   }
 
   /**

@@ -81,6 +81,8 @@ class ShardRestore {
   readonly #files: NewShard;
   readonly #nextNumber: number;
   readonly #cut: Cut | undefined;
+  /** Of the first backup that goes beyond the cut: all its segments have the same `lastRecordedAt`. */
+  #cutBackup: number | undefined;
   readonly #histories: Histories;
   readonly #keys: EntityKeys;
   readonly #opener: RowOpener;
@@ -147,9 +149,12 @@ class ShardRestore {
     this.#lastRecordedAt = this.#cut === undefined ? head.lastRecordedAt : 0;
     for await (const { segment, object, block, bytes } of segmentBlocks(this.#target, segments)) {
       const { header } = segment;
+      if (this.#cutOf(header.lastRecordedAt) !== undefined) this.#cutBackup ??= header.lastRecordedAt;
       const isMet = this.#cut?.isMet === true && header.position > this.#position;
       if (block.kind !== tables.runs.kind || !isMet) {
         for (const row of rowsOf(block)) this.#take(block.kind, row, header.lastRecordedAt, object);
+      } else if (header.lastRecordedAt === this.#cutBackup) {
+        for (const row of rowsOf(block)) this.#leaveOut(row, header.lastRecordedAt);
       }
       if (!isMet && this.#cut !== undefined) {
         this.#position = header.position;
@@ -225,6 +230,7 @@ class ShardRestore {
     if (cut !== undefined && kind === tables.runs.kind) {
       const kept = cut.run(row, key, object);
       if (kept !== undefined) this.#takeRun(kept, key, object);
+      if (kept !== row) this.#leaveOut(row, lastRecordedAt);
       return;
     }
     if (cut !== undefined && kind === tables.callerKeys.kind) {
@@ -250,6 +256,16 @@ class ShardRestore {
       tables.runs.kind,
       isSame ? row : sealedRun([number, seq, count, batch], taken, key, associated),
     );
+  }
+
+  /**
+   * A run that is later than the cut, or ends later. The newest run of an entity is never dropped: so the first backup beyond the
+   * cut has what there was at the time, or tells by a gap that it was dropped. Gaps of later backups are later. Errors: EVENTS_DROPPED.
+   */
+  #leaveOut(row: readonly Value[], lastRecordedAt: number): void {
+    const [number, seq] = row as [number, number];
+    if (lastRecordedAt !== this.#cutBackup || this.#keys.keyOf(number) === undefined) return;
+    this.#histories.leaveOut(number, seq, this.#task.shard);
   }
 
   /** Snapshots and caller keys, as far as the events go that they belong to. */
