@@ -42,6 +42,9 @@ export interface ShardPoint {
   readonly deliveriesAt: number;
 }
 
+/** Which run it is: number, seq, and the tag of its ciphertext in hexadecimal, which no other run has. */
+export type RunMark = readonly [number: number, seq: number, tag: string];
+
 /** How far a shard is backed up. */
 export interface HeadHeader extends ShardPoint {
   readonly kind: "head";
@@ -55,6 +58,8 @@ export interface HeadHeader extends ShardPoint {
   readonly periods?: readonly number[];
   /** Numbers of which the key set has no key, because their slots were damaged: a restore leaves them out. None when undefined. */
   readonly damaged?: readonly number[] | undefined;
+  /** The newest run that the directory had then: one that goes on differently has another. None when undefined, and in heads of earlier versions. */
+  readonly newest?: RunMark | undefined;
   /** When this backup was made, ms. */
   readonly at: number;
 }

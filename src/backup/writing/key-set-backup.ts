@@ -19,6 +19,7 @@ import { decodeBlocks, decodeHeader, encodeBlock, encodeEnd, encodeHeader } from
 import { SealedIds } from "../format/key-rows.ts";
 import {
   type HeadHeader,
+  headObject,
   type KeysHeader,
   keysObject,
   keysPerObject,
@@ -64,6 +65,8 @@ export class KeySetBackup {
 
   async run(task: BackupTask, head: HeadHeader, nextNumber: number, stop: StopFlag): Promise<KeySetWritten> {
     const ledger = this.#readLedger(task).count;
+    // It would take the place of a longer one, which keeps more of the erased out.
+    if (ledger < head.ledger) throw otherHistory(this.#target, task.shard, "some of the erasures");
     const due = this.#due(task, head, nextNumber);
     const path = this.#vaultPath;
     const { shard, context, periods } = task;
@@ -197,6 +200,14 @@ export class KeySetBackup {
     this.#isErased = new Set(erased);
     return { count: erased.length, bytes };
   }
+}
+
+/** The directory was put back to an older state and has gone on from there: its backup would mix two histories. */
+export function otherHistory(target: BackupTarget, shard: number, lacks: string): WarpError {
+  const object = headObject(shard);
+  const why = `${object} is of another history of the data directory, which lacks ${lacks}`;
+  const when = "as when an older copy was put in its place; choose another target";
+  return new WarpError("CONFIG_MISMATCH", `${target.name}: ${why}, ${when}`, { target: target.name, object });
 }
 
 /** The periods that a key set has which is written now. */

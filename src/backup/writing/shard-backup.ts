@@ -9,6 +9,7 @@
  *   settled again, in other batches, would come into the backup twice.
  * - Another disk can be mounted in the target's place, or an older copy put back: what is remembered counts only while the
  *   target's head is the one that this object wrote.
+ * - A directory that was put back to an older state goes on in another history. It is told by the newest run that the target knows.
  * - The key set is as new as the head or newer: whoever has rows in the backup has a key there, or is in the ledger.
  * - Whoever is erased while the segments are written has only some of her rows in them. The ledger is as new as the segments, so
  *   a restore leaves her out.
@@ -33,7 +34,7 @@ import { ledgerTooOld } from "../reading/shard-contents.ts";
 import type { BackupTarget } from "../target/target.ts";
 import type { BackupTask, ShardBackedUp } from "../work/messages.ts";
 import { StopFlag } from "../work/stop-flag.ts";
-import { KeySetBackup, periodsOf } from "./key-set-backup.ts";
+import { KeySetBackup, otherHistory, periodsOf } from "./key-set-backup.ts";
 import { mergeSmall } from "./merge.ts";
 import { NewSegments } from "./new-segments.ts";
 import type { SegmentDraft } from "./segment-draft.ts";
@@ -65,7 +66,7 @@ export class ShardBackup {
 
   /**
    * Backs up everything that is settled now; `onBytes` hears of what was written. Errors: CONFIG_MISMATCH (the backup is
-   * of another directory, or of a newer state of this one), CORRUPT, IO_ERROR, DISK_FULL, ABORTED
+   * of another directory, or of a newer or another state of this one), CORRUPT, IO_ERROR, DISK_FULL, ABORTED
    * (again, later; or `task.stop`).
    */
   async run(task: BackupTask, onBytes: (bytes: number) => void): Promise<ShardBackedUp> {
@@ -74,8 +75,10 @@ export class ShardBackup {
     const { head, segments } = await this.#inTarget(task);
     this.#known = undefined;
     await requireLedger(this.#target, head);
-    const { point, deliveries } = this.#source.point(head.deliveriesAt);
+    const { point, newest, deliveries } = this.#source.point(head.deliveriesAt);
     refuseForeign(head, point, task, this.#target);
+    if (head.newest !== undefined && !this.#source.knows(head.newest))
+      throw otherHistory(this.#target, this.#shard, "what it had last");
     // Delivery windows may be stored after their records, so a segment can be without a position of its own.
     const isNew = point.position > head.position || point.deliveriesAt > head.deliveriesAt;
     if (isNew) this.#source.sync({ hasNewNames: point.nextNumber > head.nextNumber });
@@ -96,6 +99,7 @@ export class ShardBackup {
       ledger,
       periods: periodsOf(task),
       damaged: damaged.size === 0 ? undefined : [...damaged.keys()],
+      newest,
       at: Date.now(),
     };
     const isUnchanged = isSame(next, head);

@@ -10,9 +10,10 @@ import { closeSync, fdatasyncSync, openSync, readSync, statSync } from "node:fs"
 import { join } from "node:path";
 import { toWarpError } from "../../core/errors.ts";
 import { syncDirectory } from "../../core/replace-file.ts";
+import { droppedMark } from "../../shard/files/bases.ts";
 import { openDatabase, readMeta, transact } from "../../shard/sqlite/database.ts";
 import { slotBytes, slotOffset } from "../../shard/files/vault.ts";
-import type { ShardPoint } from "../format/objects.ts";
+import type { RunMark, ShardPoint } from "../format/objects.ts";
 import { columnsOf, type Row, type Table, tables, type Value } from "../format/tables.ts";
 
 const pageBytes = 2 * 1024 * 1024;
@@ -28,10 +29,20 @@ const walkedAtOnce = 512;
 /** … and how many it reads at once. */
 const statesAtOnce = 32;
 
+/** Sealed data ends with its tag. */
+const markColumns = "number, seq, hex(substr(data, -16)) AS tag";
+
 /** Seqs of an entity, both ends included. */
 export interface SeqRange {
   first: number;
   last: number;
+}
+
+export interface Settled {
+  readonly point: ShardPoint;
+  /** The newest run up to there. */
+  readonly newest: RunMark | undefined;
+  readonly deliveries: readonly Row[];
 }
 
 export class ShardSource {
@@ -66,7 +77,7 @@ export class ShardSource {
   }
 
   /** What is settled now, and the delivery windows that were stored at `deliveriesFrom` or later. */
-  point(deliveriesFrom: number): { readonly point: ShardPoint; readonly deliveries: readonly Row[] } {
+  point(deliveriesFrom: number): Settled {
     return transact(this.#runs, this.#runsPath, "DEFERRED", () => {
       const { position, nextNumber, lastRecordedAt, epoch } = readMeta(
         this.#runs,
@@ -80,7 +91,21 @@ export class ShardSource {
       const query = `SELECT ${columnsOf(tables.deliveries)} FROM deliveries WHERE usedAt >= ?`;
       const deliveries = this.#runs.query<unknown, [number]>(query).values(deliveriesFrom) as Value[][];
       const point = { position, nextNumber, lastRecordedAt, epoch, lastCallerKey, deliveriesAt };
-      return { point, deliveries };
+      const marked = `SELECT ${markColumns} FROM runs ORDER BY id DESC LIMIT 1`;
+      const [mark] = this.#runs.query<unknown, []>(marked).values() as unknown as RunMark[];
+      return { point, newest: mark, deliveries };
+    });
+  }
+
+  /** Whether a run is part of this history: it is there, or was dropped or erased. */
+  knows([number, seq, tag]: RunMark): boolean {
+    return transact(this.#runs, this.#runsPath, "DEFERRED", () => {
+      const marked = `SELECT ${markColumns} FROM runs WHERE number = ? AND seq = ?`;
+      const found = this.#runs.query<{ tag: string }, [number, number]>(marked).get(number, seq);
+      if (found !== null) return found.tag === tag;
+      const gone = `SELECT 1 FROM erasures WHERE number = ?1
+        UNION ALL SELECT 1 FROM bases WHERE number = ?1 AND aggregate = ${droppedMark} AND seq >= ?2`;
+      return this.#runs.query<unknown, [number, number]>(gone).get(number, seq) !== null;
     });
   }
 
