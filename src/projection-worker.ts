@@ -40,7 +40,7 @@ async function handle(message: ToBuild): Promise<void> {
   const builder = await opening;
   switch (message.type) {
     case "pages":
-      return await builder?.take(message.pages);
+      return await builder?.take(message.pages, message.erased);
     case "erase":
       return builder?.eraseNow(message.erasure);
     case "unpark":

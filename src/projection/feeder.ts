@@ -10,7 +10,7 @@ import { toWarpError, WarpError } from "../core/errors.ts";
 import type { FeedPage, FeedSource } from "../core/feed.ts";
 import { limits } from "../core/limits.ts";
 import type { EventFailure } from "./build/outcomes.ts";
-import { historyOf, memoryOf, owned } from "./build/records.ts";
+import { erasedIn, historyOf, memoryOf, owned } from "./build/records.ts";
 import type { BuildOrder, Erasure, FromBuild, ParkedEntity, Place, TableRow, ToBuild } from "./messages.ts";
 import { Progress } from "./progress.ts";
 import { Retry } from "./retry.ts";
@@ -353,7 +353,8 @@ export class Feeder {
         if (pages.length === 0 || this.#worker === undefined) continue;
         this.#looksAgain = true;
         this.progress.messageLeft(since);
-        this.#say({ type: "pages", pages }, pages.map(memoryOf));
+        const erased = pages.flatMap((page) => erasedIn(page, this.#parts.source));
+        this.#say({ type: "pages", pages, erased }, pages.map(memoryOf));
       }
     } catch (thrown) {
       // One that is being closed says itself when it is.

@@ -26,6 +26,9 @@ export interface BuildOrder {
   readonly isLive: boolean;
 }
 
+/** Whose erasure stands in a page, and when she was erased, which is not said there: ms since 1970. */
+export type ErasedId = Pick<Erasure, "entity" | "erasedAt">;
+
 /** Where an erasure stands in the feed. */
 export interface Erasure {
   readonly shard: number;
@@ -40,7 +43,7 @@ export interface Erasure {
 
 export type ToBuild =
   | { readonly type: "open"; readonly order: BuildOrder; readonly erased: KnownErased }
-  | { readonly type: "pages"; readonly pages: readonly FeedPage[] }
+  | { readonly type: "pages"; readonly pages: readonly FeedPage[]; readonly erased: readonly ErasedId[] }
   /** Removes an entity's rows now, whatever waits. */
   | { readonly type: "erase"; readonly erasure: Erasure }
   /** Events of an entity that is held back, to be taken again; it is let go with the page that reaches where the shard is. */

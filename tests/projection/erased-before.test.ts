@@ -78,6 +78,37 @@ test("a backlog that is taken after an erasure brings nothing back, also after a
   await harness.close();
 });
 
+test("what comes behind an erasure, from another shard, brings nothing back, be it that the id has begun again", async () => {
+  const other = { type: "Other", data: {} };
+  const read = feed.read.bind(feed);
+  let isHeld = false;
+  feed.read = async (shard, after) => {
+    const page = await read(shard, after);
+    return isHeld && shard === feed.shardOf("b") ? { ...page, upTo: after } : page;
+  };
+  feed.append("a", other);
+  harness = await Harness.open({ feed, application });
+  const isBehind = (records: number) => () => harness.status("payments").lagRecords === records;
+  await until(isBehind(0), "up to date");
+  isHeld = true;
+  pay("b", "a");
+  const { shard, position } = feed.erase("a");
+  feed.append("a", other);
+  await until(isBehind(1), "past the erasure");
+  isHeld = false;
+  pay("c", "d");
+  await until(isBehind(0), "up to date");
+  // Nobody was told of the erasure before.
+  await Promise.all(harness.followers.all.map((follower) => follower.passed(shard, position)));
+  expect(await payments()).toEqual([["c", "d"]]);
+  pay("b", "a");
+  expect(await received()).toEqual([
+    ["a", 1],
+    ["d", 1],
+  ]);
+  await harness.close();
+});
+
 test("a rebuild brings nothing back, and a new life of the id has its own rows", async () => {
   harness = await Harness.open({ feed, application });
   pay("a", "b");

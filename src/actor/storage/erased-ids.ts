@@ -50,7 +50,8 @@ export class ErasedIds {
 
   #set(hash: number, erasedAt: number): void {
     this.#changes++;
-    this.#times.set(hash, erasedAt);
+    // A build may hear of an earlier one behind a later one.
+    this.#times.set(hash, Math.max(erasedAt, this.#times.get(hash) ?? 0));
     this.#newest = Math.max(this.#newest, erasedAt);
   }
 }

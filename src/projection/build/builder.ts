@@ -9,7 +9,7 @@
 import type { FoldPlan } from "../../aggregate/fold.ts";
 import { toWarpError, WarpError } from "../../core/errors.ts";
 import type { FeedPage, KnownErased } from "../../core/feed.ts";
-import type { Erasure, FromBuild, Place, TableRow, WireError } from "../messages.ts";
+import type { ErasedId, Erasure, FromBuild, Place, TableRow, WireError } from "../messages.ts";
 import { type Build, checkpoints, type Sink, totals } from "../sink.ts";
 import { Batch } from "./batch.ts";
 import { ErasedBefore } from "./erased-before.ts";
@@ -101,8 +101,11 @@ export class Builder {
     });
   }
 
-  take(pages: readonly FeedPage[]): Promise<void> {
+  /** `erased`: whose erasures are in the pages. */
+  take(pages: readonly FeedPage[], erased: readonly ErasedId[]): Promise<void> {
     return this.#enqueue(async () => {
+      // What others said of them may be in a shard that comes behind their erasure, and they may have begun again by then.
+      for (const { entity, erasedAt } of erased) this.#erased.learn(entity, erasedAt);
       for (const page of pages) await this.#takePage(page);
       await this.#commit();
       this.#parts.say({ type: "taken" });

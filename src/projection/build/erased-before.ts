@@ -25,7 +25,7 @@ export class ErasedBefore {
   learn(entity: string, erasedAt: number): void {
     if (entity === "") return;
     this.#ids.add(entity, erasedAt);
-    this.#lookedUp.clear();
+    this.#lookedUp.delete(entity);
   }
 
   /** True when the event was recorded before the entity was erased. */

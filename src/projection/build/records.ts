@@ -12,11 +12,12 @@ import {
   type FeedPart,
   type FeedSource,
   feedPartKind,
+  feedPartOffset,
   readFeedPart,
 } from "../../core/feed.ts";
 import { limits } from "../../core/limits.ts";
 import { partForm, personalParts } from "../../core/personal.ts";
-import type { Erasure, Place } from "../messages.ts";
+import type { ErasedId, Erasure, Place } from "../messages.ts";
 
 const pageBytes = 256 * 1024;
 
@@ -196,6 +197,20 @@ export async function erasureNow(source: FeedSource, shard: number, position: nu
     after = page.upTo;
   }
   return erasure;
+}
+
+/** Whose erasures are in a page, with the time of the newest of each: it is known before a page has the erasure. */
+export function erasedIn({ shard, bytes: page }: FeedPage, source: FeedSource): ErasedId[] {
+  const bytes = bytesOf(page.buffer, page.byteOffset, page.length);
+  const erased: ErasedId[] = [];
+  for (let at = 0; at < page.length; at += bytes.view.getUint32(at + feedPartOffset.length, true)) {
+    if (page[at + feedPartOffset.kind] !== feedPartKind.erased) continue;
+    // Without its id everybody is past it.
+    const { entity } = readFeedPart(bytes, at);
+    const erasedAt = entity === "" ? undefined : source.erasedAt(shard, entity);
+    if (erasedAt !== undefined) erased.push({ entity, erasedAt });
+  }
+  return erased;
 }
 
 /** Bytes that have their memory for themselves, so that it can be handed over. */
