@@ -254,6 +254,7 @@ async function serve(opened: {
   const privacy = new ContextPrivacy({
     ...{ engine, residency, subjects, reading, settlings, journal, history, logger, context },
     ...{ shards: identity.shards, idHashKey: keyring.idHashKey, followers: erasureFollowers },
+    withdraw: (shard, numbers) => following.withdraw(shard, numbers),
     ...{ retireSegments: retire, backupTargets: () => keeping.backups.targets, failed },
   });
   const projections = createProjections({

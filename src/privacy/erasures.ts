@@ -26,6 +26,8 @@ export interface ErasuresParts extends TidyingParts, HostsParts {
   readonly journal: { advance(): Promise<number>; retired(): Promise<void> };
   /** Retires all journal segments of which everything is in main database files. */
   readonly retireSegments: () => void;
+  /** Of these numbers of a shard nothing that was read before is handed out any more. */
+  readonly withdraw: (shard: number, numbers: readonly number[]) => void;
   readonly backupTargets: () => readonly BackupTargetKnown[];
   /** Resolves when the engine fails. */
   readonly failed: Promise<WarpError>;
@@ -312,13 +314,13 @@ export class Erasures {
     await journal.retired();
   }
 
-  /** The reader may have unwrapped keys that are destroyed by now. */
+  /** The reader may have unwrapped keys that are destroyed by now, and followers pages that were read with them. */
   #forgetKeys(begun: readonly UnderWay[]): void {
-    for (const [shard, underWay] of Map.groupBy(begun, ({ actor }) => actor.shard.index))
-      this.#parts.reading.forget(
-        shard,
-        underWay.map(({ erased }) => erased.number),
-      );
+    for (const [shard, underWay] of Map.groupBy(begun, ({ actor }) => actor.shard.index)) {
+      const numbers = underWay.map(({ erased }) => erased.number);
+      this.#parts.reading.forget(shard, numbers);
+      this.#parts.withdraw(shard, numbers);
+    }
   }
 }
 

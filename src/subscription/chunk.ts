@@ -1,14 +1,20 @@
 /**
  * What a subscription is handed at once: events of one shard, one erasure or one gap, and where it stands behind them.
  *
- * A chunk ends at a record's end. It is shared by all subscriptions of a filter, and so is what is made of it.
+ * A chunk ends at a record's end. It is shared by all subscriptions of a filter, and so is what is made of it. What is erased
+ * while it waits is left out of what is handed over of it.
  */
 import { encodeCursor, type Positions } from "../core/cursor.ts";
 import { type Bytes, bytesOf } from "../core/entry.ts";
 import type { Gap } from "../core/dropped.ts";
 import type { StoredEvent } from "../core/event.ts";
 import { droppedOfFeedPart, type FeedPage, type FeedPart, feedPartKind, readFeedPart } from "../core/feed.ts";
+import { hasPersonal, personalParts } from "../core/personal.ts";
 import type { Filter } from "./filter.ts";
+
+export type Subjects = ReadonlyMap<StoredEvent, number>;
+
+const nobody: Subjects = new Map();
 
 export class Chunk {
   readonly shard: number;
@@ -23,6 +29,8 @@ export class Chunk {
   readonly erased: string | undefined;
   /** Set when it tells of events that are gone. */
   readonly gap: Gap | undefined;
+  /** The number of whom an event speaks, for those that do. */
+  readonly subjects: Subjects;
   /** What its events take where they are stored. */
   readonly bytes: number;
   #made: unknown;
@@ -33,7 +41,7 @@ export class Chunk {
     events: readonly StoredEvent[],
     numbers: readonly number[],
     bytes: number,
-    mark: { readonly erased?: string; readonly gap?: Gap } = {},
+    what: { readonly erased?: string; readonly gap?: Gap; readonly subjects?: Subjects } = {},
   ) {
     this.shard = place.shard;
     this.after = place.after;
@@ -41,8 +49,34 @@ export class Chunk {
     this.events = events;
     this.numbers = numbers;
     this.bytes = bytes;
-    this.erased = mark.erased;
-    this.gap = mark.gap;
+    this.erased = what.erased;
+    this.gap = what.gap;
+    this.subjects = what.subjects ?? nobody;
+  }
+
+  /**
+   * As it would be read now that these are erased, but for the first `from` events; undefined when nothing of it would. That somebody
+   * was erased is told as ever.
+   */
+  without(erased: ReadonlySet<number>, from = 0): Chunk | undefined {
+    if (erased.size === 0 || this.erased !== undefined) return this;
+    const isGone = (_: unknown, i: number) => i >= from && erased.has(this.numbers[i] ?? 0);
+    if (this.gap !== undefined) return isGone(this.gap, 0) ? undefined : this;
+    const isSpoken = (event: StoredEvent, i: number) =>
+      i >= from && erased.has(this.subjects.get(event) ?? 0);
+    if (!this.events.some((event, i) => isGone(event, i) || isSpoken(event, i))) return this;
+    const events: StoredEvent[] = [];
+    const numbers: number[] = [];
+    const subjects = new Map<StoredEvent, number>();
+    for (const [i, event] of this.events.entries()) {
+      if (isGone(event, i)) continue;
+      const left = isSpoken(event, i) ? { ...event, personal: null } : event;
+      const subject = this.subjects.get(event);
+      if (left === event && subject !== undefined) subjects.set(event, subject);
+      events.push(left);
+      numbers.push(this.numbers[i] ?? 0);
+    }
+    return events.length === 0 ? undefined : new Chunk(this, events, numbers, this.bytes, { subjects });
   }
 
   /** Where whoever has it stands; the same for all who are live, so that it is encoded once. */
@@ -90,6 +124,7 @@ export function chunksOfParts(
   let after = page.after;
   let events: StoredEvent[] = [];
   let numbers: number[] = [];
+  let subjects = new Map<StoredEvent, number>();
   let size = 0;
   for (const [i, part] of parts.entries()) {
     if (part.kind === feedPartKind.forgotten) continue;
@@ -97,27 +132,48 @@ export function chunksOfParts(
     if (part.kind === feedPartKind.dropped && gap === undefined) continue;
     if (part.kind === feedPartKind.events) {
       size += part.length;
-      for (const event of filter.eventsOf(bytes, part)) {
+      const own = filter.eventsOf(bytes, part);
+      for (const event of own) {
         events.push(event);
         numbers.push(part.number);
       }
+      noteSubjects(subjects, own, bytes, part.entryAt, part.firstSeq);
       continue;
     }
     const { position } = part;
     const erased = part.entity === "" ? (filter.entity ?? "") : part.entity;
     const mark = gap === undefined ? { erased } : { gap };
     if (events.length > 0)
-      chunks.push(new Chunk({ shard, after, upTo: position - 1 }, events, numbers, size));
+      chunks.push(new Chunk({ shard, after, upTo: position - 1 }, events, numbers, size, { subjects }));
     // What is left of a record comes behind what was dropped of it.
     const end = parts[i + 1]?.position === position ? position - 1 : position;
     chunks.push(new Chunk({ shard, after: position - 1, upTo: end }, [], [part.number], 0, mark));
     after = end;
     events = [];
     numbers = [];
+    subjects = new Map();
     size = 0;
   }
-  if (events.length > 0) chunks.push(new Chunk({ shard, after, upTo }, events, numbers, size));
+  if (events.length > 0) chunks.push(new Chunk({ shard, after, upTo }, events, numbers, size, { subjects }));
   return chunks;
+}
+
+/** Notes whom events speak of: those of the entry at `entryAt` that a filter lets through. */
+export function noteSubjects(
+  subjects: Map<StoredEvent, number>,
+  events: readonly StoredEvent[],
+  bytes: Bytes,
+  entryAt: number,
+  firstSeq: number,
+): void {
+  if (events.length === 0 || !hasPersonal(bytes, entryAt)) return;
+  const bySeq = new Map(
+    personalParts(bytes, entryAt)?.map(({ index, number }) => [firstSeq + index, number]),
+  );
+  for (const event of events) {
+    const subject = bySeq.get(event.seq);
+    if (subject !== undefined) subjects.set(event, subject);
+  }
 }
 
 /** What a part of dropped events is for a filter, at the place of the newest that it wanted. */

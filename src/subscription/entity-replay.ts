@@ -6,17 +6,26 @@
  */
 import type { Reading } from "../actor/storage/reading.ts";
 import { aboutDropped } from "../core/dropped.ts";
-import { bytesOf, entryCount, entryLength, entryPosition, readEntry } from "../core/entry.ts";
+import { type Bytes, bytesOf, entryCount, entryLength, entryPosition, readEntry } from "../core/entry.ts";
 import { WarpError } from "../core/errors.ts";
 import type { StoredEvent } from "../core/event.ts";
 import { limits } from "../core/limits.ts";
 import type { EntriesPage } from "../shard/messages.ts";
-import { Chunk } from "./chunk.ts";
+import { Chunk, noteSubjects, type Subjects } from "./chunk.ts";
 import type { Filter } from "./filter.ts";
 
 interface Replayed {
   readonly chunks: readonly Chunk[];
   readonly upTo: number;
+}
+
+/** Events of one record, and where they stand in a page. */
+interface Entry {
+  readonly bytes: Bytes;
+  readonly at: number;
+  readonly seq: number;
+  readonly position: number;
+  readonly events: StoredEvent[];
 }
 
 export class EntityReplay {
@@ -54,18 +63,21 @@ export class EntityReplay {
     if (this.#nextSeq === 0) await this.#begin(after);
     const page = this.#number === 0 ? undefined : await this.#page(this.#nextSeq);
     const events: StoredEvent[] = [];
+    const subjects = new Map<StoredEvent, number>();
     const bytes = page?.bytes.length ?? 0;
     const gap = page === undefined ? undefined : this.#gap(page, after);
     const begin = gap?.upTo ?? after;
     let upTo = begin;
     const done = (end: number) => {
-      const chunk = events.length > 0 ? [this.#chunk(begin, end, events, bytes)] : [];
+      const chunk = events.length > 0 ? [this.#chunk(begin, end, events, bytes, subjects)] : [];
       return { chunks: gap === undefined ? chunk : [gap, ...chunk], upTo: end };
     };
     for (const entry of page === undefined ? [] : this.#entries(page)) {
       if (entry.position > this.to) return done(this.to);
       if (entry.position <= after) continue;
-      for (const event of this.#filter.select(entry.events)) events.push(event);
+      const selected = this.#filter.select(entry.events);
+      for (const event of selected) events.push(event);
+      noteSubjects(subjects, selected, entry.bytes, entry.at, entry.seq);
       upTo = entry.position;
     }
     if (page?.next === undefined) return done(this.to);
@@ -84,9 +96,15 @@ export class EntityReplay {
     return new Chunk({ shard: this.#shard, after, upTo }, [], [this.#number], 0, { gap });
   }
 
-  #chunk(after: number, upTo: number, events: readonly StoredEvent[], bytes: number): Chunk {
+  #chunk(
+    after: number,
+    upTo: number,
+    events: readonly StoredEvent[],
+    bytes: number,
+    subjects: Subjects,
+  ): Chunk {
     const numbers = new Array<number>(events.length).fill(this.#number);
-    return new Chunk({ shard: this.#shard, after, upTo }, events, numbers, bytes);
+    return new Chunk({ shard: this.#shard, after, upTo }, events, numbers, bytes, { subjects });
   }
 
   /** Finds the entity, and its first seq whose position is behind `after` (or one in front of it, of the same run). */
@@ -114,12 +132,13 @@ export class EntityReplay {
     return this.#reading.entries({ shard: this.#shard, number: this.#number, from, to, direction, bytesMax });
   }
 
-  *#entries(page: EntriesPage): Generator<{ position: number; events: StoredEvent[] }> {
+  *#entries(page: EntriesPage): Generator<Entry> {
     const { buffer, byteOffset, length } = page.bytes;
     const bytes = bytesOf(buffer, byteOffset, length);
     let seq = page.firstSeq;
     for (let at = 0; at < length; at += entryLength(bytes, at)) {
-      yield { position: entryPosition(bytes, at), events: readEntry(bytes, at, this.#entity, seq) };
+      const events = readEntry(bytes, at, this.#entity, seq);
+      yield { bytes, at, seq, position: entryPosition(bytes, at), events };
       seq += entryCount(bytes, at);
     }
   }

@@ -29,12 +29,16 @@ export interface Sink {
   caughtUp(cursor: string): void;
   /** Much was read that the filter does not let through: the cursor has moved. */
   moved(cursor: string): void;
+  /** Nothing that waits of these numbers of a shard, or is said of them, may be handed on: they are erased. */
+  withdraw?(shard: number, numbers: ReadonlySet<number>): void;
   /** Nothing follows; without an error when the subscription was closed. */
   ended(error: WarpError | undefined): void;
 }
 
 /** A follower of several shards that is behind by no more than this takes what is missing at once. */
 const gapRecordsMax = 4096;
+
+const nobody: ReadonlySet<number> = new Set();
 
 type Phase = "starting" | "behind" | "reading" | "live" | "ended";
 
@@ -56,6 +60,8 @@ export class Follower {
   #erasedAt = 0;
   /** The page that is being read, or was last. */
   #page: Promise<void> = Promise.resolve();
+  /** Who was erased in its shard meanwhile: it may have been read before. */
+  #erased: { readonly shard: number; readonly numbers: Set<number> } | undefined;
   /** Pages that were read while little was missing. */
   #nearPages = 0;
   /** Where to look first for something to read. */
@@ -120,6 +126,12 @@ export class Follower {
     await this.#page.catch(() => {});
   }
 
+  /** From the hub: nothing that was read of these before they were erased is handed over any more. */
+  withdraw(shard: number, numbers: ReadonlySet<number>): void {
+    if (this.#erased?.shard === shard) for (const number of numbers) this.#erased.numbers.add(number);
+    this.#sink.withdraw?.(shard, numbers);
+  }
+
   /** From the hub, while live. Before it the follower is complete up to `chunk.after` in that shard. */
   deliver(chunk: Chunk): void {
     if (this.#phase !== "live") return;
@@ -169,8 +181,11 @@ export class Follower {
         if (await this.#goLive()) return;
         continue;
       }
-      this.#page = this.#readPage(shard);
+      const erased = new Set<number>();
+      this.#erased = { shard, numbers: erased };
+      this.#page = this.#readPage(shard, erased);
       await this.#page;
+      this.#erased = undefined;
     }
   }
 
@@ -230,12 +245,12 @@ export class Follower {
     return true;
   }
 
-  async #readPage(shard: number): Promise<void> {
+  async #readPage(shard: number, erased: ReadonlySet<number>): Promise<void> {
     const after = this.#positions[shard] ?? 0;
     const replay = await this.#entityReplay(shard, after);
     if (replay !== undefined) {
       const { chunks, upTo } = await replay.next(after);
-      this.#take(shard, upTo, chunks);
+      this.#take(shard, upTo, chunks, erased);
       return;
     }
     const { feed, recent, pace } = this.#hub;
@@ -254,7 +269,7 @@ export class Follower {
       const shared = "chunks" in own ? own : recent.find(this.filter, this.#number, shard, after);
       const read = shared ?? { ...own, chunks: chunksOf(own as FeedPage, this.filter, this.#number) };
       if (shared === undefined) recent.add(this.filter, this.#number, read, forgotten);
-      this.#take(shard, read.upTo, read.chunks);
+      this.#take(shard, read.upTo, read.chunks, erased);
     });
   }
 
@@ -285,9 +300,11 @@ export class Follower {
     return this.#replay;
   }
 
-  #take(shard: number, upTo: number, chunks: readonly Chunk[]): void {
+  #take(shard: number, upTo: number, chunks: readonly Chunk[], erased: ReadonlySet<number> = nobody): void {
     if (this.#phase !== "reading") return;
-    for (const chunk of chunks) {
+    for (const read of chunks) {
+      const chunk = read.without(erased);
+      if (chunk === undefined) continue;
       this.#positions[shard] = chunk.upTo;
       this.#hand(chunk);
       if (this.#phase !== "reading") return;

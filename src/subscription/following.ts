@@ -25,6 +25,11 @@ export class Following {
     this.hub.recent.forget();
   }
 
+  /** These are erased, and what is read from now on is without them: so is what was read before and waits. */
+  withdraw(shard: number, numbers: readonly number[]): void {
+    this.hub.withdraw(shard, new Set(numbers));
+  }
+
   /** Nobody follows any more, and is told why. */
   end(error: WarpError): void {
     this.groups.close(error);

@@ -37,6 +37,8 @@ export class Channel {
   }
 }
 
+const nobody: ReadonlySet<number> = new Set();
+
 export interface HubCounters {
   readonly followers: number;
   readonly live: number;
@@ -88,6 +90,13 @@ export class Hub {
 
   forget(follower: Follower): void {
     this.#followers.delete(follower);
+  }
+
+  /** Nothing is handed over any more of what was read of these numbers of a shard, or is said of them, before they were erased. */
+  withdraw(shard: number, numbers: ReadonlySet<number>): void {
+    const pump = this.#pumps.get(shard);
+    if (pump?.isReading === true) for (const number of numbers) pump.erased.add(number);
+    for (const follower of this.#followers) follower.withdraw(shard, numbers);
   }
 
   /** Ends every subscription, and those to come. */
@@ -196,12 +205,14 @@ export class Hub {
 
   #advanceFromDisk(pump: Pump): void {
     pump.isReading = true;
+    const erased = new Set<number>();
+    pump.erased = erased;
     const { forgotten } = this.recent;
     const reading = this.feed.read(pump.shard, pump.position, limits.followPageBytes).then(
       (page) => {
         pump.isReading = false;
         const others = hasNamelessErasure(page) ? this.#partFromErased(pump, page.after) : [];
-        this.#dispatch(pump, page, forgotten);
+        this.#dispatch(pump, page, forgotten, erased);
         for (const follower of others) follower.wake();
         this.#schedule();
       },
@@ -223,8 +234,16 @@ export class Hub {
     return followers;
   }
 
-  /** Gives the parts of a page to the channels that want them. `forgotten`: of `recent`, before it was read. */
-  #dispatch(pump: Pump, page: FeedPage, forgotten = this.recent.forgotten): void {
+  /**
+   * Gives the parts of a page to the channels that want them. `forgotten`: of `recent`, before it was read; `erased`: who was
+   * erased since.
+   */
+  #dispatch(
+    pump: Pump,
+    page: FeedPage,
+    forgotten = this.recent.forgotten,
+    erased: ReadonlySet<number> = nobody,
+  ): void {
     const { buffer, byteOffset, length } = page.bytes;
     const bytes = bytesOf(buffer as ArrayBuffer, byteOffset, length);
     const touched = new Set<Channel>();
@@ -237,17 +256,26 @@ export class Hub {
         touched.add(channel);
       }
     }
-    for (const channel of touched) this.#give(channel, page, bytes, forgotten);
+    for (const channel of touched) this.#give(channel, page, bytes, forgotten, erased);
     pump.position = page.upTo;
   }
 
-  #give(channel: Channel, page: FeedPage, bytes: Bytes, forgotten: number): void {
+  #give(
+    channel: Channel,
+    page: FeedPage,
+    bytes: Bytes,
+    forgotten: number,
+    erased: ReadonlySet<number>,
+  ): void {
     const { parts, filter, members } = channel;
     channel.parts = [];
     try {
       const chunks = chunksOfParts(page, bytes, parts, filter);
       this.recent.add(filter, 0, { ...page, chunks }, forgotten);
-      for (const chunk of chunks) for (const follower of members) follower.deliver(chunk);
+      for (const read of chunks) {
+        const chunk = read.without(erased);
+        if (chunk !== undefined) for (const follower of members) follower.deliver(chunk);
+      }
     } catch (thrown) {
       const error = toWarpError(thrown, "CORRUPT");
       for (const follower of [...members]) follower.end(error);

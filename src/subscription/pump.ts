@@ -16,6 +16,8 @@ export class Pump {
   position: number;
   /** True while a page comes from the disk. */
   isReading = false;
+  /** Who was erased meanwhile. */
+  erased = new Set<number>();
   readonly #channels = new Set<Channel>();
   /** Channels about one entity, by its id. */
   readonly #byEntity = new Map<string, Set<Channel>>();

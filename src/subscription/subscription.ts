@@ -2,6 +2,7 @@
  * A subscription as a program reads it: an async iterator of pages, marks, erasures and gaps.
  *
  * Nothing is read ahead: a program that does not ask costs a position per shard. Whoever stops in the middle closes it.
+ * What waits is handed out without what was erased meanwhile.
  */
 import { WarpError } from "../core/errors.ts";
 import type { StoredEvent } from "../core/event.ts";
@@ -36,15 +37,21 @@ export type SubscriptionMessage =
 /** Messages that may wait for a program that asked for one, when the subscription goes live. */
 const readyMax = 256;
 
-type Waiting = PromiseWithResolvers<IteratorResult<SubscriptionMessage, undefined>>;
+/** A message, and what it was made of. */
+interface Ready {
+  readonly message: SubscriptionMessage;
+  readonly chunk: Chunk | undefined;
+}
 
 export class Subscription implements AsyncIterableIterator<SubscriptionMessage, undefined> {
   readonly #signal: AbortSignal | undefined;
   readonly #onAbort = (): void => void this.return();
   #follower: Follower | undefined;
   /** What one page brought beyond what was asked for. */
-  #ready: SubscriptionMessage[] = [];
-  #waiting: Waiting | undefined;
+  #ready: Ready[] = [];
+  #waiting: PromiseWithResolvers<Ready | undefined> | undefined;
+  /** Whose events are handed out one by one, and how many were. */
+  #given: { readonly chunk: Chunk; count: number } | undefined;
   #cursor = "";
   #hasEnded = false;
   #error: WarpError | undefined;
@@ -64,11 +71,16 @@ export class Subscription implements AsyncIterableIterator<SubscriptionMessage, 
   }
 
   /** One call at a time. */
-  next(): Promise<IteratorResult<SubscriptionMessage, undefined>> {
+  async next(): Promise<IteratorResult<SubscriptionMessage, undefined>> {
+    const ready = await this.#next();
+    return ready === undefined ? { done: true, value: undefined } : { done: false, value: ready.message };
+  }
+
+  #next(): Promise<Ready | undefined> {
     const ready = this.#ready.shift();
     if (ready !== undefined) {
-      this.#cursor = ready.cursor;
-      return Promise.resolve({ done: false, value: ready });
+      this.#cursor = ready.message.cursor;
+      return Promise.resolve(ready);
     }
     if (this.#hasEnded) return this.#ended();
     if (this.#waiting !== undefined) {
@@ -89,7 +101,20 @@ export class Subscription implements AsyncIterableIterator<SubscriptionMessage, 
 
   /** The events alone, one after the other. */
   async *events(): AsyncGenerator<StoredEvent, undefined> {
-    for await (const message of this) if (message.kind === "events") yield* message.events;
+    try {
+      for (let ready = await this.#next(); ready !== undefined; ready = await this.#next()) {
+        this.#given = ready.chunk === undefined ? undefined : { chunk: ready.chunk, count: 0 };
+        for (let given = this.#given; given !== undefined; given = this.#given) {
+          const event = given.chunk.events[given.count++];
+          if (event === undefined) break;
+          yield event;
+        }
+        this.#given = undefined;
+      }
+    } finally {
+      this.#given = undefined;
+      await this.return();
+    }
   }
 
   [Symbol.asyncIterator](): this {
@@ -109,24 +134,39 @@ export class Subscription implements AsyncIterableIterator<SubscriptionMessage, 
       started: (cursor) => {
         this.#cursor = cursor;
       },
-      chunk: (chunk, cursor) => this.#give(messageOf(chunk, cursor)),
-      caughtUp: (cursor) => this.#give({ kind: "caughtUp", cursor }),
+      chunk: (chunk, cursor) => this.#give({ message: messageOf(chunk, cursor), chunk }),
+      caughtUp: (cursor) => this.#give({ message: { kind: "caughtUp", cursor }, chunk: undefined }),
       moved: (cursor) => {
         if (this.#ready.length === 0) this.#cursor = cursor;
       },
+      withdraw: (shard, numbers) => this.#withdraw(shard, numbers),
       ended: (error) => this.#end(error),
     };
   }
 
-  #give(message: SubscriptionMessage): void {
+  #give(ready: Ready): void {
     const waiting = this.#waiting;
     if (waiting === undefined) {
-      this.#ready.push(message);
+      this.#ready.push(ready);
       return;
     }
     this.#waiting = undefined;
-    this.#cursor = message.cursor;
-    waiting.resolve({ done: false, value: message });
+    this.#cursor = ready.message.cursor;
+    waiting.resolve(ready);
+  }
+
+  #withdraw(shard: number, numbers: ReadonlySet<number>): void {
+    this.#ready = this.#ready.flatMap((ready) => {
+      const { message, chunk } = ready;
+      if (chunk?.shard !== shard) return [ready];
+      const left = chunk.without(numbers);
+      if (left === chunk) return [ready];
+      return left === undefined ? [] : [{ message: messageOf(left, message.cursor), chunk: left }];
+    });
+    const given = this.#given;
+    if (given?.chunk.shard !== shard) return;
+    const chunk = given.chunk.without(numbers, given.count);
+    this.#given = chunk === undefined ? undefined : { chunk, count: given.count };
   }
 
   #end(thrown: unknown): void {
@@ -141,10 +181,10 @@ export class Subscription implements AsyncIterableIterator<SubscriptionMessage, 
   }
 
   /** The error once, then the end. */
-  #ended(): Promise<IteratorResult<SubscriptionMessage, undefined>> {
+  #ended(): Promise<undefined> {
     const error = this.#error;
     this.#error = undefined;
-    return error === undefined ? Promise.resolve({ done: true, value: undefined }) : Promise.reject(error);
+    return error === undefined ? Promise.resolve(undefined) : Promise.reject(error);
   }
 }
 
