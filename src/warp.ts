@@ -98,7 +98,7 @@ export class Warp {
     return this.#parts.privacy.erasures(query);
   }
 
-  /** Resolves when every erasure is complete, those of earlier lives too, and every follower has passed it. */
+  /** Resolves when every erasure is complete, those of earlier lives too, and every follower has passed it. Errors: CLOSED, ENGINE_FAILED. */
   whenTidy(): Promise<void> {
     return this.#parts.privacy.whenTidy();
   }
@@ -183,7 +183,8 @@ export class Warp {
 
   /**
    * Wraps every key by a new period key and destroys the older ones, beside all other work; interrupted, it is finished by the
-   * next one. Errors: ROOT_KEY_MISSING, ROOT_KEY_WRONG (nothing has changed), CORRUPT, IO_ERROR, DISK_FULL, ENGINE_FAILED.
+   * next one. Errors: ROOT_KEY_MISSING, ROOT_KEY_WRONG (nothing has changed), CORRUPT, IO_ERROR, DISK_FULL, ENGINE_FAILED,
+   * CLOSED (the next one finishes it).
    */
   rotateKeys(): Promise<RotationReport> {
     return this.#parts.rotation.run();

@@ -16,7 +16,7 @@ import { limits } from "../core/limits.ts";
 import { raceLasting } from "../core/race-lasting.ts";
 import { Deletion } from "./deletion.ts";
 import type { Holding } from "./holding.ts";
-import { type HostsParts, Refolding, type Spoken, spokenOf } from "./hosts.ts";
+import { engineFailed, type HostsParts, Refolding, type Spoken, spokenOf } from "./hosts.ts";
 import { Tidying, type TidyingParts, UnderWay } from "./tidying.ts";
 
 export interface ErasuresParts extends TidyingParts, HostsParts {
@@ -116,10 +116,10 @@ export class Erasures {
       return true;
     };
     const end = await raceLasting(raceLasting(begun(), this.#closed.promise), failed);
-    if (end instanceof WarpError) throw afterFailure(end);
+    if (end instanceof WarpError) throw engineFailed(end);
     if (end !== true) throw new WarpError("CLOSED", "this context is closed");
     const failure = await raceLasting(this.#tidying.whenIdle(), failed);
-    if (failure instanceof WarpError) throw afterFailure(failure);
+    if (failure instanceof WarpError) throw engineFailed(failure);
   }
 
   /** The context is about to close: what is not complete is answered as pending, and goes on at the next start. */

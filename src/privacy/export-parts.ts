@@ -5,6 +5,7 @@
  * seq of the run, and `number` hers in that shard. So it goes over the wire as every cursor of an export does.
  */
 
+import type { Actor } from "../actor/actor.ts";
 import type { Subjects } from "../actor/personal/subjects.ts";
 import type { ExportCursor } from "../actor/privacy.ts";
 import { erasedMeanwhile } from "../actor/storage/history.ts";
@@ -23,7 +24,24 @@ export interface SpokenPage {
   readonly next: ExportCursor | undefined;
 }
 
-export const firstPart: ExportCursor = { from: partsFrom, to: 0 };
+/** Where what others say of her begins. Errors: ERASED when she was erased meanwhile. */
+export async function firstPartOf(subjects: Subjects, subject: string): Promise<ExportCursor> {
+  const [first] = await inOrder(subjects, subject);
+  return cursorTo(first);
+}
+
+/** Her numbers by shard: there are some, since parts are asked for only of somebody of whom others speak. Errors: ERASED. */
+async function inOrder(subjects: Subjects, subject: string): Promise<[Actor, ...Actor[]]> {
+  const [first, ...others] = (await subjects.numbersOf(subject)).toSorted(
+    (a, b) => a.shard.index - b.shard.index,
+  );
+  if (first === undefined) throw erasedMeanwhile(subject);
+  return [first, ...others];
+}
+
+function cursorTo({ shard, number }: Actor): ExportCursor {
+  return { from: partsFrom + shard.index * hostsMax, to: 0, number };
+}
 
 export function isOfParts({ from }: ExportCursor): boolean {
   return from >= partsFrom;
@@ -37,24 +55,22 @@ export async function spokenPage(
 ): Promise<SpokenPage> {
   const place = cursor.from - partsFrom;
   const shard = Math.floor(place / hostsMax);
-  const numbers = await parts.subjects.numbersOf(subject);
-  // Parts are asked for only of somebody of whom others speak.
-  if (numbers.length === 0) throw erasedMeanwhile(subject);
-  const sorted = numbers.toSorted((a, b) => a.shard.index - b.shard.index);
+  const sorted = await inOrder(parts.subjects, subject);
   const actor = sorted.find((one) => one.shard.index >= shard);
   if (actor === undefined) return { events: [], next: undefined };
   const { number } = actor;
   const { index } = actor.shard;
   // Whoever is spoken of under this id by now is somebody else.
-  if (index === shard && (cursor.number ?? number) !== number) throw erasedMeanwhile(subject);
+  if (cursor.number !== undefined && (index !== shard || cursor.number !== number))
+    throw erasedMeanwhile(subject);
   const after = index === shard ? { host: place % hostsMax, seq: cursor.to } : { host: 0, seq: 0 };
   const { runs, next } = await parts.reading.parts(index, number, after);
   if (actor.number !== number) throw erasedMeanwhile(subject);
   const events = runs.flatMap((run) => eventsOf(run, number));
   if (next !== undefined)
     return { events, next: { from: partsFrom + index * hostsMax + next.host, to: next.seq, number } };
-  const isLast = actor === sorted.at(-1);
-  return { events, next: isLast ? undefined : { from: partsFrom + (index + 1) * hostsMax, to: 0 } };
+  const following = sorted[sorted.indexOf(actor) + 1];
+  return { events, next: following === undefined ? undefined : cursorTo(following) };
 }
 
 function eventsOf({ entity, seq: firstSeq, bytes: body }: PartsRun, subject: number): StoredEvent[] {

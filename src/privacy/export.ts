@@ -26,7 +26,7 @@ import { WarpError } from "../core/errors.ts";
 import type { StoredEvent } from "../core/event.ts";
 import { exportFormat } from "../core/export-digest.ts";
 import { raceLasting } from "../core/race-lasting.ts";
-import { firstPart, isOfParts, spokenPage } from "./export-parts.ts";
+import { firstPartOf, isOfParts, spokenPage } from "./export-parts.ts";
 import { type HostsParts, spokenOfUnlessFailed } from "./hosts.ts";
 
 export interface ExportParts extends HostsParts {
@@ -92,7 +92,7 @@ export async function exportPage(
   requireSameLife(await residency.ready(id), life);
   // Parts are read from the shards' files.
   if (isSpokenOf) await spokenOfUnlessFailed(parts, id);
-  return { text, next: isSpokenOf ? firstPart : undefined };
+  return { text, next: isSpokenOf ? await firstPartOf(subjects, id) : undefined };
 }
 
 /** What others say of her, behind her own. */

@@ -55,7 +55,11 @@ export async function spokenOfUnlessFailed(
 ): Promise<Spoken[]> {
   const spoken = await raceLasting(spokenOf(parts, subject), parts.failed);
   if (!(spoken instanceof WarpError)) return spoken;
-  throw new WarpError("ENGINE_FAILED", `the engine has failed: ${spoken.message}`);
+  throw engineFailed(spoken);
+}
+
+export function engineFailed({ message }: WarpError): WarpError {
+  return new WarpError("ENGINE_FAILED", `the engine has failed: ${message}`);
 }
 
 /** Resolves when everything durable in the shards of these is settled. */

@@ -47,12 +47,15 @@ export interface RotationParts {
 const countedSlots = 16_384;
 /** What takes so long waits for another process. */
 const longMs = 30_000;
+/** What only waits for the disk is done by then, when the context closes. */
+const graceMs = 2000;
 
 export class Rotation {
   readonly #parts: RotationParts;
   readonly #periods: PeriodKeys;
   /** A rotation of this process has begun and was not finished: the next one adds no period of its own. */
   #hasBegun = false;
+  #isClosing = false;
   readonly #closing = Promise.withResolvers<WarpError>();
 
   constructor(parts: RotationParts) {
@@ -73,6 +76,7 @@ export class Rotation {
 
   async #run(): Promise<RotationReport> {
     const startedAt = Date.now();
+    if (this.#isClosing) throw closed();
     const { dataDir, shards, settlings, journal, retireSegments } = this.#parts;
     if (!this.#hasBegun) {
       const root = await readRootKeyAside(this.#parts);
@@ -100,12 +104,12 @@ export class Rotation {
 
   /** One that waits for the journal or for checkpoints, which another process may hold up, is left to the next. */
   close(): void {
-    this.#closing.resolve(new WarpError("CLOSED", "this context is closed; the next rotation goes on"));
+    this.#isClosing = true;
+    setTimeout(() => this.#closing.resolve(closed()), graceMs).unref();
   }
 
   async #untilClosed<Result>(work: Promise<Result>): Promise<Result> {
-    const said = "a rotation waits until another process lets go of a shard; backups wait for it";
-    const timer = setTimeout(() => this.#parts.logger.warn(said, {}), longMs);
+    const timer = setTimeout(() => this.#sayLate(), longMs);
     try {
       const end = await Promise.race([work, this.#closing.promise]);
       if (end instanceof WarpError) throw end;
@@ -115,9 +119,22 @@ export class Rotation {
     }
   }
 
+  #sayLate(): void {
+    try {
+      const why = "a rotation waits for checkpoints, perhaps because another process reads a shard";
+      this.#parts.logger.warn(`${why}; backups wait for it`, {});
+    } catch {
+      // It is the program's.
+    }
+  }
+
   status(): Promise<PeriodStatus[]> {
     return periodStatus(this.#parts);
   }
+}
+
+function closed(): WarpError {
+  return new WarpError("CLOSED", "this context is closed; the next rotation goes on");
 }
 
 /** The periods, and how many keys of entities stand under each; read beside whoever has the directory open. */

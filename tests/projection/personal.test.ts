@@ -54,5 +54,8 @@ test("rows are built again without what was said of a subject who is erased, and
     ['"Oak Street 3"', 1],
     ['"none"', 6],
   ]);
+  // She was no entity: nobody but others spoke of her.
+  await warp.projections.rebuild("parcels");
+  expect(await rows("SELECT host, customer FROM parcel")).toEqual([["order-0", "customer-3"]]);
   await warp.close();
 });

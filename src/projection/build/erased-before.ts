@@ -8,6 +8,7 @@
 import { ErasedIds } from "../../actor/storage/erased-ids.ts";
 import type { StoredEvent } from "../../core/event.ts";
 import type { KnownErased } from "../../core/feed.ts";
+import { subjectName } from "../../core/personal.ts";
 import type { Stored } from "../columns.ts";
 
 /** Ids that were looked up before all of them are forgotten. */
@@ -38,7 +39,8 @@ export class ErasedBefore {
   #erasedAt(entity: string): number {
     const known = this.#lookedUp.get(entity);
     if (known !== undefined) return known;
-    const erasedAt = this.#ids.find(entity) ?? 0;
+    // Who was no entity is in the ledger as a subject.
+    const erasedAt = Math.max(this.#ids.find(entity) ?? 0, this.#ids.find(subjectName(entity)) ?? 0);
     if (this.#lookedUp.size >= lookedUpMax) this.#lookedUp.clear();
     this.#lookedUp.set(entity, erasedAt);
     return erasedAt;

@@ -16,7 +16,7 @@ import {
   readFeedPart,
 } from "../../core/feed.ts";
 import { limits } from "../../core/limits.ts";
-import { partForm, personalParts } from "../../core/personal.ts";
+import { partForm, personalParts, subjectName } from "../../core/personal.ts";
 import type { ErasedId, Erasure, Place } from "../messages.ts";
 
 const pageBytes = 256 * 1024;
@@ -186,7 +186,7 @@ export async function erasureNow(source: FeedSource, shard: number, position: nu
     const page = await source.read(shard, after, pageBytes);
     for (const record of reader.recordsOf(page)) {
       if (record.position === position && record.erased !== undefined) {
-        const erasedAt = source.erasedAt(shard, record.erased.entity) ?? 0;
+        const erasedAt = erasedAtOf(source, shard, record.erased.entity);
         erasure = { ...erasure, ...record.erased, erasedAt };
       }
       const isAlive = record.parts.some(
@@ -199,6 +199,12 @@ export async function erasureNow(source: FeedSource, shard: number, position: nu
   return erasure;
 }
 
+/** Who was no entity is in the ledger as a subject. 0 for nobody that it knows. */
+function erasedAtOf(source: FeedSource, shard: number, entity: string): number {
+  if (entity === "") return 0;
+  return Math.max(source.erasedAt(shard, entity) ?? 0, source.erasedAt(shard, subjectName(entity)) ?? 0);
+}
+
 /** Whose erasures are in a page, with the time of the newest of each: it is known before a page has the erasure. */
 export function erasedIn({ shard, bytes: page }: FeedPage, source: FeedSource): ErasedId[] {
   const bytes = bytesOf(page.buffer, page.byteOffset, page.length);
@@ -207,8 +213,8 @@ export function erasedIn({ shard, bytes: page }: FeedPage, source: FeedSource): 
     if (page[at + feedPartOffset.kind] !== feedPartKind.erased) continue;
     // Without its id everybody is past it.
     const { entity } = readFeedPart(bytes, at);
-    const erasedAt = entity === "" ? undefined : source.erasedAt(shard, entity);
-    if (erasedAt !== undefined) erased.push({ entity, erasedAt });
+    const erasedAt = erasedAtOf(source, shard, entity);
+    if (erasedAt > 0) erased.push({ entity, erasedAt });
   }
   return erased;
 }
