@@ -10,7 +10,6 @@
  * - Values that JSON has no form for are objects with one key: `$bytes` (base64), `$bigint`, `$date`, `$number`.
  */
 import type { Actor } from "../actor/actor.ts";
-import type { Subjects } from "../actor/personal/subjects.ts";
 import type { ExportCursor, ExportPage } from "../actor/privacy.ts";
 import type { Residency } from "../actor/residency.ts";
 import {
@@ -20,7 +19,6 @@ import {
   readEvents,
   requireSameLife,
 } from "../actor/storage/history.ts";
-import type { Settling } from "../actor/storage/settling.ts";
 import type { ErasureFollowers } from "../core/erasure.ts";
 import { WarpError } from "../core/errors.ts";
 import type { StoredEvent } from "../core/event.ts";
