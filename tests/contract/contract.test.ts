@@ -159,7 +159,11 @@ describe.each(Object.keys(openings))("the %s", (way) => {
     expect(await front.state(id, "purse", { seq: 0 })).toEqual({ cents: 0 });
     expect(await front.state(id, "purse", { seq: 2 })).toEqual({ cents: 11 });
     expect(await front.state(id, "tally", { seq: 2 })).toEqual({ movements: 2 });
-    expect(await front.state(id, "purse", { seq: 99 })).toEqual({ cents: 111 });
+    // In a text digits could be meant as a time; what says that it is a seq is the newest state.
+    const isText = way === "http" || way === "command line";
+    const beyond = front.state(id, "purse", { seq: 99 });
+    if (isText) expect(await codeOf(beyond)).toBe("INVALID_ARGUMENT");
+    else expect(await beyond).toEqual({ cents: 111 });
     expect(await front.state(id, "purse", { recorded: day(20) })).toEqual({ cents: 0 });
     expect(await front.state(id, "purse", { recorded: Date.now() + 60_000 })).toEqual({ cents: 111 });
     expect(await front.state(id, "purse", { occurred: day(2) })).toEqual({ cents: 110 });

@@ -144,7 +144,9 @@ test("a context closes while a rotation waits for a reader of another process, a
   const reader = new Database(join(dataDir, "shards/000/runs.db"), { readonly: true });
   reader.run("BEGIN");
   reader.query("SELECT count(*) FROM runs").get();
-  await warp.entity("e-1").append(credited(1));
+  // Its WAL has more than the reader may see copied.
+  await Promise.all(Array.from({ length: 20 }, (_, i) => warp.entity(`e-${i + 1}`).append(credited(1))));
+  await settled(warp);
   const rewrapped = Promise.withResolvers<void>();
   let shards = 0;
   const onStep = (message: unknown) => {
